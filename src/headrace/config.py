@@ -1,0 +1,130 @@
+"""Configuration: `config.yaml` and ``--set`` override fields of a declaration by path; there is no second schema."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from headrace.declaration import Declared
+from headrace.errors import ConfigError, DeclarationError, HeadraceError
+
+D = TypeVar("D", bound=Declared)
+
+
+@contextmanager
+def declared(where: str | None = None) -> Iterator[None]:
+    """Turn pydantic's errors into one DeclarationError that names the first wrong field."""
+    try:
+        yield
+    except ValidationError as error:
+        raise _first(error, where, DeclarationError) from error
+
+
+def _first(error: ValidationError, where: str | None, kind: type[HeadraceError]) -> HeadraceError:
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    path = ".".join(str(part) for part in ([where] if where else []) + list(first["loc"]))
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if len(problems) > 1:
+        message += f" (and {len(problems) - 1} more)"
+    return kind(message, where=path or None)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; empty when there is none.
+
+    Raises:
+        ConfigError: It is not YAML, or not a mapping.
+    """
+    if not path.exists():
+        return {}
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"not readable as YAML: {error}", where=str(path)) from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError("must be a mapping of field names to values", where=str(path))
+    return data
+
+
+def parse_setting(setting: str) -> tuple[str, Any]:
+    """``"source.lag=0h"`` as a path and a value; the value is read as YAML, so 3 is a number.
+
+    Raises:
+        ConfigError: It is not PATH=VALUE.
+    """
+    import yaml
+
+    path, equals, text = setting.partition("=")
+    if not equals or not path.strip():
+        raise ConfigError(f"{setting!r} is not PATH=VALUE", where="--set")
+    try:
+        return path.strip(), yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the value cannot be read: {text!r}", where=path.strip()) from error
+
+
+def override(base: D, changes: Mapping[str, Any], where: str = "") -> D:
+    """`base` with nested fields replaced.
+
+    Args:
+        base: A declared object.
+        changes: Field names to values; a mapping goes into a nested object, and into a tuple of named objects (such
+            as a contract's columns) by name.
+        where: Path of `base`, for errors.
+
+    Raises:
+        ConfigError: A path is unknown (with the nearest name), or a value does not fit.
+    """
+    values = {name: getattr(base, name) for name in type(base).model_fields}
+    for name, change in changes.items():
+        path = f"{where}.{name}" if where else str(name)
+        if name not in values:
+            raise _unknown(path, str(name), list(values))
+        values[name] = _changed(values[name], change, path)
+    try:
+        return type(base)(**values)
+    except ValidationError as error:
+        raise _first(error, where, ConfigError) from error
+    except DeclarationError as error:
+        raise ConfigError(error.message, where=error.where, hint=error.hint) from error
+
+
+def _changed(value: Any, change: Any, path: str) -> Any:
+    if isinstance(value, Declared) and isinstance(change, Mapping):
+        return override(value, change, path)
+    if isinstance(change, Mapping) and isinstance(value, tuple):
+        named = {getattr(item, "name", None): i for i, item in enumerate(value)}
+        items = list(value)
+        for name, inner in change.items():
+            if name not in named:
+                raise _unknown(f"{path}.{name}", str(name), [str(n) for n in named])
+            items[named[name]] = _changed(items[named[name]], inner, f"{path}.{name}")
+        return tuple(items)
+    if isinstance(change, Mapping) and isinstance(value, Mapping):
+        return {**value, **change}
+    if isinstance(change, Mapping) and value is not None and not isinstance(value, Declared):
+        raise ConfigError("is one value and has no fields below it", where=path)
+    return change
+
+
+def _unknown(path: str, name: str, known: list[str]) -> ConfigError:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+    return ConfigError("no such setting", where=path, hint=hint)
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """``("a.b", 1)`` as ``{"a": {"b": 1}}``."""
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    return dict(value)

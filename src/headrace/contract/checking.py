@@ -1,0 +1,224 @@
+"""Checks a batch against its contract: good rows from bad, and rules over the whole."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from headrace.contract.column import Column
+from headrace.contract.declared import Contract
+from headrace.contract.duplicates import duplicate_faults
+from headrace.contract.faults import RAW, Fault, said
+from headrace.contract.finding import Finding
+from headrace.contract.known import KNOWN_AT, Known, is_pending
+from headrace.contract.parse import parse_column
+from headrace.contract.quarantine import KNOWN, bad_rows
+from headrace.contract.rowrules import row_faults, run, time_rules
+from headrace.contract.rules import Batch, Staleness, ZScore
+from headrace.contract.validation import Validation
+from headrace.errors import ContractBroken, UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_OWN = ":own_known_at"
+
+
+def check(
+    contract: Contract,
+    frame: pl.DataFrame,
+    *,
+    keys: tuple[str, ...] = (),
+    time: str | None = None,
+    step: timedelta | None = None,
+    as_of: datetime,
+    now: datetime,
+    known: Known | None = None,
+) -> Validation:
+    """Parses ``frame`` to the declared types and separates good rows, bad rows and rows not yet known.
+
+    Every row ends in exactly one of the three: ``good``, ``bad`` or the count ``pending``. Rows that are not
+    yet known at ``as_of`` play no part in any rule, so that a check of the past sees what it saw then.
+
+    Args:
+        contract: What the rows must look like.
+        frame: The rows as they came, with declared names; text or typed.
+        keys: The columns that, with ``time``, may occur once per known time.
+        time: The event-time column, None for a system without.
+        step: The regular step of event times.
+        as_of: The time of the run, with a zone.
+        now: The clock's time, with a zone. An event after both is impossible.
+        known: How the known time of a row is found; at its event time, if not given.
+
+    Raises:
+        ContractBroken: A declared column is missing from the frame.
+        UsageError: ``as_of`` or ``now`` has no zone.
+        DeclarationError: ``keys`` or ``time`` are not in the contract.
+    """
+    known = known or Known()
+    for name, moment in (("as_of", as_of), ("now", now)):
+        if moment.tzinfo is None:
+            raise UsageError("the time has no zone", where=name, hint="write it as 2023-01-20T16:00:00Z")
+    for name in (*keys, *([time] if time is not None else [])):
+        contract.column(name)
+    _refuse_missing(contract, frame, known)
+    subject = _Subject.parse(contract, frame, time, known, as_of)
+    pending = is_pending(subject.work[KNOWN], subject.work[time] if time is not None else None, as_of, now)
+    if pending.any():
+        subject = subject.filter(~pending)
+    work, faults = subject.work, [*subject.faults, *row_faults(contract.columns, subject.work)]
+    if time is not None:
+        faults += run(time_rules(time, step, max(as_of, now)), work)
+    unique = (*keys, *([time] if time is not None else []))
+    faults += duplicate_faults(work, unique, KNOWN, ~_any(faults, work.height))
+    findings = _judge(contract, work, faults, Batch(work, keys, time, step, as_of))
+    findings = [*_emptiness(contract, frame.height, work.height, as_of), *findings]
+    is_bad = _any(faults, work.height)
+    return Validation(
+        good=_good(contract, work if not faults else work.filter(~is_bad)),
+        bad=bad_rows(subject.raw, work, faults, is_bad, time, as_of),
+        findings=tuple(findings),
+        rows=frame.height,
+        pending=frame.height - work.height,
+        reasons=_counted(faults),
+        extra=_extra(contract, frame, known),
+        max_bad_share=contract.max_bad_share,
+        as_of=as_of,
+    )
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """The rows as they came, the same rows typed (``work``), and the faults of parsing."""
+
+    raw: pl.DataFrame
+    work: pl.DataFrame
+    faults: tuple[Fault, ...]
+
+    @classmethod
+    def parse(
+        cls, contract: Contract, frame: pl.DataFrame, time: str | None, known: Known, as_of: datetime
+    ) -> _Subject:
+        import polars as pl
+
+        parsed = [parse_column(column, frame[column.name]) for column in contract.columns]
+        faults = [fault for each in parsed for fault in each.faults]
+        columns = [each.values for each in parsed]
+        columns += [frame[name].alias(RAW + name) for name in contract.names]
+        own = None
+        if known.column is not None:
+            column = _known_column(contract, time, known.column)
+            read = parse_column(column, frame[known.column])
+            own, columns = read.values, [*columns, frame[known.column].alias(RAW + column.name)]
+            if known.column not in contract.names:
+                faults += read.faults
+            else:
+                columns.pop()
+        work = pl.DataFrame({series.name: series for series in columns})
+        times = known.times(work[time] if time is not None else None, own, as_of, frame.height)
+        return cls(frame, work.with_columns(times.alias(KNOWN)), tuple(faults))
+
+    def filter(self, keep: pl.Series) -> _Subject:
+        faults = [fault.filter(keep) for fault in self.faults]
+        left = tuple(fault for fault in faults if fault.mask.any())
+        return _Subject(self.raw.filter(keep), self.work.filter(keep), left)
+
+
+def _known_column(contract: Contract, time: str | None, name: str) -> Column:
+    if name in contract.names:
+        return contract.column(name)
+    zone = contract.column(time).zone if time is not None else None
+    return Column(name, "time", zone=zone)
+
+
+def _refuse_missing(contract: Contract, frame: pl.DataFrame, known: Known) -> None:
+    wanted = (*contract.names, *([known.column] if known.column is not None else []))
+    for name in wanted:
+        if name in frame.columns:
+            continue
+        close = difflib.get_close_matches(
+            name.lower(), [each.lower() for each in frame.columns], n=1, cutoff=0.5
+        )
+        near = next((each for each in frame.columns if each.lower() == close[0]), None) if close else None
+        hint = f"found {', '.join(frame.columns) or 'no columns at all'}"
+        if near is not None:
+            hint += f"; if {near!r} is meant, say so: Source(columns={{{name!r}: {near!r}}})"
+        raise ContractBroken(f"the source has no column {name!r}", where=name, hint=hint)
+
+
+def _extra(contract: Contract, frame: pl.DataFrame, known: Known) -> tuple[str, ...]:
+    return tuple(name for name in frame.columns if name not in contract.names and name != known.column)
+
+
+def _any(faults: list[Fault], rows: int) -> pl.Series:
+    import polars as pl
+
+    found = pl.Series([False], dtype=pl.Boolean).new_from_index(0, rows)
+    for fault in faults:
+        found = found | fault.mask
+    return found
+
+
+def _good(contract: Contract, work: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    if KNOWN_AT in contract.names:
+        return work.select(contract.names)
+    return work.select(*contract.names, pl.col(KNOWN).alias(KNOWN_AT))
+
+
+def _counted(faults: list[Fault]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for fault in faults:
+        counts[fault.label] += int(fault.mask.sum())
+    return dict(counts.most_common())
+
+
+def _emptiness(contract: Contract, rows: int, known: int, as_of: datetime) -> list[Finding]:
+    if known or contract.allow_empty:
+        return []
+    text = "no rows" if not rows else f"no rows are known at {as_of.isoformat()}; {rows:,} become known later"
+    return [Finding("empty", "stop", False, text, {"rows": rows})]
+
+
+def _judge(contract: Contract, work: pl.DataFrame, faults: list[Fault], batch: Batch) -> list[Finding]:
+    """Runs the rules over the batch; those that set rows apart first, so that the others see what is left."""
+    findings: dict[int, Finding] = {}
+    for place, rule in enumerate(contract.rules):
+        if isinstance(rule, ZScore) and rule.severity == "quarantine":
+            findings[place] = _set_apart(rule, batch, work, faults)
+    left = _part(batch, work, ~_any(faults, work.height))
+    for place, rule in enumerate(contract.rules):
+        if place not in findings:
+            findings[place] = rule.judge(left)
+    found = [findings[place] for place in sorted(findings)]
+    if contract.staleness is not None:
+        found.append(Staleness(at_most=contract.staleness).judge(left))
+    return found
+
+
+def _part(batch: Batch, work: pl.DataFrame, keep: pl.Series) -> Batch:
+    rows = work if keep.all() else work.filter(keep)
+    return Batch(rows, batch.keys, batch.time, batch.step, batch.as_of)
+
+
+def _set_apart(rule: ZScore, batch: Batch, work: pl.DataFrame, faults: list[Fault]) -> Finding:
+    import polars as pl
+
+    good = ~_any(faults, work.height)
+    part = _part(batch, work, good)
+    scores = rule.scores(part)
+    beyond = (scores.abs() > rule.limit).fill_null(False)
+    if beyond.any():
+        mask = pl.Series([False], dtype=pl.Boolean).new_from_index(0, work.height)
+        mask = mask.scatter(good.arg_true().filter(beyond), True)
+        what = f"is more than {rule.limit:g} standard deviations from its series"
+        reason = said(rule.column, pl.col(rule.column).cast(pl.String), what)
+        faults.append(Fault(f"{rule.column}: {what}", mask, reason))
+    worst = scores.abs().max()
+    return rule.counted(
+        int(beyond.sum()), part.rows.height, float(worst) if isinstance(worst, float) else 0.0
+    )

@@ -1,0 +1,161 @@
+"""One column of a contract: its name, its type, and what its values must be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Literal, TypedDict, Unpack, cast
+
+from pydantic import ValidationError
+
+from headrace.contract.mistakes import declaration_error
+from headrace.declaration import Declared
+
+ColumnType = Literal["time", "category", "text", "float", "integer", "boolean"]
+Bound = int | float | datetime
+Value = str | int | float
+
+# What the regular expressions of the table form cannot do: look around, and refer back to a group.
+_UNSUPPORTED = re.compile(r"\(\?<?[=!]|\\[1-9]|\(\?P=")
+
+
+class _Fields(TypedDict, total=False):
+    zone: str | None
+    nullable: bool
+    minimum: Bound | None
+    maximum: Bound | None
+    values: tuple[Value, ...] | None
+    pattern: str | None
+    known_ahead: bool
+    ambiguous: Literal["raise", "earliest", "latest"]
+    format: str | None
+    decimal: Literal[".", ","]
+    description: str
+
+
+class Column(Declared):
+    """A declared column.
+
+    Args:
+        name: Its name in headrace; `Source.columns` says what the source calls it.
+        type: ``time`` (stored as UTC, microseconds), ``category`` or ``text`` (kept as they came),
+            ``float`` (finite), ``integer`` (64 bit) or ``boolean`` (true, false, 1, 0).
+        zone: For times without an offset: the zone they are meant in. Without it such a row is bad.
+        nullable: Whether a value may be missing.
+        minimum: The smallest allowed value, itself included.
+        maximum: The largest allowed value, itself included.
+        values: The allowed values.
+        pattern: A regular expression that must be found in the text; anchor it with ``^`` and ``$``.
+        known_ahead: The value is known before its time comes (a calendar, a tariff, a plan).
+        ambiguous: What an hour that happens twice, when clocks go back, means: a bad row (``raise``), the
+            ``earliest`` or the ``latest`` of the two. An hour that does not exist is always bad.
+        format: How times are written when not in ISO 8601, such as ``%d/%m/%Y %H:%M``.
+        decimal: The decimal separator of numbers in text.
+        description: For people, and for the JSON Schema.
+
+    Raises:
+        DeclarationError: A field has the wrong type. Fields that contradict one another are refused by
+            the `Contract`, which knows the column's place.
+    """
+
+    name: str
+    type: ColumnType
+    zone: str | None = None
+    nullable: bool = False
+    minimum: Bound | None = None
+    maximum: Bound | None = None
+    values: tuple[Value, ...] | None = None
+    pattern: str | None = None
+    known_ahead: bool = False
+    ambiguous: Literal["raise", "earliest", "latest"] = "raise"
+    format: str | None = None
+    decimal: Literal[".", ","] = "."
+    description: str = ""
+
+    def __init__(self, name: str, type: ColumnType, **fields: Unpack[_Fields]) -> None:  # noqa: A002
+        try:
+            data: dict[str, Any] = {"name": name, "type": type, **fields}
+            super().__init__(**data)
+        except ValidationError as error:
+            raise declaration_error(error, f"contract.columns[{name!r}]") from error
+
+    @property
+    def textual(self) -> bool:
+        """Whether its values are text."""
+        return self.type in ("text", "category")
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """Each field that contradicts another, with the reason."""
+        if not self.name.strip():
+            yield "name", "a column needs a name"
+        yield from self._time_mistakes()
+        yield from self._bound_mistakes()
+        yield from self._value_mistakes()
+        if self.decimal != "." and self.type != "float":
+            yield "decimal", f"only a float column has a decimal separator, {self.name!r} is {self.type}"
+
+    def _time_mistakes(self) -> Iterator[tuple[str, str]]:
+        for field in ("zone", "format"):
+            if getattr(self, field) is not None and self.type != "time":
+                yield field, f"only a time column has a {field}, {self.name!r} is {self.type}"
+        if self.ambiguous != "raise" and (self.type != "time" or self.zone is None):
+            yield "ambiguous", "only a time column with a zone has ambiguous hours"
+        if self.zone is not None and not _zone_exists(self.zone):
+            yield "zone", f"there is no time zone {self.zone!r}; write it as UTC or Europe/Copenhagen"
+
+    def _bound_mistakes(self) -> Iterator[tuple[str, str]]:
+        for field in ("minimum", "maximum"):
+            bound = getattr(self, field)
+            if bound is None:
+                continue
+            if self.type == "time" and (not isinstance(bound, datetime) or bound.tzinfo is None):
+                yield field, "the bound of a time column is a datetime with a zone"
+            elif self.type != "time" and self.type not in ("float", "integer"):
+                yield field, f"a {self.type} column has no {field}"
+            elif self.type != "time" and (isinstance(bound, datetime) or bound != bound):
+                yield field, f"the {field} of a {self.type} column is a number"
+            elif self.type == "integer" and bound != int(cast(float, bound)):
+                yield field, f"the {field} of an integer column is a whole number"
+            else:
+                continue
+            return
+        low, high = self.minimum, self.maximum
+        if low is not None and high is not None and low > high:  # type: ignore[operator]
+            yield "minimum", f"the minimum {low} is above the maximum {high}"
+
+    def _value_mistakes(self) -> Iterator[tuple[str, str]]:
+        if self.pattern is not None:
+            if not self.textual:
+                yield "pattern", f"only a text or category column has a pattern, {self.name!r} is {self.type}"
+            elif (problem := _bad_pattern(self.pattern)) is not None:
+                yield "pattern", problem
+        if self.values is None:
+            return
+        allowed: tuple[type, ...] = {"float": (int, float), "integer": (int,)}.get(self.type, (str,))
+        if self.type in ("time", "boolean"):
+            yield "values", f"a {self.type} column has no value set"
+        elif not self.values:
+            yield "values", "an empty value set allows no row at all"
+        elif wrong := [each for each in self.values if not isinstance(each, allowed)]:
+            yield "values", f"{wrong[0]!r} is not a {self.type} value"
+
+
+def _zone_exists(zone: str) -> bool:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def _bad_pattern(pattern: str) -> str | None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return f"{pattern!r} is not a regular expression: {error}"
+    if _UNSUPPORTED.search(pattern):
+        return f"{pattern!r} looks around or refers back, which checks over a table cannot do"
+    return None

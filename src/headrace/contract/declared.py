@@ -1,0 +1,119 @@
+"""The contract: what the rows of a source must look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from headrace.contract.column import Column
+from headrace.contract.mistakes import declaration_error
+from headrace.contract.rules import Rule, Share, ZScore
+from headrace.declaration import Declared, Duration
+from headrace.errors import DeclarationError
+
+
+class Contract(Declared):
+    """Column rules and rules over the batch, declared once.
+
+    Args:
+        columns: The declared columns; other columns of a source are ignored, and named in the report.
+        max_bad_share: The share of bad rows, of those known at ``as_of``, past which a run stops (exit 3).
+        rules: Rules over the whole batch: `Share`, `ZScore`, `Gaps`, `Staleness`, `MinimumRows`.
+        staleness: Shorthand for ``Staleness(at_most=...)``, a warning.
+        allow_empty: Whether a source without any row is fine. Otherwise it breaks the contract.
+
+    Raises:
+        DeclarationError: A mistake; ``where`` is the field's path, such as ``contract.columns[2].minimum``.
+    """
+
+    columns: tuple[Column, ...] = Field(min_length=1)
+    max_bad_share: float = Field(default=0.05, ge=0, le=1)
+    rules: tuple[Rule, ...] = ()
+    staleness: Duration | None = None
+    allow_empty: bool = False
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_with_path(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            contract = handler(data)
+        except ValidationError as error:
+            raise declaration_error(error, "contract") from error
+        _refuse_contradictions(contract)
+        return contract
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _columns_from_data(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(
+            _column(place, each) if isinstance(each, Mapping) else each for place, each in enumerate(value)
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The declared names, in order."""
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> Column:
+        """The column of that name.
+
+        Raises:
+            DeclarationError: There is none.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise DeclarationError(
+            f"the contract has no column {name!r}",
+            where="contract.columns",
+            hint=f"it has {', '.join(self.names)}",
+        )
+
+    def json_schema(self) -> dict[str, Any]:
+        """The JSON Schema (2020-12) of one row."""
+        from headrace.contract.schema import row_schema
+
+        return row_schema(self.columns)
+
+
+def _refuse_contradictions(contract: Contract) -> None:
+    seen: dict[str, int] = {}
+    for place, column in enumerate(contract.columns):
+        for field, message in column.mistakes():
+            raise DeclarationError(message, where=f"contract.columns[{place}].{field}")
+        if column.name in seen:
+            text = f"{column.name!r} is already the name of column {seen[column.name]}"
+            raise DeclarationError(text, where=f"contract.columns[{place}].name")
+        seen[column.name] = place
+    for place, rule in enumerate(contract.rules):
+        if isinstance(rule, Share | ZScore):
+            _refuse_rule(contract, rule, f"contract.rules[{place}].column")
+
+
+def _refuse_rule(contract: Contract, rule: Share | ZScore, where: str) -> None:
+    if rule.column not in contract.names:
+        text = f"the contract has no column {rule.column!r}"
+        raise DeclarationError(text, where=where, hint=f"it has {', '.join(contract.names)}")
+    numeric = isinstance(rule, ZScore) or rule.condition in ("zero", "negative")
+    kind = contract.column(rule.column).type
+    if numeric and kind not in ("float", "integer"):
+        raise DeclarationError(f"the rule needs a number, {rule.column!r} is {kind}", where=where)
+
+
+def _column(place: int, fields: Mapping[str, Any]) -> Column:
+    try:
+        return Column(**{"name": "", "type": "", **fields})
+    except DeclarationError as error:
+        if isinstance(error.__cause__, ValidationError):
+            raise declaration_error(error.__cause__, f"contract.columns[{place}]") from error.__cause__
+        raise

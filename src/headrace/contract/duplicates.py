@@ -1,0 +1,59 @@
+"""Finds rows that say the same thing twice, and rows that contradict one another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.contract.faults import Fault
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def duplicate_faults(work: pl.DataFrame, by: tuple[str, ...], known_at: str, good: pl.Series) -> list[Fault]:
+    """Duplicates of ``by`` (keys and event time) among the rows that are good so far.
+
+    Rows that became known at different times are corrections, and good. Of identical copies known at one
+    time the first is kept. Different values known at one time contradict one another: none is kept.
+
+    Args:
+        work: The working frame with the typed columns.
+        by: What may occur once; nothing is checked when it is empty.
+        known_at: The name of the known time in ``work``.
+        good: Which rows are good so far; the others can prove nothing.
+    """
+    import polars as pl
+
+    if not by or not good.any():
+        return []
+    typed = [name for name in work.columns if not name.startswith("raw:")]
+    rows = (
+        work.select(typed).with_row_index(":row")
+        if good.all()
+        else work.select(typed).with_row_index(":row").filter(good)
+    )
+    rows = rows.filter(rows.select(*by, known_at).is_duplicated())
+    if not rows.height:
+        return []
+    place = [*by, known_at]
+    values = [name for name in typed if name not in place]
+    same = pl.struct(place + values)
+    rows = rows.with_columns(
+        (~same.is_first_distinct()).alias(":copy"),
+        (pl.struct(values).n_unique().over(place) if values else pl.lit(1)).alias(":kinds"),
+    )
+    what = ", ".join(by)
+    copies, against = rows.filter(":copy")[":row"], rows.filter(pl.col(":kinds") > 1)[":row"]
+    found = (
+        ("duplicate", copies, f"duplicate: an identical row with this {what} came before"),
+        ("conflicting duplicate", against, f"conflicting duplicate: different values for one {what}"),
+    )
+    return [
+        Fault(label, _mask(work.height, which), pl.lit(text)) for label, which, text in found if which.len()
+    ]
+
+
+def _mask(rows: int, which: pl.Series) -> pl.Series:
+    import polars as pl
+
+    return pl.Series([False], dtype=pl.Boolean).new_from_index(0, rows).scatter(which, True)

@@ -1,0 +1,133 @@
+"""Bad rows as they came, each with an id and every reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from headrace.contract.faults import Fault
+from headrace.contract.known import KNOWN_AT
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def bad_rows(
+    raw: pl.DataFrame,
+    work: pl.DataFrame,
+    faults: list[Fault],
+    is_bad: pl.Series,
+    time: str | None,
+    as_of: datetime,
+) -> pl.DataFrame:
+    """The quarantine frame: ``id``, ``time``, ``known_at``, ``row`` and ``reasons``, in the rows' order.
+
+    The id digests the row as it came and its place among identical bad rows: the same bad row read again
+    tomorrow, beside other rows, has the same id. Its known time is ``as_of`` where the row tells none, or
+    one that has not come.
+
+    Args:
+        raw: The rows as they came.
+        work: The working frame: typed columns, columns as they came, and the known time.
+        faults: What was found; masks are over ``work``.
+        is_bad: Which rows broke at least one rule.
+        time: The name of the event time, if the system has one.
+        as_of: The run's time.
+    """
+    import polars as pl
+
+    came, work = raw.filter(is_bad), work.filter(is_bad)
+    utc = pl.Datetime("us", "UTC")
+    texts = row_texts(came)
+    limit = pl.lit(as_of.astimezone(UTC), dtype=utc)
+    event = pl.col(time) if time is not None else pl.lit(None, dtype=utc)
+    return work.select(
+        pl.Series("id", _ids(texts), dtype=pl.String),
+        event.alias("time"),
+        pl.min_horizontal(pl.col(KNOWN).fill_null(limit), limit).alias(KNOWN_AT),
+        texts,
+        _reasons(work, [fault.filter(is_bad) for fault in faults]),
+    )
+
+
+KNOWN = ":known_at"
+"""The known time in a working frame; a declared column may be called ``known_at`` itself."""
+
+
+def _reasons(work: pl.DataFrame, faults: list[Fault]) -> pl.Series:
+    import polars as pl
+
+    if not faults or not work.height:
+        return pl.Series("reasons", [], dtype=pl.List(pl.String))
+    marks = [fault.mask.alias(f":{place}") for place, fault in enumerate(faults)]
+    texts = [pl.when(pl.col(f":{place}")).then(fault.reason) for place, fault in enumerate(faults)]
+    every = pl.concat_list(
+        [text.alias(f":text{place}") for place, text in enumerate(texts)]
+    ).list.drop_nulls()
+    return work.with_columns(marks).select(every.alias("reasons")).to_series()
+
+
+def _ids(texts: pl.Series) -> list[str]:
+    seen: dict[str, int] = {}
+    ids = []
+    for text in texts:
+        place = seen.get(text, 0)
+        seen[text] = place + 1
+        ids.append(hashlib.sha256(f"{place}\x00{text}".encode()).hexdigest()[:32])
+    return ids
+
+
+def row_texts(rows: pl.DataFrame) -> pl.Series:
+    """Every row as the text of a JSON object; NaN and infinity, which JSON lacks, as text."""
+    import polars as pl
+
+    if not rows.height:
+        return pl.Series("row", [], dtype=pl.String)
+    plain = (pl.String, pl.Boolean, pl.Date, pl.Null)
+    odd = [
+        n
+        for n, t in rows.schema.items()
+        if not (t in plain or t.is_integer() or t.is_float() or isinstance(t, pl.Datetime))
+    ]
+    floats = [
+        pl.col(name).is_finite().fill_null(True) for name, dtype in rows.schema.items() if dtype.is_float()
+    ]
+    simple = (
+        rows.select(pl.all_horizontal(floats)).to_series()
+        if floats
+        else pl.Series([True]).new_from_index(0, rows.height)
+    )
+    if odd:
+        simple = pl.Series([False]).new_from_index(0, rows.height)
+    if simple.all():
+        return _encoded(rows)
+    texts = [
+        json.dumps(_jsonable(row), ensure_ascii=False, separators=(",", ":"))
+        for row in rows.filter(~simple).iter_rows(named=True)
+    ]
+    text = pl.Series("row", [None], dtype=pl.String).new_from_index(0, rows.height)
+    text = text.scatter((~simple).arg_true(), pl.Series(texts, dtype=pl.String))
+    return text.scatter(simple.arg_true(), _encoded(rows.filter(simple))) if simple.any() else text
+
+
+def _encoded(rows: pl.DataFrame) -> pl.Series:
+    import polars as pl
+
+    return rows.select(pl.struct(pl.all()).struct.json_encode().alias("row")).to_series()
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _jsonable(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if value is None or isinstance(value, str | int | bool) else str(value)

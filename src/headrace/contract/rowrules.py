@@ -1,0 +1,92 @@
+"""Rules over single rows, compiled to polars expressions over the typed columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from headrace.contract.column import Column
+from headrace.contract.faults import RAW, Fault, said, shown
+from headrace.declaration import format_duration
+from headrace.errors import DeclarationError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    Compiled = tuple[str, pl.Expr, pl.Expr]
+
+
+def row_faults(columns: tuple[Column, ...], work: pl.DataFrame) -> list[Fault]:
+    """What the typed values of each row break: ranges, value sets, patterns.
+
+    Raises:
+        DeclarationError: A pattern that the table form cannot run.
+    """
+    compiled = [each for column in columns for each in _compile(column, work)]
+    return run(compiled, work)
+
+
+def run(compiled: list[Compiled], work: pl.DataFrame) -> list[Fault]:
+    """Evaluates all rules in one pass and keeps those that some row breaks."""
+    import polars as pl
+
+    if not compiled or not work.height:
+        return []
+    tests = [test.fill_null(False).alias(str(place)) for place, (_, test, _) in enumerate(compiled)]
+    try:
+        masks = work.select(tests)
+    except pl.exceptions.ComputeError as error:
+        raise DeclarationError(f"a rule cannot be computed: {error}", where="contract.columns") from error
+    return [
+        Fault(label, mask, reason)
+        for (label, _, reason), mask in zip(compiled, masks.get_columns(), strict=True)
+        if mask.any()
+    ]
+
+
+def time_rules(time: str, step: timedelta | None, latest: datetime) -> list[Compiled]:
+    """Rules for the event time: a multiple of ``step`` since 1970-01-01 UTC, and not after ``latest``."""
+    import polars as pl
+
+    value = pl.col(time)
+    given = value.dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ")
+    future = f"is in the future (after {latest.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ})"
+    rules: list[Compiled] = [
+        (f"{time}: is in the future", value > latest.astimezone(UTC), said(time, given, future))
+    ]
+    if step is not None:
+        size = int(step / timedelta(microseconds=1))
+        what = f"is not a multiple of the step {format_duration(step)}"
+        rules.append((f"{time}: {what}", value.dt.epoch("us") % size != 0, said(time, given, what)))
+    return rules
+
+
+def _compile(column: Column, work: pl.DataFrame) -> Iterator[Compiled]:
+    import polars as pl
+
+    name, value = column.name, pl.col(column.name)
+    typed = shown(name, work.schema[name])
+    for word, side, bound in (("minimum", "below", column.minimum), ("maximum", "above", column.maximum)):
+        if bound is not None:
+            limit = bound.astimezone(UTC) if isinstance(bound, datetime) else bound
+            test = value < limit if side == "below" else value > limit
+            what = f"{side} the {word} {_plain(bound)}"
+            yield f"{name}: {what}", test, said(name, typed, f"is {what}")
+    given = shown(RAW + name, work.schema[RAW + name]) if column.textual else typed
+    if column.values is not None:
+        what = f"is not one of {_listed(column.values)}"
+        allowed = pl.Series(column.values, dtype=work.schema[name], strict=False)
+        yield f"{name}: {what}", ~value.is_in(allowed.to_list()), said(name, given, what)
+    if column.pattern is not None:
+        what = f"does not match the pattern {column.pattern}"
+        yield f"{name}: {what}", ~value.str.contains(column.pattern, strict=True), said(name, given, what)
+
+
+def _plain(bound: object) -> str:
+    return f"{bound.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if isinstance(bound, datetime) else str(bound)
+
+
+def _listed(values: tuple[object, ...]) -> str:
+    text = ", ".join(str(each) for each in values[:8])
+    return f"{text} and {len(values) - 8} more" if len(values) > 8 else text

@@ -1,0 +1,113 @@
+"""Parses times to UTC: ISO 8601 or a declared format, with an offset or in the declared zone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.contract.column import Column
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    Wrong = list[tuple[str, pl.Series]]
+
+_PLAIN = "%Y-%m-%dT%H:%M:%S"
+_ISO = (
+    r"^(?<date>\d{4}-\d{2}-\d{2})"
+    r"(?:[Tt ](?<clock>\d{2}:\d{2})(?::(?<second>\d{2})(?:[.,](?<part>\d{1,9}))?)?"
+    r"\s?(?<offset>[Zz]|[+-]\d{2}(?::?\d{2})?)?)?$"
+)
+_OFFSET_IN_FORMAT = ("%z", "%:z", "%#z", "%+")
+
+
+def parse_times(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
+    """Times as UTC with microseconds, null where bad, and what was wrong with which rows.
+
+    Text without an offset and typed times without a zone are read in ``column.zone``.
+    """
+    import polars as pl
+
+    utc = pl.Datetime("us", "UTC")
+    if isinstance(raw.dtype, pl.Datetime) and raw.dtype.time_zone is not None:
+        return raw.cast(pl.Datetime("us", raw.dtype.time_zone)).dt.convert_time_zone("UTC"), []
+    if raw.dtype == pl.String:
+        local, exact = _from_text(column, raw)
+    elif isinstance(raw.dtype, pl.Datetime) or raw.dtype == pl.Date:
+        local, exact = raw.cast(pl.Datetime("us")), None
+    else:
+        empty = pl.Series(raw.name, [None], dtype=utc).new_from_index(0, raw.len())
+        return empty, [("is not a time", raw.is_not_null())]
+    unread = local.is_null() & raw.is_not_null()
+    if exact is not None:
+        unread = unread & exact.is_null()
+    placed, wrong = _in_zone(column, local)
+    values = placed if exact is None else pl.select(pl.coalesce(exact, placed)).to_series()
+    return values, [("is not a time", unread), *wrong]
+
+
+def _in_zone(column: Column, local: pl.Series) -> tuple[pl.Series, Wrong]:
+    """Local times as UTC; hours that do not exist, happen twice, or have no zone are wrong."""
+    import polars as pl
+
+    utc = pl.Datetime("us", "UTC")
+    if column.zone is None:
+        empty = pl.Series(local.name, [None], dtype=utc).new_from_index(0, local.len())
+        return empty, [("time has no zone", local.is_not_null())]
+    if column.zone == "UTC":
+        return local.dt.replace_time_zone("UTC"), []
+    twice = "null" if column.ambiguous == "raise" else column.ambiguous
+    placed = local.dt.replace_time_zone(column.zone, ambiguous=twice, non_existent="null")
+    lost = placed.is_null() & local.is_not_null()
+    wrong: Wrong = []
+    if lost.any():
+        either = local.dt.replace_time_zone(
+            column.zone, ambiguous="earliest", non_existent="null"
+        ).is_not_null()
+        wrong = [
+            (f"does not exist in {column.zone} (clocks go forward)", lost & ~either),
+            (f"happens twice in {column.zone} (clocks go back)", lost & either),
+        ]
+    return placed.dt.convert_time_zone("UTC"), wrong
+
+
+def _from_text(column: Column, raw: pl.Series) -> tuple[pl.Series, pl.Series | None]:
+    """Local times, and exact UTC times of the texts that carry an offset."""
+    import polars as pl
+
+    if column.format is not None:
+        parsed = raw.str.to_datetime(column.format, time_unit="us", strict=False, exact=True)
+        if any(each in column.format for each in _OFFSET_IN_FORMAT):
+            none = pl.Series(raw.name, [None], dtype=pl.Datetime("us")).new_from_index(0, raw.len())
+            return none, parsed.dt.convert_time_zone("UTC")
+        return parsed, None
+    plain = raw.str.to_datetime(_PLAIN, time_unit="us", strict=False)
+    # The quick format also takes 2023-1-2 and second 60; what is not of the one exact shape is read below.
+    odd = raw.is_not_null() & (plain.is_null() | (raw.str.len_bytes() != 19) | raw.str.ends_with(":60"))
+    if not odd.any():
+        return plain, None
+    local, exact = _from_iso(raw.filter(odd))
+    where = odd.arg_true()
+    none = pl.Series([None], dtype=pl.Datetime("us", "UTC")).new_from_index(0, raw.len())
+    return plain.scatter(where, local), none.scatter(where, exact)
+
+
+def _from_iso(text: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Any ISO 8601 calendar time: local ones, and exact ones as UTC."""
+    import polars as pl
+
+    parts = text.str.extract_groups(_ISO).struct.unnest()
+    clock = pl.col("clock").fill_null("00:00") + ":" + pl.col("second").fill_null("00")
+    clock = pl.when(pl.col("second").fill_null("") != "60").then(clock)
+    local = (pl.col("date") + "T" + clock).str.to_datetime(_PLAIN, time_unit="us", strict=False)
+    micros = pl.col("part").str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64).fill_null(0)
+    local = local + pl.duration(microseconds=micros)
+    digits = pl.col("offset").str.replace_all(r"[^0-9]", "")
+    hours = digits.str.slice(0, 2).cast(pl.Int64, strict=False).fill_null(0)
+    minutes = digits.str.slice(2, 2).cast(pl.Int64, strict=False).fill_null(0)
+    ahead = pl.duration(minutes=hours * 60 + minutes)
+    shift = pl.when(pl.col("offset").str.starts_with("-")).then(-ahead).otherwise(ahead)
+    possible = (hours < 24) & (minutes < 60)
+    zoned = pl.col("offset").is_not_null()
+    exact = pl.when(zoned & possible).then(local - shift).dt.replace_time_zone("UTC")
+    found = parts.select(pl.when(~zoned).then(local).alias("local"), exact.alias("exact"))
+    return found["local"], found["exact"]

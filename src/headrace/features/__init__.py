@@ -1,0 +1,58 @@
+"""The feature language: declare a feature once, compile it for tables, arrays and rows.
+
+In a system that forecasts, everything is relative to a forecast origin. `lag`, `difference` and `rolling_*` look back
+from the origin; `seasonal_lag` and `seasonal_mean` take the newest values at the target's phase of a season that the
+origin can know; calendars (`hour`, `holiday`, ...) and columns that are known ahead are taken at the target time.
+No value after the origin can enter: a feature that would need one is refused when the system is loaded.
+"""
+
+from headrace.features.calendar import day_of_year, holiday, hour, minute_of_day, month, weekday
+from headrace.features.expression import Expression, Table
+from headrace.features.history import (
+    difference,
+    lag,
+    rolling_count,
+    rolling_max,
+    rolling_mean,
+    rolling_min,
+    rolling_std,
+    seasonal_change,
+    seasonal_lag,
+    seasonal_mean,
+    step_ahead,
+)
+from headrace.features.row import col, lit, maximum, minimum, native, text
+from headrace.features.scaling import scaled
+from headrace.features.standard import seasonal_features
+from headrace.features.view import Features
+
+__all__ = [
+    "Expression",
+    "Features",
+    "Table",
+    "col",
+    "day_of_year",
+    "difference",
+    "holiday",
+    "hour",
+    "lag",
+    "lit",
+    "maximum",
+    "minimum",
+    "minute_of_day",
+    "month",
+    "native",
+    "rolling_count",
+    "rolling_max",
+    "rolling_mean",
+    "rolling_min",
+    "rolling_std",
+    "scaled",
+    "seasonal_change",
+    "seasonal_features",
+    "seasonal_lag",
+    "seasonal_mean",
+    "step_ahead",
+    "text",
+    "weekday",
+]

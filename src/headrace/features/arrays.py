@@ -1,0 +1,256 @@
+"""Series as dense arrays, and the history primitives over them: the form for forecasting and for streams.
+
+A `History` holds every series on one regular grid: an array per column, of shape (series, steps), NaN where nothing
+is known. `array(expression, lo, hi)` evaluates an expression at origins lo to hi - 1 (positions on the grid).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.errors import FeatureError
+from headrace.features.expression import Expression, Table
+from headrace.features.history import (
+    FLAT,
+    Difference,
+    Lag,
+    Rolling,
+    SeasonalChange,
+    SeasonalLag,
+    SeasonalMean,
+    doubling,
+)
+from headrace.features.row import Col, Native
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class History:
+    """Series on one grid.
+
+    Attributes:
+        keys: One row a series, in the order of the arrays' rows; sorted.
+        values: Float64 arrays of shape (series, steps) by column name.
+        start: Time of column 0, UTC.
+        step: Time from one column to the next.
+    """
+
+    keys: pl.DataFrame
+    values: dict[str, Array]
+    start: datetime
+    step: timedelta
+
+    @property
+    def series(self) -> int:
+        """Number of series."""
+        return self.keys.height
+
+    @property
+    def length(self) -> int:
+        """Number of steps on the grid."""
+        return int(next(iter(self.values.values())).shape[1])
+
+    @property
+    def end(self) -> datetime:
+        """Time of the last column, UTC."""
+        return self.start + self.step * (self.length - 1)
+
+    def position(self, time: datetime) -> int:
+        """The column of `time`; negative or past the end when outside."""
+        return (time - self.start) // self.step
+
+    def slice(self, name: str, lo: int, hi: int) -> Array:
+        """Columns lo to hi - 1 of a value, NaN where they lie outside the grid."""
+        values = self.values.get(name)
+        if values is None:
+            raise FeatureError(f"no history is kept of {name!r}", hint="only numeric columns have a history")
+        inside = values[:, max(lo, 0) : max(hi, 0)]
+        if inside.shape[1] == hi - lo:
+            return inside
+        padded = np.full((values.shape[0], hi - lo), np.nan)
+        first = max(-lo, 0)
+        padded[:, first : first + inside.shape[1]] = inside
+        return padded
+
+
+def history_of(
+    frame: pl.DataFrame, *, keys: tuple[str, ...], time: str, step: timedelta, columns: tuple[str, ...]
+) -> History:
+    """Put a table of one row per (keys, time) on the grid.
+
+    Args:
+        frame: Times in UTC and on the grid of `step`; at least one row; order does not matter.
+        columns: Numeric columns to keep.
+    """
+    import polars as pl
+
+    names = frame.select(keys).unique().sort(keys)
+    codes = frame.select(keys).join(
+        names.with_row_index("_series"), on=keys, how="left", nulls_equal=True, maintain_order="left"
+    )["_series"]
+    stamps = frame[time].dt.timestamp("us").to_numpy()
+    micros = step // timedelta(microseconds=1)
+    first = int(stamps.min())
+    positions = (stamps - first) // micros
+    shape = (names.height, int(positions.max()) + 1)
+    index = (codes.to_numpy(), positions)
+    values = {}
+    for column in columns:
+        dense = np.full(shape, np.nan)
+        dense[index] = frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        values[column] = dense
+    start = frame[time].min()
+    assert isinstance(start, datetime)
+    return History(names, values, start, step)
+
+
+def array(expression: Expression, history: History, lo: int, hi: int) -> Array:
+    """The expression at origins lo to hi - 1, shape (series, hi - lo); NaN where it is missing."""
+    table = Table(step=history.step)
+    match expression:
+        case Col(name):
+            return history.slice(name, lo, hi)
+        case Lag(of, by):
+            k = table.steps(by, "lag")
+            return array(of, history, lo - k, hi - k)
+        case Difference(of, by):
+            k = table.steps(by, "difference")
+            return array(of, history, lo, hi) - array(of, history, lo - k, hi - k)
+        case Rolling(statistic, of, window, at_least):
+            width = table.steps(window, "rolling")
+            return rolling(array(of, history, lo - width + 1, hi), statistic, width, at_least)
+    return _combined(expression, history, lo, hi)
+
+
+def _combined(expression: Expression, history: History, lo: int, hi: int) -> Array:
+    """Any other expression: its history parts as columns, the rest in polars over the flattened grid."""
+    import polars as pl
+
+    parts = {node.digest: node for node in outermost(expression, (Lag, Difference, Rolling, Col))}
+    columns = {f"_{d}": array(node, history, lo, hi).ravel() for d, node in parts.items()}
+    for node in outermost(expression, (Native,)):
+        columns |= {root: history.slice(root, lo, hi).ravel() for root in node.columns()}
+    ready = {d: f"_{d}" for d in parts}
+    table = Table(time="_time", step=history.step, ready=ready)
+    rows = history.series * (hi - lo)
+    if not columns or expression.uses_time():
+        times = times_of(history.start, history.step, np.arange(lo, hi))
+        columns["_time"] = np.tile(times, history.series)
+        table = Table(time="_time", step=history.step, ready=ready, years=years_of(times))
+    frame = pl.DataFrame(columns).with_columns(pl.selectors.float().fill_nan(None))
+    if "_time" in columns:
+        frame = frame.with_columns(pl.col("_time").cast(pl.Datetime("us", "UTC")))
+    return to_float(frame.select(x=expression.compile(table)), rows).reshape(history.series, hi - lo)
+
+
+def rolling(x: Array, statistic: str, width: int, at_least: int) -> Array:
+    """A statistic of each window of `width` columns: shape (n, m) to (n, m - width + 1). See `Rolling`."""
+    known = ~np.isnan(x)
+    count = _sums(known.astype(np.float64), width)
+    if statistic == "count":
+        return count
+    enough = count >= at_least
+    if statistic in ("min", "max"):
+        return np.where(enough, _extremes(x, width, statistic), np.nan)
+    filled = np.where(known, x, 0.0)
+    total = _sums(filled, width)
+    if statistic == "sum":
+        return np.where(enough, total, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = total / count
+        if statistic == "mean":
+            return np.where(enough, mean, np.nan)
+        variance = _sums(filled * filled, width) / count - mean * mean
+        clean = np.where(variance > FLAT * (mean * mean), variance, 0.0)
+        return np.where(enough, np.sqrt(clean), np.nan)
+
+
+def _sums(x: Array, width: int) -> Array:
+    def shift(block: Array, by: int) -> Array:
+        moved = np.zeros_like(block)
+        moved[:, by:] = block[:, : block.shape[1] - by]
+        return moved
+
+    return doubling(x, width, shift)[:, width - 1 :]
+
+
+def _extremes(x: Array, width: int, statistic: str) -> Array:
+    extreme = np.fmin if statistic == "min" else np.fmax
+    block, size = x, 1
+    while size * 2 <= width:
+        block = extreme(block[:, size:], block[:, :-size])
+        size *= 2
+    rest = width - size
+    return extreme(block[:, rest:], block[:, : block.shape[1] - rest]) if rest else block
+
+
+Seasonal = SeasonalLag | SeasonalChange | SeasonalMean
+Positions = NDArray[np.intp]
+
+
+def seasonal(
+    node: Seasonal, history: History, series: Positions, origin: Positions, ahead: Positions
+) -> Array:
+    """A seasonal primitive for examples (series, origin, steps ahead), all of one length; see the primitives."""
+    steps = Table(step=history.step).steps(node.season, node.op)
+    longest = int(ahead.max())
+    lo = max(int(origin.min()) - node.lookback() // history.step - longest, 0)
+    base = array(node.of, history, lo, int(origin.max()) + 1)
+    origin = origin - lo
+    if not isinstance(node, SeasonalMean):
+        offset = np.array([node.offset(h, steps) for h in range(longest + 1)])[ahead]
+        value = _at(base, series, origin - offset)
+        return value if isinstance(node, SeasonalLag) else _at(base, series, origin) - value
+    offsets = [node.offsets(h, steps) for h in range(longest + 1)]
+    total, count = np.zeros(series.shape), np.zeros(series.shape)
+    for turn in range(max(map(len, offsets))):
+        nth = np.array([o[turn] if turn < len(o) else -1 for o in offsets])[ahead]
+        value = np.where(nth >= 0, _at(base, series, origin - nth), np.nan)
+        known = ~np.isnan(value)
+        total += np.where(known, value, 0.0)
+        count += known
+    with np.errstate(invalid="ignore"):
+        return np.where(count > 0, total / count, np.nan)
+
+
+def _at(base: Array, series: Positions, position: Positions) -> Array:
+    last = base.shape[1] - 1
+    value = base[series, np.clip(position, 0, last)]
+    return np.where((position >= 0) & (position <= last), value, np.nan)
+
+
+def outermost(expression: Expression, kinds: tuple[type[Expression], ...]) -> list[Expression]:
+    """The highest nodes of the given kinds."""
+    if isinstance(expression, kinds):
+        return [expression]
+    return [node for child in expression.children() for node in outermost(child, kinds)]
+
+
+def times_of(start: datetime, step: timedelta, positions: Positions) -> NDArray[np.datetime64]:
+    """Times of grid positions, as UTC datetime64[us]."""
+    return np.datetime64(start.replace(tzinfo=None), "us") + positions * np.timedelta64(step)
+
+
+def years_of(times: NDArray[np.datetime64]) -> tuple[int, int]:
+    """First and last year of the times, one year wider on both sides for local zones and shifted days."""
+    if not times.size:
+        return (1970, 1970)
+    years = times[[0, -1]].astype("datetime64[Y]").astype(int) + 1970
+    return int(years.min()) - 1, int(years.max()) + 1
+
+
+def to_float(frame: pl.DataFrame, rows: int) -> Array:
+    """The one column of `frame` as float64 of length `rows` (a constant is repeated), NaN for null."""
+    import polars as pl
+
+    values = frame.to_series().cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return np.full(rows, values[0]) if values.size == 1 and rows != 1 else values.astype(np.float64, copy=True)

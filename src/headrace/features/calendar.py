@@ -1,0 +1,129 @@
+"""Primitives of the row's time: parts of the local date and public holidays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from headrace.errors import DeclarationError, FeatureError
+from headrace.features.expression import Expression, Table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_PARTS = {
+    "minute": timedelta(hours=1),
+    "hour": timedelta(days=1),
+    "minute_of_day": timedelta(days=1),
+    "weekday": timedelta(days=7),
+    "day": timedelta(days=31),
+    "day_of_year": timedelta(days=366),
+    "month": timedelta(days=366),
+}
+"""The parts of a time, and the period after which each repeats."""
+
+
+@dataclass(frozen=True, eq=False)
+class DatetimePart(Expression):
+    """A part of the row's time, in local time of `zone`. `weekday` runs from 0, Monday, to 6."""
+
+    op = "datetime_part"
+    part: str
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if self.part not in _PARTS:
+            raise DeclarationError(f"unknown part of a time {self.part!r}", hint=f"one of {', '.join(_PARTS)}")
+
+    @property
+    def period(self) -> timedelta:
+        """Time after which its values repeat."""
+        return _PARTS[self.part]
+
+    def uses_time(self) -> bool:
+        return True
+
+    def polars(self, table: Table) -> pl.Expr:
+        import polars as pl
+
+        local = _local(table, self.zone).dt
+        match self.part:
+            case "minute_of_day":
+                value = local.hour().cast(pl.Int64) * 60 + local.minute().cast(pl.Int64)
+            case "weekday":
+                value = local.weekday() - 1
+            case "day_of_year":
+                value = local.ordinal_day()
+            case _:
+                value = getattr(local, self.part)()
+        return value.cast(pl.Int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Holiday(Expression):
+    """1 where the row's local day (or the day `shift` days later) is a public holiday of `country`, else 0."""
+
+    op = "holiday"
+    country: str
+    zone: str = "UTC"
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        import holidays
+
+        if self.country not in holidays.list_supported_countries():
+            raise DeclarationError(
+                f"no holidays are known for country {self.country!r}", hint="use an ISO 3166 code such as DK"
+            )
+
+    def uses_time(self) -> bool:
+        return True
+
+    def polars(self, table: Table) -> pl.Expr:
+        import holidays
+        import polars as pl
+
+        first, last = table.years
+        days = sorted(holidays.country_holidays(self.country, years=range(first, last + 1)))
+        local = _local(table, self.zone).dt.date().dt.offset_by(f"{self.shift}d")
+        return local.is_in(pl.Series(days, dtype=pl.Date).implode()).cast(pl.Int64)
+
+
+def _local(table: Table, zone: str) -> pl.Expr:
+    import polars as pl
+
+    if table.time is None:
+        raise FeatureError("a calendar feature needs rows with a time", hint="declare time= in the system")
+    column = pl.col(table.time)
+    return column if zone == "UTC" else column.dt.convert_time_zone(zone)
+
+
+def hour(zone: str = "UTC") -> DatetimePart:
+    """Hour of the day, 0 to 23, in local time of `zone`."""
+    return DatetimePart("hour", zone)
+
+
+def minute_of_day(zone: str = "UTC") -> DatetimePart:
+    """Minutes since local midnight, 0 to 1439."""
+    return DatetimePart("minute_of_day", zone)
+
+
+def weekday(zone: str = "UTC") -> DatetimePart:
+    """Day of the week, 0 (Monday) to 6."""
+    return DatetimePart("weekday", zone)
+
+
+def month(zone: str = "UTC") -> DatetimePart:
+    """Month, 1 to 12."""
+    return DatetimePart("month", zone)
+
+
+def day_of_year(zone: str = "UTC") -> DatetimePart:
+    """Day of the year, 1 to 366."""
+    return DatetimePart("day_of_year", zone)
+
+
+def holiday(country: str, zone: str = "UTC", *, shift: int = 0) -> Holiday:
+    """Whether the local day, or the one `shift` days later, is a public holiday of `country`."""
+    return Holiday(country, zone, shift)

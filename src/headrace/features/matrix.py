@@ -1,0 +1,141 @@
+"""The feature matrix of a forecast: one row per example, a (series, origin, steps ahead) triple."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.features.arrays import Array, History, Seasonal, array, seasonal, times_of, to_float, years_of
+from headrace.features.expression import ORIGIN, ROW, Expression, Table
+from headrace.features.history import StepAhead
+from headrace.features.row import Literal
+
+if TYPE_CHECKING:
+    from headrace.features.view import Features
+
+MIXED = "mixed"
+CONSTANT = "constant"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What to forecast: three arrays of one length N.
+
+    Attributes:
+        series: Row of the series in the history.
+        origin: Grid position of the forecast origin: the newest value that may be used.
+        ahead: Steps from the origin to the target, 1 or more.
+    """
+
+    series: NDArray[np.intp]
+    origin: NDArray[np.intp]
+    ahead: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return int(self.series.size)
+
+    @property
+    def target(self) -> NDArray[np.intp]:
+        """Grid position of the target."""
+        return self.origin + self.ahead
+
+
+def every_example(series: NDArray[np.intp], origins: NDArray[np.intp], horizon: int) -> Examples:
+    """All steps 1 to `horizon` of every series at every origin, ordered by series, origin, step."""
+    shape = (series.size, origins.size, horizon)
+    i = np.broadcast_to(series[:, None, None], shape).ravel()
+    o = np.broadcast_to(origins[None, :, None], shape).ravel()
+    h = np.broadcast_to(np.arange(1, horizon + 1)[None, None, :], shape).ravel()
+    return Examples(i, o, h)
+
+
+def feature_matrix(features: Features, history: History, examples: Examples) -> Array:
+    """Float64 of shape (examples, features), NaN where a feature is missing."""
+    result = np.empty((len(examples), len(features.names)))
+    evaluator = Evaluator(history, examples)
+    for j, expression in enumerate(features.expressions):
+        result[:, j] = evaluator.column(expression)
+    return result
+
+
+def place_of(expression: Expression) -> str:
+    """Where all of an expression is evaluated: `ROW`, `ORIGIN`, `TARGET`, `MIXED` or `CONSTANT`."""
+    if isinstance(expression, Literal):
+        return CONSTANT
+    if expression.place != ROW:
+        return expression.place
+    places = {place_of(child) for child in expression.children()} - {CONSTANT}
+    if not places:
+        return ROW if expression.columns() or expression.uses_time() else CONSTANT
+    return places.pop() if len(places) == 1 else MIXED
+
+
+class Evaluator:
+    """Evaluates expressions for one set of examples; what several features share is computed once."""
+
+    def __init__(self, history: History, examples: Examples) -> None:
+        self._history = history
+        self._examples = examples
+        self._done: dict[str, Array] = {}
+
+    def column(self, expression: Expression) -> Array:
+        """Values of an expression for every example, NaN where missing."""
+        values = self._done.get(expression.digest)
+        if values is None:
+            values = self._done[expression.digest] = self._evaluate(expression)
+        return values
+
+    def _evaluate(self, expression: Expression) -> Array:
+        examples, history = self._examples, self._history
+        if not len(examples):
+            return np.empty(0)
+        if isinstance(expression, Seasonal):
+            return seasonal(expression, history, examples.series, examples.origin, examples.ahead)
+        if isinstance(expression, StepAhead):
+            return examples.ahead.astype(np.float64)
+        place = place_of(expression)
+        if place == ORIGIN:
+            return self._gather(expression, examples.origin)
+        if place == ROW:
+            only_time = not expression.columns()
+            return self._calendar(expression) if only_time else self._gather(expression, examples.target)
+        return self._mixed(expression)
+
+    def _gather(self, expression: Expression, positions: NDArray[np.intp]) -> Array:
+        lo, hi = int(positions.min()), int(positions.max()) + 1
+        return array(expression, self._history, lo, hi)[self._examples.series, positions - lo]
+
+    def _calendar(self, expression: Expression) -> Array:
+        """Calendars depend on the target time alone: evaluate each time once."""
+        import polars as pl
+
+        unique, inverse = np.unique(self._examples.target, return_inverse=True)
+        times = times_of(self._history.start, self._history.step, unique)
+        frame = pl.DataFrame({"_time": times}).with_columns(pl.col("_time").cast(pl.Datetime("us", "UTC")))
+        table = Table(time="_time", step=self._history.step, years=years_of(times))
+        return to_float(frame.select(expression.compile(table)), unique.size)[inverse]
+
+    def _mixed(self, expression: Expression) -> Array:
+        """Columns for the parts that are evaluated in one place, polars for what joins them."""
+        import polars as pl
+
+        parts = {part.digest: part for part in _parts(expression)}
+        columns = {f"_{digest}": self.column(part) for digest, part in parts.items()}
+        frame = pl.DataFrame(columns).with_columns(pl.all().fill_nan(None))
+        table = Table(step=self._history.step, ready={digest: f"_{digest}" for digest in parts})
+        return to_float(frame.select(expression.compile(table)), len(self._examples))
+
+
+def _parts(expression: Expression) -> list[Expression]:
+    if isinstance(expression, Seasonal | StepAhead):
+        return [expression]
+    place = place_of(expression)
+    if place == CONSTANT:
+        return []
+    if place in (ORIGIN, ROW):
+        return [expression]
+    return [part for child in expression.children() for part in _parts(child)]
+

@@ -1,0 +1,49 @@
+"""Home: the store, the registry and the folders of one installation, opened from its settings."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.settings import Settings
+
+if TYPE_CHECKING:
+    from headrace.registry import Registry
+    from headrace.store import Store, Table
+
+RAW, QUARANTINE, PREDICTIONS, METRICS, RUNS = "raw", "quarantine", "predictions", "metrics", "runs"
+
+
+class Home:
+    """Everything that outlives a run. Nothing is opened before it is asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.path = settings.home.absolute()
+
+    @cached_property
+    def store(self) -> Store:
+        """The tables of all systems."""
+        from headrace.store import Store
+
+        options = {name: value.get_secret_value() for name, value in self.settings.storage_options.items()}
+        return Store(self.settings.store_uri or self.path / "store", options)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The model versions of all systems."""
+        from headrace.registry import Registry
+
+        uri = self.settings.tracking_uri
+        return Registry(self.store, self.path, uri.get_secret_value() if uri else None)
+
+    def table(self, system: str, name: str) -> Table:
+        """One table of one system."""
+        return self.store.table(system, name)
+
+    def reports(self, system: str) -> Path:
+        """The folder of a system's reports; made when missing."""
+        folder = self.path / "reports" / system
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder

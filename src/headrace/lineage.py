@@ -1,0 +1,134 @@
+"""Where a prediction comes from: pins, prediction ids, run ids, digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import headrace
+from headrace.errors import NotFoundError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Pins:
+    """Every version that a run uses, resolved once and handed to all its steps.
+
+    Attributes:
+        as_of: What was known at this time, UTC, is what the run sees.
+        data_version: Logical version of the raw table.
+        feature_version: Digest of the features' definition.
+        model_version: Number of the model version in the registry.
+        model_digest: Digest of the model's files.
+        config_digest: Digest of the whole declaration with its configuration.
+        code_revision: Version of headrace, and the revision of the system's repository where there is one.
+    """
+
+    as_of: datetime
+    data_version: int
+    feature_version: str
+    model_version: int
+    model_digest: str
+    config_digest: str
+    code_revision: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; times as ISO 8601 in UTC."""
+        return asdict(self) | {"as_of": iso(self.as_of)}
+
+
+def digest_of(data: Any, length: int = 12) -> str:
+    """Hex digest of JSON-ready data: equal data, equal digest."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def iso(time: datetime) -> str:
+    """ISO 8601 in UTC with a Z."""
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def run_id(system: str, as_of: datetime, now: datetime) -> str:
+    """A new run's id: sorts by the time it was started."""
+    seed = f"{system}|{iso(as_of)}|{iso(now)}"
+    return str(_time_ordered(now, int.from_bytes(hashlib.sha256(seed.encode()).digest()[:10])))
+
+
+def prediction_ids(system: str, pins: Pins, keys: list[str], ahead: NDArray[np.int64], revision: NDArray[np.int64]) -> list[str]:
+    """Ids of predictions: the same cause gives the same id.
+
+    An id is a UUID whose first 48 bits are `as_of` in milliseconds (the layout of UUID version 7), so ids sort by
+    time and a look-up by id reads one slice. The other 74 bits are a digest of system, key, steps ahead, the
+    pins that shape the number, and the revision.
+
+    Args:
+        keys: One text per prediction that identifies the series.
+        ahead: Steps ahead per prediction.
+        revision: 0, or how many other numbers were stored before for the same pins.
+    """
+    cause = f"{system}|{pins.model_digest}|{pins.feature_version}|{pins.config_digest}"
+    head = hashlib.sha256(cause.encode())
+    digests: dict[str, bytes] = {}
+    ids = []
+    for key, step, again in zip(keys, ahead.tolist(), revision.tolist(), strict=True):
+        body = digests.get(key)
+        if body is None:
+            state = head.copy()
+            state.update(key.encode())
+            body = digests[key] = state.digest()[:10]
+        # Multiplying by an odd constant modulo 2^80 keeps (step, revision) distinct within a key.
+        mixed = (int.from_bytes(body) + (step * 1_000_003 + again) * 0x9E3779B97F4A7C15F39D) % (1 << 80)
+        ids.append(str(_time_ordered(pins.as_of, mixed)))
+    return ids
+
+
+def as_of_in(prediction_id: str) -> datetime:
+    """The `as_of` (to the millisecond, UTC) that a prediction's id carries.
+
+    Raises:
+        NotFoundError: It is not an id of a prediction.
+    """
+    try:
+        value = uuid.UUID(prediction_id)
+    except ValueError as error:
+        raise NotFoundError(f"{prediction_id!r} is not the id of a prediction", hint="ids are listed by `headrace predictions`") from error
+    return _EPOCH + timedelta(milliseconds=value.int >> 80)
+
+
+def _time_ordered(time: datetime, bits: int) -> uuid.UUID:
+    milliseconds = (time - _EPOCH) // timedelta(milliseconds=1)
+    value = (milliseconds << 80) | (bits & ((1 << 80) - 1))
+    value = (value & ~(0xF << 76)) | (7 << 76)
+    value = (value & ~(0x3 << 62)) | (0x2 << 62)
+    return uuid.UUID(int=value)
+
+
+@cache
+def code_revision(folder: Path) -> str:
+    """Version of headrace, and the git revision of the system's folder, with ``+changed`` for uncommitted changes."""
+    version = f"headrace {headrace.__version__}"
+    try:
+        head = _git(folder, "rev-parse", "--short=12", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--", str(folder))
+    except (OSError, subprocess.SubprocessError):
+        return version  # no git, or no repository: the config digest still tells declarations apart
+    return f"{version} git {head}" + ("+changed" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()

@@ -1,0 +1,87 @@
+"""Errors of forecasts and coverage of intervals: pure functions of arrays.
+
+`actual` and `predicted` are float64 arrays of one shape; pairs in which either is missing (NaN) are left out. Without
+a single pair the result is NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def mape(actual: Array, predicted: Array) -> float:
+    """Mean absolute percentage error, as a share: mean(|a - p| / |a|) over pairs with a != 0."""
+    a, p = _pairs(actual, predicted)
+    known = a != 0
+    return _mean(np.abs(a[known] - p[known]) / np.abs(a[known]))
+
+
+def wape(actual: Array, predicted: Array) -> float:
+    """Weighted absolute percentage error, as a share: sum|a - p| / sum|a|. NaN where every value is zero."""
+    a, p = _pairs(actual, predicted)
+    total = np.abs(a).sum()
+    return float(np.abs(a - p).sum() / total) if total else float("nan")
+
+
+def rmse(actual: Array, predicted: Array) -> float:
+    """Root mean squared error, in the target's unit."""
+    a, p = _pairs(actual, predicted)
+    return float(np.sqrt(_mean((a - p) ** 2)))
+
+
+def mae(actual: Array, predicted: Array) -> float:
+    """Mean absolute error, in the target's unit."""
+    a, p = _pairs(actual, predicted)
+    return _mean(np.abs(a - p))
+
+
+def bias(actual: Array, predicted: Array) -> float:
+    """Mean of p - a, in the target's unit: above zero when the forecast is too high."""
+    a, p = _pairs(actual, predicted)
+    return _mean(p - a)
+
+
+def smape(actual: Array, predicted: Array) -> float:
+    """Symmetric MAPE as a share, 0 to 2: mean(2|a - p| / (|a| + |p|)), pairs of zeros count as 0 (M4's definition)."""
+    a, p = _pairs(actual, predicted)
+    size = np.abs(a) + np.abs(p)
+    return _mean(np.where(size > 0, 2 * np.abs(a - p) / np.where(size > 0, size, 1), 0.0))
+
+
+def mase(actual: Array, predicted: Array, scale: Array | float) -> float:
+    """Mean absolute scaled error (Hyndman & Koehler 2006): mean(|a - p| / scale).
+
+    Args:
+        scale: In-sample mean absolute error of the seasonal-naive forecast, per pair or one for all; see
+            `seasonal_scale`. Pairs with a scale of zero or NaN are left out.
+    """
+    s = np.broadcast_to(np.asarray(scale, dtype=np.float64), actual.shape)
+    good = ~np.isnan(actual) & ~np.isnan(predicted) & (s > 0)
+    return _mean(np.abs(actual[good] - predicted[good]) / s[good])
+
+
+def seasonal_scale(history: Array, season: int) -> float:
+    """Mean |y[t] - y[t - season]| over a history in time order: the denominator of `mase`."""
+    return _mean(_known(np.abs(history[season:] - history[:-season]))) if history.size > season else float("nan")
+
+
+def coverage(actual: Array, lower: Array, upper: Array) -> float:
+    """Share of actual values inside [lower, upper]."""
+    good = ~np.isnan(actual) & ~np.isnan(lower) & ~np.isnan(upper)
+    return _mean(((actual >= lower) & (actual <= upper))[good].astype(np.float64))
+
+
+def _pairs(actual: Array, predicted: Array) -> tuple[Array, Array]:
+    good = ~np.isnan(actual) & ~np.isnan(predicted)
+    return actual[good], predicted[good]
+
+
+def _known(values: Array) -> Array:
+    return values[~np.isnan(values)]
+
+
+def _mean(values: Array) -> float:
+    return float(values.mean()) if values.size else float("nan")

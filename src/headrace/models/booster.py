@@ -1,0 +1,475 @@
+"""Gradient boosting without its Python package: LightGBM's C library called directly.
+
+Importing ``lightgbm`` drags scikit-learn and scipy in and costs 1.5 s, which a refresh or a request does not
+have. `Booster` loads ``lib_lightgbm`` by ctypes and gives the same bits as ``lightgbm.Booster.predict``. Only
+`fit_booster` imports the package, and only when it is called.
+
+LightGBM trusts a model text: a truncated one aborts the process, an index out of range reads foreign memory.
+So every text is checked here before the library sees it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import re
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from headrace.errors import ArtefactError, ModelError, NotEnoughDataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_log = logging.getLogger("headrace.booster")
+
+_FLOAT32, _FLOAT64, _ROW_MAJOR, _NORMAL, _ALL_ITERATIONS = 0, 1, 1, 0, -1
+_RESTORE = "restore the file or train again"
+_INTEGER, _FLOAT = rb"-?\d{1,10}", rb"(?:-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf)|nan)"
+_INTEGERS = re.compile(rb"(?:%b(?: %b)*)?" % (_INTEGER, _INTEGER)).fullmatch
+_FLOATS = re.compile(rb"(?:%b(?: %b)*)?" % (_FLOAT, _FLOAT)).fullmatch
+_TREE_KEYS = frozenset(
+    b"Tree num_leaves num_cat split_feature split_gain threshold decision_type left_child right_child "
+    b"leaf_value leaf_weight leaf_count internal_value internal_weight internal_count cat_boundaries "
+    b"cat_threshold is_linear shrinkage".split()
+)
+_ALIASES = {
+    **dict.fromkeys(("random_seed", "random_state"), "seed"),
+    **dict.fromkeys(("num_thread", "nthread", "nthreads", "n_jobs"), "num_threads"),
+    **dict.fromkeys(("num_iterations", "num_iteration", "n_iter", "num_tree", "num_trees"), "rounds"),
+    **dict.fromkeys(("num_round", "num_rounds", "nrounds", "num_boost_round", "n_estimators"), "rounds"),
+    **dict.fromkeys(("max_iter",), "rounds"),
+}
+_FILES = {"darwin": "lib_lightgbm.dylib", "win32": "lib_lightgbm.dll"}
+
+
+class Booster:
+    """A fitted model, ready to predict. Safe to use from any number of threads.
+
+    Attributes:
+        features: The number of columns that a row must have.
+        outputs: The number of values per row: 1, or the number of classes.
+        feature_names: The columns' names, in order.
+    """
+
+    def __init__(self, handle: _Handle, header: _Header) -> None:
+        self._handle = handle
+        self.feature_names = header.feature_names
+        self.features = len(header.feature_names)
+        self.outputs = header.outputs
+        self._local = threading.local()
+
+    @classmethod
+    def from_text(cls, model_text: str | bytes) -> Booster:
+        """Load a model from LightGBM's text form.
+
+        Raises:
+            ArtefactError: The text is truncated, damaged or not a model.
+            ModelError: LightGBM's library is not installed, or refuses the model.
+        """
+        text = model_text.encode() if isinstance(model_text, str) else model_text
+        header = _checked(text)
+        return cls(_Handle(text), header)
+
+    def predict(self, matrix: np.ndarray, threads: int = 1) -> np.ndarray:
+        """Predict many rows.
+
+        Args:
+            matrix: ``(rows, features)``, float32 or float64, C-contiguous. NaN means missing.
+            threads: How many threads the library may use; the result does not depend on it.
+
+        Returns:
+            float64, ``(rows,)``, or ``(rows, outputs)`` for a model with several outputs.
+
+        Raises:
+            ModelError: The matrix has another shape, type or layout.
+        """
+        import numpy as np
+
+        kind = _matrix_type(matrix, self.features)
+        rows = matrix.shape[0]
+        out = np.empty(rows * self.outputs, dtype=np.float64)
+        if rows:
+            length = ctypes.c_int64(0)
+            _call(
+                "LGBM_BoosterPredictForMat",
+                self._handle.pointer,
+                ctypes.c_void_p(matrix.ctypes.data),
+                ctypes.c_int(kind),
+                ctypes.c_int32(rows),
+                ctypes.c_int32(self.features),
+                ctypes.c_int(_ROW_MAJOR),
+                ctypes.c_int(_NORMAL),
+                ctypes.c_int(0),
+                ctypes.c_int(_ALL_ITERATIONS),
+                _parameters(threads),
+                ctypes.byref(length),
+                ctypes.c_void_p(out.ctypes.data),
+            )
+        return out if self.outputs == 1 else out.reshape(rows, self.outputs)
+
+    def predict_row(self, values: Sequence[float] | np.ndarray) -> float:
+        """Predict one row: the same bits as `predict`, in microseconds.
+
+        Args:
+            values: ``features`` numbers in the model's order. NaN means missing.
+
+        Raises:
+            ModelError: The number of values is wrong, one is not a number, or the model has several outputs.
+        """
+        if self.outputs != 1:
+            raise ModelError(f"the model has {self.outputs} outputs", hint="use predict_outputs")
+        return self._row()(values)[0]
+
+    def predict_outputs(self, values: Sequence[float] | np.ndarray) -> list[float]:
+        """Predict one row of a model with any number of outputs, as `predict_row`."""
+        return list(self._row()(values))
+
+    def _row(self) -> _Row:
+        # One buffer and one native configuration per thread: no lock, and nothing is shared between calls.
+        row: _Row | None = getattr(self._local, "row", None)
+        if row is None:
+            row = self._local.row = _Row(self._handle, self.features, self.outputs)
+        return row
+
+
+class _Handle:
+    """Owns a native booster; freed with the last object that refers to it."""
+
+    def __init__(self, text: bytes) -> None:
+        self.pointer = ctypes.c_void_p()
+        iterations = ctypes.c_int(0)
+        if _library().LGBM_BoosterLoadModelFromString(
+            ctypes.c_char_p(text), ctypes.byref(iterations), ctypes.byref(self.pointer)
+        ):
+            raise ArtefactError(f"LightGBM refuses the model: {_last_error()}", hint=_RESTORE)
+
+    def __del__(self) -> None:
+        if self.pointer.value:
+            _library().LGBM_BoosterFree(self.pointer)
+            self.pointer = ctypes.c_void_p()
+
+
+class _Row:
+    """The single-row fast call of one thread, with its own buffers."""
+
+    def __init__(self, handle: _Handle, features: int, outputs: int) -> None:
+        self._handle = handle  # keeps the booster alive for as long as the native configuration refers to it
+        self._config = ctypes.c_void_p()
+        self._input = (ctypes.c_double * features)()
+        self._output = (ctypes.c_double * outputs)()
+        self._length = ctypes.c_int64(0)
+        self._function = _library().LGBM_BoosterPredictForMatSingleRowFast
+        _call(
+            "LGBM_BoosterPredictForMatSingleRowFastInit",
+            handle.pointer,
+            ctypes.c_int(_NORMAL),
+            ctypes.c_int(0),
+            ctypes.c_int(_ALL_ITERATIONS),
+            ctypes.c_int(_FLOAT64),
+            ctypes.c_int32(features),
+            _parameters(1),
+            ctypes.byref(self._config),
+        )
+        self._arguments = (self._config, self._input, ctypes.byref(self._length), self._output)
+
+    def __call__(self, values: Sequence[float] | np.ndarray) -> ctypes.Array[ctypes.c_double]:
+        try:
+            self._input[:] = values  # type: ignore[call-overload]
+        except (ValueError, TypeError) as error:
+            wanted = len(self._input)
+            raise ModelError(
+                f"a row must be {wanted} numbers: {error}", hint="give NaN for a missing value"
+            ) from error
+        if self._function(*self._arguments):
+            _raise_last()
+        return self._output
+
+    def __del__(self) -> None:
+        if self._config.value:
+            _library().LGBM_FastConfigFree(self._config)
+            self._config = ctypes.c_void_p()
+
+
+def fit_booster(
+    matrix: np.ndarray,
+    target: np.ndarray,
+    *,
+    rounds: int,
+    params: Mapping[str, Any],
+    feature_names: Sequence[str],
+    categorical: Sequence[int] = (),
+    weight: np.ndarray | None = None,
+) -> str:
+    """Fit a model; the same input and parameters give the same text, byte for byte, on any number of cores.
+
+    Args:
+        matrix: ``(rows, features)``, float32 or float64, C-contiguous. NaN means missing.
+        target: ``(rows,)``, finite.
+        rounds: The number of boosting rounds.
+        params: LightGBM's own names. ``seed`` is 0 and ``num_threads`` is 2 unless given (a number taken from
+            the machine would let the result differ between machines); determinism and silence cannot be
+            turned off.
+        feature_names: One per column.
+        categorical: The indices of the columns that hold category codes (non-negative integers or NaN).
+        weight: ``(rows,)``, or None for equal weights.
+
+    Returns:
+        The model's text, for `Booster.from_text`.
+
+    Raises:
+        NotEnoughDataError: There is no row.
+        ModelError: Shapes differ, the target is not finite, or LightGBM refuses the data or a parameter.
+    """
+    _check_training_data(matrix, target, weight, feature_names, categorical)
+    settings = _settings(params)
+    lightgbm = _lightgbm()
+    try:
+        data = lightgbm.Dataset(
+            matrix,
+            target,
+            weight=weight,
+            feature_name=list(feature_names),
+            categorical_feature=list(categorical),
+            params=settings,
+        )
+        text: str = lightgbm.train(settings, data, num_boost_round=rounds).model_to_string()
+    except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
+        raise ModelError(f"LightGBM could not fit: {error}", hint="check the model's parameters") from error
+    return text
+
+
+def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
+    for name in params:
+        if name in _ALIASES:
+            # LightGBM would drop the alias in silence, since its own name is set below.
+            raise ModelError("the parameter has another name here", where=name, hint=f"use {_ALIASES[name]}")
+    if params.get("linear_tree"):
+        raise ModelError("linear trees are not supported", where="linear_tree", hint="remove the parameter")
+    fixed = {"deterministic": True, "force_row_wise": True, "verbosity": -1}
+    return {"seed": 0, "num_threads": 2, **params, **fixed}
+
+
+def _check_training_data(
+    matrix: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None,
+    feature_names: Sequence[str],
+    categorical: Sequence[int],
+) -> None:
+    import numpy as np
+
+    _matrix_type(matrix, len(feature_names))
+    rows = matrix.shape[0]
+    if rows == 0:
+        raise NotEnoughDataError("there is no row to fit on")
+    for name, values in (("target", target), ("weight", weight)):
+        if values is None:
+            continue
+        if values.shape != (rows,):
+            raise ModelError(f"the shape is {values.shape}, but the matrix has {rows} rows", where=name)
+        if not np.isfinite(values).all():
+            raise ModelError("there are values that are not finite", where=name, hint="leave such rows out")
+    if any(not 0 <= index < len(feature_names) for index in categorical):
+        raise ModelError(f"{list(categorical)} names columns that the matrix has not", where="categorical")
+
+
+def _matrix_type(matrix: np.ndarray, features: int) -> int:
+    """LightGBM's code for the matrix's type, after its shape and layout are checked."""
+    if matrix.ndim != 2 or matrix.shape[1] != features:
+        raise ModelError(f"the matrix must have the shape (rows, {features}), not {matrix.shape}")
+    if str(matrix.dtype) not in ("float32", "float64"):
+        raise ModelError(f"the matrix must be float32 or float64, not {matrix.dtype}")
+    if not matrix.flags["C_CONTIGUOUS"]:
+        raise ModelError("the matrix must be C-contiguous", hint="numpy.ascontiguousarray")
+    return _FLOAT32 if str(matrix.dtype) == "float32" else _FLOAT64
+
+
+def _parameters(threads: int) -> ctypes.c_char_p:
+    if threads < 1:
+        raise ModelError(f"threads must be at least 1, not {threads}")
+    return ctypes.c_char_p(b"num_threads=%d verbosity=-1" % threads)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """LightGBM's native library, found without running the Python package around it."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    spec = find_spec("lightgbm")
+    name = _FILES.get(sys.platform, "lib_lightgbm.so")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for path in (Path(folder, "lib", name), Path(folder, "bin", name), Path(folder, name)):
+            if path.is_file():
+                library = ctypes.CDLL(str(path))
+                library.LGBM_GetLastError.restype = ctypes.c_char_p
+                return library
+    raise ModelError(f"LightGBM's library {name} was not found", hint="pip install lightgbm")
+
+
+def _call(function: str, *arguments: object) -> None:
+    if getattr(_library(), function)(*arguments):
+        _raise_last()
+
+
+def _raise_last() -> NoReturn:
+    raise ModelError(f"LightGBM: {_last_error()}")
+
+
+def _last_error() -> str:
+    return str(_library().LGBM_GetLastError().decode(errors="replace"))
+
+
+@cache
+def _lightgbm() -> Any:
+    import lightgbm
+
+    class Logger:
+        """LightGBM prints to stdout otherwise, where a command's JSON goes."""
+
+        info = staticmethod(_log.debug)
+        warning = staticmethod(_log.debug)
+
+    lightgbm.register_logger(Logger())
+    return lightgbm
+
+
+class _Header:
+    """What the first lines of a model text say."""
+
+    def __init__(self, lines: dict[bytes, bytes]) -> None:
+        self.outputs = _integer(lines, b"num_tree_per_iteration")
+        self.feature_names = tuple(lines.get(b"feature_names", b"").decode().split(" "))
+        self.tree_sizes = _numbers(lines.get(b"tree_sizes", b""), int)
+        features = len(self.feature_names)
+        if _integer(lines, b"max_feature_idx") != features - 1:
+            _damaged("the number of features differs from their names")
+        if len(lines.get(b"feature_infos", b"").split(b" ")) != features:
+            _damaged("the number of features differs from their ranges")
+        _integer(lines, b"label_index")
+        if _integer(lines, b"num_class") != self.outputs or not 1 <= self.outputs <= 10_000:
+            _damaged("the number of classes is wrong")
+        for word in lines.get(b"objective", b"").split(b" "):
+            if word.startswith(b"num_class:") and word != b"num_class:%d" % self.outputs:
+                _damaged("the objective's number of classes is wrong")
+
+
+def _checked(text: bytes) -> _Header:
+    """The header of a model text whose every index has been found in range.
+
+    Raises:
+        ArtefactError: It is not such a text.
+    """
+    body, end, rest = text.partition(b"\nend of trees\n")
+    if not text.startswith(b"tree\nversion=v4\n"):
+        raise ArtefactError("this is not a LightGBM model of version v4")
+    if not end or b"\nend of parameters\n" not in rest or not _ends_whole(rest) or b"\0" in text:
+        _damaged("its end is missing")
+    start = body.find(b"\nTree=") + 1 or len(body)
+    try:
+        header = _Header(_lines(body[:start]))
+        for number, size in enumerate(header.tree_sizes):
+            block = text[start : start + size]
+            if not block.startswith(b"Tree=%d\n" % number) or size != len(block) or block[-3:] != b"\n\n\n":
+                _damaged(f"tree {number} is not where it should be")
+            _check_tree(_lines(block), len(header.feature_names))
+            start += size
+    except (ValueError, OverflowError) as error:
+        raise ArtefactError(f"the model is damaged: {error}", hint=_RESTORE) from error
+    if text[start:].lstrip(b"\n")[:12] != b"end of trees" or len(header.tree_sizes) % header.outputs:
+        _damaged("there are more or fewer trees than it says")
+    return header
+
+
+def _ends_whole(rest: bytes) -> bool:
+    import json
+
+    key, _, value = rest.rstrip(b"\n").rpartition(b"\n")[2].partition(b":")
+    try:
+        json.loads(value)
+    except ValueError:
+        return False
+    return key == b"pandas_categorical"
+
+
+def _check_tree(lines: dict[bytes, bytes], features: int) -> None:
+    """Every child comes after its parent (so a walk ends), and every index is within its array."""
+    if not lines.keys() <= _TREE_KEYS:
+        _damaged("a tree has an unknown line")  # LightGBM would stop reading there, or abort
+    leaves = _integer(lines, b"num_leaves")
+    categories = _integer(lines, b"num_cat")
+    if leaves < 1 or categories < 0 or lines.get(b"is_linear", b"0") != b"0":
+        _damaged("a tree's sizes are wrong")
+    _array(lines, b"leaf_value", float, leaves)
+    _array(lines, b"shrinkage", float, 1)
+    nodes = leaves - 1
+    for name in (b"split_gain", b"internal_value", b"internal_weight", b"internal_count"):
+        _length(lines.get(name), nodes)
+    for name in (b"leaf_weight", b"leaf_count"):
+        _length(lines.get(name) if nodes else None, leaves)
+    if any(not 0 <= feature < features for feature in _array(lines, b"split_feature", int, nodes)):
+        _damaged("a split's feature does not exist")
+    for name in (b"left_child", b"right_child"):
+        for node, child in enumerate(_array(lines, name, int, nodes)):
+            if not (node < child < nodes or 0 <= ~child < leaves):
+                _damaged("a split's child does not exist")
+    _check_categories(lines, nodes, categories)
+
+
+def _check_categories(lines: dict[bytes, bytes], nodes: int, categories: int) -> None:
+    thresholds = _array(lines, b"threshold", float, nodes)
+    kinds = _array(lines, b"decision_type", int, nodes)
+    for kind, threshold in zip(kinds, thresholds, strict=True):
+        if not 0 <= kind < 16 or (kind & 1 and not 0 <= threshold < categories):
+            _damaged("a split's kind or category does not exist")
+    if categories:
+        bounds = _array(lines, b"cat_boundaries", int, categories + 1)
+        if bounds[0] != 0 or any(low > high for low, high in pairwise(bounds)):
+            _damaged("a split's categories are out of order")
+        if any(not 0 <= word < 2**32 for word in _array(lines, b"cat_threshold", int, bounds[-1])):
+            _damaged("a split's categories are out of range")
+
+
+def _lines(block: bytes) -> dict[bytes, bytes]:
+    """``key=value`` lines. LightGBM reads a repeated key or what follows a blank line differently."""
+    lines = block.rstrip(b"\n").split(b"\n")
+    pairs = dict(line.partition(b"=")[::2] for line in lines if b"=" in line)
+    bare = [line for line in lines if b"=" not in line and line not in (b"tree", b"average_output")]
+    if bare or len(pairs) < len(lines) - 2 or b"" in pairs or b"\r" in block:
+        _damaged("a line is repeated, empty or has no value")
+    return pairs
+
+
+def _array(lines: dict[bytes, bytes], name: bytes, kind: type[Any], size: int) -> list[Any]:
+    values = _numbers(lines.get(name, b""), kind)
+    if len(values) != size:
+        _damaged(f"{name.decode()} has {len(values)} values instead of {size}")
+    return values
+
+
+def _numbers(line: bytes, kind: type[Any]) -> list[Any]:
+    if not (_INTEGERS if kind is int else _FLOATS)(line):
+        _damaged("there is something else than numbers")
+    return [kind(word) for word in line.split(b" ")] if line else []
+
+
+def _length(line: bytes | None, size: int) -> None:
+    """For arrays that predictions do not use, and that may be absent: looked at, not parsed."""
+    if line is None:
+        return
+    if not _FLOATS(line) or (line.count(b" ") + 1 if line else 0) != size:
+        _damaged(f"an array has not {size} numbers")
+
+
+def _integer(lines: dict[bytes, bytes], name: bytes) -> int:
+    values = _array(lines, name, int, 1)
+    return int(values[0])
+
+
+def _damaged(reason: str) -> NoReturn:
+    raise ArtefactError(f"the model is damaged: {reason}", hint=_RESTORE)

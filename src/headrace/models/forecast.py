@@ -1,0 +1,165 @@
+"""A fitted forecaster: what is saved, loaded and asked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.declaration import format_duration, parse_duration
+from headrace.errors import ArtefactError
+from headrace.features.arrays import Array, History
+from headrace.features.matrix import Examples, every_example
+from headrace.features.view import Features
+from headrace.models.booster import Booster
+from headrace.models.member import Frame, Transform, View, count, spread
+
+KIND = "forecaster"
+FORMAT = 1
+CHUNK = 400_000
+"""Examples per predict call: bounds the memory of a backfill."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Predictions for (series, origin, step ahead), each of shape (series, origins, horizon).
+
+    Attributes:
+        value: Point forecasts in the target's unit; NaN where a series cannot be forecast.
+        lower: Lower ends of the intervals.
+        upper: Upper ends.
+        known: Values known in the last four long seasons, shape (series, origins).
+        needed: How many of them a forecast needs.
+    """
+
+    value: Array
+    lower: Array
+    upper: Array
+    known: NDArray[np.int64]
+    needed: int
+
+
+@dataclass(frozen=True)
+class ForecastModel:
+    """A fitted forecaster. Immutable, self-contained: it predicts from a history alone.
+
+    Attributes:
+        frame: Target, step and seasons.
+        horizon: Steps ahead.
+        features: The features that were learnt from, as declared.
+        members: Transforms and boosters; the forecast is the mean of what they say.
+        widths: Half widths of the intervals per step ahead, in units of the series' scale.
+        interval: The intervals' nominal coverage.
+        nonnegative: No value below zero was seen, so none is predicted.
+    """
+
+    frame: Frame
+    horizon: int
+    features: Features
+    members: tuple[tuple[Transform, str], ...]
+    widths: Array
+    interval: float
+    nonnegative: bool
+
+    def __post_init__(self) -> None:
+        boosters = tuple(Booster.from_text(text) for _, text in self.members)
+        object.__setattr__(self, "_boosters", boosters)
+
+    @property
+    def lookback(self) -> timedelta:
+        """How far before an origin its history must reach for every feature to be exact."""
+        return max(self.features.lookback, self.frame.long * 5) + self.frame.short
+
+    @property
+    def needed(self) -> int:
+        """Known values that a series needs for a forecast: one short season."""
+        return self.frame.short // self.frame.step
+
+    def forecast(self, history: History, origins: NDArray[np.intp], *, threads: int = 1) -> Forecast:
+        """Forecast every series from each origin; nothing after an origin is looked at, but columns known ahead.
+
+        Args:
+            history: Must reach `lookback` before the first origin for exact features; missing values are NaN.
+            origins: Grid positions.
+            threads: For the boosters; the result does not depend on it.
+        """
+        shape = (history.series, origins.size, self.horizon)
+        examples = every_example(np.arange(history.series), origins, self.horizon)
+        parts = [
+            self._some(history, _part(examples, lo), threads) for lo in range(0, max(len(examples), 1), CHUNK)
+        ]
+        value, lower, upper, known = (np.concatenate(columns).reshape(shape) for columns in zip(*parts, strict=True))
+        return Forecast(value, lower, upper, known[:, :, 0].astype(np.int64), self.needed)
+
+    def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, Array, Array, Array]:
+        total = np.zeros(len(examples))
+        boosters: tuple[Booster, ...] = self._boosters  # type: ignore[attr-defined]
+        for (transform, _), booster in zip(self.members, boosters, strict=True):
+            view = View(transform, self.frame, history, examples)
+            total += view.restore(booster.predict(view.matrix(self.features), threads=threads))
+        known = count(self.frame, history, examples)
+        value = np.where(known >= self.needed, total / len(self.members), np.nan)
+        half = self.widths[examples.ahead - 1] * spread(self.frame, history, examples)
+        lower, upper = value - half, value + half
+        if self.nonnegative:
+            value, lower, upper = (np.maximum(x, 0.0) for x in (value, lower, upper))
+        return value, lower, upper, known
+
+    def save(self, folder: Path) -> None:
+        """Write the model's files into an existing folder: the same model gives the same bytes."""
+        manifest: dict[str, Any] = {
+            "kind": KIND,
+            "format": FORMAT,
+            "target": self.frame.target,
+            "step": format_duration(self.frame.step),
+            "seasons": [format_duration(self.frame.short), format_duration(self.frame.long)],
+            "horizon": self.horizon,
+            "features": self.features.as_list(),
+            "members": [{"log": t.log, "anchor": t.anchor} for t, _ in self.members],
+            "widths": self.widths.tolist(),
+            "interval": self.interval,
+            "nonnegative": self.nonnegative,
+        }
+        text = json.dumps(manifest, indent=1, sort_keys=True).replace("NaN", "null")
+        (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+        for i, (_, booster) in enumerate(self.members):
+            (folder / f"member_{i}.txt").write_text(booster, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> ForecastModel:
+        """Read a model that `save` wrote.
+
+        Raises:
+            ArtefactError: A file is missing, damaged, or of a newer format.
+        """
+        try:
+            data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            texts = [
+                (folder / f"member_{i}.txt").read_text(encoding="utf-8") for i in range(len(data["members"]))
+            ]
+        except (OSError, ValueError, KeyError) as error:
+            raise ArtefactError(f"cannot be read: {error}", where=str(folder), hint="train again") from error
+        if data["kind"] != KIND or data["format"] > FORMAT:
+            raise ArtefactError(
+                f"is a {data['kind']} of format {data['format']}", where=str(folder), hint="upgrade headrace"
+            )
+        short, long = (parse_duration(s) for s in data["seasons"])
+        return cls(
+            frame=Frame(data["target"], parse_duration(data["step"]), short, long),
+            horizon=data["horizon"],
+            features=Features.from_list(data["features"]),
+            members=tuple((Transform(**t), text) for t, text in zip(data["members"], texts, strict=True)),
+            widths=np.array([np.nan if w is None else w for w in data["widths"]]),
+            interval=data["interval"],
+            nonnegative=data["nonnegative"],
+        )
+
+
+def _part(examples: Examples, lo: int) -> Examples:
+    some = slice(lo, lo + CHUNK)
+    return Examples(examples.series[some], examples.origin[some], examples.ahead[some])

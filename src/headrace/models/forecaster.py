@@ -1,0 +1,262 @@
+"""Forecaster: gradient boosting over all series at once, every step ahead directly, with measured intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from headrace import metrics
+from headrace.declaration import Duration, format_duration
+from headrace.errors import DeclarationError, NotEnoughDataError
+from headrace.features.arrays import Array, History
+from headrace.features.calendar import DatetimePart
+from headrace.features.matrix import Examples, every_example
+from headrace.features.view import Features
+from headrace.models import calibration
+from headrace.models.base import Model
+from headrace.models.baselines import seasonal_naive
+from headrace.models.booster import fit_booster
+from headrace.models.forecast import ForecastModel
+from headrace.models.member import LEVEL, SEASON, Frame, Transform, View, spread
+from headrace.models.sampling import sample, spans
+
+if TYPE_CHECKING:
+    from headrace.system import System
+
+EXAMPLES_NEEDED = 200
+"""Fewer examples than this teach a booster nothing."""
+SCORED = 60_000
+"""At most about so many held-back forecasts are scored; origins are spread evenly."""
+
+
+class Forecaster(Model):
+    """A global forecaster: two LightGBM members over all series, one row per (series, origin, step ahead).
+
+    One member learns differences from the series' level, the other ratios to its last season; the forecast is their
+    mean. Everything is in units of the series' own scale, so large and small series teach one another. Intervals are
+    split conformal: their width is measured on time after the one fitted on. See docs/decisions.md for the figures.
+
+    Attributes:
+        seasons: One or two seasons, the shorter first.
+        trees, learning_rate, leaves, min_leaf, feature_share, row_share, l2, bins: LightGBM's settings.
+        max_rows: Examples to learn from; drawn evenly when there are more.
+        history: How far back the origins go that are learnt from.
+        interval: Nominal coverage of the intervals.
+        seed: Of the sample and the boosters.
+    """
+
+    seasons: tuple[Duration, ...] = (timedelta(hours=24), timedelta(hours=168))
+    trees: int = Field(default=350, ge=1)
+    learning_rate: float = Field(default=0.05, gt=0, le=1)
+    leaves: int = Field(default=31, ge=2)
+    min_leaf: int = Field(default=40, ge=1)
+    feature_share: float = Field(default=0.7, gt=0, le=1)
+    row_share: float = Field(default=0.8, gt=0, le=1)
+    l2: float = Field(default=1.0, ge=0)
+    bins: int = Field(default=127, ge=2)
+    max_rows: int = Field(default=150_000, ge=1000)
+    history: Duration = timedelta(days=1100)
+    interval: float = Field(default=0.9, gt=0, lt=1)
+    seed: int = Field(default=0, ge=0)
+
+    def check(self, system: System) -> None:
+        if system.step is None or system.horizon is None:
+            raise DeclarationError("a Forecaster needs a system with a horizon", where="model")
+        if not 1 <= len(self.seasons) <= 2 or list(self.seasons) != sorted(self.seasons):
+            raise DeclarationError("one or two seasons, the shorter first", where="model.seasons")
+        for i, season in enumerate(self.seasons):
+            if season % system.step or season <= system.step:
+                raise DeclarationError(
+                    f"{format_duration(season)} is not a multiple of the step {format_duration(system.step)}",
+                    where=f"model.seasons[{i}]",
+                )
+
+    def frame(self, target: str, step: timedelta) -> Frame:
+        """The target with its step and seasons."""
+        return Frame(target, step, self.seasons[0], self.seasons[-1])
+
+    def reach(self, features: Features) -> timedelta:
+        """How far back a history must go for a fit."""
+        return self.history + max(features.lookback, self.seasons[-1] * 5)
+
+    def fit(self, task: Task, history: History, origin: int, *, workers: int = 2) -> Fit:
+        """Fit on all that is known at `origin` (a grid position), with intervals and scores from the newest part.
+
+        Two fits: one that stops before the held-back part, to measure errors on it, and one on everything, to keep.
+
+        Args:
+            workers: Boosters that are fitted at once, on one core each; the result does not depend on it.
+
+        Raises:
+            NotEnoughDataError: There is too little history.
+        """
+        frame, horizon = task.frame, task.horizon
+        held = self._held_back(frame, horizon, history, origin)
+        with ThreadPoolExecutor(workers) as pool:
+            pending = [self._start(task, history, end, pool) for end in (origin - held, origin)]
+            measured, kept = (finish() for finish in pending)
+        scores = backtest(measured, history, scored_origins(history, origin - held, origin, horizon))
+        widths = scores.half_widths(frame, history, horizon, self.interval)
+        return Fit(replace(kept, widths=widths), replace(measured, widths=widths), origin - held)
+
+    def _held_back(self, frame: Frame, horizon: int, history: History, origin: int) -> int:
+        """A fifth of the history, but no more than four long seasons and no less than two horizons."""
+        known = ~np.isnan(history.values[frame.target][:, : origin + 1])
+        length = origin + 1 - int(known.any(axis=0).argmax()) if known.any() else 0
+        held = int(min(max(length // 5, 2 * horizon), 4 * (frame.long // frame.step)))
+        if length < 2 * held + frame.short // frame.step:
+            raise NotEnoughDataError(
+                f"{length} steps of history are too few",
+                where=frame.target,
+                hint=f"at least {4 * horizon + frame.short // frame.step} are needed",
+            )
+        return held
+
+    def _start(self, task: Task, history: History, end: int, pool: Executor) -> Callable[[], ForecastModel]:
+        """Begin to fit on what is known at `end`; the function that is returned waits for it."""
+        frame, target = task.frame, history.values[task.frame.target]
+        used = covered(task.features, history.step * end)
+        short, long = frame.short // frame.step, frame.long // frame.step
+        warm_up = long if end >= 2 * long + 2 * task.horizon else short
+        span = spans(target, warm_up=warm_up, end=end, longest=self.history // frame.step)
+        examples = sample(target, span, horizon=task.horizon, end=end, most=self.max_rows, seed=self.seed)
+        if len(examples) < EXAMPLES_NEEDED:
+            raise NotEnoughDataError(
+                f"{len(examples)} examples are too few to learn from", where=frame.target, hint="wait for more history"
+            )
+        least = float(np.nanmin(target[:, : end + 1]))
+        transforms = (Transform(log=False, anchor=LEVEL), Transform(log=least > 0, anchor=SEASON))
+        texts = [self._boost(View(t, frame, history, examples), used, pool) for t in transforms]
+
+        def finish() -> ForecastModel:
+            members = tuple((t, text.result()) for t, text in zip(transforms, texts, strict=True))
+            widths = np.full(task.horizon, np.nan)
+            return ForecastModel(frame, task.horizon, used, members, widths, self.interval, least >= 0)
+
+        return finish
+
+    def _boost(self, view: View, features: Features, pool: Executor) -> Future[str]:
+        learn = view.learn()
+        good = np.isfinite(learn)
+        matrix = view.matrix(features)
+        return pool.submit(
+            fit_booster,
+            matrix if good.all() else np.ascontiguousarray(matrix[good]),
+            learn[good],
+            rounds=self.trees,
+            params=self._params(),
+            feature_names=list(features.names),
+        )
+
+    def _params(self) -> dict[str, float | int | str]:
+        return {
+            "objective": "l1",
+            "learning_rate": self.learning_rate,
+            "num_leaves": self.leaves,
+            "min_data_in_leaf": self.min_leaf,
+            "feature_fraction": self.feature_share,
+            "bagging_fraction": self.row_share,
+            "bagging_freq": 1,
+            "lambda_l2": self.l2,
+            "max_bin": self.bins,
+            "seed": self.seed,
+            "num_threads": 1,
+        }
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to forecast: the target with its step and seasons, the steps ahead, and the features to learn from."""
+
+    frame: Frame
+    horizon: int
+    features: Features
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model and how it was measured.
+
+    Attributes:
+        model: Fitted on everything known.
+        measured: Its twin, fitted on what was known at `before` only: for honest scores after it.
+        before: Grid position of the last value that the twin saw.
+    """
+
+    model: ForecastModel
+    measured: ForecastModel
+    before: int
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Forecasts beside what came true, flattened to one length; NaN where either is missing."""
+
+    actual: Array
+    value: Array
+    lower: Array
+    upper: Array
+    series: NDArray[np.intp]
+    origin: NDArray[np.intp]
+    ahead: NDArray[np.intp]
+
+    def scores(self) -> dict[str, float]:
+        """MAPE, WAPE, RMSE and coverage."""
+        return {
+            "mape": metrics.mape(self.actual, self.value),
+            "wape": metrics.wape(self.actual, self.value),
+            "rmse": metrics.rmse(self.actual, self.value),
+            "coverage": metrics.coverage(self.actual, self.lower, self.upper),
+        }
+
+    def baseline(self, history: History, target: str, season: timedelta) -> dict[str, float]:
+        """The scores of the seasonal-naive forecast of the same values."""
+        naive = seasonal_naive(history, target, season, Examples(self.series, self.origin, self.ahead))
+        naive = np.where(np.isnan(self.value), np.nan, naive)
+        return {
+            "mape": metrics.mape(self.actual, naive),
+            "wape": metrics.wape(self.actual, naive),
+            "rmse": metrics.rmse(self.actual, naive),
+        }
+
+    def half_widths(self, frame: Frame, history: History, horizon: int, level: float) -> Array:
+        """Conformal half widths per step ahead from these errors."""
+        scale = spread(frame, history, Examples(self.series, self.origin, self.ahead))
+        return calibration.half_widths(self.actual, self.value, scale, self.ahead, horizon=horizon, level=level)
+
+
+def backtest(model: ForecastModel, history: History, origins: NDArray[np.intp], *, threads: int = 2) -> Backtest:
+    """Forecast from past origins and set what came true beside it."""
+    forecast = model.forecast(history, origins, threads=threads)
+    examples = every_example(np.arange(history.series), origins, model.horizon)
+    target = history.values[model.frame.target]
+    inside = examples.target < target.shape[1]
+    actual = np.full(len(examples), np.nan)
+    actual[inside] = target[examples.series[inside], examples.target[inside]]
+    flat = (x.ravel() for x in (forecast.value, forecast.lower, forecast.upper))
+    return Backtest(actual, *flat, examples.series, examples.origin, examples.ahead)
+
+
+def scored_origins(history: History, before: int, origin: int, horizon: int) -> NDArray[np.intp]:
+    """Origins from `before` on whose whole horizon lies at or before `origin`, spread evenly up to `SCORED` forecasts."""
+    last = max(origin - horizon, before)
+    fit = max(SCORED // (history.series * horizon), 4)
+    return np.unique(np.linspace(before, last, min(fit, last - before + 1)).astype(np.intp))
+
+
+def covered(features: Features, span: timedelta) -> Features:
+    """The features without calendars whose period the history does not cover twice: they would only memorise dates."""
+    return Features(
+        {
+            name: expression
+            for name, expression in features.items()
+            if not any(isinstance(n, DatetimePart) and n.period * 2 > span for n in expression.walk())
+        }
+    )

@@ -1,0 +1,117 @@
+"""One booster of the forecaster: how values become what it learns, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import numpy as np
+
+from headrace.features.arrays import Array, History
+from headrace.features.expression import Expression
+from headrace.features.history import difference, rolling_mean, rolling_std, seasonal_lag
+from headrace.features.matrix import Evaluator, Examples, feature_matrix
+from headrace.features.row import Col, maximum
+from headrace.features.view import Features
+
+LEVEL = "level"
+SEASON = "season"
+FLOOR = 1e-3
+"""A scale is at least this share of the series' size: a flat series does not blow up noise."""
+SPREAD = 0.25
+"""The typical change from step to step counts as the scale unless the spread is over four times as large."""
+
+
+@dataclass(frozen=True)
+class Transform:
+    """How a member sees the target: its logarithm or not, relative to an anchor, in units of a scale.
+
+    Members that err differently make a better mean: one looks at differences from the series' level, the other at
+    ratios to the last season.
+
+    Attributes:
+        log: Learn from logarithms; only where every value is above zero.
+        anchor: What is taken off the target: `LEVEL` (mean of the last short season) or `SEASON` (seasonal lag).
+    """
+
+    log: bool
+    anchor: str
+
+    def history(self, history: History, target: str) -> History:
+        """The history as this member sees it."""
+        if not self.log:
+            return history
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.where(history.values[target] > 0, np.log(history.values[target]), np.nan)
+        return replace(history, values=history.values | {target: values})
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The per-series expressions that scaling needs, for one target and its seasons."""
+
+    target: str
+    step: timedelta
+    short: timedelta
+    long: timedelta
+
+    @property
+    def level(self) -> Expression:
+        """Mean of the newest season; of a longer time where that is empty."""
+        y = self.target
+        month = rolling_mean(y, self.long * 4)
+        return rolling_mean(y, self.short).fill(rolling_mean(y, self.long)).fill(month)
+
+    def scale(self, transform: Transform) -> Expression:
+        """How much the series moves; never zero while it has a value."""
+        spread = rolling_std(self.target, self.long)
+        if transform.anchor == LEVEL:
+            change = rolling_mean(abs(difference(self.target, self.step)), self.long)
+            spread = maximum(change, spread * SPREAD)  # type: ignore[assignment]
+        floor = abs(rolling_mean(self.target, self.long * 4)) * FLOOR + 1e-9
+        return maximum(spread, floor)
+
+    def anchor(self, transform: Transform) -> Expression:
+        """What is taken off the target."""
+        if transform.anchor == LEVEL:
+            return self.level
+        return seasonal_lag(self.target, self.short).fill(seasonal_lag(self.target, self.long)).fill(self.level)
+
+
+class View:
+    """One member's view of examples: the matrix it reads, and the way back from what it says."""
+
+    def __init__(self, transform: Transform, frame: Frame, history: History, examples: Examples) -> None:
+        self._transform, self._frame, self._examples = transform, frame, examples
+        self._history = transform.history(history, frame.target)
+        evaluator = Evaluator(self._history, examples)
+        self._anchor = evaluator.column(frame.anchor(transform))
+        self._scale = evaluator.column(frame.scale(transform))
+
+    def matrix(self, features: Features) -> Array:
+        """Float64 of shape (examples, features)."""
+        bound = features.bind(self._frame.level, self._frame.scale(self._transform))
+        return feature_matrix(bound, self._history, self._examples)
+
+    def learn(self) -> Array:
+        """The known targets in the member's units."""
+        values = self._history.values[self._frame.target]
+        target = values[self._examples.series, self._examples.target]
+        return (target - self._anchor) / self._scale
+
+    def restore(self, output: Array) -> Array:
+        """The booster's output in the target's own unit."""
+        values = self._anchor + output * self._scale
+        return np.exp(values) if self._transform.log else values
+
+
+def spread(frame: Frame, history: History, examples: Examples) -> Array:
+    """The scale in the target's own unit, by which the width of intervals goes."""
+    return Evaluator(history, examples).column(frame.scale(Transform(log=False, anchor=LEVEL)))
+
+
+def count(frame: Frame, history: History, examples: Examples) -> Array:
+    """How many values of the last four long seasons are known at the origin."""
+    from headrace.features.history import rolling_count
+
+    return Evaluator(history, examples).column(rolling_count(Col(frame.target), frame.long * 4))

@@ -1,0 +1,104 @@
+"""How facts about models are kept in the store: one row of the table ``models`` of each system per fact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from headrace.errors import NotFoundError
+from headrace.registry.history import Fact, ModelVersion, standing
+
+if TYPE_CHECKING:
+    from headrace.store.store import Store
+
+_TABLE = "models"
+# A version is registered once. A decision may be taken again (promote, roll back, promote): its place counts.
+_IDENTITY = ("event", "version", "place")
+
+
+class Records(NamedTuple):
+    """A system's facts and the versions that they are about.
+
+    Attributes:
+        facts: In no particular order.
+        registered: Each version as it was registered, by number; its state is not filled in.
+    """
+
+    facts: Sequence[Fact]
+    registered: Mapping[int, ModelVersion]
+
+    def with_states(self, as_of: datetime | None = None) -> dict[int, ModelVersion]:
+        """The versions registered by `as_of` with what they were at that time."""
+        now = standing(self.facts, as_of)
+        return {
+            number: replace(version, state=now.state(number), reason=now.reasons.get(number))
+            for number, version in sorted(self.registered.items())
+            if as_of is None or version.as_of <= as_of
+        }
+
+
+def read(store: Store, system: str) -> Records:
+    """All facts of a system; none where it has no table yet.
+
+    Raises:
+        StoreError: The table cannot be read.
+    """
+    table = store.table(system, _TABLE)
+    try:
+        rows = table.collect(table.scan()).to_dicts()
+    except NotFoundError:
+        return Records((), {})
+    facts = tuple(
+        Fact(r["event"], r["version"], r["known_at"], r["created_at"], r["_version"], r["reason"])
+        for r in rows
+    )
+    registered = [_version(system, row) for row in rows if row["event"] == "registered"]
+    return Records(facts, {version.version: version for version in registered})
+
+
+def append(store: Store, system: str, fact: Fact, version: ModelVersion | None = None) -> None:
+    """Add one fact; `version` goes with ``registered``. The same fact again adds nothing.
+
+    Raises:
+        StoreError: The table cannot be written.
+    """
+    import polars as pl
+
+    time = pl.Datetime("us", "UTC")
+    schema = {
+        "event": pl.String(),
+        "version": pl.Int64(),
+        "place": pl.Int64(),
+        "known_at": time,
+        "created_at": time,
+        "reason": pl.String(),
+        **dict.fromkeys(("digest", "key", "run_id", "pins", "params", "metrics"), pl.String()),
+    }
+    row: dict[str, Any] = {
+        "event": fact.event,
+        "version": fact.version,
+        "place": 0 if version else fact.order,
+        "known_at": fact.as_of,
+        "created_at": fact.created_at,
+        "reason": fact.reason,
+    }
+    if version is not None:
+        row |= {"digest": version.digest, "key": version.key, "run_id": version.run_id}
+        row |= {name: _json(getattr(version, name)) for name in ("pins", "params", "metrics")}
+    frame = pl.DataFrame([row], schema=schema)
+    compare = ("digest",) if version else ("created_at",)
+    store.table(system, _TABLE).append(frame, identity=_IDENTITY, compare=compare, window="known_at")
+
+
+def _version(system: str, row: Mapping[str, Any]) -> ModelVersion:
+    texts = {name: row[name] for name in ("digest", "key", "run_id")}
+    objects = {name: json.loads(row[name]) for name in ("pins", "params", "metrics")}
+    times = {"as_of": row["known_at"], "created_at": row["created_at"]}
+    return ModelVersion(system=system, version=row["version"], **texts, **objects, **times)
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), sort_keys=True, default=str)

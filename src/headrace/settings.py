@@ -1,0 +1,45 @@
+"""Settings of one installation: the only reader of the environment (``HEADRACE_*``, or a ``.env`` file)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from headrace.errors import ConfigError
+
+
+class Settings(BaseSettings):
+    """Where things are and how much of the machine to use.
+
+    Attributes:
+        home: Folder of all state of the embedded mode.
+        store_uri: Where the tables are; a folder or an object store's URI. Default: ``<home>/store``.
+        tracking_uri: MLflow's tracking server. Default: SQLite in `home`.
+        storage_options: Options of the object store as JSON, such as ``{"AWS_REGION": "eu-north-1"}``.
+        threads: Threads for predicting. Training has its own setting, because it shapes the model.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="HEADRACE_", env_file=".env", extra="ignore")
+
+    home: Path = Path(".headrace")
+    store_uri: str | None = None
+    tracking_uri: SecretStr | None = None
+    storage_options: dict[str, SecretStr] = Field(default_factory=dict)
+    threads: int = Field(default=0, ge=0)
+
+
+def load_settings(home: Path | None = None) -> Settings:
+    """The settings of the environment, with `home` over them.
+
+    Raises:
+        ConfigError: A variable has a value that does not fit; names it.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = "HEADRACE_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigError(str(first["msg"]), where=name) from error
+    return settings.model_copy(update={"home": home}) if home is not None else settings

@@ -1,0 +1,39 @@
+"""Where records come from. A new kind of source is one new file here, and a line in ``SCHEMES``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol, cast
+
+from headrace.errors import UsageError
+from headrace.sources.base import Reader, Records, Source
+
+__all__ = ["SCHEMES", "Reader", "Records", "Source", "open_source"]
+
+SCHEMES = {
+    "file": "headrace.sources.files",
+    "simulated": "headrace.sources.simulated",
+}
+"""URI scheme to the module that reads it; the module has ``open_reader(source, rest)``."""
+
+_FORMS = "file:PATH, simulated, simulated:?seed=1&days=90"
+
+
+class _Module(Protocol):
+    def open_reader(self, source: Source, rest: str) -> Reader: ...
+
+
+def open_source(source: Source, uri: str | None = None) -> Reader:
+    """The reader of ``uri``, or of the source's own, or of simulated records.
+
+    Nothing is read yet. Paths are relative to the current folder.
+
+    Raises:
+        UsageError: The URI has a form that is not supported, or the system has nothing to simulate.
+    """
+    given = (uri or source.uri or "simulated").strip()
+    scheme, _, rest = given.partition(":")
+    module = SCHEMES.get(scheme)
+    if module is None:
+        raise UsageError("this kind of source is not supported", where=given, hint=f"supported: {_FORMS}")
+    return cast(_Module, import_module(module)).open_reader(source, rest)

@@ -1,0 +1,133 @@
+"""What a source is: its declaration, the records it gives, and the protocol of those who read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
+
+from headrace.contract import KNOWN_AT, Known, declaration_error
+from headrace.declaration import Declared, Duration
+from headrace.errors import DeclarationError, UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Source(Declared):
+    """Where the records of a system come from. ``--source URI`` takes the place of ``uri``.
+
+    Args:
+        uri: The usual origin; without one the records are simulated.
+        simulate: Makes the records of ``simulated:``: a `headrace.sources.simulated.Simulation`, or a
+            function of ``as_of`` and keyword arguments with defaults that returns a polars frame.
+        columns: What the source calls a declared column, where the names differ.
+        lag: How long after its event time a record becomes known, for sources that do not say so themselves.
+        known_at: The source's own column with the time at which a record became known; a column that is
+            called ``known_at``, as in headrace's own tables, needs no mention.
+        query: The query, for sources that are asked one.
+
+    Raises:
+        DeclarationError: A mistake; ``where`` is the field's path, such as ``source.lag``.
+    """
+
+    uri: str | None = None
+    simulate: Callable[..., Any] | None = Field(default=None, exclude=True)
+    columns: dict[str, str] = Field(default_factory=dict)
+    lag: Duration = timedelta(0)
+    known_at: str | None = None
+    query: str | None = None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_with_path(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            source = handler(data)
+        except ValidationError as error:
+            raise declaration_error(error, "source") from error
+        if source.lag < timedelta(0):
+            raise DeclarationError("a record cannot be known before it happens", where="source.lag")
+        for name, theirs in source.columns.items():
+            if not name or not theirs:
+                raise DeclarationError("a column needs a name", where=f"source.columns.{name}")
+        return source
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a reader read.
+
+    Args:
+        frame: The rows as they came, all of them, under declared names; text where the source holds text.
+            No row is judged or dropped here: the contract does that, and the split by known time.
+        origin: The URI they came from, complete enough to read them again.
+        known: How the known time of a row is found.
+    """
+
+    frame: pl.DataFrame
+    origin: str
+    known: Known
+
+
+class Reader(Protocol):
+    """Reads the records of one source. Made by `open_source`, used by the ingest step, once per run.
+
+    A reader holds no state between calls, and reading twice at the same times gives the same records as long
+    as the source has not changed.
+    """
+
+    def read(self, *, as_of: datetime, now: datetime) -> Records:
+        """All records that may be known at ``as_of``.
+
+        Called after the run has fixed its ``as_of`` and before anything is written, so a failure leaves
+        nothing behind and the call can be repeated.
+
+        It must guarantee that every record known at ``as_of`` is there, unchanged, in the source's order.
+        Later ones may be there as well: ``check`` counts them as pending. ``now`` is the clock's time; a
+        reader must not ask another clock.
+
+        Raises:
+            SourceError: The records could not be read whole: unreachable, missing, truncated, not in the
+                format they claim. Never part of the records in silence.
+            UsageError: A parameter of the URI is unknown or has the wrong type.
+        """
+        ...
+
+
+def require_zone(**moments: datetime) -> None:
+    """Refuses times without a zone.
+
+    Raises:
+        UsageError: One has none; ``where`` is its name.
+    """
+    for name, moment in moments.items():
+        if moment.tzinfo is None:
+            raise UsageError("the time has no zone", where=name, hint="write it as 2023-01-20T16:00:00Z")
+
+
+def renamed(frame: pl.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
+    """The frame under declared names; an undeclared column whose name is taken gets ``source.`` before it.
+
+    A declared column that the source lacks is left out: the contract names it, beside those that are there.
+    """
+    import polars as pl
+
+    found = {name: theirs for name, theirs in columns.items() if theirs in frame.columns}
+    mapped = set(found.values())
+    picked = [pl.col(theirs).alias(name) for name, theirs in found.items()]
+    rest = [name for name in frame.columns if name not in mapped]
+    return frame.select(
+        *picked, *(pl.col(name).alias(f"source.{name}" if name in found else name) for name in rest)
+    )
+
+
+def known_rule(source: Source, frame: pl.DataFrame) -> Known:
+    """How the known time of ``frame`` (already under declared names) is found."""
+    if source.known_at is None:
+        return Known(column=KNOWN_AT if KNOWN_AT in frame.columns else None, lag=source.lag)
+    declared = {theirs: name for name, theirs in source.columns.items()}
+    name = declared.get(source.known_at, source.known_at)
+    return Known(column=name if name in frame.columns else source.known_at, lag=source.lag)

@@ -1,0 +1,149 @@
+"""``simulated[:?key=value&...]``: records made by a function, the same ones for the same seed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
+
+from pydantic import ValidationError, create_model
+
+from headrace.contract import KNOWN_AT, Known
+from headrace.declaration import Declared, format_duration
+from headrace.errors import DeclarationError, SourceError, UsageError
+from headrace.sources.base import Reader, Records, Source, known_rule, renamed, require_zone
+from headrace.sources.consumption import Consumption, consumption_rows
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Consumption", "Simulation", "consumption", "open_reader"]
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A generator of records with declared options.
+
+    Args:
+        options: The class of its options; each field can be set in the URI.
+        generate: Makes the rows that are known at ``as_of``, in the source's own names, from the options and
+            ``as_of`` (UTC). It asks no clock. With a column ``known_at`` it tells their known times itself.
+    """
+
+    options: type[Declared]
+    generate: Callable[[Any, datetime], pl.DataFrame]
+
+    def __call__(self, *, as_of: datetime, **options: Any) -> pl.DataFrame:
+        """The rows known at ``as_of``, with the options given.
+
+        Raises:
+            UsageError: An option is unknown or has the wrong type.
+        """
+        require_zone(as_of=as_of)
+        return self.generate(self._parsed(options), as_of.astimezone(UTC))
+
+    @classmethod
+    def of(cls, simulate: Callable[..., Any] | Simulation) -> Simulation:
+        """A simulation from a plain function: its keyword arguments are the options, typed by their defaults.
+
+        Raises:
+            DeclarationError: An argument other than ``as_of`` has no default, or ``as_of`` is missing.
+        """
+        if isinstance(simulate, Simulation):
+            return simulate
+        arguments = dict(inspect.signature(simulate).parameters)
+        if arguments.pop("as_of", None) is None:
+            raise DeclarationError("the function takes no as_of", where="source.simulate")
+        for name, each in arguments.items():
+            if each.default is inspect.Parameter.empty:
+                raise DeclarationError(f"the argument {name!r} has no default", where="source.simulate")
+        fields: Any = {name: (_type_of(each.default), each.default) for name, each in arguments.items()}
+        options = create_model("Options", __base__=Declared, **fields)
+        return cls(options, lambda chosen, as_of: simulate(as_of=as_of, **dict(chosen)))
+
+    def _parsed(self, options: dict[str, Any]) -> Declared:
+        names = ", ".join(self.options.model_fields)
+        try:
+            return self.options(**options)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = f"simulated:?{'.'.join(str(part) for part in first['loc'])}"
+            if first["type"] == "extra_forbidden":
+                raise UsageError(
+                    "there is no such parameter", where=where, hint=f"there are {names}"
+                ) from error
+            given = f" (got {str(first['input'])!r})"
+            raise UsageError(f"{first['msg'].removeprefix('Value error, ')}{given}", where=where) from error
+
+
+def _type_of(default: Any) -> Any:
+    return str | None if default is None else type(default)
+
+
+consumption = Simulation(Consumption, consumption_rows)
+"""Hourly electricity consumption by price area and industry code; see `Consumption` for the options."""
+
+
+@dataclass(frozen=True)
+class SimulatedReader:
+    """Reads what a simulation makes."""
+
+    source: Source
+    simulation: Simulation
+    options: dict[str, str]
+
+    def read(self, *, as_of: datetime, now: datetime) -> Records:
+        """The simulated rows known at ``as_of``; ``now`` changes nothing.
+
+        Raises:
+            UsageError: A parameter of the URI is unknown or has the wrong type.
+            SourceError: The simulation does not return a polars frame.
+        """
+        import polars as pl
+
+        require_zone(as_of=as_of, now=now)
+        chosen: dict[str, Any] = dict(self.options)
+        if "lag" in self.simulation.options.model_fields:
+            chosen.setdefault("lag", self.source.lag)
+        made: Any = self.simulation(as_of=as_of, **chosen)
+        if not isinstance(made, pl.DataFrame):
+            text = f"the simulation returned a {type(made).__name__}, not a polars DataFrame"
+            raise SourceError(text, where="source.simulate")
+        frame = renamed(made, self.source.columns)
+        own = KNOWN_AT in frame.columns
+        return Records(
+            frame, self._origin(), Known(column=KNOWN_AT) if own else known_rule(self.source, frame)
+        )
+
+    def _origin(self) -> str:
+        options = dict(self.options)
+        if "lag" in self.simulation.options.model_fields:
+            options.setdefault("lag", format_duration(self.source.lag))
+        return f"simulated:?{urlencode(sorted(options.items()))}" if options else "simulated"
+
+
+def open_reader(source: Source, rest: str) -> Reader:
+    """A reader of the source's simulation, with the options that ``rest`` names after ``?``.
+
+    Raises:
+        UsageError: The system has nothing to simulate, or the parameters are not ``key=value`` pairs.
+    """
+    if source.simulate is None:
+        hint = "name where the data is: --source file:PATH, or Source(simulate=...)"
+        raise UsageError("this system has nothing to simulate", where="source.simulate", hint=hint)
+    try:
+        pairs = parse_qsl(
+            rest.removeprefix("?"), keep_blank_values=True, strict_parsing=bool(rest.strip("?"))
+        )
+    except ValueError as error:
+        hint = "write it as simulated:?seed=1&days=90"
+        raise UsageError(
+            "the parameters are not key=value pairs", where=f"simulated:{rest}", hint=hint
+        ) from error
+    for place, (name, _) in enumerate(pairs):
+        if name in dict(pairs[:place]):
+            raise UsageError("the parameter is there twice", where=f"simulated:?{name}")
+    return SimulatedReader(source, Simulation.of(source.simulate), dict(pairs))

@@ -1,0 +1,498 @@
+"""`Table`: append-only facts in one Delta table. The only file that imports deltalake."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from headrace.errors import CorruptTableError, NotFoundError, UsageError, WriteConflictError
+from headrace.store import failures, location
+
+if TYPE_CHECKING:
+    import polars as pl
+    from deltalake import CommitProperties, DeltaTable, WriterProperties
+
+_APP = "headrace"
+_COMPACTION = "headrace.compaction"
+_VERSION_KEY = "headrace.version"
+_ATTEMPTS = 60
+_LONGEST_PAUSE = 0.5
+_ROW_GROUP = 131_072
+_FILE_SIZE = 32 * 2**20
+
+
+class Written(NamedTuple):
+    """What an append did: the table's logical version after it, rows added, rows that said nothing new."""
+
+    version: int
+    added: int
+    unchanged: int
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """When small files are merged and how long what they replace is kept.
+
+    No setting can break a logical version: versions live in the rows.
+    Keep times must outlast any read or write under way: with zero, a process that opened the table just
+    before a clean-up may find a file gone and raise `StoreError`. It loses nothing; running again is safe.
+
+    Args:
+        small_files: An append that leaves this many files since the last one of 16 MB merges them.
+        keep_files: How long replaced files stay for readers that are under way.
+        keep_log: How long commits stay in the log; `Table.versions` knows commit times that far back.
+    """
+
+    small_files: int = 64
+    keep_files: timedelta = timedelta(days=1)
+    keep_log: timedelta = timedelta(days=7)
+
+    def configuration(self) -> dict[str, str | None]:
+        """The table's Delta properties."""
+        return {
+            "delta.checkpointInterval": "32",
+            "delta.logRetentionDuration": f"interval {int(self.keep_log.total_seconds())} seconds",
+            "delta.deletedFileRetentionDuration": f"interval {int(self.keep_files.total_seconds())} seconds",
+            "delta.targetFileSize": str(_FILE_SIZE),
+        }
+
+
+class Table:
+    """Append-only facts, each with the time it became known and the logical version that brought it.
+
+    Every row has two columns of the store's own: ``known_at`` (Datetime ``us`` UTC, given by the caller) and
+    ``_version`` (Int64, stamped by the commit). A logical version n is the set of rows with
+    ``_version <= n``, whatever files they are in: compaction, vacuum and log clean-up keep every version.
+
+    The object holds no state and no open file; it may be shared by threads and pickled.
+
+    Args:
+        uri: Folder or object-store URI of the table; it need not exist yet.
+        storage_options: Credentials and endpoint of the object store, never shown in errors.
+        upkeep: When to compact.
+    """
+
+    def __init__(
+        self,
+        uri: str | Path,
+        storage_options: Mapping[str, str] | None = None,
+        *,
+        upkeep: Upkeep | None = None,
+    ) -> None:
+        self.uri = location.normal(uri)
+        self.upkeep = upkeep or Upkeep()
+        self._options = location.options(self.uri, storage_options)
+
+    def __repr__(self) -> str:
+        return f"Table({self.uri!r})"
+
+    def exists(self) -> bool:
+        """Whether the table was created. Raises `StoreError` where the storage cannot be reached."""
+        return self._open() is not None
+
+    def version(self) -> int:
+        """The current logical version: 0 while there is no table or no row."""
+        snapshot = self._open()
+        return 0 if snapshot is None else _version_of(snapshot)
+
+    def schema(self) -> dict[str, pl.DataType]:
+        """Column types, ``known_at`` and ``_version`` included; empty while there is no table."""
+        snapshot = self._open()
+        return {} if snapshot is None else self._schema_of(snapshot)
+
+    def versions(self) -> pl.DataFrame:
+        """All logical versions, oldest first: ``version`` (Int64), ``committed_at`` (UTC), ``rows`` (Int64).
+
+        ``committed_at`` is null for commits older than the log is kept (`Upkeep.keep_log`).
+        """
+        import polars as pl
+
+        snapshot = self._open()
+        schema = {"version": pl.Int64(), "committed_at": pl.Datetime("us", "UTC")}
+        if snapshot is None:
+            return pl.DataFrame(schema={**schema, "rows": pl.Int64()})
+        with self._failures():
+            times = [
+                (int(entry[_VERSION_KEY]), datetime.fromtimestamp(entry["timestamp"] / 1000, UTC))
+                for entry in snapshot.history()
+                if _VERSION_KEY in entry
+            ]
+        counted = self._scan(snapshot).group_by(pl.col("_version").alias("version"))
+        rows = self.collect(counted.agg(pl.len().cast(pl.Int64).alias("rows")))
+        log = pl.DataFrame(times, schema=schema, orient="row")
+        return (
+            rows.join(log, on="version", how="left").select("version", "committed_at", "rows").sort("version")
+        )
+
+    def append(
+        self,
+        rows: pl.DataFrame,
+        *,
+        identity: Sequence[str],
+        compare: Sequence[str],
+        window: str,
+        corrected_at: datetime | None = None,
+    ) -> Written:
+        """Add what is new in `rows`, and nothing else: sending the same rows again adds nothing.
+
+        Safe with any number of processes at once: the loser of a race looks again at what is new by then.
+        The rows are durable when this returns; killed at any moment, either all of the version is there or
+        nothing of it. New columns widen the table (earlier rows read null there); columns that the rows lack
+        are null. The first append creates the table.
+
+        Args:
+            rows: Facts with ``known_at``, `identity`, `compare`, `window` and any further columns.
+            identity: What a fact is about; may hold nulls, which equal one another.
+            compare: The values: a fact that repeats them says nothing new.
+            window: A time column that never changes between the facts of one identity (say, event time).
+                Only stored facts between its least and greatest value in `rows` are looked at.
+            corrected_at: None where rows carry their own known time: each is compared with the fact known
+                before it. A time T where the source has none and ``known_at`` is derived: then a row is
+                compared with what was known at T, and one that differs is a correction known from T on.
+
+        Raises:
+            UsageError: A named column is missing, or `corrected_at` has no time zone.
+            StoreError: A column cannot be stored or has another type than the table's, no space, no access.
+            CorruptTableError: A file of the table is missing or damaged.
+            WriteConflictError: Other writers won every race.
+        """
+        from headrace.store import schema
+
+        schema.require([*identity, *compare, window, "known_at"], rows.columns, self.uri)
+        if not identity:
+            raise UsageError("a fact needs at least one identity column", where=self.uri)
+        if corrected_at is not None:
+            corrected_at = location.instant(corrected_at, "corrected_at")
+        schema.conform(rows, None, self.uri)
+        for column in (window, "known_at"):
+            schema.require_time(column, rows.schema[column], self.uri)
+            schema.require_filled(rows, column, self.uri)
+        if rows.is_empty():
+            return Written(self.version(), 0, 0)
+        for attempt in range(_ATTEMPTS):
+            written = self._try_append(rows, identity, compare, window, corrected_at)
+            if written is not None:
+                return written
+            time.sleep(random.uniform(0.25, 1.0) * min(_LONGEST_PAUSE, 0.004 * 2 ** min(attempt, 10)))
+        raise WriteConflictError(
+            f"other writers won the race {_ATTEMPTS} times in a row",
+            where=self.uri,
+            hint="write in fewer, larger appends",
+        )
+
+    def _try_append(
+        self,
+        rows: pl.DataFrame,
+        identity: Sequence[str],
+        compare: Sequence[str],
+        window: str,
+        corrected_at: datetime | None,
+    ) -> Written | None:
+        """One attempt against a fresh snapshot; None when another writer was first."""
+        from headrace.store import facts, schema
+
+        snapshot = self._open() or self._create(schema.conform(rows, None, self.uri), window, identity)
+        table_schema, version = self._schema_of(snapshot), _version_of(snapshot)
+        rows = schema.conform(rows, table_schema, self.uri)
+        existing = self._facts_between(snapshot, rows, [*identity, *compare], window)
+        if corrected_at is None:
+            new = facts.new_in_chain(existing, rows, identity, compare)
+        else:
+            new = facts.corrections(existing, rows, identity, compare, corrected_at)
+        if new.is_empty():
+            return Written(version, 0, rows.height)
+        widened = bool(set(new.columns) - set(table_schema))
+        new = schema.stamp(new, version + 1, window, identity)
+        if not self._commit(snapshot, new, version + 1, widened):
+            return None
+        self._tidy(snapshot)
+        return Written(version + 1, new.height, rows.height - new.height)
+
+    def scan(
+        self,
+        *,
+        version: int | None = None,
+        as_of: datetime | None = None,
+        where: pl.Expr | None = None,
+    ) -> pl.LazyFrame:
+        """All facts, corrected ones included, lazily: files and row groups outside the filters are not read.
+
+        Collect it with `collect`, which tells failures in the framework's errors.
+
+        Args:
+            version: Only facts of logical versions up to this one; None is the version current now.
+            as_of: Only facts known at this time.
+            where: Any filter over single facts.
+
+        Raises:
+            NotFoundError: There is no such table or version.
+            UsageError: `as_of` has no time zone.
+        """
+        import polars as pl
+
+        snapshot = self._open()
+        if snapshot is None:
+            raise NotFoundError("there is no such table yet", where=self.uri)
+        lazy = self._scan(snapshot)
+        if version is not None:
+            if not 0 <= version <= _version_of(snapshot):
+                raise NotFoundError(
+                    f"there is no version {version}",
+                    where=self.uri,
+                    hint=f"the newest is {_version_of(snapshot)}",
+                )
+            lazy = lazy.filter(pl.col("_version") <= version)
+        if as_of is not None:
+            known_by = pl.lit(location.instant(as_of, "as_of"), pl.Datetime("us", "UTC"))
+            lazy = lazy.filter(pl.col("known_at") <= known_by)
+        return lazy if where is None else lazy.filter(where)
+
+    def read(
+        self,
+        *,
+        identity: Sequence[str],
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
+        as_of: datetime | None = None,
+        where: pl.Expr | Sequence[pl.Expr] = (),
+        fixed: Sequence[str] = (),
+        order: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """The latest fact of every identity, by (known_at, _version).
+
+        Args:
+            identity: What a fact is about, as given to `append`.
+            columns: Columns of the result; None is all of them.
+            version: Logical version to read; None is the current one.
+            as_of: Only what was known at this time.
+            where: Filters. One that looks at `identity` and `fixed` columns only is applied while reading,
+                and files outside it are skipped; any other is applied to the latest facts, since earlier it
+                would bring back facts that a correction replaced. Give them apart, not joined by ``&``.
+            fixed: Columns that never change between the facts of one identity, such as its event time.
+            order: Columns to sort by. None: by `identity`, so equal arguments give equal frames. Empty: as
+                it comes.
+
+        Raises:
+            NotFoundError: There is no such table or version.
+            UsageError: There is no such column.
+            CorruptTableError: A file of the table is missing or damaged.
+        """
+        import polars as pl
+
+        from headrace.store import facts, schema
+
+        lazy = self.scan(version=version, as_of=as_of)
+        there = lazy.collect_schema().names()
+        wanted = list(columns) if columns is not None else there
+        filters = [where] if isinstance(where, pl.Expr) else list(where)
+        before = [f for f in filters if {*f.meta.root_names()} <= {*identity, *fixed}]
+        after = [f for f in filters if not {*f.meta.root_names()} <= {*identity, *fixed}]
+        sorting = list(identity if order is None else order)
+        used = [*identity, *wanted, *sorting, *(c for f in filters for c in f.meta.root_names())]
+        schema.require(used, there, self.uri)
+        lazy = lazy.filter(*before) if before else lazy
+        frame = facts.latest(
+            self.collect(lazy.select(*dict.fromkeys([*used, "known_at", "_version"]))), identity
+        )
+        frame = frame.filter(*after) if after else frame
+        frame = frame.sort(sorting, maintain_order=True) if sorting else frame
+        return frame.select(wanted)
+
+    def collect(self, lazy: pl.LazyFrame) -> pl.DataFrame:
+        """Collect a frame made from `scan`. Raises `CorruptTableError` and `StoreError`, as `read` does."""
+        with self._failures():
+            return lazy.collect()
+
+    def compact(self) -> bool:
+        """Merge small files, write a checkpoint, delete replaced files and log entries past their keeping.
+
+        Every logical version stays readable. False when another process compacted at the same time.
+
+        Raises:
+            NotFoundError: There is no such table.
+            CorruptTableError: A file of the table is missing or damaged.
+        """
+        snapshot = self._open()
+        if snapshot is None:
+            raise NotFoundError("there is no such table yet", where=self.uri)
+        return self._compact(snapshot)
+
+    def _compact(self, snapshot: DeltaTable) -> bool:
+        with self._failures():
+            if not self._merge(snapshot):
+                return False
+            snapshot.create_checkpoint()
+            hours = int(self.upkeep.keep_files.total_seconds() // 3600)
+            snapshot.vacuum(hours, dry_run=False, enforce_retention_duration=False)
+            snapshot.cleanup_metadata()
+        return True
+
+    def _merge(self, snapshot: DeltaTable) -> bool:
+        """Write the rows of the small files anew, in order of version; False when another process was first.
+
+        Not by the library's own compaction: of two that start from one snapshot both commit, and every row
+        is there twice (deltalake 1.6.6 neither sees that conflict nor writes application transactions
+        there). Replacing a range of versions does both.
+        """
+        import polars as pl
+        from deltalake import write_deltalake
+        from deltalake.exceptions import CommitFailedError
+
+        first, count = _unmerged(snapshot)
+        if count < 2:
+            return True
+        last, turn = _version_of(snapshot), (snapshot.transaction_version(_COMPACTION) or 0) + 1
+        small = self._scan(snapshot).filter(pl.col("_version").is_between(first, last))
+        try:
+            write_deltalake(
+                snapshot,
+                self.collect(small).sort("_version", maintain_order=True),
+                mode="overwrite",
+                predicate=f"_version >= {first} AND _version <= {last}",
+                target_file_size=_FILE_SIZE,
+                writer_properties=_writer(),
+                commit_properties=_properties(_COMPACTION, turn),
+            )
+        except CommitFailedError as error:
+            if not failures.lost_race(error):
+                raise
+            return False
+        return True
+
+    def _tidy(self, snapshot: DeltaTable) -> None:
+        """Compact when an append left many small files. Looks at the log in memory only."""
+        if _unmerged(snapshot)[1] >= self.upkeep.small_files:
+            self._compact(snapshot)
+
+    def _open(self) -> DeltaTable | None:
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
+
+        with self._failures():
+            try:
+                return DeltaTable(self.uri, storage_options=self._options)
+            except TableNotFoundError:
+                return None
+
+    def _create(self, rows: pl.DataFrame, window: str, identity: Sequence[str]) -> DeltaTable:
+        """An empty table for rows like these, or the one that another process made meanwhile."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import CommitFailedError
+
+        from headrace.store import schema
+
+        empty = schema.stamp(rows.clear(), 0, window, identity)
+        with self._failures():
+            try:
+                DeltaTable.create(
+                    self.uri,
+                    empty.schema,  # exports the Arrow schema protocol
+                    mode="ignore",
+                    configuration=self.upkeep.configuration(),
+                    storage_options=self._options,
+                )
+            except CommitFailedError as error:
+                if not failures.lost_race(error):
+                    raise
+            return DeltaTable(self.uri, storage_options=self._options)
+
+    def _commit(self, snapshot: DeltaTable, rows: pl.DataFrame, version: int, widened: bool) -> bool:
+        """Commit `rows` as logical version `version`; False when another writer was first."""
+        from deltalake import write_deltalake
+        from deltalake.exceptions import CommitFailedError
+
+        with self._failures():
+            try:
+                write_deltalake(
+                    snapshot,
+                    rows,
+                    mode="append",
+                    # Only when needed: it commits the schema anew, which conflicts with every other writer.
+                    schema_mode="merge" if widened else None,
+                    target_file_size=_FILE_SIZE,
+                    writer_properties=_writer(),
+                    commit_properties=_properties(_APP, version),
+                )
+            except CommitFailedError as error:
+                if not failures.lost_race(error):
+                    raise
+                return False
+        return True
+
+    def _facts_between(
+        self, snapshot: DeltaTable, rows: pl.DataFrame, columns: Sequence[str], window: str
+    ) -> pl.DataFrame:
+        """Stored facts whose `window` lies within the rows' (columns + known_at + _version)."""
+        import polars as pl
+
+        lazy = self._scan(snapshot)
+        there = set(self._schema_of(snapshot))
+        lazy = lazy.filter(pl.col(window).is_between(rows[window].min(), rows[window].max()))
+        wanted = dict.fromkeys([*columns, "known_at", "_version"])
+        picked = [pl.col(c) if c in there else pl.lit(None, rows.schema[c]).alias(c) for c in wanted]
+        return self.collect(lazy.select(picked))
+
+    def _scan(self, snapshot: DeltaTable) -> pl.LazyFrame:
+        import polars as pl
+
+        with self._failures():
+            location.check_files(snapshot.table_uri, snapshot.get_add_actions())
+            return pl.scan_delta(snapshot, storage_options=self._options)
+
+    def _schema_of(self, snapshot: DeltaTable) -> dict[str, pl.DataType]:
+        import polars as pl
+
+        return dict(pl.Schema(snapshot.schema()))  # exports the Arrow schema protocol
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Tells the storage libraries' failures in the framework's errors; anything else passes unchanged."""
+        import polars as pl
+
+        try:
+            yield
+        except (Exception, pl.exceptions.PanicException) as error:
+            if not failures.is_storage_failure(error):
+                raise
+            told = failures.translate(error, self.uri)
+            if isinstance(told, CorruptTableError) and told.where == self.uri:
+                told = location.damaged_file(self.uri) or told
+            raise told from error
+
+
+def _version_of(snapshot: DeltaTable) -> int:
+    return snapshot.transaction_version(_APP) or 0
+
+
+def _unmerged(snapshot: DeltaTable) -> tuple[int, int]:
+    """The first version after all files of a good size, and how many files hold the versions from there on.
+
+    Versions only grow, so no file reaches over that border.
+    """
+    import polars as pl
+
+    files = pl.DataFrame(snapshot.get_add_actions(flatten=True)).select(
+        "size_bytes", "min._version", "max._version"
+    )
+    merged = files.filter(pl.col("size_bytes") >= _FILE_SIZE // 2).get_column("max._version").max()
+    first = int(merged) + 1 if isinstance(merged, int) else 1
+    return first, int((files.get_column("min._version") >= first).sum())
+
+
+def _properties(app: str, version: int) -> CommitProperties:
+    from deltalake import CommitProperties, Transaction
+
+    metadata = {_VERSION_KEY: str(version)} if app == _APP else None
+    return CommitProperties(custom_metadata=metadata, app_transactions=[Transaction(app, version)])
+
+
+def _writer() -> WriterProperties:
+    from deltalake import WriterProperties
+
+    return WriterProperties(compression="ZSTD", max_row_group_size=_ROW_GROUP)

@@ -1,0 +1,129 @@
+"""What is new among incoming facts, and which fact of an identity is latest: pure functions over frames.
+
+A *fact* is one row that says: of this identity, these values were known from ``known_at`` on. Every frame
+here carries ``known_at`` (Datetime ``us``, UTC); frames of stored facts also carry ``_version`` (Int64).
+Nulls in an identity equal one another, and so do nulls and NaNs in values.
+
+Imports polars at the top: import this module inside functions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import reduce
+from operator import and_
+
+import polars as pl
+
+KNOWN = "known_at"
+VERSION = "_version"
+_ROW = "__row"
+_STORED = "__stored"
+_OLD = "__old_"
+
+
+def new_in_chain(
+    existing: pl.DataFrame, rows: pl.DataFrame, identity: Sequence[str], compare: Sequence[str]
+) -> pl.DataFrame:
+    """The incoming rows that say something new, where rows bring their own known time.
+
+    The facts of one identity form a chain ordered by (known_at, _version). A row is redundant when the fact
+    before it says the same, or when that very fact (identity, known time, values) is stored already: the
+    second rule is what keeps two batches that contradict each other for one known time from piling up when
+    both are sent again and again. Of several rows with one identity and known time the last wins.
+
+    Args:
+        existing: Stored facts (n, identity + compare + known_at + _version) that could share an identity.
+        rows: Incoming facts (m, ...), any order.
+        identity: Columns that say what the fact is about.
+        compare: Columns whose change makes a new fact.
+
+    Returns:
+        The new rows (k, columns of `rows`), in the order given.
+    """
+    rows = rows.unique([*identity, KNOWN], keep="last", maintain_order=True)
+    touched = _about(existing, rows, identity)
+    rows = _without_stored(touched, rows, identity, compare)
+    touched = _about(touched, rows, identity)
+    if rows.is_empty() or (touched.is_empty() and not rows.select(identity).is_duplicated().any()):
+        return rows
+    rows = rows.with_row_index(_ROW)
+    facts = [*identity, *compare, KNOWN]
+    stored = touched.select(*dict.fromkeys([*facts, VERSION])).with_columns(
+        pl.lit(None, pl.UInt32).alias(_ROW)
+    )
+    incoming = rows.select(*dict.fromkeys([*facts, _ROW])).with_columns(pl.lit(2**63 - 1).alias(VERSION))
+    chain = pl.concat([stored, incoming.select(stored.columns)], how="vertical_relaxed")
+    chain = chain.sort([*identity, KNOWN, VERSION, _ROW], maintain_order=True)
+    # The first row has no predecessor: its shift is all null, which an all-null identity would equal.
+    follows = pl.int_range(pl.len()) > 0
+    same = [pl.col(c).eq_missing(pl.col(c).shift(1)) for c in dict.fromkeys([*identity, *compare])]
+    new = chain.filter(pl.col(_ROW).is_not_null() & ~reduce(and_, same, follows)).get_column(_ROW)
+    return rows.filter(pl.col(_ROW).is_in(new.implode())).drop(_ROW)
+
+
+def corrections(
+    existing: pl.DataFrame,
+    rows: pl.DataFrame,
+    identity: Sequence[str],
+    compare: Sequence[str],
+    learned_at: datetime,
+) -> pl.DataFrame:
+    """The incoming rows that say something new, where the source does not tell when it became known.
+
+    Compared with the latest fact of the identity known at `learned_at`: equal values add nothing, an unknown
+    identity keeps the row's own (derived) known time, other values are a correction known from `learned_at`.
+
+    Args and returns as in `new_in_chain`; of several rows with one identity the last wins.
+    """
+    rows = rows.unique(list(identity), keep="last", maintain_order=True)
+    touched = _about(existing, rows, identity)
+    rows = _without_stored(touched, rows, identity, compare)
+    if rows.is_empty() or touched.is_empty():
+        return rows
+    current = latest(touched.filter(pl.col(KNOWN) <= learned_at), identity)
+    values = [c for c in compare if c not in identity]
+    old = current.select(*identity, *(pl.col(c).alias(_OLD + c) for c in values), pl.lit(True).alias(_STORED))
+    joined = rows.join(old, on=list(identity), how="left", nulls_equal=True, maintain_order="left")
+    same = [pl.col(c).eq_missing(pl.col(_OLD + c)) for c in values]
+    stored = pl.col(_STORED).is_not_null()
+    joined = joined.filter(~reduce(and_, same, stored))
+    stamped = pl.when(stored).then(pl.lit(learned_at, pl.Datetime("us", "UTC"))).otherwise(KNOWN).alias(KNOWN)
+    return _without_stored(touched, joined.with_columns(stamped).select(rows.columns), identity, compare)
+
+
+def latest(facts: pl.DataFrame, identity: Sequence[str]) -> pl.DataFrame:
+    """The latest fact of each identity by (known_at, _version): (identities, columns of `facts`).
+
+    Costs one pass over the identities when none has a second fact. The order of rows is not kept.
+    """
+    if facts.select(identity).n_unique() == facts.height:
+        return facts
+    rows = facts.select(*dict.fromkeys([*identity, KNOWN, VERSION])).with_row_index(_ROW)
+    rows = rows.sort([KNOWN, VERSION], maintain_order=True)
+    keep = rows.unique(list(identity), keep="last", maintain_order=False).get_column(_ROW)
+    return facts[keep.sort()]
+
+
+def _about(existing: pl.DataFrame, rows: pl.DataFrame, identity: Sequence[str]) -> pl.DataFrame:
+    """The stored facts about identities in `rows`."""
+    if existing.is_empty():
+        return existing
+    return existing.join(rows.select(identity), on=list(identity), how="semi", nulls_equal=True)
+
+
+def _without_stored(
+    existing: pl.DataFrame, rows: pl.DataFrame, identity: Sequence[str], compare: Sequence[str]
+) -> pl.DataFrame:
+    """`rows` less those stored already with the same identity, known time and values."""
+    if existing.is_empty():
+        return rows
+    on = list(dict.fromkeys([*identity, KNOWN]))
+    values = [c for c in compare if c not in on]
+    rows = rows.with_row_index(_ROW)
+    old = existing.select(*on, *(pl.col(c).alias(_OLD + c) for c in values))
+    pairs = rows.select(_ROW, *on, *values).join(old, on=on, how="inner", nulls_equal=True)
+    same = reduce(and_, [pl.col(c).eq_missing(pl.col(_OLD + c)) for c in values], pl.lit(True))
+    stored = pairs.filter(same).select(_ROW).unique()
+    return rows.join(stored, on=_ROW, how="anti", maintain_order="left").drop(_ROW)

@@ -1,0 +1,77 @@
+"""What the storage libraries raise, told in the framework's own errors.
+
+They tell their failures apart by text only, so the texts are here, in one place, each covered by a test.
+"""
+
+from __future__ import annotations
+
+import re
+
+from headrace.errors import CorruptTableError, HeadraceError, StoreError, StoreTooNewError
+
+_FILE = re.compile(r"[^\s'\"`(),]*(?:\.parquet|_delta_log/[^\s'\"`(),]*\.json)")
+_TOO_NEW = ("Unsupported minimum reader version", "is not supported", "Table features must be specified",
+            "requires reader version", "requires reader features", "newer version")  # fmt: skip
+_NO_SPACE = ("No space left", "os error 28", "File too large", "os error 27", "Disk quota", "os error 122")
+_NO_ACCESS = ("Permission denied", "os error 13", "Read-only file system", "os error 30", "AccessDenied",
+              "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Unauthenticated")  # fmt: skip
+_NO_SERVICE = ("error sending request", "Connection refused", "dns error", "timed out", "NoSuchBucket")
+_DAMAGED = ("not found", "No such file", "Parquet", "parquet", "Json error", "expected contiguous", "gap",
+            "No table metadata or protocol", "range.end", "snappy", "thrift", "Invalid JSON", "EOF",
+            "zstd", "Corrupt", "Requested range", "out of specification", "Unexpected end")  # fmt: skip
+
+
+def is_storage_failure(error: BaseException) -> bool:
+    """Whether `error` comes from the storage libraries or the file system, not from a mistake in a query."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return bool(kinds & {"DeltaError", "OSError", "PanicException", "BaseError"}) or (
+        "ComputeError" in kinds and any(text in str(error) for text in _DAMAGED)
+    )
+
+
+def lost_race(error: BaseException) -> bool:
+    """Whether a commit failed because another writer committed first, and for no other reason."""
+    return "Failed to commit transaction" in str(error) and not _any(str(error), _NO_SPACE + _NO_ACCESS)
+
+
+def translate(error: BaseException, where: str) -> HeadraceError:
+    """The framework's error for one of the storage libraries' (see `is_storage_failure`)."""
+    text = str(error)
+    said = text.splitlines()[0][:300] if text else type(error).__name__
+    if _any(text, _NO_SPACE):
+        return StoreError(
+            "no space left to write", where=where, hint="free some space and run again: nothing was lost"
+        )
+    if _any(text, _NO_ACCESS):
+        return StoreError(
+            "access denied",
+            where=where,
+            hint="check the folder's permissions, or the credentials in storage options",
+        )
+    if _any(text, _TOO_NEW):
+        return StoreTooNewError(
+            f"the table needs a newer reader or writer ({said})",
+            where=where,
+            hint="upgrade headrace and deltalake",
+        )
+    if _any(text, _NO_SERVICE):
+        return StoreError(
+            f"the storage cannot be reached ({said})", where=where, hint="check the URI and the network"
+        )
+    if _any(text, _DAMAGED):
+        found = _FILE.search(text)
+        return damaged(found.group(0) if found else where, said)
+    return StoreError(said, where=where)
+
+
+def damaged(path: str, said: str) -> CorruptTableError:
+    """The error for a missing or damaged file at `path`."""
+    return CorruptTableError(
+        f"a file of the table is missing or damaged ({said})",
+        where=path,
+        hint="restore the file from a backup, or delete the table and write it again from its source",
+    )
+
+
+def _any(text: str, needles: tuple[str, ...]) -> bool:
+    return any(needle.lower() in text.lower() for needle in needles)

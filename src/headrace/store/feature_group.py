@@ -1,0 +1,131 @@
+"""`FeatureGroup`: feature rows of one kind, by key and event time, with everything ever known about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from headrace.errors import UsageError
+from headrace.store.delta import Table, Written
+from headrace.store.store import Store
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class FeatureGroup:
+    """Features computed together. Rows are facts: (keys, time) says of what, ``known_at`` since when.
+
+    Args:
+        store: Where the rows are.
+        system: The system it belongs to.
+        name: Its name; the table is ``features-<name>``.
+        keys: Columns that say what a row describes; values may be null.
+        time: The event-time column, Datetime with a time zone.
+        columns: Feature columns and their polars types.
+        definition: What computes the features, as text or a digest of it: another definition is another
+            version of every view over the group.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        system: str,
+        name: str,
+        *,
+        keys: Sequence[str],
+        time: str,
+        columns: Mapping[str, pl.DataType],
+        definition: str = "",
+    ) -> None:
+        taken = [*keys, time, "known_at", "_version", *columns]
+        twice = sorted({c for c in taken if taken.count(c) > 1})
+        if twice or not columns:
+            said = f"{twice[0]!r} is there twice" if twice else "there are no feature columns"
+            raise UsageError(said, where=f"feature group {name}")
+        self.system, self.name, self.definition = system, name, definition
+        self.keys, self.time, self.columns = tuple(keys), time, dict(columns)
+        self.table: Table = store.table(system, f"features-{name}")
+
+    def __repr__(self) -> str:
+        return f"FeatureGroup({self.system!r}, {self.name!r})"
+
+    def write(self, frame: pl.DataFrame, *, corrected_at: datetime | None = None) -> Written:
+        """Add what is new, once: writing the same frame again adds nothing.
+
+        Args:
+            frame: keys, time, ``known_at`` (when each row's inputs were all known) and the feature columns.
+            corrected_at: Where ``known_at`` is derived (event time plus a lag): the time at which differing
+                values count as learned. See `Table.append`.
+
+        Raises:
+            UsageError: A column is missing, or one too many is there.
+            StoreError: A column has another type than declared, or the table cannot be written.
+        """
+        from headrace.store import schema
+
+        wanted = [*self.keys, self.time, "known_at", *self.columns]
+        schema.require(wanted, frame.columns, f"feature group {self.name}")
+        schema.require(frame.columns, wanted, f"feature group {self.name}")
+        frame = schema.conform(frame, schema.normal_types(self.columns, self.table.uri), self.table.uri)
+        return self.table.append(
+            frame,
+            identity=[*self.keys, self.time],
+            compare=list(self.columns),
+            window=self.time,
+            corrected_at=corrected_at,
+        )
+
+    def read(
+        self,
+        last: timedelta | None = None,
+        *,
+        as_of: datetime | None = None,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """The latest values by (keys, time), ordered by time and keys: keys, time, then the feature columns.
+
+        Args:
+            last: Only rows newer than the newest known event time less this; None for all.
+            as_of: Only what was known at this time, with a time zone.
+            version: Logical version; None is the current one.
+            columns: Feature columns; None is all of them.
+
+        Raises:
+            NotFoundError: Nothing was written yet, or there is no such version.
+            UsageError: There is no such column.
+        """
+        import polars as pl
+
+        picked = list(self.columns if columns is None else columns)
+        where: list[pl.Expr] = []
+        if last is not None:
+            newest = self.table.collect(
+                self.table.scan(version=version, as_of=as_of).select(pl.col(self.time).max())
+            )
+            where = [pl.col(self.time) > newest.item() - last] if newest.item() is not None else []
+        return self.table.read(
+            identity=[*self.keys, self.time],
+            columns=[*self.keys, self.time, *picked],
+            version=version,
+            as_of=as_of,
+            where=where,
+            order=[self.time, *self.keys],
+        )
+
+    def versions(self) -> pl.DataFrame:
+        """Logical versions, as `Table.versions` gives them."""
+        return self.table.versions()
+
+    def describe(self) -> dict[str, object]:
+        """The definition, for the digest of a view: names and types, not where the rows are."""
+        return {
+            "system": self.system,
+            "name": self.name,
+            "keys": list(self.keys),
+            "time": self.time,
+            "columns": {name: str(dtype) for name, dtype in self.columns.items()},
+            "definition": self.definition,
+        }

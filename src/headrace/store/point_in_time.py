@@ -1,0 +1,113 @@
+"""The point-in-time join: for each asking row, the newest feature row that was known by then.
+
+Works on row numbers: the join decides which row answers, the values are gathered once at the end. Its cost
+does not depend on how long features live.
+
+Imports polars at the top: import this module inside functions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import cast
+
+import polars as pl
+
+from headrace.store.facts import KNOWN, VERSION
+
+_KEY = "__key"
+_AT = "__at"
+_ROW = "__row"
+_ASK = "__ask"
+_BEST = "__best"
+
+
+def matching_rows(
+    spine: pl.DataFrame,
+    facts: pl.DataFrame,
+    keys: Sequence[str],
+    *,
+    spine_time: str,
+    event_time: str,
+    ttl: timedelta | None,
+) -> pl.Series:
+    """For each spine row the row number in `facts` that answers it, null where none does.
+
+    The answer to (keys, T) is, among facts of these keys (null equals null) with ``known_at <= T`` and
+    ``event_time <= T``, the greatest by (event time, known_at, _version), unless T - event time > `ttl`.
+
+    Args:
+        spine: (n, keys + spine_time), any order, duplicates welcome.
+        facts: (m, keys + event_time + known_at + _version), any order.
+        keys: Columns of the same types in both.
+        spine_time: The asking time, Datetime UTC without nulls.
+        event_time: The facts' event time, Datetime UTC without nulls.
+        ttl: How old an answer may be; None for any age.
+
+    Returns:
+        (n,) UInt32 in spine order.
+    """
+    asked, known = _key_numbers(spine, facts, keys)
+    answers = _standing(facts.select(event_time, KNOWN, VERSION), known, event_time)
+    asks = pl.DataFrame({_ASK: pl.int_range(spine.height, dtype=pl.UInt32, eager=True), _KEY: asked})
+    asks = asks.with_columns(spine.get_column(spine_time).cast(pl.Datetime("us", "UTC")).alias(_AT)).sort(_AT)
+    # Both sides are in time order as a whole, hence within each key.
+    joined = asks.join_asof(answers, on=_AT, by=_KEY, strategy="backward", check_sortedness=False)
+    found = joined.select(_ASK, _BEST).sort(_ASK).get_column(_BEST)
+    if ttl is None:
+        return found
+    age = spine.get_column(spine_time).cast(pl.Datetime("us", "UTC")) - facts.get_column(event_time).gather(
+        found
+    )
+    return pl.select(pl.when(age <= ttl).then(found)).to_series()
+
+
+def _key_numbers(
+    spine: pl.DataFrame, facts: pl.DataFrame, keys: Sequence[str]
+) -> tuple[pl.Series, pl.Series]:
+    """One integer per combination of keys asked for, for the spine and for the facts (null where not asked)."""
+    if not keys:
+        zeros = [pl.repeat(0, frame.height, dtype=pl.UInt32, eager=True) for frame in (spine, facts)]
+        return zeros[0], zeros[1]
+    numbers = spine.select(keys).unique(maintain_order=False).with_row_index(_KEY)
+    found = [
+        frame.select(keys)
+        .join(numbers, on=list(keys), how="left", nulls_equal=True, maintain_order="left")
+        .get_column(_KEY)
+        for frame in (spine, facts)
+    ]
+    return found[0], found[1]
+
+
+def _standing(facts: pl.DataFrame, key: pl.Series, event_time: str) -> pl.DataFrame:
+    """In time order, from when on (``__at``) which row (``__best``) is the answer for a key.
+
+    A fact can answer from the later of its known and event time on. Going through the facts of a key in that
+    order, the answer is the running greatest by (event time, known_at, _version). Where facts became known in
+    the order they happened, which is nearly always, each is simply its own answer.
+    """
+    rows = facts.with_columns(
+        key.alias(_KEY),
+        pl.max_horizontal(event_time, KNOWN).alias(_AT),
+        pl.int_range(pl.len(), dtype=pl.UInt32).alias(_ROW),
+    )
+    order = [_AT, event_time, KNOWN, VERSION]
+    if not _in_order(rows, order):
+        rows = rows.sort(order, maintain_order=True)
+    if not rows.get_column(event_time).is_sorted() or not _in_order(rows, [event_time, KNOWN, VERSION]):
+        rank = pl.struct(event_time, KNOWN, VERSION).rank("ordinal")
+        rows = rows.with_columns(rank.alias("__rank"))
+        by_rank = rows.sort("__rank").get_column(_ROW)
+        running = rows.select(pl.col("__rank").cum_max().over(_KEY) - 1).to_series()
+        rows = rows.with_columns(by_rank.gather(running).alias(_ROW))
+    return rows.select(_AT, _KEY, pl.col(_ROW).alias(_BEST))
+
+
+def _in_order(rows: pl.DataFrame, columns: Sequence[str]) -> bool:
+    """Whether rows ascend by `columns`, the first deciding, in one pass and without sorting."""
+    after = pl.lit(True)
+    for column in reversed(columns):
+        now, before = pl.col(column), pl.col(column).shift(1)
+        after = (now > before) | ((now == before) & after)
+    return cast(bool, rows.select(after.all()).item())

@@ -1,0 +1,142 @@
+"""`Store`: the tables of all systems under one folder or object-store URI."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from headrace.errors import CorruptTableError, StoreTooNewError, UsageError
+from headrace.store import failures, location
+from headrace.store.delta import Table, Upkeep
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+FORMAT = 1
+"""The layout this code writes: ``<uri>/format.json`` and one Delta table per ``<uri>/<system>/<name>``."""
+
+_FORMAT_FILE = "format.json"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+class Store:
+    """Tables at ``<uri>/<system>/<name>``. Nothing is written or read before the first table is asked for.
+
+    Args:
+        uri: A local folder (made when missing) or an object-store URI (``s3://bucket/prefix``, ``gs://``, ``az://``).
+        storage_options: Credentials and endpoint of the object store, under the names that Delta uses
+            (``aws_access_key_id``, ``aws_endpoint_url``...); never shown in errors.
+        upkeep: When its tables are compacted.
+    """
+
+    def __init__(
+        self,
+        uri: str | Path,
+        storage_options: Mapping[str, str] | None = None,
+        *,
+        upkeep: Upkeep | None = None,
+    ) -> None:
+        self.uri = location.normal(uri)
+        self._given = dict(storage_options or {})
+        self._upkeep = upkeep
+        self._checked = False
+
+    def __repr__(self) -> str:
+        return f"Store({self.uri!r})"
+
+    def table(self, system: str, name: str) -> Table:
+        """The table `name` of `system`; it need not exist yet.
+
+        Raises:
+            UsageError: A name is not lower-case letters, digits, ``_`` and ``-``.
+            StoreTooNewError: A newer headrace wrote this store.
+            StoreError: The storage cannot be reached or written.
+        """
+        for what, text in (("system", system), ("table", name)):
+            if not _NAME.fullmatch(text):
+                raise UsageError(
+                    f"{text!r} cannot name a {what}",
+                    where=what,
+                    hint="use lower-case letters, digits, _ and -",
+                )
+        self._check_format()
+        return Table(f"{self.uri}/{system}/{name}", self._given or None, upkeep=self._upkeep)
+
+    def systems(self) -> list[str]:
+        """Names of the systems that have a table here, sorted; empty for a store that does not exist yet.
+
+        Raises:
+            StoreTooNewError: A newer headrace wrote this store.
+            StoreError: The storage cannot be reached.
+        """
+        if location.is_local(self.uri) and not Path(self.uri).is_dir():
+            return []
+        self._check_format()
+        with self._failures():
+            found = self._objects().list_with_delimiter()["common_prefixes"]
+        return sorted(name for name in (prefix.rstrip("/") for prefix in found) if _NAME.fullmatch(name))
+
+    def _check_format(self) -> None:
+        """Read the format of this store, or write it: the first of several processes wins, all agree."""
+        if self._checked:
+            return
+        with self._failures():
+            objects = self._objects()
+            written = self._put_format(objects)
+            stored = b"" if written else bytes(objects.get(_FORMAT_FILE).bytes())
+        if not written:
+            self._refuse_newer(stored)
+        self._checked = True
+
+    def _put_format(self, objects: ObjectStore) -> bool:
+        """Whether this call wrote the file: reading first keeps a read-only store readable."""
+        from obstore.exceptions import AlreadyExistsError
+
+        try:
+            objects.head(_FORMAT_FILE)
+        except FileNotFoundError:
+            try:
+                objects.put(_FORMAT_FILE, json.dumps({"format": FORMAT}).encode(), mode="create")
+            except AlreadyExistsError:
+                return False
+            return True
+        return False
+
+    def _refuse_newer(self, stored: bytes) -> None:
+        where = f"{self.uri}/{_FORMAT_FILE}"
+        try:
+            number = json.loads(stored)["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptTableError(
+                "the file does not tell the store's format",
+                where=where,
+                hint=f'it should hold {{"format": {FORMAT}}}',
+            ) from error
+        if not isinstance(number, int) or number > FORMAT:
+            raise StoreTooNewError(
+                f"the store has format {number}, this headrace reads up to {FORMAT}",
+                where=where,
+                hint="upgrade headrace",
+            )
+
+    def _objects(self) -> ObjectStore:
+        from obstore.store import LocalStore, from_url
+
+        if location.is_local(self.uri):
+            return LocalStore(self.uri, mkdir=True)
+        config, client = location.object_options(self._given)
+        # The keys depend on the kind of store, which only the URI tells.
+        return from_url(self.uri, config=cast(Any, config), client_options=cast(Any, client))
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not failures.is_storage_failure(error):
+                raise
+            raise failures.translate(error, self.uri) from error

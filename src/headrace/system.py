@@ -1,0 +1,215 @@
+"""System: the one object a user declares."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr, model_validator
+
+from headrace.contract import Contract
+from headrace.declaration import Declared, Duration, format_duration, parse_duration
+from headrace.errors import DeclarationError
+from headrace.features.view import Features
+from headrace.lineage import digest_of
+from headrace.models.base import Model
+from headrace.sources import Source
+
+FORMAT = 1
+"""Part of every config digest: raise it when the same declaration starts to mean something else."""
+
+
+def _never_or_duration(value: object) -> timedelta | None:
+    return None if value is None or value == "never" else parse_duration(value)
+
+
+Every = Annotated[
+    timedelta | None,
+    BeforeValidator(_never_or_duration),
+    PlainSerializer(lambda v: "never" if v is None else format_duration(v), return_type=str, when_used="json"),
+]
+"""A duration, or ``"never"``."""
+
+FeatureSet = Annotated[
+    Features,
+    BeforeValidator(lambda v: v if isinstance(v, Features) else Features(v)),
+    PlainSerializer(lambda v: v.as_list(), when_used="json"),
+]
+
+
+class Schedule(Declared):
+    """How often things are due.
+
+    Attributes:
+        predict: Time between runs.
+        train: Time between trainings; ``"never"`` trains once, when there is no model.
+    """
+
+    predict: Every = timedelta(hours=1)
+    train: Every = timedelta(days=7)
+
+
+class Monitoring(Declared):
+    """What is watched.
+
+    Attributes:
+        baselines: Seasons of the seasonal-naive forecasts that are stored beside every prediction.
+        window: How far back from `as_of` matured predictions enter the metrics of a run.
+    """
+
+    baselines: tuple[Duration, ...] = (timedelta(days=1), timedelta(days=7))
+    window: Duration = timedelta(days=30)
+
+
+class System(Declared):
+    """A model with everything around it, as one immutable declaration.
+
+    With a `horizon` the system forecasts series: it has `time`, a regular `step`, and features relative to a forecast
+    origin. Without one it scores rows.
+
+    Attributes:
+        name: Lower-case letters, digits and underscores.
+        source: Where records come from.
+        contract: What a good record is.
+        keys: Columns that tell one series, or one row, from another.
+        target: The column to predict.
+        features: Names to expressions.
+        model: What learns.
+        time: Column of the event time.
+        step: Time between two records of one series.
+        horizon: How far ahead to predict.
+        schedule: How often to predict and to train.
+        monitoring: What is watched.
+
+    Raises:
+        DeclarationError: On any mistake, with the path of the field.
+    """
+
+    name: str
+    source: Source = Field(default_factory=Source)
+    contract: Contract
+    keys: tuple[str, ...]
+    target: str
+    features: FeatureSet
+    model: Model
+    time: str | None = None
+    step: Duration | None = None
+    horizon: Duration | None = None
+    schedule: Schedule = Field(default_factory=Schedule)
+    monitoring: Monitoring = Field(default_factory=Monitoring)
+    _folder: Path | None = PrivateAttr(default=None)
+
+    def __init__(self, **data: Any) -> None:
+        from headrace.config import declared
+
+        with declared():
+            super().__init__(**data)
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether it forecasts series, rather than scoring rows."""
+        return self.horizon is not None
+
+    @property
+    def folder(self) -> Path:
+        """Where `system.py` lies; the current folder for a system made in a notebook."""
+        return self._folder or Path.cwd()
+
+    @property
+    def steps(self) -> int:
+        """Length of the horizon in steps.
+
+        Raises:
+            DeclarationError: The system does not forecast.
+        """
+        if self.horizon is None or self.step is None:
+            raise DeclarationError("this system does not forecast", where="horizon", hint="declare step= and horizon=")
+        return self.horizon // self.step
+
+    @property
+    def event_time(self) -> str:
+        """The column of the event time.
+
+        Raises:
+            DeclarationError: The system has none.
+        """
+        if self.time is None:
+            raise DeclarationError("this system has no event time", where="time")
+        return self.time
+
+    def config(self) -> dict[str, Any]:
+        """The whole declaration as JSON-ready data."""
+        return self.model_dump(mode="json") | {"format": FORMAT}
+
+    @property
+    def config_digest(self) -> str:
+        """Digest of what shapes the numbers: all but the source's URI and the schedule."""
+        config = self.config()
+        config.pop("schedule")
+        config["source"] = {name: config["source"][name] for name in ("columns", "lag", "known_at")}
+        return digest_of(config)
+
+    @model_validator(mode="after")
+    def _check(self) -> System:
+        columns = {column.name: column for column in self.contract.columns}
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
+            raise DeclarationError(
+                f"{self.name!r} is not a good name", where="name", hint="use lower-case letters, digits and _"
+            )
+        if not self.keys:
+            raise DeclarationError("a system needs at least one key column", where="keys")
+        for where, name in [("target", self.target), *((f"keys[{i}]", k) for i, k in enumerate(self.keys))]:
+            _known(name, columns, where)
+        for name in self.source.columns:
+            _known(name, columns, f"source.columns.{name}")
+        if self.target in self.keys:
+            raise DeclarationError(f"{self.target!r} is a key and cannot be the target", where="target")
+        if self.time is not None:
+            _known(self.time, columns, "time")
+            if columns[self.time].type != "time":
+                raise DeclarationError(f"{self.time!r} is not a time column", where="time")
+        self._check_horizon()
+        ahead = {c.name for c in self.contract.columns if c.known_ahead} | set(self.keys)
+        known_ahead = frozenset(ahead) if self.forecasts else None
+        self.features.check(frozenset(columns), known_ahead=known_ahead, step=self.step)
+        if not self.forecasts:
+            self._check_target_leak()
+        self.model.check(self)
+        return self
+
+    def _check_horizon(self) -> None:
+        if self.horizon is None:
+            return
+        if self.time is None or self.step is None:
+            field: Literal["time", "step"] = "time" if self.time is None else "step"
+            raise DeclarationError("a system with a horizon needs it", where=field)
+        if self.step <= timedelta():
+            raise DeclarationError("a step is longer than nothing", where="step")
+        if self.horizon < self.step:
+            raise DeclarationError(
+                f"the horizon {format_duration(self.horizon)} is shorter than the step {format_duration(self.step)}",
+                where="horizon",
+            )
+        durations = [("horizon", self.horizon)]
+        durations += [(f"monitoring.baselines[{i}]", b) for i, b in enumerate(self.monitoring.baselines)]
+        for where, duration in durations:
+            if duration % self.step or duration <= timedelta():
+                raise DeclarationError(
+                    f"{format_duration(duration)} is not a multiple of the step {format_duration(self.step)}", where=where
+                )
+
+    def _check_target_leak(self) -> None:
+        for name, expression in self.features.items():
+            if self.target in expression.columns():
+                raise DeclarationError(
+                    f"reads the target {self.target!r}, which is not known when a row is scored", where=f"features.{name}"
+                )
+
+
+def _known(name: str, columns: dict[str, Any], where: str) -> None:
+    if name not in columns:
+        raise DeclarationError(
+            f"column {name!r} is not in the contract", where=where, hint=f"the contract has {', '.join(columns)}"
+        )

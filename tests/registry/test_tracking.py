@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headrace.errors import RegistryError, UsageError
+from headrace.registry.tracking import Tracking, safe_uri
+
+
+def log(tracking: Tracking, folder: Path, key: str) -> tuple[int, str]:
+    metrics = {"good": 1.0, "none": None, "nan": float("nan")}
+    return tracking.log_version(
+        "energy", folder, key=key, params={"a": {"b": "x" * 7000}}, metrics=metrics, tags={"pins": {"v": 1}}
+    )
+
+
+@pytest.fixture(params=["sqlite", "file"])
+def tracking(request: pytest.FixtureRequest, home: Path) -> Tracking:
+    if request.param == "file":
+        return Tracking(f"file://{home}/server")
+    return Tracking(f"sqlite:///{home}/mlflow.db", home / "mlruns")
+
+
+def test_versions_aliases_files(tracking: Tracking, folder: Callable[[str], Path], tmp_path: Path) -> None:
+    first = log(tracking, folder("a"), "k1")
+    assert first[0] == 1
+    assert log(tracking, folder("a"), "k1") == first
+    assert log(tracking, folder("b"), "k2")[0] == 2
+    tracking.set_alias("energy", "champion", 2)
+    tracking.set_alias("energy", "champion", None)
+    tracking.set_alias("energy", "champion", None)
+    tracking.download("energy", 2, tmp_path / "got")
+    assert (tmp_path / "got" / "model.txt").read_text() == "b"
+    assert (tmp_path / "got" / "part" / "scales.json").is_file()
+    with pytest.raises(RegistryError, match="not found"):
+        tracking.download("energy", 9, tmp_path / "none")
+    with pytest.raises(RegistryError):
+        tracking.set_alias("energy", "champion", 9)
+    with pytest.raises(UsageError, match="key"):
+        log(tracking, folder("a"), "it's")
+
+
+def test_an_unreachable_server_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, folder: Callable[[str], Path]
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    tracking = Tracking("http://user:s3cr3t@127.0.0.1:9/mlflow")
+    with pytest.raises(RegistryError) as caught:
+        log(tracking, folder("a"), "k1")
+    assert caught.value.where == "http://127.0.0.1:9/mlflow"
+    assert "s3cr3t" not in str(caught.value)
+    assert safe_uri("postgresql://u:p@h/db") == "postgresql://h/db"
+
+
+def test_a_damaged_database_is_a_typed_error(home: Path, folder: Callable[[str], Path]) -> None:
+    (home / "damaged.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(RegistryError, match="not a database") as caught:
+        log(Tracking(f"sqlite:///{home}/damaged.db", home / "mlruns"), folder("a"), "k1")
+    assert "damaged.db" in str(caught.value.where)
