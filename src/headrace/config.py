@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from headrace.contract import declaration_error
 from headrace.declaration import Declared
-from headrace.errors import ConfigError, DeclarationError, HeadraceError
+from headrace.errors import ConfigError, DeclarationError
 
 D = TypeVar("D", bound=Declared)
-
-
-@contextmanager
-def declared(where: str | None = None) -> Iterator[None]:
-    """Turn pydantic's errors into one DeclarationError that names the first wrong field."""
-    try:
-        yield
-    except ValidationError as error:
-        raise _first(error, where, DeclarationError) from error
-
-
-def _first(error: ValidationError, where: str | None, kind: type[HeadraceError]) -> HeadraceError:
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    path = ".".join(str(part) for part in ([where] if where else []) + list(first["loc"]))
-    message = str(first["msg"]).removeprefix("Value error, ")
-    if len(problems) > 1:
-        message += f" (and {len(problems) - 1} more)"
-    return kind(message, where=path or None)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -94,7 +75,8 @@ def override(base: D, changes: Mapping[str, Any], where: str = "") -> D:
     try:
         return type(base)(**values)
     except ValidationError as error:
-        raise _first(error, where, ConfigError) from error
+        mistake = declaration_error(error, where)
+        raise ConfigError(mistake.message, where=mistake.where, hint=mistake.hint) from error
     except DeclarationError as error:
         raise ConfigError(error.message, where=error.where, hint=error.hint) from error
 

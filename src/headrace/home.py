@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,11 @@ class Home:
     def table(self, system: str, name: str) -> Table:
         """One table of one system."""
         return self.store.table(system, name)
+
+    @property
+    def workers(self) -> int:
+        """Threads for fitting and predicting; no number depends on it."""
+        return self.settings.threads or os.cpu_count() or 1
 
     def reports(self, system: str) -> Path:
         """The folder of a system's reports; made when missing."""

@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr, ValidationError, model_validator
 
-from headrace.contract import Contract
+from headrace.contract import Contract, declaration_error
 from headrace.declaration import Declared, Duration, format_duration, parse_duration
 from headrace.errors import DeclarationError
 from headrace.features.view import Features
@@ -24,6 +24,12 @@ FORMAT = 1
 def _never_or_duration(value: object) -> timedelta | None:
     return None if value is None or value == "never" else parse_duration(value)
 
+
+RESERVED = frozenset(
+    "id as_of origin ahead value lower upper model_version model_digest feature_version data_version config_digest "
+    "code_revision run_id created_at known_at revision baseline scope metric _version".split()
+)
+"""Names that keys and the event time cannot have, because predictions and metrics have them."""
 
 Every = Annotated[
     timedelta | None,
@@ -102,10 +108,10 @@ class System(Declared):
     _folder: Path | None = PrivateAttr(default=None)
 
     def __init__(self, **data: Any) -> None:
-        from headrace.config import declared
-
-        with declared():
+        try:
             super().__init__(**data)
+        except ValidationError as error:
+            raise declaration_error(error) from error
 
     @property
     def forecasts(self) -> bool:
@@ -139,6 +145,11 @@ class System(Declared):
             raise DeclarationError("this system has no event time", where="time")
         return self.time
 
+    @property
+    def known_ahead(self) -> tuple[str, ...]:
+        """Columns whose values are known before their time, in the contract's order."""
+        return tuple(c.name for c in self.contract.columns if c.known_ahead and c.name not in self.keys)
+
     def config(self) -> dict[str, Any]:
         """The whole declaration as JSON-ready data."""
         return self.model_dump(mode="json") | {"format": FORMAT}
@@ -164,6 +175,11 @@ class System(Declared):
             _known(name, columns, where)
         for name in self.source.columns:
             _known(name, columns, f"source.columns.{name}")
+        for name in (*self.keys, *([self.time] if self.time else [])):
+            if name in RESERVED:
+                raise DeclarationError(
+                    f"{name!r} is a column of every prediction", where="keys", hint="rename it with source.columns"
+                )
         if self.target in self.keys:
             raise DeclarationError(f"{self.target!r} is a key and cannot be the target", where="target")
         if self.time is not None:
@@ -171,12 +187,11 @@ class System(Declared):
             if columns[self.time].type != "time":
                 raise DeclarationError(f"{self.time!r} is not a time column", where="time")
         self._check_horizon()
-        ahead = {c.name for c in self.contract.columns if c.known_ahead} | set(self.keys)
-        known_ahead = frozenset(ahead) if self.forecasts else None
+        known_ahead = frozenset(self.known_ahead) if self.forecasts else None
         self.features.check(frozenset(columns), known_ahead=known_ahead, step=self.step)
         if not self.forecasts:
             self._check_target_leak()
-        self.model.check(self)
+        self.model.check(step=self.step, horizon=self.horizon)
         return self
 
     def _check_horizon(self) -> None:

@@ -82,35 +82,47 @@ class History:
         return padded
 
 
+@dataclass(frozen=True)
+class Grid:
+    """Regular times from `start` to `end`, both included, `step` apart; UTC."""
+
+    start: datetime
+    end: datetime
+    step: timedelta
+
+    @property
+    def length(self) -> int:
+        """Number of times."""
+        return (self.end - self.start) // self.step + 1
+
+
 def history_of(
-    frame: pl.DataFrame, *, keys: tuple[str, ...], time: str, step: timedelta, columns: tuple[str, ...]
+    frame: pl.DataFrame, *, keys: tuple[str, ...], time: str, columns: tuple[str, ...], grid: Grid
 ) -> History:
-    """Put a table of one row per (keys, time) on the grid.
+    """Put a table of one row per (keys, time) on a grid.
 
     Args:
-        frame: Times in UTC and on the grid of `step`; at least one row; order does not matter.
+        frame: Times in UTC, on and within the grid; order does not matter.
+        keys: Columns that tell one series from another; nulls equal one another.
+        time: Column of the time.
         columns: Numeric columns to keep.
+        grid: The times of the arrays' columns.
     """
     import polars as pl
 
     names = frame.select(keys).unique().sort(keys)
-    codes = frame.select(keys).join(
-        names.with_row_index("_series"), on=keys, how="left", nulls_equal=True, maintain_order="left"
-    )["_series"]
-    stamps = frame[time].dt.timestamp("us").to_numpy()
-    micros = step // timedelta(microseconds=1)
-    first = int(stamps.min())
-    positions = (stamps - first) // micros
-    shape = (names.height, int(positions.max()) + 1)
+    numbered = names.with_row_index("_series")
+    codes = frame.select(keys).join(numbered, on=keys, how="left", nulls_equal=True, maintain_order="left")["_series"]
+    positions = (frame[time] - grid.start).dt.total_microseconds().to_numpy() // (
+        grid.step // timedelta(microseconds=1)
+    )
     index = (codes.to_numpy(), positions)
     values = {}
     for column in columns:
-        dense = np.full(shape, np.nan)
+        dense = np.full((names.height, grid.length), np.nan)
         dense[index] = frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         values[column] = dense
-    start = frame[time].min()
-    assert isinstance(start, datetime)
-    return History(names, values, start, step)
+    return History(names, values, grid.start, grid.step)
 
 
 def array(expression: Expression, history: History, lo: int, hi: int) -> Array:

@@ -11,14 +11,10 @@ from numpy.typing import NDArray
 from headrace.features.arrays import Array, History, Seasonal, array, seasonal, times_of, to_float, years_of
 from headrace.features.expression import ORIGIN, ROW, Expression, Table
 from headrace.features.history import StepAhead
-from headrace.features.row import Literal
+from headrace.features.place import CONSTANT, place_of
 
 if TYPE_CHECKING:
     from headrace.features.view import Features
-
-MIXED = "mixed"
-CONSTANT = "constant"
-
 
 @dataclass(frozen=True)
 class Examples:
@@ -59,18 +55,6 @@ def feature_matrix(features: Features, history: History, examples: Examples) -> 
     for j, expression in enumerate(features.expressions):
         result[:, j] = evaluator.column(expression)
     return result
-
-
-def place_of(expression: Expression) -> str:
-    """Where all of an expression is evaluated: `ROW`, `ORIGIN`, `TARGET`, `MIXED` or `CONSTANT`."""
-    if isinstance(expression, Literal):
-        return CONSTANT
-    if expression.place != ROW:
-        return expression.place
-    places = {place_of(child) for child in expression.children()} - {CONSTANT}
-    if not places:
-        return ROW if expression.columns() or expression.uses_time() else CONSTANT
-    return places.pop() if len(places) == 1 else MIXED
 
 
 class Evaluator:

@@ -9,10 +9,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import DeclarationError, FeatureError
-from headrace.features.expression import Expression, Operand, Table, as_expression, from_dict
+from headrace.features.expression import ORIGIN, Expression, Operand, Table, as_expression, from_dict
 from headrace.features.history import HistoryPrimitive, StepAhead
-from headrace.features.scaling import bind
-from headrace.features.row import Col
+from headrace.features.place import place_of
+from headrace.features.scaling import bind, unscaled
+from headrace.features.row import Col, Literal
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,6 +73,11 @@ class Features(Mapping[str, Expression]):
     def bind(self, level: Expression, scale: Expression) -> Features:
         """The features with every `scaled` filled in: less the level, in units of the scale."""
         return Features({name: bind(e, level, scale) for name, e in self._items.items()})
+
+    def at_origin(self) -> Features:
+        """The features that belong to the origin alone, in the target's own unit: what a series looks like there."""
+        plain = {name: unscaled(e) for name, e in self._items.items()}
+        return Features({name: e for name, e in plain.items() if place_of(e) == ORIGIN})
 
     def as_list(self) -> list[list[Any]]:
         """JSON-ready definition, in order; `from_list` reads it back."""
@@ -163,6 +169,6 @@ def _refuse_future(expression: Expression, known_ahead: frozenset[str], where: s
 
 def _compile_once(expression: Expression, step: timedelta | None, where: str) -> None:
     try:
-        expression.compile(Table(time="time", step=step, ahead=1))
+        bind(expression, Literal(0.0), Literal(1.0)).compile(Table(time="time", step=step, ahead=1))
     except DeclarationError as error:
         raise DeclarationError(error.message, where=where, hint=error.hint) from error

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
 
 from headrace.declaration import Declared
-
-if TYPE_CHECKING:
-    from headrace.system import System
 
 
 class Model(Declared):
     """Base of the declared models: settings only. What was fitted lives in an artefact."""
 
-    def check(self, system: System) -> None:
+    def check(self, *, step: timedelta | None, horizon: timedelta | None) -> None:
         """Refuse a system that this model cannot serve. Called when the system is loaded.
 
         Raises:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +25,6 @@ from headrace.models.booster import fit_booster
 from headrace.models.forecast import ForecastModel
 from headrace.models.member import LEVEL, SEASON, Frame, Transform, View, spread
 from headrace.models.sampling import sample, spans
-
-if TYPE_CHECKING:
-    from headrace.system import System
 
 EXAMPLES_NEEDED = 200
 """Fewer examples than this teach a booster nothing."""
@@ -66,15 +62,15 @@ class Forecaster(Model):
     interval: float = Field(default=0.9, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
 
-    def check(self, system: System) -> None:
-        if system.step is None or system.horizon is None:
+    def check(self, *, step: timedelta | None, horizon: timedelta | None) -> None:
+        if step is None or horizon is None:
             raise DeclarationError("a Forecaster needs a system with a horizon", where="model")
         if not 1 <= len(self.seasons) <= 2 or list(self.seasons) != sorted(self.seasons):
             raise DeclarationError("one or two seasons, the shorter first", where="model.seasons")
         for i, season in enumerate(self.seasons):
-            if season % system.step or season <= system.step:
+            if season % step or season <= step:
                 raise DeclarationError(
-                    f"{format_duration(season)} is not a multiple of the step {format_duration(system.step)}",
+                    f"{format_duration(season)} is not a multiple of the step {format_duration(step)}",
                     where=f"model.seasons[{i}]",
                 )
 

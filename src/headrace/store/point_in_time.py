@@ -54,19 +54,19 @@ def matching_rows(
     asks = asks.with_columns(spine.get_column(spine_time).cast(pl.Datetime("us", "UTC")).alias(_AT)).sort(_AT)
     # Both sides are in time order as a whole, hence within each key.
     joined = asks.join_asof(answers, on=_AT, by=_KEY, strategy="backward", check_sortedness=False)
-    found = joined.select(_ASK, _BEST).sort(_ASK).get_column(_BEST)
+    found = pl.repeat(0, spine.height, dtype=pl.UInt32, eager=True)
+    found = found.scatter(joined.get_column(_ASK), joined.get_column(_BEST))
     if ttl is None:
         return found
-    age = spine.get_column(spine_time).cast(pl.Datetime("us", "UTC")) - facts.get_column(event_time).gather(
-        found
-    )
+    happened = facts.get_column(event_time).rechunk().gather(found)
+    age = spine.get_column(spine_time).cast(pl.Datetime("us", "UTC")) - happened
     return pl.select(pl.when(age <= ttl).then(found)).to_series()
 
 
 def _key_numbers(
     spine: pl.DataFrame, facts: pl.DataFrame, keys: Sequence[str]
 ) -> tuple[pl.Series, pl.Series]:
-    """One integer per combination of keys asked for, for the spine and for the facts (null where not asked)."""
+    """One integer per combination of keys asked for: for the spine, and for the facts (null: not asked)."""
     if not keys:
         zeros = [pl.repeat(0, frame.height, dtype=pl.UInt32, eager=True) for frame in (spine, facts)]
         return zeros[0], zeros[1]
@@ -95,7 +95,7 @@ def _standing(facts: pl.DataFrame, key: pl.Series, event_time: str) -> pl.DataFr
     order = [_AT, event_time, KNOWN, VERSION]
     if not _in_order(rows, order):
         rows = rows.sort(order, maintain_order=True)
-    if not rows.get_column(event_time).is_sorted() or not _in_order(rows, [event_time, KNOWN, VERSION]):
+    if not _in_order(rows, [event_time, KNOWN, VERSION]):
         rank = pl.struct(event_time, KNOWN, VERSION).rank("ordinal")
         rows = rows.with_columns(rank.alias("__rank"))
         by_rank = rows.sort("__rank").get_column(_ROW)
@@ -105,7 +105,9 @@ def _standing(facts: pl.DataFrame, key: pl.Series, event_time: str) -> pl.DataFr
 
 
 def _in_order(rows: pl.DataFrame, columns: Sequence[str]) -> bool:
-    """Whether rows ascend by `columns`, the first deciding, in one pass and without sorting."""
+    """Whether rows ascend by `columns`, the first deciding, without sorting."""
+    if all(rows.get_column(column).is_sorted() for column in columns):
+        return True  # the common case, at a tenth of the cost
     after = pl.lit(True)
     for column in reversed(columns):
         now, before = pl.col(column), pl.col(column).shift(1)

@@ -1,0 +1,232 @@
+"""What people see: tables and progress on stderr or stdout, JSON for programs."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import HeadraceError, UsageError
+from headrace.lineage import iso
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from headrace.flow.run import Result
+    from headrace.home import Home
+    from headrace.registry import ModelVersion
+    from headrace.system import System
+
+_DOING = {
+    "ingest": "ingest and validate",
+    "features": "features",
+    "train": "train when due",
+    "predict": "predict",
+    "monitor": "monitor",
+}
+_SHOWN = 12
+"""Rows of a table that are shown when it is longer."""
+
+
+def failed(error: HeadraceError, *, as_json: bool) -> None:
+    """An error on stderr, and as the JSON document where one was asked for."""
+    sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    if as_json:
+        print_json(error.as_dict())
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on stdout: times in ISO 8601, NaN and infinities as null."""
+    sys.stdout.write(jsonlib.dumps(_plain(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(value) for value in data]
+    if isinstance(data, datetime):
+        return iso(data)
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    return data if data is None or isinstance(data, str | int | float | bool) else str(data)
+
+
+@contextmanager
+def progress(system: str, steps: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar on stderr that says what is being done; call it with the name of each step."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.fields[system]}"), BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=steps, system=system)
+        begun = 0
+
+        def on_step(name: str) -> None:
+            nonlocal begun
+            bar.update(task, description=_DOING[name], completed=begun)
+            begun += 1
+
+        yield on_step
+
+
+def print_frame(frame: pl.DataFrame, *, form: str, out: Path | None) -> None:
+    """Rows as a table, JSON, CSV or Parquet; to a file, or to stdout.
+
+    Raises:
+        UsageError: Unknown format, or Parquet to a terminal.
+    """
+    if form not in ("table", "json", "csv", "parquet"):
+        raise UsageError(f"no format {form!r}", where="--format", hint="table, json, csv or parquet")
+    if form == "parquet":
+        if out is None:
+            raise UsageError("Parquet goes to a file", where="--format", hint="add --out FILE")
+        frame.write_parquet(out)
+    elif form == "csv":
+        text = frame.write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")
+        _write(text, out)
+    elif form == "json":
+        _write(jsonlib.dumps(_plain(frame.to_dicts()), ensure_ascii=False, allow_nan=False) + "\n", out)
+    else:
+        _table(frame, f"{frame.height:,} rows")
+
+
+def _write(text: str, out: Path | None) -> None:
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        out.write_text(text, encoding="utf-8")
+
+
+def _table(frame: pl.DataFrame, title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    shown = frame.select(frame.columns[:9])
+    for name in shown.columns:
+        table.add_column(name, justify="right" if shown.schema[name].is_numeric() else "left")
+    for row in shown.head(_SHOWN).iter_rows():
+        table.add_row(*(_cell(value) for value in row))
+    console = Console()
+    console.print(table)
+    if frame.height > _SHOWN:
+        console.print(f"... {frame.height - _SHOWN:,} more; --format csv or json shows all")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M")
+    return str(value)
+
+
+def print_tree(data: Mapping[str, Any], *, as_json: bool) -> None:
+    """Nested data, indented; or as JSON."""
+    if as_json:
+        print_json(data)
+        return
+
+    def show(value: Mapping[str, Any], indent: int) -> None:
+        for key, item in value.items():
+            if isinstance(item, Mapping):
+                sys.stdout.write(f"{'  ' * indent}{key}\n")
+                show(item, indent + 1)
+            else:
+                text = jsonlib.dumps(_plain(item)) if isinstance(item, list) else _plain(item)
+                sys.stdout.write(f"{'  ' * indent}{key}: {text}\n")
+
+    show({k: v for k, v in data.items() if k != "run"}, 0)
+
+
+def print_models(system: str, versions: Sequence[ModelVersion], *, as_json: bool) -> None:
+    """Model versions with their state and scores."""
+    rows = [
+        {
+            "version": v.version,
+            "state": v.state,
+            "as_of": v.as_of,
+            "wape": v.metrics.get("wape"),
+            "mape": v.metrics.get("mape"),
+            "rmse": v.metrics.get("rmse"),
+            "coverage": v.metrics.get("coverage"),
+            "digest": v.digest[:12],
+            "reason": v.reason,
+        }
+        for v in versions
+    ]
+    if as_json:
+        champion = next((v.version for v in versions if v.state == "champion"), None)
+        full = [row | {"metrics": dict(v.metrics), "pins": dict(v.pins)} for row, v in zip(rows, versions, strict=True)]
+        print_json({"system": system, "champion": champion, "versions": full})
+        return
+    import polars as pl
+
+    if not rows:
+        sys.stdout.write(f"{system} has no model yet: headrace train {system}\n")
+        return
+    _table(pl.DataFrame(rows, infer_schema_length=None), f"{system}: model versions")
+
+
+def print_findings(findings: Sequence[Mapping[str, str]], *, as_json: bool) -> None:
+    """What `doctor` found."""
+    if as_json:
+        print_json({"healthy": all(f["status"] != "failed" for f in findings), "findings": findings})
+        return
+    for f in findings:
+        sys.stdout.write(f"{f['status']:>8}  {f['what']}: {f['said']}\n")
+
+
+def run_report(system: System, home: Home, result: Result) -> None:
+    """What a run did: steps, validation, forecasts beside the baseline's, and where things are."""
+    from rich.console import Console
+
+    console = Console()
+    if result.validation is not None and (result.validation.bad.height or result.validation.pending):
+        console.print(result.validation.as_table(f"{system.name}: validation"))
+    for step in result.steps:
+        console.print(f"{step['name']:>10}  {step['rows']:>9,} rows  {step['seconds']:7.2f} s")
+    if result.trained is not None:
+        version = result.trained.version
+        scores = ", ".join(f"{n} {version.metrics[n]:.3g}" for n in ("mape", "wape", "coverage") if version.metrics.get(n))
+        outcome = "champion" if result.trained.promoted else "not promoted"
+        console.print(f"\nmodel version {version.version}: {outcome} ({result.trained.reason}); held back: {scores}")
+    if result.predicted is not None:
+        _forecasts(system, result)
+    for row in (result.predicted.skipped if result.predicted else [])[:_SHOWN]:
+        console.print("no forecast for", ", ".join(str(row[k]) for k in system.keys), "-", row["reason"])
+    console.print(f"\ntables   {home.store.uri}/{system.name}\nreports  {home.reports(system.name)}")
+    if result.predicted is not None:
+        first = result.predicted.frame["id"][0] if result.predicted.frame.height else "ID"
+        console.print(f"next     headrace predictions {system.name}; headrace trace {first}", soft_wrap=True)
+
+
+def _forecasts(system: System, result: Result) -> None:
+    """The horizon's sum per series beside each baseline's, the largest series first."""
+    import polars as pl
+
+    assert result.predicted is not None
+    frame = result.predicted.frame
+    baselines = [c for c in frame.columns if c.startswith("baseline_")]
+    nearest = pl.col("ahead") == 1
+    table = (
+        frame.group_by(system.keys, maintain_order=True)
+        .agg(
+            pl.col(system.event_time).filter(nearest).first().alias("next"),
+            *(pl.col(c).filter(nearest).first() for c in ("value", "lower", "upper")),
+            pl.col("value").sum().alias("horizon sum"),
+            *(pl.col(c).sum() for c in baselines),
+        )
+        .sort("horizon sum", descending=True, maintain_order=True)
+    )
+    _table(table, f"{system.name}: {frame.height:,} forecasts of {system.target}, {result.predicted.stored:,} new")

@@ -1,0 +1,85 @@
+"""What is installed, reachable or misconfigured."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from headrace.errors import HeadraceError
+from headrace.home import Home
+
+PACKAGES = ("polars", "deltalake", "lightgbm", "mlflow-skinny", "pydantic", "scikit-learn", "optuna")
+EXTRAS = {"kafka": "confluent_kafka", "postgres": "psycopg", "ray": "ray", "notify": "apprise", "mlflow-server": "flask"}
+
+
+def examine(home: Home) -> list[dict[str, str]]:
+    """One finding per thing: ``what``, ``status`` (ok, absent, warning, failed) and what was ``said``."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    findings = [_found("python", "ok" if sys.version_info >= (3, 11) else "failed", python)]
+    findings += [_package(name) for name in PACKAGES]
+    for extra, module in EXTRAS.items():
+        there = importlib.util.find_spec(module) is not None
+        findings.append(_found(f"extra {extra}", "ok" if there else "absent", module))
+    findings += [_native(), _folder(home), _store(home), _systems()]
+    git = shutil.which("git")
+    findings.append(_found("git", "ok" if git else "warning", git or "absent: predictions carry no code revision"))
+    return findings
+
+
+def _found(what: str, status: str, said: str) -> dict[str, str]:
+    return {"what": what, "status": status, "said": said}
+
+
+def _package(name: str) -> dict[str, str]:
+    try:
+        return _found(name, "ok", version(name))
+    except PackageNotFoundError:
+        return _found(name, "failed", "not installed: ./scripts/setup")
+
+
+def _native() -> dict[str, str]:
+    from headrace.models.booster import Booster
+
+    try:
+        Booster.from_text("")
+    except HeadraceError as error:
+        loaded = "library" not in error.message
+        return _found("LightGBM's library", "ok" if loaded else "failed", "loads" if loaded else error.message)
+    return _found("LightGBM's library", "warning", "took an empty model")
+
+
+def _folder(home: Home) -> dict[str, str]:
+    place = next(p for p in (home.path, *home.path.parents) if p.exists())
+    if not os.access(place, os.W_OK):
+        return _found("home", "failed", f"{place} is not writable")
+    free = shutil.disk_usage(place).free / 2**30
+    return _found("home", "ok" if free > 1 else "warning", f"{home.path}, {free:,.0f} GiB free")
+
+
+def _store(home: Home) -> dict[str, str]:
+    if home.settings.store_uri is None and not (home.path / "store").exists():
+        return _found("store", "ok", "nothing stored yet")
+    try:
+        systems = home.store.systems()
+        versions = [f"{s}: raw version {home.table(s, 'raw').version()}" for s in systems]
+    except HeadraceError as error:
+        return _found("store", "failed", str(error))
+    return _found("store", "ok", f"{home.store.uri}; {'; '.join(versions) or 'empty'}")
+
+
+def _systems() -> dict[str, str]:
+    from headrace.loading import load_system
+
+    names, broken = [], []
+    for path in sorted(Path("systems").glob("*/system.py")):
+        try:
+            names.append(load_system(str(path.parent)).name)
+        except HeadraceError as error:
+            broken.append(f"{path.parent.name}: {error.message}")
+    if broken:
+        return _found("systems", "failed", "; ".join(broken))
+    return _found("systems", "ok" if names else "warning", ", ".join(names) or "none below systems/")

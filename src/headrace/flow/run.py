@@ -1,0 +1,213 @@
+"""A run: the steps of a system for one `as_of`, from records to watched predictions."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import NotFoundError, UsageError
+from headrace.home import RAW, RUNS, Home
+from headrace.lineage import Pins, code_revision, iso, run_id
+from headrace.pipelines import feature, inference, monitoring, training
+from headrace.system import System
+
+if TYPE_CHECKING:
+    from headrace.contract import Validation
+    from headrace.registry import ModelVersion
+
+STEPS = ("ingest", "features", "train", "predict", "monitor")
+"""All steps, each after those before it."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run.
+
+    Attributes:
+        as_of: The run sees exactly what was known at this time.
+        now: The clock's time; it is only written down, and tells impossible event times.
+        source: A source URI in place of the system's own.
+        steps: Which of `STEPS`.
+        retrain: Train even when it is not due.
+        on_step: Told the name of each step when it begins.
+    """
+
+    as_of: datetime
+    now: datetime
+    source: str | None = None
+    steps: Sequence[str] = STEPS
+    retrain: bool = False
+    on_step: Callable[[str], None] = lambda name: None
+
+
+@dataclass
+class Result:
+    """What a run did. `as_dict` is its record; the rest is for the caller's eyes."""
+
+    run_id: str
+    system: str
+    as_of: datetime
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    pins: Pins | None = None
+    validation: Validation | None = None
+    ingested: int = 0
+    quarantined: int = 0
+    trained: training.Trained | None = None
+    predicted: inference.Predicted | None = None
+    monitored: monitoring.Monitored | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready: ``run_id system as_of pins steps ingested quarantined trained predictions metrics`` and more."""
+        data: dict[str, Any] = {
+            "run_id": self.run_id,
+            "system": self.system,
+            "as_of": iso(self.as_of),
+            "pins": self.pins.as_dict() if self.pins else None,
+            "steps": self.steps,
+            "ingested": self.ingested,
+            "quarantined": self.quarantined,
+            "trained": self.trained is not None,
+            "predictions": self.predicted.frame.height if self.predicted else 0,
+            "metrics": self.monitored.overall if self.monitored else {},
+        }
+        if self.validation is not None:
+            data["pending"] = self.validation.pending
+        if self.trained is not None:
+            version = self.trained.version
+            data["model"] = {
+                "version": version.version,
+                "promoted": self.trained.promoted,
+                "reason": self.trained.reason,
+                "metrics": dict(version.metrics),
+            }
+        if self.predicted is not None:
+            data |= {"stored": self.predicted.stored, "origin": iso(self.predicted.origin)}
+            data["skipped"] = self.predicted.skipped
+        if self.monitored is not None:
+            data["matured"] = self.monitored.matured
+        return data
+
+
+def run(system: System, home: Home, request: Request) -> Result:
+    """Run the steps. Killed at any moment and run again, it ends as if it had not been killed.
+
+    Raises:
+        HeadraceError: A step failed; steps before it are done, and repeating them changes nothing.
+    """
+    unknown = sorted(set(request.steps) - set(STEPS))
+    if unknown:
+        raise UsageError(f"no step {unknown[0]!r}", hint=f"one of {', '.join(STEPS)}")
+    return _Run(system, home, request).execute()
+
+
+class _Run:
+    def __init__(self, system: System, home: Home, request: Request) -> None:
+        self._system, self._home, self._request = system, home, request
+        self._result = Result(run_id(system.name, request.as_of, request.now), system.name, request.as_of)
+        self._version: int | None = None
+
+    def execute(self) -> Result:
+        for step in STEPS:
+            if step in self._request.steps:
+                self._request.on_step(step)
+                began = time.perf_counter()
+                rows = getattr(self, f"_{step}")()
+                seconds = round(time.perf_counter() - began, 4)
+                self._result.steps.append({"name": step, "seconds": seconds, "rows": rows})
+        self._record()
+        return self._result
+
+    @property
+    def _data_version(self) -> int:
+        """The raw table's version, looked up once: by the ingest, or by the first step that reads."""
+        if self._version is None:
+            table = self._home.table(self._system.name, RAW)
+            if not table.exists():
+                raise NotFoundError("has no data yet", where=self._system.name, hint=f"headrace ingest {self._system.name}")
+            self._version = table.version()
+        return self._version
+
+    def _ingest(self) -> int:
+        r = self._request
+        done = feature.ingest(self._system, self._home, source=r.source, as_of=r.as_of, now=r.now)
+        self._version = done.version
+        self._result.validation = done.validation
+        self._result.ingested, self._result.quarantined = done.added, done.validation.bad.height
+        return done.validation.known
+
+    def _features(self) -> int:
+        return feature.features(
+            self._system, self._home, as_of=self._request.as_of, data_version=self._data_version
+        )
+
+    def _train(self) -> int:
+        r = self._request
+        if not r.retrain and not training.due(self._system, self._home, r.as_of):
+            return 0
+        self._result.trained = training.train(
+            self._system,
+            self._home,
+            feature.series_of(self._system),
+            as_of=r.as_of,
+            data_version=self._data_version,
+            now=r.now,
+        )
+        return 1
+
+    def _predict(self) -> int:
+        result = self._result
+        result.pins = self._pins(self._champion())
+        result.predicted = inference.predict(
+            self._system, self._home, result.pins, run_id=result.run_id, now=self._request.now
+        )
+        return result.predicted.frame.height
+
+    def _monitor(self) -> int:
+        self._result.monitored = monitoring.monitor(
+            self._system, self._home, as_of=self._request.as_of, data_version=self._data_version
+        )
+        return self._result.monitored.matured
+
+    def _champion(self) -> ModelVersion:
+        champion = self._home.registry.champion(self._system.name, self._request.as_of)
+        if champion is None:
+            raise NotFoundError(
+                f"there is no model as of {iso(self._request.as_of)}",
+                where=self._system.name,
+                hint=f"headrace train {self._system.name}",
+            )
+        return champion
+
+    def _pins(self, champion: ModelVersion) -> Pins:
+        return Pins(
+            as_of=self._request.as_of,
+            data_version=self._data_version,
+            feature_version=str(champion.pins["feature_version"]),
+            model_version=champion.version,
+            model_digest=champion.digest,
+            config_digest=self._system.config_digest,
+            code_revision=code_revision(self._system.folder),
+        )
+
+    def _record(self) -> None:
+        """Keep what the run did, with the whole configuration: the last thing it writes."""
+        import polars as pl
+
+        result, utc = self._result, pl.Datetime("us", "UTC")
+        record = result.as_dict() | {"created_at": iso(self._request.now), "config": self._system.config()}
+        frame = pl.DataFrame(
+            {
+                "run_id": [result.run_id],
+                "as_of": pl.Series([result.as_of], dtype=utc),
+                "created_at": pl.Series([self._request.now], dtype=utc),
+                "known_at": pl.Series([result.as_of], dtype=utc),
+                "record": [json.dumps(record, default=str)],
+            }
+        )
+        self._home.table(self._system.name, RUNS).append(
+            frame, identity=["run_id"], compare=["record"], window="created_at"
+        )

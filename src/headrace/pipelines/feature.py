@@ -1,0 +1,151 @@
+"""From records to facts and features: ingest, validate, and what every series looks like at the origin."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from headrace.contract import Validation, check
+from headrace.features.arrays import array
+from headrace.home import QUARANTINE, RAW, Home
+from headrace.sources import open_source
+from headrace.store import FeatureGroup
+from headrace.store.history import Seen, Series, newest, read_history
+from headrace.system import System
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FILED = "filed_under"
+"""Quarantined rows are filed under their event time, or under the epoch where they have none."""
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What an ingest did.
+
+    Attributes:
+        validation: What the contract said.
+        added: New facts in the raw table; rows that were known already are not among them.
+        version: Logical version of the raw table afterwards.
+    """
+
+    validation: Validation
+    added: int
+    version: int
+
+
+def series_of(system: System) -> Series:
+    """How the system's raw table holds series."""
+    ahead = system.known_ahead
+    columns = tuple(dict.fromkeys([system.target, *sorted(system.features.columns() - set(system.keys))]))
+    assert system.step is not None
+    return Series(system.keys, system.event_time, system.step, columns, tuple(c for c in columns if c in ahead))
+
+
+def ingest(system: System, home: Home, *, source: str | None, as_of: datetime, now: datetime) -> Ingested:
+    """Read the source, set bad rows apart with their reasons, and add what is new to the raw table.
+
+    The quarantine is written first: a run that is killed in between loses no row, and repeating it adds nothing twice.
+
+    Args:
+        system: The declaration.
+        home: Where to write.
+        source: A source URI in place of the system's own.
+        as_of: Rows that became known later are left for a later run.
+        now: The clock's time.
+
+    Raises:
+        SourceError: The records could not be read whole.
+        ContractBroken: Too many bad rows, or a rule that stops the run; nothing but the quarantine was written.
+        StoreError: A table could not be written.
+    """
+    records = open_source(system.source, source).read(as_of=as_of, now=now)
+    validation = check(
+        system.contract,
+        records.frame,
+        keys=system.keys,
+        time=system.time,
+        step=system.step,
+        as_of=as_of,
+        now=now,
+        known=records.known,
+    )
+    _report(system, home, validation)
+    _quarantine(system, home, validation.bad, records.origin)
+    validation.raise_if_broken(records.origin)
+    values = [c for c in system.contract.names if c not in (*system.keys, system.time)]
+    written = home.table(system.name, RAW).append(
+        validation.good,
+        identity=[*system.keys, system.event_time],
+        compare=values,
+        window=system.event_time,
+        corrected_at=None if records.known.column is not None else as_of,
+    )
+    return Ingested(validation, written.added, written.version)
+
+
+def _quarantine(system: System, home: Home, bad: pl.DataFrame, origin: str) -> None:
+    import polars as pl
+
+    if bad.is_empty():
+        return
+    epoch = pl.lit(datetime(1970, 1, 1, tzinfo=UTC), pl.Datetime("us", "UTC"))
+    filed = bad.with_columns(pl.col("time").fill_null(epoch).alias(FILED), pl.lit(origin).alias("source"))
+    home.table(system.name, QUARANTINE).append(filed, identity=["id"], compare=["row"], window=FILED)
+
+
+def _report(system: System, home: Home, validation: Validation) -> None:
+    """The latest validation, for people and for programs."""
+    folder = home.reports(system.name)
+    title = f"{system.name}: validation"
+    (folder / "validation.html").write_text(validation.as_html(title), encoding="utf-8")
+    (folder / "validation.json").write_text(json.dumps(validation.as_dict(), indent=1), encoding="utf-8")
+
+
+def features(system: System, home: Home, *, as_of: datetime, data_version: int) -> int:
+    """Store what every series looks like at the forecast origin: the features that belong to the origin alone.
+
+    They are what drift is measured on and what a trace shows. Returns the number of series.
+
+    Raises:
+        NotEnoughDataError: Nothing is known as of the time.
+    """
+    import polars as pl
+
+    chosen = system.features.at_origin()
+    if not chosen.names:
+        return 0
+    raw, series, seen = home.table(system.name, RAW), series_of(system), Seen(as_of, data_version)
+    origin = newest(raw, series, system.target, seen)
+    history = read_history(raw, series, seen, origin=origin, span=_span(chosen.lookback, series.step))
+    at = history.position(origin)
+    columns = {name: array(e, history, at, at + 1)[:, 0] for name, e in chosen.items()}
+    frame = history.keys.with_columns(
+        pl.lit(origin, pl.Datetime("us", "UTC")).alias(series.time),
+        pl.lit(as_of, pl.Datetime("us", "UTC")).alias("known_at"),
+        *(pl.Series(name, values).fill_nan(None) for name, values in columns.items()),
+    )
+    feature_group(system, home).write(frame)
+    return frame.height
+
+
+def feature_group(system: System, home: Home) -> FeatureGroup:
+    """The group that holds the origin features of the present definition."""
+    import polars as pl
+
+    return FeatureGroup(
+        home.store,
+        system.name,
+        system.features.digest,
+        keys=system.keys,
+        time=system.event_time,
+        columns={name: pl.Float64() for name in system.features.at_origin().names},
+        definition=system.features.digest,
+    )
+
+
+def _span(lookback: timedelta, step: timedelta) -> timedelta:
+    return max(lookback, step) + step

@@ -1,0 +1,142 @@
+"""From facts to a model version: fit, measure on later time, register, and let it win its place or not."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import DeclarationError
+from headrace.home import RAW, Home
+from headrace.lineage import digest_of, iso
+from headrace.models.forecaster import Fit, Forecaster, Task, backtest, scored_origins
+from headrace.predictor import Predictor, Schema, key_texts
+from headrace.store.history import Seen, Series, newest, read_history
+from headrace.system import System
+
+if TYPE_CHECKING:
+    from headrace.features.arrays import History
+    from headrace.registry import ModelVersion
+
+TOLERANCE = 0.01
+"""A challenger may be this much worse on RMSE or MAPE while it is better on WAPE."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A registered version and what the gate said of it."""
+
+    version: ModelVersion
+    promoted: bool
+    reason: str
+
+
+def due(system: System, home: Home, as_of: datetime) -> bool:
+    """Whether a run as of this time must train: there is no champion, or the last training is too long ago."""
+    if home.registry.champion(system.name, as_of) is None:
+        return True
+    last = home.registry.latest_trained(system.name, as_of)
+    every = system.schedule.train
+    return every is not None and (last is None or as_of - last.as_of >= every)
+
+
+def train(
+    system: System, home: Home, series: Series, *, as_of: datetime, data_version: int, now: datetime
+) -> Trained:
+    """Fit on what was known, register the version, and promote it if it beats the champion on later time.
+
+    Raises:
+        NotEnoughDataError: There is too little history.
+        RegistryError: The tracking server cannot be reached.
+    """
+    if not isinstance(system.model, Forecaster):
+        raise DeclarationError("only a Forecaster can be trained", where="model")
+    raw, seen = home.table(system.name, RAW), Seen(as_of, data_version)
+    origin = newest(raw, series, system.target, seen)
+    span = system.model.reach(system.features)
+    span = min(span, _known_span(raw, series, seen, origin))
+    history = read_history(raw, series, seen, origin=origin, span=span)
+    assert system.step is not None
+    frame = system.model.frame(system.target, system.step)
+    at = history.position(origin)
+    fit = system.model.fit(Task(frame, system.steps, system.features), history, at, workers=home.workers)
+    tested = _tested(system, fit, history, at)
+    pins = {
+        "as_of": iso(as_of),
+        "origin": iso(origin),
+        "data_version": data_version,
+        "feature_version": system.features.digest,
+        "config_digest": system.config_digest,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        fit.model.save(Path(folder))
+        Schema(series, system.monitoring.baselines, key_texts(history)).save(Path(folder))
+        version = home.registry.register(
+            system.name,
+            Path(folder),
+            key=digest_of(pins, 24),
+            params=system.model.model_dump(mode="json"),
+            metrics=tested,
+            pins=pins,
+            as_of=as_of,
+            created_at=now,
+        )
+    return _gate(system, home, version, fit, history, now)
+
+
+def _known_span(raw: Any, series: Series, seen: Seen, origin: datetime) -> Any:
+    """From the first known value to the origin: an array is no longer than what is known."""
+    import polars as pl
+
+    lazy = raw.scan(version=seen.version, as_of=seen.as_of).select(pl.col(series.time).min())
+    return origin - raw.collect(lazy).item() + series.step
+
+
+def _tested(system: System, fit: Fit, history: History, at: int) -> dict[str, float | None]:
+    """Scores of the fit's twin on the time after the one it saw, with the baselines' beside them."""
+    origins = scored_origins(history, fit.before, at, system.steps)
+    scored = backtest(fit.measured, history, origins)
+    tested = dict(scored.scores())
+    for season in system.monitoring.baselines:
+        hours = season.total_seconds() / 3600
+        for name, value in scored.baseline(history, system.target, season).items():
+            tested[f"naive_{hours:g}h_{name}"] = value
+    return {name: value if value == value else None for name, value in tested.items()}
+
+
+def _gate(
+    system: System, home: Home, version: ModelVersion, fit: Fit, history: History, now: datetime
+) -> Trained:
+    """A first version takes the place; a later one must beat the champion on time that neither was fitted on."""
+    registry, as_of = home.registry, version.as_of
+    champion = registry.champion(system.name, as_of)
+    if champion is not None and champion.version == version.version:
+        return Trained(version, True, version.reason or "is the champion")
+    if champion is None:
+        reason, wins = "the first version", True
+    else:
+        reason, wins = _compare(system, home, champion, fit, history)
+    decide = registry.promote if wins else registry.reject
+    decided = decide(system.name, version.version, created_at=now, as_of=as_of, reason=reason)
+    return Trained(decided, wins, reason)
+
+
+def _compare(
+    system: System, home: Home, champion: ModelVersion, fit: Fit, history: History
+) -> tuple[str, bool]:
+    predictor = Predictor(home.registry.fetch(champion))
+    end = history.length - 1
+    learnt_until = history.position(datetime.fromisoformat(str(champion.pins["origin"])))
+    before = max(fit.before, learnt_until)
+    if before > end - system.steps:
+        return f"no time after version {champion.version}'s own to compare on", True
+    origins = scored_origins(history, before, end, system.steps)
+    ours = backtest(fit.measured, history, origins).scores()
+    theirs = backtest(predictor.model, history, origins).scores()
+    wins = ours["wape"] < theirs["wape"] and all(
+        ours[name] <= theirs[name] * (1 + TOLERANCE) or ours[name] != ours[name] for name in ("rmse", "mape")
+    )
+    figures = ", ".join(f"{name} {ours[name]:.4g} to {theirs[name]:.4g}" for name in ("wape", "rmse", "mape"))
+    return f"{'beats' if wins else 'does not beat'} version {champion.version}: {figures}", wins

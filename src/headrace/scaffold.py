@@ -1,0 +1,98 @@
+"""The folder of a new system: a declaration that runs as it is, its configuration, a test and a page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from headrace.errors import NotFoundError, UsageError
+
+_FILES = {
+    "system.py": '''"""{name}: what is forecast, from what, and how often."""
+
+from headrace import Column, Contract, Forecaster, Monitoring, Schedule, Source, System
+from headrace.features import seasonal_features
+from headrace.sources import simulated
+
+SEASONS = ("24h", "168h")
+
+system = System(
+    name="{name}",
+    source=Source(
+        simulate=simulated.consumption,  # until there are real records: --source file:PATH
+        columns={{"time": "HourUTC", "area": "PriceArea", "industry": "ConsumerType_DE35", "value": "TotalCon"}},
+        lag="1h",
+    ),
+    contract=Contract(
+        columns=(
+            Column("time", "time", zone="UTC"),
+            Column("area", "category"),
+            Column("industry", "category"),
+            Column("value", "float", minimum=0),
+        ),
+        max_bad_share=0.05,
+    ),
+    keys=("area", "industry"),
+    time="time",
+    step="1h",
+    target="value",
+    features=seasonal_features("value", step="1h", seasons=SEASONS),
+    model=Forecaster(seasons=SEASONS),
+    horizon="24h",
+    schedule=Schedule(predict="1h", train="7d"),
+    monitoring=Monitoring(baselines=SEASONS),
+)
+''',
+    "config.yaml": "# Overrides of system.py by path; --set goes over it.\nschedule:\n  train: 7d\n",
+    "README.md": "# {name}\n\n    headrace run {name}\n    headrace predictions {name}\n",
+    "test_{name}.py": '''"""The declaration loads, and predicts what it says."""
+
+from pathlib import Path
+
+from headrace.loading import load_system
+
+
+def test_the_declaration_is_sound() -> None:
+    system = load_system(str(Path(__file__).parent))
+    assert system.name == "{name}"
+    assert system.steps == 24
+''',
+}
+
+
+def make(name: str, like: str | None, folder: Path) -> list[Path]:
+    """Write the files of a new system; nothing that exists is touched.
+
+    Args:
+        name: Lower-case letters, digits and underscores.
+        like: A system's folder, or its name below `folder`, to copy; None for a small one that runs as it is.
+        folder: Where systems live.
+
+    Raises:
+        UsageError: The name is no good, or taken.
+        NotFoundError: There is no system like that.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise UsageError(f"{name!r} is not a good name", hint="use lower-case letters, digits and _")
+    target = folder / name
+    if target.exists():
+        raise UsageError("is there already", where=str(target))
+    files = {file.format(name=name): text.format(name=name) for file, text in _FILES.items()}
+    if like is not None:
+        files = _copied(like, name, folder)
+    target.mkdir(parents=True)
+    for file, text in files.items():
+        (target / file).write_text(text, encoding="utf-8")
+    return [target / file for file in files]
+
+
+def _copied(like: str, name: str, folder: Path) -> dict[str, str]:
+    source = next((p for p in (Path(like), folder / like) if (p / "system.py").is_file()), None)
+    if source is None:
+        raise NotFoundError(f"no system {like!r}", where="--like")
+    old = source.resolve().name
+    return {
+        path.name.replace(old, name): re.sub(rf"\b{re.escape(old)}\b", name, path.read_text(encoding="utf-8"))
+        for path in sorted(source.iterdir())
+        if path.is_file()
+    }

@@ -1,0 +1,98 @@
+"""The history of series as it was known, read onto one grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from headrace.errors import NotEnoughDataError
+from headrace.features.arrays import Grid, History, history_of
+from headrace.store.delta import Table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Series:
+    """How a system's raw table holds series.
+
+    Attributes:
+        keys: Columns that tell one series from another.
+        time: Column of the event time.
+        step: Regular time between two values.
+        columns: Numeric columns that have a history; the target is among them.
+        ahead: Those of them whose values may lie after the origin, because they are known ahead.
+    """
+
+    keys: tuple[str, ...]
+    time: str
+    step: timedelta
+    columns: tuple[str, ...]
+    ahead: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a reader may see: what was known at `as_of` (UTC) and had reached the table by logical `version`."""
+
+    as_of: datetime
+    version: int
+
+
+def newest(raw: Table, series: Series, target: str, seen: Seen) -> datetime:
+    """The event time of the newest known value of `target`: the forecast origin.
+
+    Raises:
+        NotEnoughDataError: Nothing is known.
+    """
+    import polars as pl
+
+    lazy = raw.scan(version=seen.version, as_of=seen.as_of).filter(pl.col(target).is_not_null())
+    found = raw.collect(lazy.select(pl.col(series.time).max())).item()
+    if not isinstance(found, datetime):
+        raise NotEnoughDataError(
+            f"nothing is known as of {seen.as_of.isoformat()}",
+            where=raw.uri,
+            hint="choose a later --as-of, or a source that reaches further back",
+        )
+    return found
+
+
+def read_history(
+    raw: Table, series: Series, seen: Seen, *, origin: datetime, span: timedelta, ahead: timedelta = timedelta()
+) -> History:
+    """Every series from `span` before `origin` up to it; columns known ahead reach `ahead` further.
+
+    The grid always begins at ``origin - span`` and ends at ``origin + ahead``, whatever is known in between, so
+    equal arguments give equal positions.
+
+    Raises:
+        NotEnoughDataError: No value lies in the span.
+    """
+    import polars as pl
+
+    reach = ahead if series.ahead else timedelta()
+    facts = raw.read(
+        identity=[*series.keys, series.time],
+        columns=[*series.keys, series.time, *series.columns],
+        version=seen.version,
+        as_of=seen.as_of,
+        where=[_after(series.time, origin - span), ~_after(series.time, origin + reach)],
+        order=[],
+    )
+    hidden = [c for c in series.columns if c not in series.ahead]
+    if reach and hidden:
+        future = _after(series.time, origin)
+        facts = facts.with_columns(pl.when(~future).then(pl.col(hidden)))
+    if facts.is_empty():
+        raise NotEnoughDataError("no value lies in the history that is needed", where=raw.uri)
+    grid = Grid(origin - span + series.step, origin + reach, series.step)
+    return history_of(facts, keys=series.keys, time=series.time, columns=series.columns, grid=grid)
+
+
+def _after(column: str, moment: datetime) -> pl.Expr:
+    import polars as pl
+
+    return pl.col(column) > pl.lit(moment, pl.Datetime("us", "UTC"))
