@@ -64,9 +64,7 @@ def test_as_a_module() -> None:
 def test_no_room_imports_the_front_door(root: Path) -> None:
     """`from headrace import X` inside the package would reach every layer from every other."""
     package = root / "src" / "headrace"
-    rooms = {
-        path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
-    }
+    rooms = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     found = []
     for path in package.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -21,12 +21,21 @@ app = typer.Typer(
     help="From raw data to watched predictions, in batch, on request and on a stream, from one declaration.",
 )
 
-Name = Annotated[str, typer.Argument(metavar="SYSTEM", help="A folder with system.py, a name below systems/, or an installed one.")]
-HomeDir = Annotated[Path | None, typer.Option("--home", metavar="DIR", envvar="HEADRACE_HOME", help="All state is under it; default .headrace.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="SYSTEM", help="A folder with system.py, a name below systems/, or an installed one."),
+]
+HomeDir = Annotated[
+    Path | None,
+    typer.Option("--home", metavar="DIR", envvar="HEADRACE_HOME", help="All state is under it; default .headrace."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Exactly one JSON document on stdout.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Over config.yaml; repeatable.")]
 SourceUri = Annotated[str | None, typer.Option("--source", metavar="URI", help="file:PATH, simulated[:?key=value&...]")]
-AsOf = Annotated[str | None, typer.Option("--as-of", metavar="TIME", help="See exactly what was known then; ISO 8601 with zone. Default: now.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="TIME", help="See exactly what was known then; ISO 8601 with zone. Default: now."),
+]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -73,7 +82,13 @@ def _time(text: str | None, now: datetime) -> datetime:
 
 
 def _steps(
-    name: str, home: Path | None, json: bool, settings: list[str] | None, source: str | None, as_of: str | None, steps: tuple[str, ...]
+    name: str,
+    home: Path | None,
+    json: bool,
+    settings: list[str] | None,
+    source: str | None,
+    as_of: str | None,
+    steps: tuple[str, ...],
 ) -> None:
     from headrace import console
     from headrace.flow.run import Request, run
@@ -92,14 +107,28 @@ def _steps(
 
 @app.command()
 @_command
-def run(name: Name, source: SourceUri = None, as_of: AsOf = None, home: HomeDir = None, json: Json = False, settings: Sets = None) -> None:
+def run(
+    name: Name,
+    source: SourceUri = None,
+    as_of: AsOf = None,
+    home: HomeDir = None,
+    json: Json = False,
+    settings: Sets = None,
+) -> None:
     """Ingest, validate, features, train when due, predict, monitor."""
     _steps(name, home, json, settings, source, as_of, ("ingest", "features", "train", "predict", "monitor"))
 
 
 @app.command()
 @_command
-def ingest(name: Name, source: SourceUri = None, as_of: AsOf = None, home: HomeDir = None, json: Json = False, settings: Sets = None) -> None:
+def ingest(
+    name: Name,
+    source: SourceUri = None,
+    as_of: AsOf = None,
+    home: HomeDir = None,
+    json: Json = False,
+    settings: Sets = None,
+) -> None:
     """Read the source, validate, store what is new."""
     _steps(name, home, json, settings, source, as_of, ("ingest",))
 
@@ -129,7 +158,9 @@ def monitor(name: Name, as_of: AsOf = None, home: HomeDir = None, json: Json = F
 @_command
 def predictions(
     name: Name,
-    where: Annotated[list[str] | None, typer.Option("--where", metavar="COL=VALUE", help="Only these; repeatable.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", metavar="COL=VALUE", help="Only these; repeatable.")
+    ] = None,
     as_of: Annotated[str | None, typer.Option("--as-of", metavar="TIME", help="The forecast as it stood then.")] = None,
     form: Annotated[str, typer.Option("--format", help="table, json, csv or parquet.")] = "table",
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write there.")] = None,
@@ -190,24 +221,42 @@ def models(name: Name, home: HomeDir = None, json: Json = False, settings: Sets 
 def promote(
     name: Name,
     version: Annotated[int, typer.Argument(metavar="VERSION")],
-    as_of: Annotated[str | None, typer.Option("--as-of", metavar="TIME", help="From when on. Default: from the newest run on.")] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="TIME", help="From when on. Default: from the newest run on."),
+    ] = None,
     home: HomeDir = None,
     json: Json = False,
 ) -> None:
     """Make a version the champion."""
-    _decide(name, as_of, home, json, lambda registry, system, **times: registry.promote(system, version, reason="by hand", **times))
+    _decide(
+        name,
+        as_of,
+        home,
+        json,
+        lambda registry, system, **times: registry.promote(system, version, reason="by hand", **times),
+    )
 
 
 @app.command()
 @_command
 def rollback(
     name: Name,
-    as_of: Annotated[str | None, typer.Option("--as-of", metavar="TIME", help="From when on. Default: from the newest run on.")] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="TIME", help="From when on. Default: from the newest run on."),
+    ] = None,
     home: HomeDir = None,
     json: Json = False,
 ) -> None:
     """Go back to the champion before the present one."""
-    _decide(name, as_of, home, json, lambda registry, system, **times: registry.rollback(system, reason="by hand", **times))
+    _decide(
+        name,
+        as_of,
+        home,
+        json,
+        lambda registry, system, **times: registry.rollback(system, reason="by hand", **times),
+    )
 
 
 def _decide(name: str, as_of: str | None, home: Path | None, json: bool, decide: Callable[..., Any]) -> None:

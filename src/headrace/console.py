@@ -63,7 +63,12 @@ def progress(system: str, steps: int) -> Iterator[Callable[[str], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.fields[system]}"), BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.fields[system]}"),
+        BarColumn(20),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=steps, system=system)
@@ -198,7 +203,9 @@ def run_report(system: System, home: Home, result: Result) -> None:
         console.print(f"{step['name']:>10}  {step['rows']:>9,} rows  {step['seconds']:7.2f} s")
     if result.trained is not None:
         version = result.trained.version
-        scores = ", ".join(f"{n} {version.metrics[n]:.3g}" for n in ("mape", "wape", "coverage") if version.metrics.get(n))
+        scores = ", ".join(
+            f"{n} {version.metrics[n]:.3g}" for n in ("mape", "wape", "coverage") if version.metrics.get(n)
+        )
         outcome = "champion" if result.trained.promoted else "not promoted"
         console.print(f"\nmodel version {version.version}: {outcome} ({result.trained.reason}); held back: {scores}")
     if result.predicted is not None:
@@ -229,4 +236,7 @@ def _forecasts(system: System, result: Result) -> None:
         )
         .sort("horizon sum", descending=True, maintain_order=True)
     )
-    _table(table, f"{system.name}: {frame.height:,} forecasts of {system.target}, {result.predicted.stored:,} new")
+    _table(
+        table,
+        f"{system.name}: {frame.height:,} forecasts of {system.target}, {result.predicted.stored:,} new",
+    )

@@ -13,7 +13,13 @@ from headrace.errors import HeadraceError
 from headrace.home import Home
 
 PACKAGES = ("polars", "deltalake", "lightgbm", "mlflow-skinny", "pydantic", "scikit-learn", "optuna")
-EXTRAS = {"kafka": "confluent_kafka", "postgres": "psycopg", "ray": "ray", "notify": "apprise", "mlflow-server": "flask"}
+EXTRAS = {
+    "kafka": "confluent_kafka",
+    "postgres": "psycopg",
+    "ray": "ray",
+    "notify": "apprise",
+    "mlflow-server": "flask",
+}
 
 
 def examine(home: Home) -> list[dict[str, str]]:

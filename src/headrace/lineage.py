@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import headrace
+from headrace._version import __version__
 from headrace.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def run_id(system: str, as_of: datetime, now: datetime) -> str:
     return str(_time_ordered(now, int.from_bytes(hashlib.sha256(seed.encode()).digest()[:10])))
 
 
-def prediction_ids(system: str, pins: Pins, keys: list[str], ahead: NDArray[np.int64], revision: NDArray[np.int64]) -> list[str]:
+def prediction_ids(
+    system: str, pins: Pins, keys: list[str], ahead: NDArray[np.int64], revision: NDArray[np.int64]
+) -> list[str]:
     """Ids of predictions: the same cause gives the same id.
 
     An id is a UUID whose first 48 bits are `as_of` in milliseconds (the layout of UUID version 7), so ids sort by
@@ -103,7 +105,10 @@ def as_of_in(prediction_id: str) -> datetime:
     try:
         value = uuid.UUID(prediction_id)
     except ValueError as error:
-        raise NotFoundError(f"{prediction_id!r} is not the id of a prediction", hint="ids are listed by `headrace predictions`") from error
+        raise NotFoundError(
+            f"{prediction_id!r} is not the id of a prediction",
+            hint="ids are listed by `headrace predictions`",
+        ) from error
     return _EPOCH + timedelta(milliseconds=value.int >> 80)
 
 
@@ -118,7 +123,7 @@ def _time_ordered(time: datetime, bits: int) -> uuid.UUID:
 @cache
 def code_revision(folder: Path) -> str:
     """Version of headrace, and the git revision of the system's folder, with ``+changed`` for uncommitted changes."""
-    version = f"headrace {headrace.__version__}"
+    version = f"headrace {__version__}"
     try:
         head = _git(folder, "rev-parse", "--short=12", "HEAD")
         changed = _git(folder, "status", "--porcelain", "--", str(folder))

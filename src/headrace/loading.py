@@ -42,8 +42,7 @@ def load_system(reference: str, settings: Sequence[str] = ()) -> System:
     for setting in settings:
         path, value = parse_setting(setting)
         system = override(system, nested(path, value))
-    system._folder = folder
-    return system
+    return system.at(folder)
 
 
 def _from_folder(folder: Path) -> System:
@@ -64,9 +63,7 @@ def _from_folder(folder: Path) -> System:
         raise
     except Exception as error:  # whatever a user's file raises is a mistake in that file
         raise DeclarationError(f"{type(error).__name__}: {error}", where=str(folder / "system.py")) from error
-    system = _the_system(loaded, str(folder / "system.py"))
-    system._folder = folder
-    return system
+    return _the_system(loaded, str(folder / "system.py")).at(folder)
 
 
 def _from_entry_point(reference: str) -> System:
@@ -75,9 +72,7 @@ def _from_entry_point(reference: str) -> System:
             loaded = entry.load()
             system = loaded if isinstance(loaded, System) else _the_system(loaded, entry.value)
             file = getattr(sys.modules.get(entry.module), "__file__", None)
-            if file:
-                system._folder = Path(file).parent
-            return system
+            return system.at(Path(file).parent) if file else system
     near = sorted(path.parent.name for path in Path("systems").glob("*/system.py"))
     raise NotFoundError(
         f"no system {reference!r}: neither a folder with system.py, nor systems/{reference}, nor installed",

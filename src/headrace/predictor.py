@@ -24,8 +24,9 @@ from headrace.store.history import Seen, Series, newest, read_history
 
 if TYPE_CHECKING:
     import polars as pl
+    from numpy.typing import NDArray
 
-    from headrace.features.arrays import Array, History
+    from headrace.features.arrays import History
     from headrace.store import Table
 
 SCHEMA_FILE = "series.json"
@@ -80,8 +81,7 @@ class Outcome:
     """Predictions of one origin.
 
     Attributes:
-        frame: Keys, event time of the target, `origin`, `ahead`, `value`, `lower`, `upper`, `baseline_*`; ordered by keys
-            and time.
+        frame: Keys, time of the target, `ahead`, `value`, `lower`, `upper`, `baseline_*`; ordered by keys and time.
         skipped: Series without a prediction, each with its keys and the `reason`.
     """
 
@@ -119,7 +119,7 @@ class Predictor:
         good = forecast.known[:, 0] >= forecast.needed
         return Outcome(self._frame(history, columns, good), self._skipped(history, forecast, good))
 
-    def _columns(self, history: History, origin: datetime, forecast: Forecast) -> dict[str, Array]:
+    def _columns(self, history: History, origin: datetime, forecast: Forecast) -> dict[str, NDArray[Any]]:
         """Arrays of shape (series, horizon)."""
         examples = every_example(np.arange(history.series), np.array([history.position(origin)]), self.model.horizon)
         shape = (history.series, self.model.horizon)
@@ -135,7 +135,7 @@ class Predictor:
             columns[baseline_column(season)] = naive.reshape(shape)
         return columns
 
-    def _frame(self, history: History, columns: dict[str, Any], good: Any) -> pl.DataFrame:
+    def _frame(self, history: History, columns: dict[str, NDArray[Any]], good: NDArray[np.bool_]) -> pl.DataFrame:
         import polars as pl
 
         series = self.schema.series
@@ -151,7 +151,7 @@ class Predictor:
             ]
         ).with_columns(pl.col("^(value|lower|upper|baseline_.*)$").fill_nan(None))
 
-    def _skipped(self, history: History, forecast: Forecast, good: Any) -> list[dict[str, Any]]:
+    def _skipped(self, history: History, forecast: Forecast, good: NDArray[np.bool_]) -> list[dict[str, Any]]:
         months = format_duration(self.model.frame.long * 4)
         skipped = []
         present = set()

@@ -26,8 +26,11 @@ def _never_or_duration(value: object) -> timedelta | None:
 
 
 RESERVED = frozenset(
-    "id as_of origin ahead value lower upper model_version model_digest feature_version data_version config_digest "
-    "code_revision run_id created_at known_at revision baseline scope metric _version".split()
+    (
+        *("id", "as_of", "origin", "ahead", "value", "lower", "upper", "model_version", "model_digest"),
+        *("feature_version", "data_version", "config_digest", "code_revision", "run_id", "created_at", "known_at"),
+        *("revision", "scope", "metric", "n", "actual", "_version"),
+    )
 )
 """Names that keys and the event time cannot have, because predictions and metrics have them."""
 
@@ -123,6 +126,11 @@ class System(Declared):
         """Where `system.py` lies; the current folder for a system made in a notebook."""
         return self._folder or Path.cwd()
 
+    def at(self, folder: Path) -> System:
+        """The same system, found in `folder`."""
+        self._folder = folder
+        return self
+
     @property
     def steps(self) -> int:
         """Length of the horizon in steps.
@@ -178,7 +186,9 @@ class System(Declared):
         for name in (*self.keys, *([self.time] if self.time else [])):
             if name in RESERVED:
                 raise DeclarationError(
-                    f"{name!r} is a column of every prediction", where="keys", hint="rename it with source.columns"
+                    f"{name!r} is a column of every prediction",
+                    where="keys",
+                    hint="rename it with source.columns",
                 )
         if self.target in self.keys:
             raise DeclarationError(f"{self.target!r} is a key and cannot be the target", where="target")
@@ -212,19 +222,23 @@ class System(Declared):
         for where, duration in durations:
             if duration % self.step or duration <= timedelta():
                 raise DeclarationError(
-                    f"{format_duration(duration)} is not a multiple of the step {format_duration(self.step)}", where=where
+                    f"{format_duration(duration)} is not a multiple of the step {format_duration(self.step)}",
+                    where=where,
                 )
 
     def _check_target_leak(self) -> None:
         for name, expression in self.features.items():
             if self.target in expression.columns():
                 raise DeclarationError(
-                    f"reads the target {self.target!r}, which is not known when a row is scored", where=f"features.{name}"
+                    f"reads the target {self.target!r}, which is not known when a row is scored",
+                    where=f"features.{name}",
                 )
 
 
 def _known(name: str, columns: dict[str, Any], where: str) -> None:
     if name not in columns:
         raise DeclarationError(
-            f"column {name!r} is not in the contract", where=where, hint=f"the contract has {', '.join(columns)}"
+            f"column {name!r} is not in the contract",
+            where=where,
+            hint=f"the contract has {', '.join(columns)}",
         )

@@ -36,9 +36,7 @@ system = System(
     time="time",
     step="1h",
     target="consumption",
-    features=seasonal_features(
-        "consumption", step="1h", seasons=SEASONS, country="DK", zone="Europe/Copenhagen"
-    ),
+    features=seasonal_features("consumption", step="1h", seasons=SEASONS, country="DK", zone="Europe/Copenhagen"),
     model=Forecaster(seasons=SEASONS),
     horizon="24h",
     schedule=Schedule(predict="1h", train="7d"),

@@ -24,10 +24,7 @@ TIME = pl.Datetime("us", "UTC")
 def hourly(n: int, value: float | None = None, known_after: int = 1) -> pl.DataFrame:
     """Three series at hour `n`."""
     at = START + timedelta(hours=n)
-    rows = [
-        (f"s{i}", at, at + timedelta(hours=known_after), n + i / 10 if value is None else value)
-        for i in range(3)
-    ]
+    rows = [(f"s{i}", at, at + timedelta(hours=known_after), n + i / 10 if value is None else value) for i in range(3)]
     return pl.DataFrame(
         rows, schema={"key": pl.String, "time": TIME, "known_at": TIME, "value": pl.Float64}, orient="row"
     )
@@ -133,9 +130,7 @@ def test_features_join_as_they_were_known(store: Store) -> None:
     lags = FeatureGroup(store, "energy", "lags", keys=["key"], time="time", columns={"value": pl.Float64()})
     for n in range(3):
         lags.write(hourly(n))
-    spine = pl.DataFrame(
-        {"key": ["s1", "s0"], "time": [START + timedelta(hours=2), START + timedelta(hours=9)]}
-    )
+    spine = pl.DataFrame({"key": ["s1", "s0"], "time": [START + timedelta(hours=2), START + timedelta(hours=9)]})
     made = FeatureView("v", [(lags, ["value"])]).training_set(spine.cast({"time": TIME}))
     assert made.frame["value"].to_list() == [1.1, 2.0]
     assert made.pins == {"lags": 3}

@@ -100,9 +100,7 @@ def test_own_known_time_and_corrections() -> None:
             "told": ["2023-01-20T11:00:00", "2023-01-20T12:00:00", "2023-01-21T00:00:00", "soon", None],
         }
     )
-    found = check(
-        CONTRACT, frame, keys=("area",), time="time", as_of=AS_OF, now=NOW, known=Known(column="told")
-    )
+    found = check(CONTRACT, frame, keys=("area",), time="time", as_of=AS_OF, now=NOW, known=Known(column="told"))
     assert found.good["consumption"].to_list() == [1.0, 2.0]
     assert found.pending == 1
     assert found.bad["reasons"].to_list() == [["told: 'soon' is not a time"], ["told: is missing"]]
@@ -154,9 +152,7 @@ def test_rows_as_they_came_in_any_type() -> None:
         }
     )
     found = check(Contract(columns=(Column("x", "float", minimum=0),)), frame, as_of=AS_OF, now=NOW)
-    first, second = (
-        json.loads(text, parse_constant=lambda _: pytest.fail("not JSON")) for text in found.bad["row"]
-    )
+    first, second = (json.loads(text, parse_constant=lambda _: pytest.fail("not JSON")) for text in found.bad["row"])
     assert first["x"] == "nan"
     assert first["text"] == 'a"\u2028\n<b>'
     assert second["x"] == -1.0
@@ -185,9 +181,7 @@ def test_empty_input() -> None:
 
 
 def test_broken_says_counts_and_reasons() -> None:
-    found = run(
-        [("2023-01-20T10:00:00", "DK1", "-1"), ("x", "DK1", "1"), ("2023-01-20T11:00:00", "DK1", "-1")]
-    )
+    found = run([("2023-01-20T10:00:00", "DK1", "-1"), ("x", "DK1", "1"), ("2023-01-20T11:00:00", "DK1", "-1")])
     with pytest.raises(ContractBroken) as caught:
         found.raise_if_broken(where="file:x.csv")
     assert "3 of 3 rows are bad (100.00%, allowed 50.00%)" in caught.value.message

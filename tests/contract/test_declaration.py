@@ -54,9 +54,7 @@ def test_a_column_refuses_an_unknown_type_and_field() -> None:
 
 def test_a_contract_from_data_names_the_place() -> None:
     with pytest.raises(DeclarationError) as caught:
-        Contract.model_validate(
-            {"columns": [{"name": "x", "type": "float"}, {"name": "y", "type": "floaty"}]}
-        )
+        Contract.model_validate({"columns": [{"name": "x", "type": "float"}, {"name": "y", "type": "floaty"}]})
     assert caught.value.where == "contract.columns[1].type"
     with pytest.raises(DeclarationError) as caught:
         Contract.model_validate({"columns": [{"name": "x", "type": "float", "minimun": 1}]})

@@ -39,9 +39,7 @@ def judged(frame: pl.DataFrame, *rules: Any, **changes: Any) -> Validation:
         **changes,
     )
     moment = START + timedelta(days=10)
-    return check(
-        contract, frame, keys=("key",), time="time", step=timedelta(hours=1), as_of=moment, now=moment
-    )
+    return check(contract, frame, keys=("key",), time="time", step=timedelta(hours=1), as_of=moment, now=moment)
 
 
 def only(found: Validation) -> Finding:
@@ -49,9 +47,7 @@ def only(found: Validation) -> Finding:
     return found.findings[0]
 
 
-@pytest.mark.parametrize(
-    ("condition", "share"), [("null", 0.25), ("zero", 0.25), ("negative", 0.5), ("empty", 0.25)]
-)
+@pytest.mark.parametrize(("condition", "share"), [("null", 0.25), ("zero", 0.25), ("negative", 0.5), ("empty", 0.25)])
 def test_shares(condition: Any, share: float) -> None:
     frame = series([None, 0, -1, -2])
     exact = only(judged(frame, Share(column="x", condition=condition, at_most=share)))
@@ -68,9 +64,7 @@ def test_z_scores_by_series(robust: bool) -> None:
     frame = pl.concat([series([*quiet, 1500.0]), series([*loud, 1500.0], "b")])
     rule = ZScore(column="x", limit=6, robust=robust, severity="quarantine")
     found = judged(frame, rule)
-    assert found.bad["reasons"].to_list() == [
-        ["x: 1500.0 is more than 6 standard deviations from its series"]
-    ]
+    assert found.bad["reasons"].to_list() == [["x: 1500.0 is more than 6 standard deviations from its series"]]
     assert found.good.height == frame.height - 1
     assert not only(found).passed
     warned = judged(frame, rule.model_copy(update={"severity": "warn"}))
@@ -140,11 +134,7 @@ def test_a_million_typed_rows_take_well_under_two_seconds() -> None:
 
     start = time.process_time()
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    contract = Contract(
-        columns=(Column("time", "time"), Column("key", "category"), Column("x", "float", minimum=0))
-    )
-    found = check(
-        contract, frame, keys=("key",), time="time", step=timedelta(hours=1), as_of=moment, now=moment
-    )
+    contract = Contract(columns=(Column("time", "time"), Column("key", "category"), Column("x", "float", minimum=0)))
+    found = check(contract, frame, keys=("key",), time="time", step=timedelta(hours=1), as_of=moment, now=moment)
     assert found.good.height == rows
     assert time.process_time() - start < 2

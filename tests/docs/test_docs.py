@@ -21,9 +21,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [
-    page for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))) if page.name != "decisions.md"
-]
+PAGES = [page for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))) if page.name != "decisions.md"]
 SECONDS = 300
 
 FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}) *(?P<language>[\w+-]*)")
@@ -79,9 +77,7 @@ def blocks(markdown: str) -> Iterator[Block]:
 
 def fail(page: Path, block: Block, why: str) -> BlockFailed:
     """The failure with the block itself, so that no one must look it up."""
-    numbered = "\n".join(
-        f"  {n:>4} | {line}" for n, line in enumerate(block.text.splitlines(), block.line + 1)
-    )
+    numbered = "\n".join(f"  {n:>4} | {line}" for n, line in enumerate(block.text.splitlines(), block.line + 1))
     return BlockFailed(f"{page.name}, {block.language} block at line {block.line}:\n{numbered}\n\n{why}")
 
 

@@ -188,9 +188,7 @@ sys.stderr.write(hashlib.sha256(text.encode()).hexdigest())
 
 def test_the_same_input_gives_the_same_bytes_in_two_processes_and_nothing_is_printed() -> None:
     command = [sys.executable, "-c", FIT]
-    runs = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in "12"
-    ]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in "12"]
     (out, digest), (_, other) = [run.communicate() for run in runs]
     assert out == ""
     assert len(digest) == hashlib.sha256().digest_size * 2
@@ -227,7 +225,5 @@ def test_the_python_package_stays_out() -> None:
         "import sys, headrace.models.booster as b; m = b.Booster.from_text(sys.stdin.read());"
         "m.predict_row([1.0] * 5); print([n for n in ('lightgbm', 'sklearn', 'scipy') if n in sys.modules])"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code], input=_small(), capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", code], input=_small(), capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -11,9 +11,7 @@ from headrace.errors import ArtefactError
 from headrace.registry.artefact import ArtefactCache, folder_digest
 
 NAMES = st.text("abc", min_size=1, max_size=2)
-FOLDERS = st.dictionaries(
-    st.one_of(NAMES, st.tuples(NAMES, NAMES).map("-/".join)), st.binary(max_size=3), min_size=1
-)
+FOLDERS = st.dictionaries(st.one_of(NAMES, st.tuples(NAMES, NAMES).map("-/".join)), st.binary(max_size=3), min_size=1)
 
 
 def write(folder: Path, files: dict[str, bytes]) -> Path:

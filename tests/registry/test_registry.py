@@ -153,9 +153,7 @@ def test_a_tracking_server_that_was_reset_is_noticed(
     (home / "other.db").write_bytes(database.read_bytes())
     other = Registry(Store(home / "store"), home, f"sqlite:///{home}/other.db")
     with pytest.raises(RegistryError, match="another model has already"):
-        other.register(
-            "energy", folder("k2"), key="k2", params={}, metrics={}, pins={}, as_of=at(2), created_at=at(2)
-        )
+        other.register("energy", folder("k2"), key="k2", params={}, metrics={}, pins={}, as_of=at(2), created_at=at(2))
     assert len(registry.versions("energy")) == 1
 
 

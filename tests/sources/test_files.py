@@ -211,9 +211,7 @@ def test_a_source_refuses_mistakes() -> None:
 FIELD = st.text(st.sampled_from('ab0 ",;\n\r\t\u2028é'), max_size=6)
 
 
-@given(
-    st.lists(st.tuples(FIELD, FIELD, FIELD), max_size=12), st.sampled_from([",", ";", "\t"]), st.booleans()
-)
+@given(st.lists(st.tuples(FIELD, FIELD, FIELD), max_size=12), st.sampled_from([",", ";", "\t"]), st.booleans())
 def test_what_was_written_is_read(rows: list[tuple[str, str, str]], delimiter: str, quote_all: bool) -> None:
     text = io.StringIO(newline="")
     quoting = csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL

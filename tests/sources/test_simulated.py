@@ -156,9 +156,7 @@ def test_options() -> None:
     assert frame.height == 48
     assert read("simulated:?start=2027-01-01T00:00:00Z").frame.height == 0
     assert read("simulated:?lag=0h&series=1&days=1").frame["time"].max() == T.replace(minute=0)
-    assert read(source=SOURCE.model_copy(update={"lag": timedelta(0)})).frame["time"].max() == T.replace(
-        minute=0
-    )
+    assert read(source=SOURCE.model_copy(update={"lag": timedelta(0)})).frame["time"].max() == T.replace(minute=0)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,7 @@ from headrace.errors import NotFoundError, StoreError, UsageError
 from headrace.store import Table, Written
 
 VALUES = st.sampled_from([None, float("nan"), 0.0, 1.0, 2.0])
-ROWS = st.lists(
-    st.tuples(st.sampled_from([None, "a", "b"]), st.integers(0, 3), st.integers(0, 6), VALUES), max_size=8
-)
+ROWS = st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(0, 3), st.integers(0, 6), VALUES), max_size=8)
 QUICK = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -91,9 +89,7 @@ def test_corrections_without_a_known_time_of_their_own(tmp_path: Path) -> None:
     assert append(table, changed, corrected_at=hour(20)) == Written(2, 2, 1)
     assert append(table, changed, corrected_at=hour(20)) == Written(2, 0, 3)
     assert append(table, changed, corrected_at=hour(25)) == Written(2, 0, 3)
-    assert append(table, first, corrected_at=hour(15)) == Written(2, 0, 2), (
-        "what was known at 15 h is the same"
-    )
+    assert append(table, first, corrected_at=hour(15)) == Written(2, 0, 2), "what was known at 15 h is the same"
     known = table.scan().filter(pl.col("key") == "a").sort("known_at").collect()
     assert known["known_at"].to_list() == [hour(10), hour(20)]
     read = [table.read(identity=["key", "time"], as_of=hour(h))["value"].to_list() for h in (9, 10, 19, 20)]

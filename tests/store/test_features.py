@@ -33,9 +33,7 @@ def group(uri: str | Path, name: str = "lags", column: str = "value") -> Feature
 
 def spine_of(rows: list[tuple[str | None, int]]) -> pl.DataFrame:
     data = [(key, hour(at), i) for i, (key, at) in enumerate(rows)]
-    return pl.DataFrame(
-        data, schema={"key": pl.String, "at": pl.Datetime("us", "UTC"), "n": pl.Int64}, orient="row"
-    )
+    return pl.DataFrame(data, schema={"key": pl.String, "at": pl.Datetime("us", "UTC"), "n": pl.Int64}, orient="row")
 
 
 def answer(stored: list[dict[str, Any]], key: str | None, at: datetime, ttl: int | None) -> float | None:
@@ -96,11 +94,7 @@ def test_keyless_features_answer_everyone(tmp_path: Path) -> None:
     rows = hourly(0, series=1).rename({"value": "degrees"}).drop("key")
     assert weather.write(rows).added == 1
     assert weather.write(rows).added == 0
-    frame = (
-        FeatureView("v", [(weather, ["degrees"])])
-        .training_set(spine_of([("x", 0), ("y", 5)]), time="at")
-        .frame
-    )
+    frame = FeatureView("v", [(weather, ["degrees"])]).training_set(spine_of([("x", 0), ("y", 5)]), time="at").frame
     assert frame["degrees"].to_list() == [None, 0.0]
     assert FeatureView("v", [(weather, ["degrees"])]).training_set(spine_of([]), time="at").frame.is_empty()
 

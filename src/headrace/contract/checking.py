@@ -139,9 +139,7 @@ def _refuse_missing(contract: Contract, frame: pl.DataFrame, known: Known) -> No
     for name in wanted:
         if name in frame.columns:
             continue
-        close = difflib.get_close_matches(
-            name.lower(), [each.lower() for each in frame.columns], n=1, cutoff=0.5
-        )
+        close = difflib.get_close_matches(name.lower(), [each.lower() for each in frame.columns], n=1, cutoff=0.5)
         near = next((each for each in frame.columns if each.lower() == close[0]), None) if close else None
         hint = f"found {', '.join(frame.columns) or 'no columns at all'}"
         if near is not None:
@@ -219,6 +217,4 @@ def _set_apart(rule: ZScore, batch: Batch, work: pl.DataFrame, faults: list[Faul
         reason = said(rule.column, pl.col(rule.column).cast(pl.String), what)
         faults.append(Fault(f"{rule.column}: {what}", mask, reason))
     worst = scores.abs().max()
-    return rule.counted(
-        int(beyond.sum()), part.rows.height, float(worst) if isinstance(worst, float) else 0.0
-    )
+    return rule.counted(int(beyond.sum()), part.rows.height, float(worst) if isinstance(worst, float) else 0.0)

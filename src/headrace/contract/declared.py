@@ -55,9 +55,7 @@ class Contract(Declared):
     def _columns_from_data(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple):
             return value
-        return tuple(
-            _column(place, each) if isinstance(each, Mapping) else each for place, each in enumerate(value)
-        )
+        return tuple(_column(place, each) if isinstance(each, Mapping) else each for place, each in enumerate(value))
 
     @property
     def names(self) -> tuple[str, ...]:

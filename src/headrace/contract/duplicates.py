@@ -48,9 +48,7 @@ def duplicate_faults(work: pl.DataFrame, by: tuple[str, ...], known_at: str, goo
         ("duplicate", copies, f"duplicate: an identical row with this {what} came before"),
         ("conflicting duplicate", against, f"conflicting duplicate: different values for one {what}"),
     )
-    return [
-        Fault(label, _mask(work.height, which), pl.lit(text)) for label, which, text in found if which.len()
-    ]
+    return [Fault(label, _mask(work.height, which), pl.lit(text)) for label, which, text in found if which.len()]
 
 
 def _mask(rows: int, which: pl.Series) -> pl.Series:

@@ -39,11 +39,7 @@ def shown(name: str, dtype: pl.DataType) -> pl.Expr:
 
     value = pl.col(name)
     if dtype == pl.String:
-        cut = (
-            pl.when(value.str.len_chars() > _SHOWN)
-            .then(value.str.slice(0, _SHOWN) + pl.lit("…"))
-            .otherwise(value)
-        )
+        cut = pl.when(value.str.len_chars() > _SHOWN).then(value.str.slice(0, _SHOWN) + pl.lit("…")).otherwise(value)
         return pl.format("'{}'", cut)
     if isinstance(dtype, pl.Datetime):
         zone = "Z" if dtype.time_zone == "UTC" else "%:z" if dtype.time_zone else ""

@@ -38,9 +38,7 @@ def parse_column(column: Column, raw: pl.Series) -> Parsed:
         values, wrong = _PARSERS[column.type](column, raw)
     given = shown(RAW + column.name, raw.dtype)
     faults = [
-        Fault(f"{column.name}: {what}", mask, said(column.name, given, what))
-        for what, mask in wrong
-        if mask.any()
+        Fault(f"{column.name}: {what}", mask, said(column.name, given, what)) for what, mask in wrong if mask.any()
     ]
     if not column.nullable and blank.any():
         faults.append(_missing(column, blank))

@@ -64,9 +64,7 @@ def _reasons(work: pl.DataFrame, faults: list[Fault]) -> pl.Series:
         return pl.Series("reasons", [], dtype=pl.List(pl.String))
     marks = [fault.mask.alias(f":{place}") for place, fault in enumerate(faults)]
     texts = [pl.when(pl.col(f":{place}")).then(fault.reason) for place, fault in enumerate(faults)]
-    every = pl.concat_list(
-        [text.alias(f":text{place}") for place, text in enumerate(texts)]
-    ).list.drop_nulls()
+    every = pl.concat_list([text.alias(f":text{place}") for place, text in enumerate(texts)]).list.drop_nulls()
     return work.with_columns(marks).select(every.alias("reasons")).to_series()
 
 
@@ -92,9 +90,7 @@ def row_texts(rows: pl.DataFrame) -> pl.Series:
         for n, t in rows.schema.items()
         if not (t in plain or t.is_integer() or t.is_float() or isinstance(t, pl.Datetime))
     ]
-    floats = [
-        pl.col(name).is_finite().fill_null(True) for name, dtype in rows.schema.items() if dtype.is_float()
-    ]
+    floats = [pl.col(name).is_finite().fill_null(True) for name, dtype in rows.schema.items() if dtype.is_float()]
     simple = (
         rows.select(pl.all_horizontal(floats)).to_series()
         if floats

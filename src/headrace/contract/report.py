@@ -51,13 +51,9 @@ def terminal_table(validation: Outcome, title: str) -> Table:
     table.add_column("outcome")
     table.add_row("good", f"{validation.good.height:,}", "[green]kept[/]")
     allowed = f"{validation.bad_share:.2%} of the known rows, allowed {validation.max_bad_share:.2%}"
-    table.add_row(
-        "bad", f"{validation.bad.height:,}", f"[{'red' if validation.bad.height else 'green'}]{allowed}[/]"
-    )
+    table.add_row("bad", f"{validation.bad.height:,}", f"[{'red' if validation.bad.height else 'green'}]{allowed}[/]")
     if validation.pending:
-        table.add_row(
-            "pending", f"{validation.pending:,}", f"not yet known at {validation.as_of.isoformat()}"
-        )
+        table.add_row("pending", f"{validation.pending:,}", f"not yet known at {validation.as_of.isoformat()}")
     for label, count in validation.reasons.items():
         table.add_row(f"  {plain(label)}", f"{count:,}", "[yellow]quarantined[/]")
     for each in validation.findings:
@@ -109,9 +105,7 @@ def _table(title: str, heads: Iterable[str], rows: Iterable[str]) -> str:
 
 
 def _reasons(validation: Outcome) -> str:
-    rows = (
-        f"<td>{escape(label)}</td><td class=n>{count:,}</td>" for label, count in validation.reasons.items()
-    )
+    rows = (f"<td>{escape(label)}</td><td class=n>{count:,}</td>" for label, count in validation.reasons.items())
     return _table("Why rows were set apart", ("reason", "rows"), rows)
 
 
@@ -119,9 +113,7 @@ def _findings(validation: Outcome) -> str:
     rows = []
     for each in validation.findings:
         word, tone = _outcome(each.passed, each.severity)
-        rows.append(
-            f"<td>{escape(each.rule)}</td><td>{escape(each.message)}</td><td class={tone}>{word}</td>"
-        )
+        rows.append(f"<td>{escape(each.rule)}</td><td>{escape(each.message)}</td><td class={tone}>{word}</td>")
     return _table("Rules over the batch", ("rule", "finding", "outcome"), rows)
 
 
@@ -130,9 +122,7 @@ def _sample(validation: Outcome) -> str:
         f"<td><code>{escape(row['row'][:2000])}</code></td><td>{_lines(row['reasons'])}</td>"
         for row in validation.bad.head(_SAMPLE).iter_rows(named=True)
     )
-    return _table(
-        f"The first {min(_SAMPLE, validation.bad.height)} bad rows", ("row as it came", "reasons"), rows
-    )
+    return _table(f"The first {min(_SAMPLE, validation.bad.height)} bad rows", ("row as it came", "reasons"), rows)
 
 
 def _lines(texts: Iterable[str]) -> str:

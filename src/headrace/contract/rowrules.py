@@ -52,9 +52,7 @@ def time_rules(time: str, step: timedelta | None, latest: datetime) -> list[Comp
     value = pl.col(time)
     given = value.dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ")
     future = f"is in the future (after {latest.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ})"
-    rules: list[Compiled] = [
-        (f"{time}: is in the future", value > latest.astimezone(UTC), said(time, given, future))
-    ]
+    rules: list[Compiled] = [(f"{time}: is in the future", value > latest.astimezone(UTC), said(time, given, future))]
     if step is not None:
         size = int(step / timedelta(microseconds=1))
         what = f"is not a multiple of the step {format_duration(step)}"

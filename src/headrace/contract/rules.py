@@ -60,9 +60,7 @@ class Share(_Rule):
         share = count / rows if rows else 0.0
         allowed = f"{share:.2%}, allowed {self.at_most:.2%}"
         text = f"{self.column}: {count:,} of {rows:,} rows are {self.condition} ({allowed})"
-        return self._finding(
-            share <= self.at_most, text, count=count, rows=rows, share=share, at_most=self.at_most
-        )
+        return self._finding(share <= self.at_most, text, count=count, rows=rows, share=share, at_most=self.at_most)
 
 
 class ZScore(_Rule):
@@ -101,9 +99,7 @@ class ZScore(_Rule):
     def counted(self, count: int, rows: int, worst: float) -> Finding:
         """The finding for ``count`` rows past the limit."""
         text = f"{self.column}: {count:,} of {rows:,} rows have |z| above {self.limit:g} in their series"
-        return self._finding(
-            count == 0, text, count=count, rows=rows, worst=round(worst, 3), limit=self.limit
-        )
+        return self._finding(count == 0, text, count=count, rows=rows, worst=round(worst, 3), limit=self.limit)
 
 
 class Gaps(_Rule):
@@ -130,11 +126,7 @@ class Gaps(_Rule):
         )
         due, gap = int(series[":due"].sum()), int(series[":gap"].sum())
         share = gap / due if due else 0.0
-        worst = (
-            series.sort([":gap", *by], descending=[True, *[False] * len(by)]).row(0, named=True)
-            if gap
-            else {}
-        )
+        worst = series.sort([":gap", *by], descending=[True, *[False] * len(by)]).row(0, named=True) if gap else {}
         name = ", ".join(str(worst[key]) for key in by) if worst else None
         text = f"{gap:,} of {due:,} regular steps are missing ({share:.2%}, allowed {self.at_most:.2%})"
         if worst:
@@ -169,9 +161,7 @@ class Staleness(_Rule):
             f"(allowed {format_duration(self.at_most)})"
         )
         limit = self.at_most.total_seconds()
-        return self._finding(
-            age <= self.at_most, text, age_seconds=age.total_seconds(), at_most_seconds=limit
-        )
+        return self._finding(age <= self.at_most, text, age_seconds=age.total_seconds(), at_most_seconds=limit)
 
 
 class MinimumRows(_Rule):

@@ -60,9 +60,7 @@ def _in_zone(column: Column, local: pl.Series) -> tuple[pl.Series, Wrong]:
     lost = placed.is_null() & local.is_not_null()
     wrong: Wrong = []
     if lost.any():
-        either = local.dt.replace_time_zone(
-            column.zone, ambiguous="earliest", non_existent="null"
-        ).is_not_null()
+        either = local.dt.replace_time_zone(column.zone, ambiguous="earliest", non_existent="null").is_not_null()
         wrong = [
             (f"does not exist in {column.zone} (clocks go forward)", lost & ~either),
             (f"happens twice in {column.zone} (clocks go back)", lost & either),

@@ -209,9 +209,7 @@ Seasonal = SeasonalLag | SeasonalChange | SeasonalMean
 Positions = NDArray[np.intp]
 
 
-def seasonal(
-    node: Seasonal, history: History, series: Positions, origin: Positions, ahead: Positions
-) -> Array:
+def seasonal(node: Seasonal, history: History, series: Positions, origin: Positions, ahead: Positions) -> Array:
     """A seasonal primitive for examples (series, origin, steps ahead), all of one length; see the primitives."""
     steps = Table(step=history.step).steps(node.season, node.op)
     longest = int(ahead.max())

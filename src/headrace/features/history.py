@@ -93,9 +93,7 @@ class Rolling(HistoryPrimitive):
 
     def __post_init__(self) -> None:
         if self.statistic not in STATISTICS:
-            raise DeclarationError(
-                f"unknown statistic {self.statistic!r}", hint=f"one of {', '.join(STATISTICS)}"
-            )
+            raise DeclarationError(f"unknown statistic {self.statistic!r}", hint=f"one of {', '.join(STATISTICS)}")
         if self.window <= timedelta():
             raise DeclarationError(f"a window of {format_duration(self.window)} holds nothing")
 
@@ -268,7 +266,8 @@ def _ahead(table: Table) -> int:
 def _past(by: timedelta, what: str) -> None:
     if by < timedelta():
         raise DeclarationError(
-            f"{what} by {format_duration(by)} sees the future", hint="a lag is 0h or more, counted back from the origin"
+            f"{what} by {format_duration(by)} sees the future",
+            hint="a lag is 0h or more, counted back from the origin",
         )
 
 

@@ -16,6 +16,7 @@ from headrace.features.place import CONSTANT, place_of
 if TYPE_CHECKING:
     from headrace.features.view import Features
 
+
 @dataclass(frozen=True)
 class Examples:
     """What to forecast: three arrays of one length N.
@@ -122,4 +123,3 @@ def _parts(expression: Expression) -> list[Expression]:
     if place in (ORIGIN, ROW):
         return [expression]
     return [part for child in expression.children() for part in _parts(child)]
-

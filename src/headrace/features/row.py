@@ -43,7 +43,10 @@ class Literal(Expression):
 
 @dataclass(frozen=True, eq=False)
 class Arithmetic(Expression):
-    """Two numbers to one, as float64. Division by zero gives a missing value; `max` and `min` pass over missing ones."""
+    """Two numbers to one, as float64.
+
+    Division by zero gives a missing value; `max` and `min` pass over missing ones.
+    """
 
     op = "arithmetic"
     sign: str

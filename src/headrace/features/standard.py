@@ -11,9 +11,7 @@ from headrace.features.expression import Expression
 from headrace.features.history import (
     difference,
     lag,
-    rolling_max,
     rolling_mean,
-    rolling_min,
     rolling_std,
     seasonal_change,
     seasonal_lag,
@@ -23,7 +21,7 @@ from headrace.features.history import (
 from headrace.features.scaling import scaled
 from headrace.features.view import Features
 
-_LAGS, _SHORT_SEASONS, _LONG_SEASONS = 4, 4, 3
+_LAGS, _SEASONS = 3, 3
 
 
 def seasonal_features(
@@ -35,7 +33,7 @@ def seasonal_features(
     zone: str = "UTC",
     calendar: bool = True,
 ) -> Features:
-    """About forty features of one series: newest values, same phase of earlier seasons, levels, spreads, calendar.
+    """About thirty features of one series: newest values, same phase of earlier seasons, levels, spreads, calendar.
 
     Args:
         target: The column to forecast.
@@ -51,7 +49,7 @@ def seasonal_features(
     short, long = parse_duration(seasons[0]), parse_duration(seasons[-1])
     if long < short:
         raise DeclarationError("the shorter season comes first", where="seasonal_features.seasons")
-    features: dict[str, Expression] = _values(target, one, short, long) | _spreads(target, one, short, long)
+    features: dict[str, Expression] = _values(target, one, short, long) | _spreads(target, short, long)
     features["step_ahead"] = step_ahead()
     if calendar:
         features |= {
@@ -72,8 +70,8 @@ def _values(y: str, one: timedelta, short: timedelta, long: timedelta) -> dict[s
     usual = seasonal_mean(y, short, 7)
     brief = max(3 * one, short // 8 // one * one)
     values: dict[str, Expression] = {f"lag_{k}": lag(y, one * k) for k in range(_LAGS)}
-    values |= {f"short_{k}": seasonal_lag(y, short, back=k) for k in range(_SHORT_SEASONS)}
-    values |= {f"long_{k}": seasonal_lag(y, long, back=k) for k in range(_LONG_SEASONS)}
+    values |= {f"short_{k}": seasonal_lag(y, short, back=k) for k in range(_SEASONS)}
+    values |= {f"long_{k}": seasonal_lag(y, long, back=k) for k in range(_SEASONS)}
     values |= {
         "short_before": seasonal_lag(y, short, near=-1),
         "short_after": seasonal_lag(y, short, near=1),
@@ -84,9 +82,6 @@ def _values(y: str, one: timedelta, short: timedelta, long: timedelta) -> dict[s
         "mean_brief": rolling_mean(y, brief),
         "mean_short": level,
         "mean_long": slow,
-        "mean_slow": rolling_mean(y, long * 4),
-        "max_short": rolling_max(y, short),
-        "min_short": rolling_min(y, short),
         "short_to_level": day + seasonal_change(level, short),
         "long_to_level": week + seasonal_change(level, long),
         "short_to_last": day + seasonal_change(y, short),
@@ -96,14 +91,12 @@ def _values(y: str, one: timedelta, short: timedelta, long: timedelta) -> dict[s
     return {name: scaled(value) for name, value in values.items()}
 
 
-def _spreads(y: str, one: timedelta, short: timedelta, long: timedelta) -> dict[str, Expression]:
+def _spreads(y: str, short: timedelta, long: timedelta) -> dict[str, Expression]:
     """How much the series moves, in units of its scale, and the scale itself beside the level."""
     slow = rolling_mean(y, long)
     spreads: dict[str, Expression] = {
         "std_short": rolling_std(y, short),
-        "std_long": rolling_std(y, long),
         "change_short": rolling_mean(abs(difference(y, short)), long),
-        "change_step": rolling_mean(abs(difference(y, one)), long),
         "level_to_scale": abs(slow),
     }
     return {name: scaled(value, centred=False) for name, value in spreads.items()}

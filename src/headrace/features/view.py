@@ -12,8 +12,8 @@ from headrace.errors import DeclarationError, FeatureError
 from headrace.features.expression import ORIGIN, Expression, Operand, Table, as_expression, from_dict
 from headrace.features.history import HistoryPrimitive, StepAhead
 from headrace.features.place import place_of
-from headrace.features.scaling import bind, unscaled
 from headrace.features.row import Col, Literal
+from headrace.features.scaling import bind, unscaled
 
 if TYPE_CHECKING:
     import polars as pl
@@ -147,7 +147,9 @@ class Features(Mapping[str, Expression]):
 def _refuse_history(expression: Expression, where: str) -> None:
     if any(isinstance(node, HistoryPrimitive | StepAhead) for node in expression.walk()):
         raise DeclarationError(
-            "a feature over history needs a system that forecasts", where=where, hint="declare time=, step= and horizon="
+            "a feature over history needs a system that forecasts",
+            where=where,
+            hint="declare time=, step= and horizon=",
         )
 
 

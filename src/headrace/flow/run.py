@@ -127,7 +127,9 @@ class _Run:
         if self._version is None:
             table = self._home.table(self._system.name, RAW)
             if not table.exists():
-                raise NotFoundError("has no data yet", where=self._system.name, hint=f"headrace ingest {self._system.name}")
+                raise NotFoundError(
+                    "has no data yet", where=self._system.name, hint=f"headrace ingest {self._system.name}"
+                )
             self._version = table.version()
         return self._version
 
@@ -140,9 +142,7 @@ class _Run:
         return done.validation.known
 
     def _features(self) -> int:
-        return feature.features(
-            self._system, self._home, as_of=self._request.as_of, data_version=self._data_version
-        )
+        return feature.features(self._system, self._home, as_of=self._request.as_of, data_version=self._data_version)
 
     def _train(self) -> int:
         r = self._request

@@ -182,9 +182,7 @@ class _Row:
             self._input[:] = values  # type: ignore[call-overload]
         except (ValueError, TypeError) as error:
             wanted = len(self._input)
-            raise ModelError(
-                f"a row must be {wanted} numbers: {error}", hint="give NaN for a missing value"
-            ) from error
+            raise ModelError(f"a row must be {wanted} numbers: {error}", hint="give NaN for a missing value") from error
         if self._function(*self._arguments):
             _raise_last()
         return self._output

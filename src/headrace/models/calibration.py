@@ -7,11 +7,14 @@ k = ceil((n + 1) * level) (Lei et al. 2018, "Distribution-free predictive infere
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headrace.features.arrays import Array
 
 
-def half_widths(actual: Array, predicted: Array, scale: Array, ahead: Array, *, horizon: int, level: float) -> Array:
+def half_widths(
+    actual: Array, predicted: Array, scale: Array, ahead: NDArray[np.intp], *, horizon: int, level: float
+) -> Array:
     """Half width per step ahead, shape (horizon,), in units of the scale; all arrays have one length.
 
     Steps with fewer than 20 residuals take those of all steps; without any the width is NaN.

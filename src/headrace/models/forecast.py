@@ -90,9 +90,7 @@ class ForecastModel:
         """
         shape = (history.series, origins.size, self.horizon)
         examples = every_example(np.arange(history.series), origins, self.horizon)
-        parts = [
-            self._some(history, _part(examples, lo), threads) for lo in range(0, max(len(examples), 1), CHUNK)
-        ]
+        parts = [self._some(history, _part(examples, lo), threads) for lo in range(0, max(len(examples), 1), CHUNK)]
         value, lower, upper, known = (np.concatenate(columns).reshape(shape) for columns in zip(*parts, strict=True))
         return Forecast(value, lower, upper, known[:, :, 0].astype(np.int64), self.needed)
 
@@ -139,9 +137,7 @@ class ForecastModel:
         """
         try:
             data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-            texts = [
-                (folder / f"member_{i}.txt").read_text(encoding="utf-8") for i in range(len(data["members"]))
-            ]
+            texts = [(folder / f"member_{i}.txt").read_text(encoding="utf-8") for i in range(len(data["members"]))]
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(f"cannot be read: {error}", where=str(folder), hint="train again") from error
         if data["kind"] != KIND or data["format"] > FORMAT:

@@ -28,6 +28,8 @@ from headrace.models.sampling import sample, spans
 
 EXAMPLES_NEEDED = 200
 """Fewer examples than this teach a booster nothing."""
+ENOUGH = 60_000
+"""From this many examples on, all trees are grown."""
 SCORED = 60_000
 """At most about so many held-back forecasts are scored; origins are spread evenly."""
 
@@ -41,7 +43,8 @@ class Forecaster(Model):
 
     Attributes:
         seasons: One or two seasons, the shorter first.
-        trees, learning_rate, leaves, min_leaf, feature_share, row_share, l2, bins: LightGBM's settings.
+        trees: Boosting rounds; down to half of them for small histories.
+        learning_rate, leaves, min_leaf, feature_share, row_share, l2, bins: LightGBM's settings.
         max_rows: Examples to learn from; drawn evenly when there are more.
         history: How far back the origins go that are learnt from.
         interval: Nominal coverage of the intervals.
@@ -49,20 +52,21 @@ class Forecaster(Model):
     """
 
     seasons: tuple[Duration, ...] = (timedelta(hours=24), timedelta(hours=168))
-    trees: int = Field(default=350, ge=1)
+    trees: int = Field(default=300, ge=1)
     learning_rate: float = Field(default=0.05, gt=0, le=1)
     leaves: int = Field(default=31, ge=2)
-    min_leaf: int = Field(default=40, ge=1)
+    min_leaf: int = Field(default=100, ge=1)
     feature_share: float = Field(default=0.7, gt=0, le=1)
     row_share: float = Field(default=0.8, gt=0, le=1)
     l2: float = Field(default=1.0, ge=0)
     bins: int = Field(default=127, ge=2)
-    max_rows: int = Field(default=150_000, ge=1000)
+    max_rows: int = Field(default=120_000, ge=1000)
     history: Duration = timedelta(days=1100)
     interval: float = Field(default=0.9, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
 
     def check(self, *, step: timedelta | None, horizon: timedelta | None) -> None:
+        """Refuse a system without a horizon, and seasons that are not multiples of its step."""
         if step is None or horizon is None:
             raise DeclarationError("a Forecaster needs a system with a horizon", where="model")
         if not 1 <= len(self.seasons) <= 2 or list(self.seasons) != sorted(self.seasons):
@@ -103,10 +107,18 @@ class Forecaster(Model):
         return Fit(replace(kept, widths=widths), replace(measured, widths=widths), origin - held)
 
     def _held_back(self, frame: Frame, horizon: int, history: History, origin: int) -> int:
-        """A fifth of the history, but no more than four long seasons and no less than two horizons."""
+        """How much of the newest history is held back to measure errors on.
+
+        A year where there are two, because errors differ by season. Otherwise a fifth; but a long season where that is
+        at most three tenths, and never less than two horizons.
+        """
         known = ~np.isnan(history.values[frame.target][:, : origin + 1])
         length = origin + 1 - int(known.any(axis=0).argmax()) if known.any() else 0
-        held = int(min(max(length // 5, 2 * horizon), 4 * (frame.long // frame.step)))
+        season, year = frame.long // frame.step, timedelta(days=365) // frame.step
+        held = length // 5
+        if held < season <= 0.3 * length:
+            held = season
+        held = int(year if length >= 2 * year else max(held, 2 * horizon))
         if length < 2 * held + frame.short // frame.step:
             raise NotEnoughDataError(
                 f"{length} steps of history are too few",
@@ -125,7 +137,9 @@ class Forecaster(Model):
         examples = sample(target, span, horizon=task.horizon, end=end, most=self.max_rows, seed=self.seed)
         if len(examples) < EXAMPLES_NEEDED:
             raise NotEnoughDataError(
-                f"{len(examples)} examples are too few to learn from", where=frame.target, hint="wait for more history"
+                f"{len(examples)} examples are too few to learn from",
+                where=frame.target,
+                hint="wait for more history",
             )
         least = float(np.nanmin(target[:, : end + 1]))
         transforms = (Transform(log=False, anchor=LEVEL), Transform(log=least > 0, anchor=SEASON))
@@ -146,10 +160,15 @@ class Forecaster(Model):
             fit_booster,
             matrix if good.all() else np.ascontiguousarray(matrix[good]),
             learn[good],
-            rounds=self.trees,
+            rounds=self._rounds(int(good.sum())),
             params=self._params(),
             feature_names=list(features.names),
         )
+
+    def _rounds(self, rows: int) -> int:
+        """Fewer trees for fewer examples, down to half: a small history is soon learnt by heart."""
+        share = float(np.sqrt(rows / ENOUGH))
+        return max(round(self.trees * min(max(share, 0.5), 1.0)), 1)
 
     def _params(self) -> dict[str, float | int | str]:
         return {
@@ -236,12 +255,12 @@ def backtest(model: ForecastModel, history: History, origins: NDArray[np.intp], 
     inside = examples.target < target.shape[1]
     actual = np.full(len(examples), np.nan)
     actual[inside] = target[examples.series[inside], examples.target[inside]]
-    flat = (x.ravel() for x in (forecast.value, forecast.lower, forecast.upper))
-    return Backtest(actual, *flat, examples.series, examples.origin, examples.ahead)
+    value, lower, upper = forecast.value.ravel(), forecast.lower.ravel(), forecast.upper.ravel()
+    return Backtest(actual, value, lower, upper, examples.series, examples.origin, examples.ahead)
 
 
 def scored_origins(history: History, before: int, origin: int, horizon: int) -> NDArray[np.intp]:
-    """Origins from `before` on whose whole horizon lies at or before `origin`, spread evenly up to `SCORED` forecasts."""
+    """Origins from `before` on with their whole horizon up to `origin`, spread evenly up to `SCORED` forecasts."""
     last = max(origin - horizon, before)
     fit = max(SCORED // (history.series * horizon), 4)
     return np.unique(np.linspace(before, last, min(fit, last - before + 1)).astype(np.intp))

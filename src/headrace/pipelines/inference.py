@@ -17,7 +17,14 @@ from headrace.system import System
 if TYPE_CHECKING:
     import polars as pl
 
-PINNED = ("model_version", "model_digest", "feature_version", "data_version", "config_digest", "code_revision")
+PINNED = (
+    "model_version",
+    "model_digest",
+    "feature_version",
+    "data_version",
+    "config_digest",
+    "code_revision",
+)
 _CAUSE = ("model_digest", "feature_version", "config_digest")
 _NUMBERS = ("value", "lower", "upper")
 
@@ -85,9 +92,7 @@ def _ids(system: System, frame: pl.DataFrame, pins: Pins, revision: pl.Series | 
 
     keys = frame.select(pl.concat_str([pl.col(k).cast(pl.String).fill_null("") for k in system.keys], separator="\x1f"))
     revisions = revision if revision is not None else pl.Series([0]).new_from_index(0, frame.height)
-    ids = prediction_ids(
-        system.name, pins, keys.to_series().to_list(), frame["ahead"].to_numpy(), revisions.to_numpy()
-    )
+    ids = prediction_ids(system.name, pins, keys.to_series().to_list(), frame["ahead"].to_numpy(), revisions.to_numpy())
     return pl.Series("id", ids)
 
 
@@ -231,7 +236,9 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
     same = [pl.col(k).eq_missing(pl.lit(row[k], frame.schema[k])) for k in keys]
     found = frame.filter(pl.col("ahead") == row["ahead"], *same)
     if found.height != 1:
-        raise ReplayError("the pinned data has no such series", where=prediction_id, hint=f"seen as of {iso(row['as_of'])}")
+        raise ReplayError(
+            "the pinned data has no such series", where=prediction_id, hint=f"seen as of {iso(row['as_of'])}"
+        )
     stored = {name: row[name] for name in _NUMBERS}
     replayed = {name: found[name][0] for name in _NUMBERS}
     return {
@@ -239,5 +246,8 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
         "stored": stored["value"],
         "replayed": replayed["value"],
         "identical": stored == replayed,
-        "interval": {"stored": [stored["lower"], stored["upper"]], "replayed": [replayed["lower"], replayed["upper"]]},
+        "interval": {
+            "stored": [stored["lower"], stored["upper"]],
+            "replayed": [replayed["lower"], replayed["upper"]],
+        },
     }

@@ -66,7 +66,11 @@ def _joined(system: System, home: Home, as_of: datetime, data_version: int) -> p
     first = pl.lit(as_of - system.monitoring.window, utc)
     order = [*system.keys, time, "as_of"]
     lazy = predictions.scan(as_of=as_of, where=pl.col("as_of") > first)
-    made = predictions.collect(lazy).sort([*order, "created_at", "revision"]).unique(order, keep="last", maintain_order=True)
+    made = (
+        predictions.collect(lazy)
+        .sort([*order, "created_at", "revision"])
+        .unique(order, keep="last", maintain_order=True)
+    )
     if made.is_empty():
         return None
     truth = home.table(system.name, RAW).read(
@@ -108,7 +112,10 @@ def _facts(system: System, found: dict[str, float], n: int, keys: tuple[object, 
     return pl.DataFrame(
         {
             "scope": ["overall" if keys is None else "series"] * len(found),
-            **{name: pl.Series([value] * len(found), dtype=None if keys else pl.Null) for name, value in zip(system.keys, values, strict=True)},
+            **{
+                name: pl.Series([value] * len(found), dtype=None if keys else pl.Null)
+                for name, value in zip(system.keys, values, strict=True)
+            },
             "metric": list(found),
             "value": pl.Series(list(found.values()), dtype=pl.Float64).fill_nan(None),
             "n": [n] * len(found),

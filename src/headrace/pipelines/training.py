@@ -42,9 +42,7 @@ def due(system: System, home: Home, as_of: datetime) -> bool:
     return every is not None and (last is None or as_of - last.as_of >= every)
 
 
-def train(
-    system: System, home: Home, series: Series, *, as_of: datetime, data_version: int, now: datetime
-) -> Trained:
+def train(system: System, home: Home, series: Series, *, as_of: datetime, data_version: int, now: datetime) -> Trained:
     """Fit on what was known, register the version, and promote it if it beats the champion on later time.
 
     Raises:
@@ -106,9 +104,7 @@ def _tested(system: System, fit: Fit, history: History, at: int) -> dict[str, fl
     return {name: value if value == value else None for name, value in tested.items()}
 
 
-def _gate(
-    system: System, home: Home, version: ModelVersion, fit: Fit, history: History, now: datetime
-) -> Trained:
+def _gate(system: System, home: Home, version: ModelVersion, fit: Fit, history: History, now: datetime) -> Trained:
     """A first version takes the place; a later one must beat the champion on time that neither was fitted on."""
     registry, as_of = home.registry, version.as_of
     champion = registry.champion(system.name, as_of)
@@ -123,9 +119,7 @@ def _gate(
     return Trained(decided, wins, reason)
 
 
-def _compare(
-    system: System, home: Home, champion: ModelVersion, fit: Fit, history: History
-) -> tuple[str, bool]:
+def _compare(system: System, home: Home, champion: ModelVersion, fit: Fit, history: History) -> tuple[str, bool]:
     predictor = Predictor(home.registry.fetch(champion))
     end = history.length - 1
     learnt_until = history.position(datetime.fromisoformat(str(champion.pins["origin"])))

@@ -52,8 +52,7 @@ def read(store: Store, system: str) -> Records:
     except NotFoundError:
         return Records((), {})
     facts = tuple(
-        Fact(r["event"], r["version"], r["known_at"], r["created_at"], r["_version"], r["reason"])
-        for r in rows
+        Fact(r["event"], r["version"], r["known_at"], r["created_at"], r["_version"], r["reason"]) for r in rows
     )
     registered = [_version(system, row) for row in rows if row["event"] == "registered"]
     return Records(facts, {version.version: version for version in registered})

@@ -96,9 +96,7 @@ class Tracking:
             client.log_artifacts(run.info.run_id, str(folder), _FOLDER)
             client.set_terminated(run.info.run_id, "FINISHED")
             self._ensure_model(client, name)
-            made = client.create_model_version(
-                name, f"{run.info.artifact_uri}/{_FOLDER}", run.info.run_id, tags=texts
-            )
+            made = client.create_model_version(name, f"{run.info.artifact_uri}/{_FOLDER}", run.info.run_id, tags=texts)
             # Where no lock is shared (a server), two processes may both have made one: the first counts.
             first = self._find(client, name, key) or (int(made.version), run.info.run_id)
             if first[0] != int(made.version):

@@ -119,9 +119,7 @@ def renamed(frame: pl.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
     mapped = set(found.values())
     picked = [pl.col(theirs).alias(name) for name, theirs in found.items()]
     rest = [name for name in frame.columns if name not in mapped]
-    return frame.select(
-        *picked, *(pl.col(name).alias(f"source.{name}" if name in found else name) for name in rest)
-    )
+    return frame.select(*picked, *(pl.col(name).alias(f"source.{name}" if name in found else name) for name in rest))
 
 
 def known_rule(source: Source, frame: pl.DataFrame) -> Known:

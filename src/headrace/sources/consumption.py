@@ -75,9 +75,7 @@ def consumption_rows(options: Consumption, as_of: datetime) -> pl.DataFrame:
 
     hours = _hours(options, as_of)
     industries = options.industries if options.series is None else ceil(options.series / options.areas)
-    series = (np.arange(industries)[:, None] * 2 + np.arange(options.areas)[None, :]).ravel()[
-        : options.series
-    ]
+    series = (np.arange(industries)[:, None] * 2 + np.arange(options.areas)[None, :]).ravel()[: options.series]
     calendar = _Calendar(hours)
     size = max(1, _BLOCK // max(hours.size, 1))
     blocks = [_facts(options, series[at : at + size], calendar, as_of) for at in range(0, series.size, size)]

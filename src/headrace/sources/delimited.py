@@ -72,9 +72,7 @@ def _refuse_names(names: list[str], where: str) -> None:
 
 
 def _sniffed(head: str) -> str:
-    fields = {
-        each: len(next(csv.reader(io.StringIO(head, newline=""), delimiter=each), [])) for each in _CANDIDATES
-    }
+    fields = {each: len(next(csv.reader(io.StringIO(head, newline=""), delimiter=each), [])) for each in _CANDIDATES}
     return max(_CANDIDATES, key=lambda each: fields[each])
 
 
@@ -135,6 +133,4 @@ def _exact(data: bytes, delimiter: str, names: list[str], where: str) -> pl.Data
     except csv.Error as error:
         hint = "a quote opens a field and never closes it, or stands inside one undoubled"
         raise SourceError(f"line {line + 1}: {error}", where=where, hint=hint) from error
-    return pl.DataFrame(
-        {name: pl.Series(values, dtype=pl.String) for name, values in zip(names, columns, strict=True)}
-    )
+    return pl.DataFrame({name: pl.Series(values, dtype=pl.String) for name, values in zip(names, columns, strict=True)})

@@ -83,9 +83,7 @@ def _format(path: Path) -> Callable[[bytes, Path], pl.DataFrame]:
     ending = (endings[:-1] if endings[-1:] == [".gz"] else endings)[-1:]
     if not ending or ending[0] not in _FORMATS:
         known = " ".join(_FORMATS)
-        raise UsageError(
-            "the file's ending names no known format", where=str(path), hint=f"known: {known}, and .gz"
-        )
+        raise UsageError("the file's ending names no known format", where=str(path), hint=f"known: {known}, and .gz")
     return _FORMATS[ending[0]]
 
 
@@ -93,9 +91,7 @@ def _read(path: Path) -> pl.DataFrame:
     data = _bytes(path)
     where = str(path)
     if not data.strip():
-        raise SourceError(
-            "the file is empty", where=where, hint="a file needs at least a row of column names"
-        )
+        raise SourceError("the file is empty", where=where, hint="a file needs at least a row of column names")
     if data.startswith(_GZIP):
         raise SourceError("the file is gzipped", where=where, hint="name it .gz, so that it is read as such")
     return _format(path)(data, path)

@@ -72,9 +72,7 @@ class Simulation:
             first = error.errors(include_url=False)[0]
             where = f"simulated:?{'.'.join(str(part) for part in first['loc'])}"
             if first["type"] == "extra_forbidden":
-                raise UsageError(
-                    "there is no such parameter", where=where, hint=f"there are {names}"
-                ) from error
+                raise UsageError("there is no such parameter", where=where, hint=f"there are {names}") from error
             given = f" (got {str(first['input'])!r})"
             raise UsageError(f"{first['msg'].removeprefix('Value error, ')}{given}", where=where) from error
 
@@ -114,9 +112,7 @@ class SimulatedReader:
             raise SourceError(text, where="source.simulate")
         frame = renamed(made, self.source.columns)
         own = KNOWN_AT in frame.columns
-        return Records(
-            frame, self._origin(), Known(column=KNOWN_AT) if own else known_rule(self.source, frame)
-        )
+        return Records(frame, self._origin(), Known(column=KNOWN_AT) if own else known_rule(self.source, frame))
 
     def _origin(self) -> str:
         options = dict(self.options)
@@ -135,14 +131,10 @@ def open_reader(source: Source, rest: str) -> Reader:
         hint = "name where the data is: --source file:PATH, or Source(simulate=...)"
         raise UsageError("this system has nothing to simulate", where="source.simulate", hint=hint)
     try:
-        pairs = parse_qsl(
-            rest.removeprefix("?"), keep_blank_values=True, strict_parsing=bool(rest.strip("?"))
-        )
+        pairs = parse_qsl(rest.removeprefix("?"), keep_blank_values=True, strict_parsing=bool(rest.strip("?")))
     except ValueError as error:
         hint = "write it as simulated:?seed=1&days=90"
-        raise UsageError(
-            "the parameters are not key=value pairs", where=f"simulated:{rest}", hint=hint
-        ) from error
+        raise UsageError("the parameters are not key=value pairs", where=f"simulated:{rest}", hint=hint) from error
     for place, (name, _) in enumerate(pairs):
         if name in dict(pairs[:place]):
             raise UsageError("the parameter is there twice", where=f"simulated:?{name}")

@@ -126,9 +126,7 @@ class Table:
         counted = self._scan(snapshot).group_by(pl.col("_version").alias("version"))
         rows = self.collect(counted.agg(pl.len().cast(pl.Int64).alias("rows")))
         log = pl.DataFrame(times, schema=schema, orient="row")
-        return (
-            rows.join(log, on="version", how="left").select("version", "committed_at", "rows").sort("version")
-        )
+        return rows.join(log, on="version", how="left").select("version", "committed_at", "rows").sort("version")
 
     def append(
         self,
@@ -297,9 +295,7 @@ class Table:
         used = [*identity, *wanted, *sorting, *(c for f in filters for c in f.meta.root_names())]
         schema.require(used, there, self.uri)
         lazy = lazy.filter(*before) if before else lazy
-        frame = facts.latest(
-            self.collect(lazy.select(*dict.fromkeys([*used, "known_at", "_version"]))), identity
-        )
+        frame = facts.latest(self.collect(lazy.select(*dict.fromkeys([*used, "known_at", "_version"]))), identity)
         frame = frame.filter(*after) if after else frame
         frame = frame.sort(sorting, maintain_order=True) if sorting else frame
         return frame.select(wanted)
@@ -477,9 +473,7 @@ def _unmerged(snapshot: DeltaTable) -> tuple[int, int]:
     """
     import polars as pl
 
-    files = pl.DataFrame(snapshot.get_add_actions(flatten=True)).select(
-        "size_bytes", "min._version", "max._version"
-    )
+    files = pl.DataFrame(snapshot.get_add_actions(flatten=True)).select("size_bytes", "min._version", "max._version")
     merged = files.filter(pl.col("size_bytes") >= _FILE_SIZE // 2).get_column("max._version").max()
     first = int(merged) + 1 if isinstance(merged, int) else 1
     return first, int((files.get_column("min._version") >= first).sum())

@@ -50,9 +50,7 @@ def new_in_chain(
         return rows
     rows = rows.with_row_index(_ROW)
     facts = [*identity, *compare, KNOWN]
-    stored = touched.select(*dict.fromkeys([*facts, VERSION])).with_columns(
-        pl.lit(None, pl.UInt32).alias(_ROW)
-    )
+    stored = touched.select(*dict.fromkeys([*facts, VERSION])).with_columns(pl.lit(None, pl.UInt32).alias(_ROW))
     incoming = rows.select(*dict.fromkeys([*facts, _ROW])).with_columns(pl.lit(2**63 - 1).alias(VERSION))
     chain = pl.concat([stored, incoming.select(stored.columns)], how="vertical_relaxed")
     chain = chain.sort([*identity, KNOWN, VERSION, _ROW], maintain_order=True)

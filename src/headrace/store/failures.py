@@ -39,9 +39,7 @@ def translate(error: BaseException, where: str) -> HeadraceError:
     text = str(error)
     said = text.splitlines()[0][:300] if text else type(error).__name__
     if _any(text, _NO_SPACE):
-        return StoreError(
-            "no space left to write", where=where, hint="free some space and run again: nothing was lost"
-        )
+        return StoreError("no space left to write", where=where, hint="free some space and run again: nothing was lost")
     if _any(text, _NO_ACCESS):
         return StoreError(
             "access denied",
@@ -55,9 +53,7 @@ def translate(error: BaseException, where: str) -> HeadraceError:
             hint="upgrade headrace and deltalake",
         )
     if _any(text, _NO_SERVICE):
-        return StoreError(
-            f"the storage cannot be reached ({said})", where=where, hint="check the URI and the network"
-        )
+        return StoreError(f"the storage cannot be reached ({said})", where=where, hint="check the URI and the network")
     if _any(text, _DAMAGED):
         found = _FILE.search(text)
         return damaged(found.group(0) if found else where, said)

@@ -102,9 +102,7 @@ class FeatureGroup:
         picked = list(self.columns if columns is None else columns)
         where: list[pl.Expr] = []
         if last is not None:
-            newest = self.table.collect(
-                self.table.scan(version=version, as_of=as_of).select(pl.col(self.time).max())
-            )
+            newest = self.table.collect(self.table.scan(version=version, as_of=as_of).select(pl.col(self.time).max()))
             where = [pl.col(self.time) > newest.item() - last] if newest.item() is not None else []
         return self.table.read(
             identity=[*self.keys, self.time],

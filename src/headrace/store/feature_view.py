@@ -51,9 +51,7 @@ class FeatureView:
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice or not names:
                 said = f"the {what} {twice[0]!r} is there twice" if twice else f"there is no {what}"
-                raise UsageError(
-                    said, where=f"feature view {name}", hint="each name may come from one group only"
-                )
+                raise UsageError(said, where=f"feature view {name}", hint="each name may come from one group only")
 
     @property
     def name(self) -> str:
@@ -76,9 +74,7 @@ class FeatureView:
         definition = {
             "name": self._name,
             "ttl_seconds": None if self._ttl is None else self._ttl.total_seconds(),
-            "features": [
-                {"group": group.describe(), "columns": list(columns)} for group, columns in self._features
-            ],
+            "features": [{"group": group.describe(), "columns": list(columns)} for group, columns in self._features],
         }
         text = json.dumps(definition, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -115,9 +111,7 @@ class FeatureView:
         schema.require(versions or {}, [group.name for group, _ in self._features], where)
         for column in self.columns:
             if column in spine.columns:
-                raise UsageError(
-                    f"{column!r} is a feature's name too", where=where, hint="rename the spine's column"
-                )
+                raise UsageError(f"{column!r} is a feature's name too", where=where, hint="rename the spine's column")
         pins: dict[str, int] = {}
         parts = [spine]
         for group, columns in self._features:

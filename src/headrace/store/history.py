@@ -61,7 +61,13 @@ def newest(raw: Table, series: Series, target: str, seen: Seen) -> datetime:
 
 
 def read_history(
-    raw: Table, series: Series, seen: Seen, *, origin: datetime, span: timedelta, ahead: timedelta = timedelta()
+    raw: Table,
+    series: Series,
+    seen: Seen,
+    *,
+    origin: datetime,
+    span: timedelta,
+    ahead: timedelta = timedelta(),
 ) -> History:
     """Every series from `span` before `origin` up to it; columns known ahead reach `ahead` further.
 

@@ -63,9 +63,7 @@ def matching_rows(
     return pl.select(pl.when(age <= ttl).then(found)).to_series()
 
 
-def _key_numbers(
-    spine: pl.DataFrame, facts: pl.DataFrame, keys: Sequence[str]
-) -> tuple[pl.Series, pl.Series]:
+def _key_numbers(spine: pl.DataFrame, facts: pl.DataFrame, keys: Sequence[str]) -> tuple[pl.Series, pl.Series]:
     """One integer per combination of keys asked for: for the spine, and for the facts (null: not asked)."""
     if not keys:
         zeros = [pl.repeat(0, frame.height, dtype=pl.UInt32, eager=True) for frame in (spine, facts)]

@@ -40,9 +40,7 @@ def conform(rows: pl.DataFrame, schema: Mapping[str, pl.DataType] | None, where:
     casts: list[pl.Expr] = []
     for name, dtype in rows.schema.items():
         if name == VERSION:
-            raise StoreError(
-                "the column is stamped by the store itself", where=f"{where}:{name}", hint="drop it"
-            )
+            raise StoreError("the column is stamped by the store itself", where=f"{where}:{name}", hint="drop it")
         target = schema[name] if schema and name in schema else None
         wanted = _storable(name, dtype, target, where)
         if target is not None and wanted != target:
@@ -86,9 +84,7 @@ def require(columns: Iterable[str], present: Iterable[str], where: str) -> None:
     known = set(present)
     for name in columns:
         if name not in known:
-            raise UsageError(
-                f"there is no column {name!r}", where=where, hint=f"there are: {', '.join(sorted(known))}"
-            )
+            raise UsageError(f"there is no column {name!r}", where=where, hint=f"there are: {', '.join(sorted(known))}")
 
 
 def require_time(name: str, dtype: pl.DataType | None, where: str) -> None:
@@ -107,9 +103,7 @@ def _storable(name: str, dtype: pl.DataType, target: pl.DataType | None, where: 
     if isinstance(dtype, pl.Datetime):
         require_time(name, dtype, where)
         if dtype.time_unit == "ns":
-            raise StoreError(
-                "nanoseconds cannot be kept", where=f"{where}:{name}", hint="use .dt.cast_time_unit('us')"
-            )
+            raise StoreError("nanoseconds cannot be kept", where=f"{where}:{name}", hint="use .dt.cast_time_unit('us')")
         return UTC_TIME
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return pl.String()
