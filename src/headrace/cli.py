@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from headrace.errors import HeadraceError, UsageError
+from headrace.errors import HeadraceError, StoreError, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,13 +47,18 @@ def _command(function: _F) -> _F:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             function(*args, **kwargs)
-        except HeadraceError as error:
+        except (HeadraceError, OSError) as error:
             from headrace import console
 
-            console.failed(error, as_json=bool(kwargs.get("json")))
-            raise typer.Exit(error.exit_code) from error
+            known = error if isinstance(error, HeadraceError) else StoreError(_refusal(error), where=error.filename)
+            console.failed(known, as_json=bool(kwargs.get("json")))
+            raise typer.Exit(known.exit_code) from error
 
     return wrapped  # type: ignore[return-value]
+
+
+def _refusal(error: OSError) -> str:
+    return f"the operating system refused: {error.strerror or error}"
 
 
 def _open(home: Path | None) -> Any:

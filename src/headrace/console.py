@@ -16,6 +16,7 @@ from headrace.lineage import iso
 
 if TYPE_CHECKING:
     import polars as pl
+    from rich.console import Console
 
     from headrace.flow.run import Result
     from headrace.home import Home
@@ -111,19 +112,26 @@ def _write(text: str, out: Path | None) -> None:
 
 
 def _table(frame: pl.DataFrame, title: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     shown = frame.select(frame.columns[:9])
     for name in shown.columns:
-        table.add_column(name, justify="right" if shown.schema[name].is_numeric() else "left")
+        table.add_column(name, justify="right" if shown.schema[name].is_numeric() else "left", no_wrap=name != "reason")
     for row in shown.head(_SHOWN).iter_rows():
         table.add_row(*(_cell(value) for value in row))
-    console = Console()
+    console = _console()
     console.print(table)
     if frame.height > _SHOWN:
         console.print(f"... {frame.height - _SHOWN:,} more; --format csv or json shows all")
+
+
+def _console() -> Console:
+    """Stdout; into a file or a pipe, tables are as wide as they need to be."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=200)
 
 
 def _cell(value: Any) -> str:
@@ -165,7 +173,7 @@ def print_models(system: str, versions: Sequence[ModelVersion], *, as_json: bool
             "mape": v.metrics.get("mape"),
             "rmse": v.metrics.get("rmse"),
             "coverage": v.metrics.get("coverage"),
-            "digest": v.digest[:12],
+            "digest": v.digest[:8],
             "reason": v.reason,
         }
         for v in versions
@@ -194,9 +202,7 @@ def print_findings(findings: Sequence[Mapping[str, str]], *, as_json: bool) -> N
 
 def run_report(system: System, home: Home, result: Result) -> None:
     """What a run did: steps, validation, forecasts beside the baseline's, and where things are."""
-    from rich.console import Console
-
-    console = Console()
+    console = _console()
     if result.validation is not None and (result.validation.bad.height or result.validation.pending):
         console.print(result.validation.as_table(f"{system.name}: validation"))
     for step in result.steps:
@@ -215,7 +221,8 @@ def run_report(system: System, home: Home, result: Result) -> None:
     console.print(f"\ntables   {home.store.uri}/{system.name}\nreports  {home.reports(system.name)}")
     if result.predicted is not None:
         first = result.predicted.frame["id"][0] if result.predicted.frame.height else "ID"
-        console.print(f"next     headrace predictions {system.name}; headrace trace {first}", soft_wrap=True)
+        at = "" if home.path == Path(".headrace").absolute() else f" --home {home.settings.home}"
+        console.print(f"next     headrace predictions {system.name}{at}; headrace trace {first}{at}", soft_wrap=True)
 
 
 def _forecasts(system: System, result: Result) -> None:

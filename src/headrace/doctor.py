@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import sys
@@ -14,11 +13,11 @@ from headrace.home import Home
 
 PACKAGES = ("polars", "deltalake", "lightgbm", "mlflow-skinny", "pydantic", "scikit-learn", "optuna")
 EXTRAS = {
-    "kafka": "confluent_kafka",
+    "kafka": "confluent-kafka",
     "postgres": "psycopg",
     "ray": "ray",
     "notify": "apprise",
-    "mlflow-server": "flask",
+    "mlflow-server": "mlflow",
 }
 
 
@@ -27,9 +26,7 @@ def examine(home: Home) -> list[dict[str, str]]:
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     findings = [_found("python", "ok" if sys.version_info >= (3, 11) else "failed", python)]
     findings += [_package(name) for name in PACKAGES]
-    for extra, module in EXTRAS.items():
-        there = importlib.util.find_spec(module) is not None
-        findings.append(_found(f"extra {extra}", "ok" if there else "absent", module))
+    findings += [_package(name, f"extra {extra}", "absent") for extra, name in EXTRAS.items()]
     findings += [_native(), _folder(home), _store(home), _systems()]
     git = shutil.which("git")
     findings.append(_found("git", "ok" if git else "warning", git or "absent: predictions carry no code revision"))
@@ -40,11 +37,11 @@ def _found(what: str, status: str, said: str) -> dict[str, str]:
     return {"what": what, "status": status, "said": said}
 
 
-def _package(name: str) -> dict[str, str]:
+def _package(name: str, what: str | None = None, otherwise: str = "failed") -> dict[str, str]:
     try:
-        return _found(name, "ok", version(name))
+        return _found(what or name, "ok", f"{name} {version(name)}")
     except PackageNotFoundError:
-        return _found(name, "failed", "not installed: ./scripts/setup")
+        return _found(what or name, otherwise, f"{name} is not installed")
 
 
 def _native() -> dict[str, str]:

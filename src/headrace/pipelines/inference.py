@@ -93,7 +93,7 @@ def _ids(system: System, frame: pl.DataFrame, pins: Pins, revision: pl.Series | 
     keys = frame.select(pl.concat_str([pl.col(k).cast(pl.String).fill_null("") for k in system.keys], separator="\x1f"))
     revisions = revision if revision is not None else pl.Series([0]).new_from_index(0, frame.height)
     ids = prediction_ids(system.name, pins, keys.to_series().to_list(), frame["ahead"].to_numpy(), revisions.to_numpy())
-    return pl.Series("id", ids)
+    return pl.Series("id", ids, dtype=pl.String)
 
 
 def _store(system: System, home: Home, frame: pl.DataFrame, pins: Pins) -> int:

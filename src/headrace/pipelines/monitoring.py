@@ -44,6 +44,8 @@ def monitor(system: System, home: Home, *, as_of: datetime, data_version: int) -
     if joined is None:
         return Monitored({}, 0, 0, 0)
     matured = joined.drop_nulls(["actual", "value"])
+    if matured.is_empty():
+        return Monitored({}, 0, joined.height, 0)
     overall = _metrics(system, matured)
     facts = [_facts(system, overall, matured.height, None)]
     for keys, part in matured.group_by(system.keys, maintain_order=True):
