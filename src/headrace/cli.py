@@ -121,7 +121,7 @@ def run(
     settings: Sets = None,
 ) -> None:
     """Ingest, validate, features, train when due, predict, monitor."""
-    _steps(name, home, json, settings, source, as_of, ("ingest", "features", "train", "predict", "monitor"))
+    _steps(name, home, json, settings, source, as_of, ("ingest", "validate", "features", "train", "predict", "monitor"))
 
 
 @app.command()
@@ -135,7 +135,7 @@ def ingest(
     settings: Sets = None,
 ) -> None:
     """Read the source, validate, store what is new."""
-    _steps(name, home, json, settings, source, as_of, ("ingest",))
+    _steps(name, home, json, settings, source, as_of, ("ingest", "validate"))
 
 
 @app.command()

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from headrace.system import System
 
 _DOING = {
-    "ingest": "ingest and validate",
+    "ingest": "read the source",
+    "validate": "validate and store",
     "features": "features",
     "train": "train when due",
     "predict": "predict",

@@ -18,8 +18,9 @@ from headrace.system import System
 if TYPE_CHECKING:
     from headrace.contract import Validation
     from headrace.registry import ModelVersion
+    from headrace.sources import Records
 
-STEPS = ("ingest", "features", "train", "predict", "monitor")
+STEPS = ("ingest", "validate", "features", "train", "predict", "monitor")
 """All steps, each after those before it."""
 
 
@@ -108,6 +109,7 @@ class _Run:
     def __init__(self, system: System, home: Home, request: Request) -> None:
         self._system, self._home, self._request = system, home, request
         self._result = Result(run_id(system.name, request.as_of, request.now), system.name, request.as_of)
+        self._records: Records | None = None
         self._version: int | None = None
 
     def execute(self) -> Result:
@@ -135,8 +137,15 @@ class _Run:
 
     def _ingest(self) -> int:
         r = self._request
-        done = feature.ingest(self._system, self._home, source=r.source, as_of=r.as_of, now=r.now)
-        self._version = done.version
+        self._records = feature.read(self._system, source=r.source, as_of=r.as_of, now=r.now)
+        return self._records.frame.height
+
+    def _validate(self) -> int:
+        r = self._request
+        if self._records is None:
+            raise UsageError("nothing was read to validate", hint="run the step ingest too")
+        done = feature.validate(self._system, self._home, self._records, as_of=r.as_of, now=r.now)
+        self._version, self._records = done.version, None
         self._result.validation = done.validation
         self._result.ingested, self._result.quarantined = done.added, done.validation.bad.height
         return done.validation.known

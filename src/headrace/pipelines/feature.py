@@ -1,4 +1,4 @@
-"""From records to facts and features: ingest, validate, and what every series looks like at the origin."""
+"""From records to facts and features: read, validate, and what every series looks like at the origin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from headrace.contract import Validation, check
 from headrace.features.arrays import array
 from headrace.home import QUARANTINE, RAW, Home
-from headrace.sources import open_source
+from headrace.sources import Records, open_source
 from headrace.store import FeatureGroup
 from headrace.store.history import Seen, Series, newest, read_history
 from headrace.system import System
@@ -23,8 +23,8 @@ FILED = "filed_under"
 
 
 @dataclass(frozen=True)
-class Ingested:
-    """What an ingest did.
+class Validated:
+    """What became of the records.
 
     Attributes:
         validation: What the contract said.
@@ -45,24 +45,30 @@ def series_of(system: System) -> Series:
     return Series(system.keys, system.event_time, system.step, columns, tuple(c for c in columns if c in ahead))
 
 
-def ingest(system: System, home: Home, *, source: str | None, as_of: datetime, now: datetime) -> Ingested:
-    """Read the source, set bad rows apart with their reasons, and add what is new to the raw table.
-
-    The quarantine is written first: a run that is killed in between loses no row, and repeating it adds nothing twice.
+def read(system: System, *, source: str | None, as_of: datetime, now: datetime) -> Records:
+    """The records of the source, as they came.
 
     Args:
         system: The declaration.
-        home: Where to write.
         source: A source URI in place of the system's own.
-        as_of: Rows that became known later are left for a later run.
+        as_of: Records that became known later may be among them; validation tells them apart.
         now: The clock's time.
 
     Raises:
         SourceError: The records could not be read whole.
+    """
+    return open_source(system.source, source).read(as_of=as_of, now=now)
+
+
+def validate(system: System, home: Home, records: Records, *, as_of: datetime, now: datetime) -> Validated:
+    """Set bad rows apart with their reasons, and add what is new among the good ones to the raw table.
+
+    The quarantine is written first: a run that is killed in between loses no row, and repeating it adds nothing twice.
+
+    Raises:
         ContractBroken: Too many bad rows, or a rule that stops the run; nothing but the quarantine was written.
         StoreError: A table could not be written.
     """
-    records = open_source(system.source, source).read(as_of=as_of, now=now)
     validation = check(
         system.contract,
         records.frame,
@@ -84,7 +90,7 @@ def ingest(system: System, home: Home, *, source: str | None, as_of: datetime, n
         window=system.event_time,
         corrected_at=None if records.known.column is not None else as_of,
     )
-    return Ingested(validation, written.added, written.version)
+    return Validated(validation, written.added, written.version)
 
 
 def _quarantine(system: System, home: Home, bad: pl.DataFrame, origin: str) -> None:
