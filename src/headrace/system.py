@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr, SerializeAsAny, ValidationError, model_validator
 
 from headrace.contract import Contract, declaration_error
 from headrace.declaration import Declared, Duration, format_duration, parse_duration
@@ -102,7 +102,7 @@ class System(Declared):
     keys: tuple[str, ...]
     target: str
     features: FeatureSet
-    model: Model
+    model: SerializeAsAny[Model]
     time: str | None = None
     step: Duration | None = None
     horizon: Duration | None = None

@@ -33,7 +33,7 @@ def fitted(rounds: int = 8, rows: int = 400, **params: Any) -> str:
     matrix, target = data(rows)
     if params.get("objective") == "multiclass":
         target = np.clip(np.floor(np.abs(target)), 0, 2)
-    params = {"num_leaves": 7, "min_data_in_leaf": 5, **params}
+    params = {"num_leaves": 7, "min_data_in_leaf": 5, "num_threads": 1, **params}
     return fit_booster(matrix, target, rounds=rounds, params=params, feature_names=NAMES, categorical=[3])
 
 

@@ -1,7 +1,8 @@
 """Registers in forked children, which saves each of them the import of mlflow. Run by test_faults.py.
 
-crash.py kill HOME SEED      five children killed at random moments, then one that finishes
-crash.py race HOME           four children at once
+    crash.py FOLDER SEED
+
+In FOLDER/race four start at once; in FOLDER/killed five are killed at random moments, then one finishes.
 """
 
 from __future__ import annotations
@@ -62,21 +63,25 @@ def kill(home: Path, seed: int) -> None:
     print(f"killed {killed} of 5 within {longest:.2f} s")
 
 
+def race(home: Path) -> None:
+    children = [start(home, f"k{number % 3}") for number in range(4)]
+    assert [finished(child) for child in children] == [True] * 4
+
+
 def main() -> None:
-    home = Path(sys.argv[2])
+    folder, seed = Path(sys.argv[1]), int(sys.argv[2])
     # Imported, not used: a fork then has no thread of theirs to miss.
     import deltalake  # noqa: F401
     import polars as pl  # noqa: F401
 
-    _quiet_import(file_store=False)
+    _quiet_import()
     import mlflow.store.model_registry.sqlalchemy_store
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    from sqlalchemy.orm import configure_mappers
 
-    if sys.argv[1] == "kill":
-        kill(home, int(sys.argv[3]))
-    else:
-        children = [start(home, f"k{number % 3}") for number in range(4)]
-        assert [finished(child) for child in children] == [True] * 4
+    configure_mappers()
+    race(folder / "race")
+    kill(folder / "killed", seed)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,17 @@ CRASH = Path(__file__).with_name("crash.py")
 pytestmark = pytest.mark.fault
 
 
-def run(*arguments: object) -> tuple[str, str]:
-    command = [sys.executable, str(CRASH), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    print(arguments, done.stdout, done.stderr)
-    assert done.returncode == 0
-    return done.stdout, done.stderr
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where crash.py was; one run for all tests, since it imports mlflow."""
+    folder = tmp_path_factory.mktemp("crash")
+    command = [sys.executable, str(CRASH), str(folder), str(random.randrange(10**6))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 0, (command, done.stderr)
+    # mlflow and alembic would tell of every migration.
+    assert (done.stdout.count("\n"), done.stderr) == (1, ""), command
+    assert sorted(path.name for path in folder.iterdir()) == ["killed", "race"]
+    return folder
 
 
 def everything(home: Path) -> tuple[list[int], list[int], int]:
@@ -38,12 +43,10 @@ def everything(home: Path) -> tuple[list[int], list[int], int]:
     return [v.version for v in versions], served, facts
 
 
-def test_killed_anywhere_a_repeated_register_gives_one_version(tmp_path: Path) -> None:
-    run("kill", tmp_path / "home", random.randrange(10**6))
-    assert everything(tmp_path / "home") == ([1], [1], 1)
+def test_killed_anywhere_a_repeated_register_gives_one_version(crashed: Path) -> None:
+    assert everything(crashed / "killed") == ([1], [1], 1)
+    assert not list((crashed / "killed").glob("models/.placing-*"))
 
 
-def test_four_processes_at_once_on_a_fresh_home(tmp_path: Path) -> None:
-    printed = run("race", tmp_path / "home")
-    assert printed == ("", "")  # mlflow and alembic would tell of every migration
-    assert everything(tmp_path / "home") == ([1, 2, 3], [1, 2, 3], 3)
+def test_four_processes_at_once_on_a_fresh_home(crashed: Path) -> None:
+    assert everything(crashed / "race") == ([1, 2, 3], [1, 2, 3], 3)

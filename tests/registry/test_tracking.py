@@ -17,8 +17,12 @@ def log(tracking: Tracking, folder: Path, key: str) -> tuple[int, str]:
 
 
 @pytest.fixture(params=["sqlite", "file"])
-def tracking(request: pytest.FixtureRequest, home: Path) -> Tracking:
+def tracking(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch) -> Tracking:
+    (home / "elsewhere").mkdir()
+    monkeypatch.chdir(home / "elsewhere")
     if request.param == "file":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")  # Tracking sets it: undone after the test
         return Tracking(f"file://{home}/server")
     return Tracking(f"sqlite:///{home}/mlflow.db", home / "mlruns")
 
@@ -40,6 +44,7 @@ def test_versions_aliases_files(tracking: Tracking, folder: Callable[[str], Path
         tracking.set_alias("energy", "champion", 9)
     with pytest.raises(UsageError, match="key"):
         log(tracking, folder("a"), "it's")
+    assert list(Path.cwd().iterdir()) == []  # MLflow's default would be a database and a folder here
 
 
 def test_an_unreachable_server_is_named_without_its_password(

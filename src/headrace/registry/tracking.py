@@ -131,7 +131,11 @@ class Tracking:
     @contextmanager
     def _session(self) -> Iterator[MlflowClient]:
         """A client, alone on this machine in the embedded mode; every failure as `RegistryError`."""
-        _quiet_import(file_store=self.uri.startswith("file:"))
+        if self.uri.startswith("file:"):
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+            # This store asks the default server too, which would make a new mlflow.db in the working folder.
+            os.environ.setdefault("MLFLOW_TRACKING_URI", self.uri)
+        _quiet_import()
         from alembic.util import CommandError
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
@@ -290,12 +294,10 @@ def _client(uri: str) -> MlflowClient:
 
 
 @cache
-def _quiet_import(*, file_store: bool) -> None:
+def _quiet_import() -> None:
     """Import mlflow so that it neither prints nor calls home: what fails is raised, its logs add nothing."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if file_store:
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     import mlflow.tracking  # noqa: F401
 
     for name in ("mlflow", "alembic"):
