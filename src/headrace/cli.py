@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,9 @@ AsOf = Annotated[
 ]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+_REFUSED: Any = typer.BadParameter.__base__
+"""What the parser raises on a wrong option, argument or command; typer gives it no name of its own."""
 
 
 def _command(function: _F) -> _F:
@@ -302,5 +306,13 @@ def doctor(home: HomeDir = None, json: Json = False) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line. What the parser refuses is told as JSON too, where that was asked for."""
+    if "--json" not in sys.argv:
+        app()
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except _REFUSED as error:
+        from headrace import console
+
+        console.failed(UsageError(error.format_message().rstrip(".")), as_json=True)
+        raise SystemExit(UsageError.exit_code) from error

@@ -88,7 +88,7 @@ def print_frame(frame: pl.DataFrame, *, form: str, out: Path | None) -> None:
     """Rows as a table, JSON, CSV or Parquet; to a file, or to stdout.
 
     Raises:
-        UsageError: Unknown format, or Parquet to a terminal.
+        UsageError: Unknown format, Parquet to a terminal, or a table to a file.
     """
     if form not in ("table", "json", "csv", "parquet"):
         raise UsageError(f"no format {form!r}", where="--format", hint="table, json, csv or parquet")
@@ -101,6 +101,8 @@ def print_frame(frame: pl.DataFrame, *, form: str, out: Path | None) -> None:
         _write(text, out)
     elif form == "json":
         _write(jsonlib.dumps(_plain(frame.to_dicts()), ensure_ascii=False, allow_nan=False) + "\n", out)
+    elif out is not None:
+        raise UsageError("a table goes to the terminal", where="--out", hint="add --format csv, json or parquet")
     else:
         _table(frame, f"{frame.height:,} rows")
 

@@ -69,7 +69,12 @@ def _from_folder(folder: Path) -> System:
 def _from_entry_point(reference: str) -> System:
     for entry in entry_points(group=ENTRY_POINTS):
         if entry.name == reference:
-            loaded = entry.load()
+            try:
+                loaded = entry.load()
+            except HeadraceError:
+                raise
+            except Exception as error:  # whatever another package raises is a mistake in that package
+                raise DeclarationError(f"{type(error).__name__}: {error}", where=entry.value) from error
             system = loaded if isinstance(loaded, System) else _the_system(loaded, entry.value)
             file = getattr(sys.modules.get(entry.module), "__file__", None)
             return system.at(Path(file).parent) if file else system

@@ -7,6 +7,7 @@ can be repeated years later, whatever `system.py` says by then.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -100,10 +101,12 @@ class Predictor:
         """The newest known event time, from which the next steps are forecast."""
         return newest(raw, self.schema.series, self.model.frame.target, seen)
 
-    def history(self, raw: Table, seen: Seen, origin: datetime) -> History:
-        """As much history as the features need."""
+    def history(self, raw: Table, seen: Seen, origin: datetime, only: Mapping[str, Any] | None = None) -> History:
+        """As much history as the features need, of all series or of the one with the keys `only`."""
         ahead = self.schema.series.step * self.model.horizon
-        return read_history(raw, self.schema.series, seen, origin=origin, span=self.model.lookback, ahead=ahead)
+        return read_history(
+            raw, self.schema.series, seen, origin=origin, span=self.model.lookback, ahead=ahead, only=only
+        )
 
     def predict(self, history: History, origin: datetime, *, threads: int = 1) -> Outcome:
         """Forecast every series of a history from one origin.

@@ -77,22 +77,32 @@ def make(name: str, like: str | None, folder: Path) -> list[Path]:
     target = folder / name
     if target.exists():
         raise UsageError("is there already", where=str(target))
-    files = {file.format(name=name): text.format(name=name) for file, text in _FILES.items()}
+    files = {file.format(name=name): text.format(name=name).encode() for file, text in _FILES.items()}
     if like is not None:
         files = _copied(like, name, folder)
     target.mkdir(parents=True)
-    for file, text in files.items():
-        (target / file).write_text(text, encoding="utf-8")
+    for file, content in files.items():
+        (target / file).parent.mkdir(parents=True, exist_ok=True)
+        (target / file).write_bytes(content)
     return [target / file for file in files]
 
 
-def _copied(like: str, name: str, folder: Path) -> dict[str, str]:
+def _copied(like: str, name: str, folder: Path) -> dict[str, bytes]:
+    """Its files and folders, the old name in names and texts replaced; hidden ones and caches stay behind."""
     source = next((p for p in (Path(like), folder / like) if (p / "system.py").is_file()), None)
     if source is None:
         raise NotFoundError(f"no system {like!r}", where="--like")
-    old = source.resolve().name
+    source = source.resolve()
     return {
-        path.name.replace(old, name): re.sub(rf"\b{re.escape(old)}\b", name, path.read_text(encoding="utf-8"))
-        for path in sorted(source.iterdir())
-        if path.is_file()
+        path.relative_to(source).as_posix().replace(source.name, name): _renamed(path.read_bytes(), source.name, name)
+        for path in sorted(source.rglob("*"))
+        if path.is_file() and not any(p[0] == "." or p == "__pycache__" for p in path.relative_to(source).parts)
     }
+
+
+def _renamed(content: bytes, old: str, name: str) -> bytes:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return content  # a picture or a table that lies in the folder
+    return re.sub(rf"\b{re.escape(old)}\b", name, text).encode()

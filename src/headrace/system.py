@@ -7,7 +7,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
 
 from headrace.contract import Contract, declaration_error
 from headrace.declaration import Declared, Duration, format_duration, parse_duration
@@ -167,7 +175,7 @@ class System(Declared):
         """Digest of what shapes the numbers: all but the source's URI and the schedule."""
         config = self.config()
         config.pop("schedule")
-        config["source"] = {name: config["source"][name] for name in ("columns", "lag", "known_at")}
+        config["source"] = {name: config["source"][name] for name in ("columns", "constants", "lag", "known_at")}
         return digest_of(config)
 
     @model_validator(mode="after")
@@ -181,8 +189,9 @@ class System(Declared):
             raise DeclarationError("a system needs at least one key column", where="keys")
         for where, name in [("target", self.target), *((f"keys[{i}]", k) for i, k in enumerate(self.keys))]:
             _known(name, columns, where)
-        for name in self.source.columns:
-            _known(name, columns, f"source.columns.{name}")
+        for field in ("columns", "constants"):
+            for name in getattr(self.source, field):
+                _known(name, columns, f"source.{field}.{name}")
         for name in (*self.keys, *([self.time] if self.time else [])):
             if name in RESERVED:
                 raise DeclarationError(

@@ -11,13 +11,13 @@ from headrace.loading import load_system
 FOLDER = str(Path(__file__).parent)
 
 
-def test_a_day_ahead_for_every_area_and_industry():
+def test_a_day_ahead_for_every_area_and_industry() -> None:
     system = load_system(FOLDER)
     assert (system.name, system.steps, system.keys) == ("energy", 24, ("area", "industry"))
     assert system.contract.names == ("time", "area", "industry", "consumption")
 
 
-def test_configuration_shapes_the_digest_and_a_typo_is_refused():
+def test_configuration_shapes_the_digest_and_a_typo_is_refused() -> None:
     system = load_system(FOLDER)
     assert load_system(FOLDER, ["model.trees=7"]).config_digest != system.config_digest
     with pytest.raises(ConfigError, match=r"model\.trees"):

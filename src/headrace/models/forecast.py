@@ -95,13 +95,17 @@ class ForecastModel:
         return Forecast(value, lower, upper, known[:, :, 0].astype(np.int64), self.needed)
 
     def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, Array, Array, Array]:
-        total = np.zeros(len(examples))
+        total, votes = np.zeros(len(examples)), np.zeros(len(examples))
         boosters: tuple[Booster, ...] = self._boosters  # type: ignore[attr-defined]
         for (transform, _), booster in zip(self.members, boosters, strict=True):
             view = View(transform, self.frame, history, examples)
-            total += view.restore(booster.predict(view.matrix(self.features), threads=threads))
+            said = view.restore(booster.predict(view.matrix(self.features), threads=threads))
+            heard = np.isfinite(said)  # a series that falls to zero has no logarithm: the other member speaks alone
+            total += np.where(heard, said, 0.0)
+            votes += heard
         known = count(self.frame, history, examples)
-        value = np.where(known >= self.needed, total / len(self.members), np.nan)
+        with np.errstate(invalid="ignore"):
+            value = np.where(known >= self.needed, total / votes, np.nan)
         half = self.widths[examples.ahead - 1] * spread(self.frame, history, examples)
         lower, upper = value - half, value + half
         if self.nonnegative:

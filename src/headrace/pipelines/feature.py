@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from headrace.contract import Validation, check
+from headrace.errors import ContractBroken
 from headrace.features.arrays import array
 from headrace.home import QUARANTINE, RAW, Home
 from headrace.sources import Records, open_source
+from headrace.sources.base import with_constants
 from headrace.store import FeatureGroup
 from headrace.store.history import Seen, Series, newest, read_history
 from headrace.system import System
@@ -57,7 +60,8 @@ def read(system: System, *, source: str | None, as_of: datetime, now: datetime) 
     Raises:
         SourceError: The records could not be read whole.
     """
-    return open_source(system.source, source).read(as_of=as_of, now=now)
+    records = open_source(system.source, source).read(as_of=as_of, now=now)
+    return with_constants(records, system.source.constants)
 
 
 def validate(system: System, home: Home, records: Records, *, as_of: datetime, now: datetime) -> Validated:
@@ -69,6 +73,7 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
         ContractBroken: Too many bad rows, or a rule that stops the run; nothing but the quarantine was written.
         StoreError: A table could not be written.
     """
+    _require_columns(system, records)
     validation = check(
         system.contract,
         records.frame,
@@ -91,6 +96,21 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
         corrected_at=None if records.known.column is not None else as_of,
     )
     return Validated(validation, written.added, written.version)
+
+
+def _require_columns(system: System, records: Records) -> None:
+    """Name a missing column as the source would call it; the check itself knows declared names only."""
+    called = system.source.columns
+    missing = [name for name in called if name not in records.frame.columns]
+    if missing:
+        found = [called.get(name, name) for name in records.frame.columns if name not in system.source.constants]
+        near = difflib.get_close_matches(called[missing[0]], found, n=1, cutoff=0.5)
+        also = f"; is it {near[0]!r} now? then source.columns.{missing[0]}={near[0]}" if near else ""
+        raise ContractBroken(
+            f"the source has no column {called[missing[0]]!r}",
+            where=f"{records.origin}: {missing[0]}",
+            hint=f"it has {', '.join(found)}{also}",
+        )
 
 
 def _quarantine(system: System, home: Home, bad: pl.DataFrame, origin: str) -> None:

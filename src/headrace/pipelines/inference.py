@@ -100,28 +100,30 @@ def _store(system: System, home: Home, frame: pl.DataFrame, pins: Pins) -> int:
     import polars as pl
 
     table = home.table(system.name, PREDICTIONS)
-    identity = [*system.keys, system.event_time, "as_of", *_CAUSE]
+    target = [*system.keys, system.event_time, "as_of"]
+    identity = [*target, *_CAUSE, "revision"]
     if table.exists():
-        stored = table.read(
-            identity=[*identity, "revision"],
-            columns=[*identity, "revision", *_NUMBERS],
-            where=pl.col("as_of") == pl.lit(pins.as_of, pl.Datetime("us", "UTC")),
-        )
-        frame = _revised(system, frame, stored, identity, pins)
-    return table.append(frame, identity=[*identity, "revision"], compare=_NUMBERS, window="as_of").added
+        made = pl.col("as_of") == pl.lit(pins.as_of, pl.Datetime("us", "UTC"))
+        stored = table.read(identity=identity, columns=[*identity, *_NUMBERS, "created_at"], where=made)
+        frame = _revised(system, frame, stored, target, pins)
+    return table.append(frame, identity=identity, compare=_NUMBERS, window="as_of").added
 
 
-def _revised(
-    system: System, frame: pl.DataFrame, stored: pl.DataFrame, identity: list[str], pins: Pins
-) -> pl.DataFrame:
-    """Rows that say something new, with the revision after the one that is stored."""
+def _revised(system: System, frame: pl.DataFrame, stored: pl.DataFrame, target: list[str], pins: Pins) -> pl.DataFrame:
+    """Rows that differ from what stands, each with the revision after the last one of the same cause.
+
+    What stands is what was said last, by whatever model: after a rollback and a promotion back, the promoted model's
+    numbers are said again.
+    """
     import polars as pl
 
-    last = stored.group_by(identity).agg(pl.all().sort_by("revision").last())
-    beside = frame.join(last, on=identity, how="left", nulls_equal=True, suffix="_stored", maintain_order="left")
-    same = pl.all_horizontal([pl.col(n).eq_missing(pl.col(f"{n}_stored")) for n in _NUMBERS])
-    new = beside.filter(pl.col("revision_stored").is_null() | ~same)
-    new = new.with_columns((pl.col("revision_stored") + 1).fill_null(0).alias("revision")).select(frame.columns)
+    told = [*_CAUSE, *_NUMBERS]
+    standing = stored.sort("created_at", "revision").unique(target, keep="last", maintain_order=True)
+    beside = frame.join(standing, on=target, how="left", nulls_equal=True, suffix="_stands", maintain_order="left")
+    same = pl.all_horizontal([pl.col(n).eq_missing(pl.col(f"{n}_stands")) for n in told])
+    last = stored.group_by([*target, *_CAUSE]).agg(pl.col("revision").max().alias("last"))
+    new = beside.filter(~same).join(last, on=[*target, *_CAUSE], how="left", nulls_equal=True, maintain_order="left")
+    new = new.with_columns((pl.col("last") + 1).fill_null(0).alias("revision")).select(frame.columns)
     return new.with_columns(_ids(system, new, pins, new["revision"]))
 
 
@@ -231,10 +233,9 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
     predictor = _predictor(home, system, row["model_version"])
     raw = home.table(system, RAW)
     keys = predictor.schema.series.keys
-    history = predictor.history(raw, seen, row["origin"])
+    history = predictor.history(raw, seen, row["origin"], {name: row[name] for name in keys})
     frame = predictor.predict(history, row["origin"], threads=threads).frame
-    same = [pl.col(k).eq_missing(pl.lit(row[k], frame.schema[k])) for k in keys]
-    found = frame.filter(pl.col("ahead") == row["ahead"], *same)
+    found = frame.filter(pl.col("ahead") == row["ahead"])
     if found.height != 1:
         raise ReplayError(
             "the pinned data has no such series", where=prediction_id, hint=f"seen as of {iso(row['as_of'])}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -25,6 +25,7 @@ class Source(Declared):
         simulate: Makes the records of ``simulated:``: a `headrace.sources.simulated.Simulation`, or a
             function of ``as_of`` and keyword arguments with defaults that returns a polars frame.
         columns: What the source calls a declared column, where the names differ.
+        constants: Columns that the source lacks, with the one text that every row has there: the key of a lone series.
         lag: How long after its event time a record becomes known, for sources that do not say so themselves.
         known_at: The source's own column with the time at which a record became known; a column that is
             called ``known_at``, as in headrace's own tables, needs no mention.
@@ -37,6 +38,7 @@ class Source(Declared):
     uri: str | None = None
     simulate: Callable[..., Any] | None = Field(default=None, exclude=True)
     columns: dict[str, str] = Field(default_factory=dict)
+    constants: dict[str, str] = Field(default_factory=dict)
     lag: Duration = timedelta(0)
     known_at: str | None = None
     query: str | None = None
@@ -70,6 +72,15 @@ class Records:
     frame: pl.DataFrame
     origin: str
     known: Known
+
+
+def with_constants(records: Records, constants: dict[str, str]) -> Records:
+    """The records with the columns that the source lacks; a column that it has stays as it came."""
+    import polars as pl
+
+    lacking = {name: text for name, text in constants.items() if name not in records.frame.columns}
+    frame = records.frame.with_columns(pl.lit(text).alias(name) for name, text in lacking.items())
+    return replace(records, frame=frame)
 
 
 class Reader(Protocol):

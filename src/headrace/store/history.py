@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace.errors import NotEnoughDataError
 from headrace.features.arrays import Grid, History, history_of
@@ -68,8 +69,11 @@ def read_history(
     origin: datetime,
     span: timedelta,
     ahead: timedelta = timedelta(),
+    only: Mapping[str, Any] | None = None,
 ) -> History:
     """Every series from `span` before `origin` up to it; columns known ahead reach `ahead` further.
+
+    With `only`, key columns to values, no other series is read.
 
     The grid always begins at ``origin - span`` and ends at ``origin + ahead``, whatever is known in between, so
     equal arguments give equal positions.
@@ -80,12 +84,13 @@ def read_history(
     import polars as pl
 
     reach = ahead if series.ahead else timedelta()
+    chosen = [pl.col(name).eq_missing(pl.lit(value)) for name, value in (only or {}).items()]
     facts = raw.read(
         identity=[*series.keys, series.time],
         columns=[*series.keys, series.time, *series.columns],
         version=seen.version,
         as_of=seen.as_of,
-        where=[_after(series.time, origin - span), ~_after(series.time, origin + reach)],
+        where=[_after(series.time, origin - span), ~_after(series.time, origin + reach), *chosen],
         order=[],
     )
     hidden = [c for c in series.columns if c not in series.ahead]

@@ -1,0 +1,142 @@
+"""The forecaster: the same seed gives the same bytes; hard series give a forecast or none, never a crash."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from headrace.errors import NotEnoughDataError
+from headrace.features import seasonal_features
+from headrace.features.arrays import History
+from headrace.models import calibration
+from headrace.models.forecast import ForecastModel
+from headrace.models.forecaster import Forecaster, Task, backtest, scored_origins
+from headrace.models.sampling import sample, spans
+
+HOUR = timedelta(hours=1)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+MODEL = Forecaster(trees=30, max_rows=4000)
+TASK = Task(MODEL.frame("y", HOUR), 24, seasonal_features("y", step="1h"))
+
+
+def history(series=6, days=40, seed=0):
+    rng = np.random.default_rng(seed)
+    t = np.arange(days * 24)
+    level = rng.uniform(10, 1000, series)[:, None]
+    season = 1 + 0.3 * np.sin(2 * np.pi * t / 24 + rng.uniform(0, 6, series)[:, None]) + 0.1 * (t // 24 % 7 > 4)
+    return History(
+        pl.DataFrame({"k": list(range(series))}),
+        {"y": level * (season + rng.normal(0, 0.05, (series, t.size)))},
+        START,
+        HOUR,
+    )
+
+
+@pytest.fixture(scope="module")
+def fit():
+    y = history()
+    return y, MODEL.fit(TASK, y, y.length - 1)
+
+
+def files(model, folder):
+    folder.mkdir()
+    model.save(folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_same_seed_gives_the_same_bytes_on_any_number_of_workers(fit, tmp_path):
+    y, first = fit
+    again = MODEL.fit(TASK, y, y.length - 1, workers=1)
+    assert files(first.model, tmp_path / "a") == files(again.model, tmp_path / "b")
+    other = MODEL.model_copy(update={"seed": 1}).fit(TASK, y, y.length - 1)
+    assert files(other.model, tmp_path / "c") != files(first.model, tmp_path / "d")
+
+
+def test_a_loaded_model_says_the_same(fit, tmp_path):
+    y, fitted = fit
+    fitted.model.save(tmp_path)
+    loaded = ForecastModel.load(tmp_path)
+    origins = np.array([y.length - 30, y.length - 1])
+    one, two = fitted.model.forecast(y, origins), loaded.forecast(y, origins, threads=2)
+    for name in ("value", "lower", "upper"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+def test_one_origin_alone_and_one_series_alone_give_the_same_bits(fit):
+    y, fitted = fit
+    last = y.length - 1
+    together = fitted.model.forecast(y, np.array([last - 5, last])).value[:, 1]
+    np.testing.assert_array_equal(together, fitted.model.forecast(y, np.array([last])).value[:, 0])
+    lone = replace(y, keys=y.keys[2:3], values={"y": y.values["y"][2:3]})
+    np.testing.assert_array_equal(together[2:3], fitted.model.forecast(lone, np.array([last])).value[:, 0])
+    reach = fitted.model.lookback // HOUR
+    tail = replace(y, values={"y": y.values["y"][:, -reach:]}, start=START + HOUR * (y.length - reach))
+    np.testing.assert_array_equal(together, fitted.model.forecast(tail, np.array([reach - 1])).value[:, 0])
+
+
+def test_it_beats_the_seasonal_naive_and_covers_what_it_says(fit):
+    y, fitted = fit
+    later = history(days=54)  # the same series, two weeks on: nothing of them was seen
+    scored = backtest(fitted.model, later, np.arange(y.length - 1, later.length - 25, 6))
+    assert scored.scores()["wape"] < 0.95 * scored.baseline(later, "y", timedelta(days=1))["wape"]
+    assert abs(scored.scores()["coverage"] - MODEL.interval) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("change", "forecast"),
+    [
+        (lambda y: y.__setitem__(slice(None, -10), np.nan), False),  # ten hours old
+        (lambda y: y.__setitem__(slice(None), np.nan), False),
+        (lambda y: y.__setitem__(slice(None, -60), np.nan), True),
+        (lambda y: y.__setitem__(slice(None, None, 3), np.nan), True),
+        (lambda y: y.__setitem__(slice(-30, None), np.nan), True),  # silent for more than a day
+        (lambda y: y.__setitem__(slice(None), 0.0), True),
+        (lambda y: y.__setitem__(slice(None), 7.0), True),
+        (lambda y: y.__imul__(-1e9), True),
+    ],
+)
+def test_hard_series(fit, change, forecast):
+    y, fitted = fit
+    hard = replace(y, values={"y": y.values["y"].copy()})
+    change(hard.values["y"][0])
+    found = fitted.model.forecast(hard, np.array([y.length - 1]))
+    assert np.isfinite(found.value[0]).all() == forecast
+    assert (found.known[0, 0] >= found.needed) == forecast
+    assert np.isfinite(found.value[1:]).all()
+    assert MODEL.fit(TASK, hard, y.length - 1).model.forecast(hard, np.array([y.length - 1])).value.shape == (6, 1, 24)
+
+
+def test_too_little_history_is_said():
+    y = history(days=4)
+    with pytest.raises(NotEnoughDataError, match="too few"):
+        MODEL.fit(TASK, y, y.length - 1)
+
+
+def test_half_widths_are_the_conformal_quantiles():
+    rng = np.random.default_rng(3)
+    ahead = np.repeat([1, 2, 3], [100, 100, 5])
+    error, scale = rng.normal(size=205), rng.uniform(1, 2, 205)
+    widths = calibration.half_widths(error, np.zeros(205), scale, ahead, horizon=3, level=0.9)
+    score = np.abs(error) / scale
+    assert widths[0] == np.sort(score[:100])[int(np.ceil(101 * 0.9)) - 1]
+    assert widths[2] == np.sort(score)[int(np.ceil(206 * 0.9)) - 1]  # too few of its own
+
+
+def test_examples_end_where_they_must_and_repeat():
+    y = history(series=3, days=20).values["y"]
+    y[1, :200] = np.nan
+    span = spans(y, warm_up=24, end=300, longest=10_000)
+    drawn = [sample(y, span, horizon=24, end=300, most=500, seed=5) for _ in range(2)]
+    assert (drawn[0].target <= 300).all()
+    assert (drawn[0].origin[drawn[0].series == 1] >= 224).all()
+    assert 400 < len(drawn[0]) <= 500
+    assert (drawn[0].target == drawn[1].target).all()
+    every = sample(y, span, horizon=24, end=300, most=10**6, seed=5)
+    assert len(every) == sum(min(24, 300 - o) for first in (24, 224, 24) for o in range(first, 300))
+
+
+def test_scored_origins_lie_between():
+    origins = scored_origins(history(), 100, 300, 24)
+    assert (origins.min(), origins.max()) == (100, 276)

@@ -1,0 +1,128 @@
+"""The energy system on the real file: what the command promises, from the outside."""
+
+import json
+import random
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from headrace import metrics
+from headrace.flow.run import Request, run
+from headrace.home import Home
+from headrace.loading import load_system
+from headrace.pipelines.inference import read_predictions, replay, trace
+from headrace.settings import Settings
+
+FILE = "denmark_de35/ConsumptionDE35Hour.csv.gz"
+AS_OF = datetime(2023, 1, 17, 16, tzinfo=UTC)
+SMALL = ["source.lag=0h", "model.trees=20", "model.max_rows=5000"]
+
+
+@pytest.fixture
+def energy(root):
+    return load_system(str(root / "systems" / "energy"), SMALL)
+
+
+def request(uri, hours=0, **more):
+    return Request(AS_OF + timedelta(hours=hours), datetime.now(UTC), uri, **more)
+
+
+def cli(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "headrace", *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_command_stores_a_day_for_every_series_once(shared_data, root, tmp_path):
+    settings = [word for setting in SMALL for word in ("--set", setting)]
+    arguments = [str(root / "systems" / "energy"), "--home", str(tmp_path), "--json", *settings]
+    source = ["--source", f"file:{shared_data(FILE)}", "--as-of", "2023-01-20T16:00:00Z"]
+    code, out, _ = cli("run", *arguments, *source)
+    first = json.loads(out)
+    assert (code, first["ingested"], first["quarantined"], first["predictions"]) == (0, 54720, 0, 76 * 24)
+    assert [step["name"] for step in first["steps"]] == [
+        *("ingest", "validate", "features", "train", "predict", "monitor"),
+    ]
+    code, out, _ = cli("predictions", *arguments)
+    before = json.loads(out)
+    assert len({(row["area"], row["industry"], row["time"]) for row in before}) == len(before) == 76 * 24
+    assert min(row["time"] for row in before) == "2023-01-20T16:00:00Z"
+    second = json.loads(cli("run", *arguments, *source)[1])
+    assert (second["trained"], second["ingested"], second["stored"]) == (False, 0, 0)
+    assert json.loads(cli("predictions", *arguments)[1]) == before
+    assert second["pins"] == first["pins"]
+
+
+def test_replay_is_identical_after_corrections_compaction_and_retraining(shared_data, energy, tmp_path):
+    path, home = shared_data(FILE), Home(Settings(home=tmp_path))
+    made = run(energy, home, request(f"file:{path}"))
+    ids = random.Random(1).sample(made.predicted.frame["id"].to_list(), 100)
+    corrected = pl.read_csv(path, infer_schema=False).with_columns(
+        pl.when(pl.col("HourUTC") > "2023-01-15")
+        .then(pl.col("TotalCon").cast(float) * 1.5)
+        .otherwise(pl.col("TotalCon"))
+    )
+    corrected.write_csv(tmp_path / "corrected.csv")
+    later = run(energy, home, request(f"file:{tmp_path / 'corrected.csv'}", hours=48))
+    assert later.ingested > 48 * 76  # the new hours, and the corrections
+    retrained = run(energy, home, request(None, hours=48, steps=("train",), retrain=True))
+    assert retrained.trained is not None
+    for name in ("raw", "predictions", "models", "runs", "metrics"):
+        home.table("energy", name).compact()
+    replays = [replay(home, each) for each in ids]
+    assert all(each["identical"] for each in replays)
+    chain = trace(home, ids[0])
+    assert chain["pins"]["data_version"] == 1
+    assert chain["pins"]["model_version"] == 1
+    assert chain["run"]["run_id"] == made.run_id
+
+
+def test_a_rerun_on_corrected_facts_keeps_the_first_number(shared_data, energy, tmp_path):
+    """Facts that reach the store late, for a time that was run: the old row stays, the new one is a revision."""
+    path, home = shared_data(FILE), Home(Settings(home=tmp_path))
+    first = run(energy, home, request(f"file:{path}"))
+    frame = pl.read_csv(path, infer_schema=False)
+    frame.with_columns((pl.col("TotalCon").cast(float) * 2).cast(str)).write_csv(tmp_path / "doubled.csv")
+    run(energy, home, request(f"file:{tmp_path / 'doubled.csv'}"))
+    frame = read_predictions(energy, home)
+    assert frame.height == 76 * 24
+    assert set(frame["revision"]) == {1}
+    assert not set(frame["id"]) & set(first.predicted.frame["id"])
+    assert replay(home, first.predicted.frame["id"][0])["identical"]
+
+
+def test_metrics_equal_a_direct_computation(shared_data, energy, tmp_path):
+    path, home = shared_data(FILE), Home(Settings(home=tmp_path))
+    for hours in (0, 12, 24):
+        run(energy, home, request(f"file:{path}", hours=hours))
+    last = run(energy, home, request(f"file:{path}", hours=47))
+    truth = pl.read_csv(path, schema_overrides={"ConsumerType_DE35": pl.String}).select(
+        pl.col("HourUTC").str.to_datetime(time_unit="us", time_zone="UTC").alias("time"),
+        area="PriceArea",
+        industry="ConsumerType_DE35",
+        actual=pl.col("TotalCon").cast(float),
+    )
+    # An hour is known at its event time here, and the run at 47 h has made its own predictions before it monitors.
+    known = truth.filter(pl.col("time") <= AS_OF + timedelta(hours=47))
+    both = read_predictions(energy, home).join(known, on=["area", "industry", "time"])
+    actual, value = both["actual"].to_numpy(), both["value"].to_numpy()
+    assert last.monitored.matured == both.height == 76 * 24 * 3 - 76
+    assert last.monitored.overall["mape"] == pytest.approx(metrics.mape(actual, value), rel=1e-12)
+    assert last.monitored.overall["wape"] == pytest.approx(abs(actual - value).sum() / actual.sum(), rel=1e-12)
+    naive = both["baseline_1d"].to_numpy()
+    assert last.monitored.overall["naive_1d_mape"] == pytest.approx(metrics.mape(actual, naive), rel=1e-12)
+
+
+def test_reads_by_time_and_by_column(shared_data, energy, tmp_path):
+    path, home = shared_data(FILE), Home(Settings(home=tmp_path))
+    for hours in (0, 1):
+        run(energy, home, request(f"file:{path}", hours=hours))
+    assert read_predictions(energy, home).height == 2 * 76 * 24
+    stood = read_predictions(energy, home, as_of=AS_OF + timedelta(minutes=30))
+    assert set(stood["as_of"]) == {AS_OF}
+    one = read_predictions(energy, home, where={"area": "DK1", "industry": "111"}, as_of=AS_OF)
+    assert one.height == 24

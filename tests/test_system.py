@@ -1,0 +1,111 @@
+"""A mistake in a declaration, or in its configuration, is refused with the field's path."""
+
+from datetime import timedelta
+
+import pytest
+
+from headrace import Column, Contract, Forecaster, Monitoring, Source, System
+from headrace.config import override, parse_setting
+from headrace.declaration import format_duration, parse_duration
+from headrace.errors import ConfigError, DeclarationError
+from headrace.features import col, lag, seasonal_features
+
+CONTRACT = Contract(
+    columns=(
+        Column("time", "time", zone="UTC"),
+        Column("site", "category"),
+        Column("load", "float", minimum=0),
+        Column("price", "float", known_ahead=True),
+    )
+)
+GOOD = {
+    "name": "meters",
+    "source": Source(lag="1h"),
+    "contract": CONTRACT,
+    "keys": ("site",),
+    "time": "time",
+    "step": "1h",
+    "target": "load",
+    "features": seasonal_features("load", step="1h") | {"price": col("price")},
+    "model": Forecaster(),
+    "horizon": "24h",
+}
+
+
+def test_a_sound_declaration():
+    system = System(**GOOD)
+    assert (system.steps, system.forecasts, system.known_ahead) == (24, True, ("price",))
+    assert System(**GOOD).config_digest == system.config_digest
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"name": "Meters!"}, "name"),
+        ({"keys": ()}, "keys"),
+        ({"keys": ("site", "meter")}, r"keys\[1\]"),
+        ({"target": "loda"}, "target"),
+        ({"target": "site"}, "target"),
+        ({"time": "load"}, "time"),
+        ({"time": None}, "time"),
+        ({"step": None}, "step"),
+        ({"horizon": "30m"}, "horizon"),
+        ({"horizon": "90m"}, "horizon"),
+        ({"horizon": "soon"}, "horizon"),
+        ({"horzion": "1h"}, "horzion"),
+        ({"features": {"now": col("load")}}, "features.now"),
+        ({"features": {"x": lag("temperature", "1h")}}, "features.x"),
+        ({"model": Forecaster(seasons=("90m",))}, r"model.seasons\[0\]"),
+        ({"model": Forecaster(seasons=("7d", "1d"))}, "model.seasons"),
+        ({"monitoring": Monitoring(baselines=("90m",))}, r"monitoring.baselines\[0\]"),
+        ({"source": Source(columns={"laod": "x"})}, "source.columns.laod"),
+        ({"horizon": None}, "features"),
+    ],
+)
+def test_mistakes_are_refused_with_their_path(change, where):
+    with pytest.raises(DeclarationError, match=rf"^{where}"):
+        System(**(GOOD | change))
+
+
+def test_configuration_overrides_by_path():
+    system = System(**GOOD)
+    changed = override(system, {"source": {"lag": "0h"}, "contract": {"columns": {"load": {"maximum": 9}}}})
+    assert changed.source.lag == timedelta()
+    assert changed.contract.column("load").maximum == 9
+    assert changed.config_digest != system.config_digest
+    assert override(system, {"schedule": {"train": "1d"}}).config_digest == system.config_digest
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sorce": {}}, r"sorce: no such setting\n  hint: did you mean 'source'"),
+        ({"source": {"lagg": 1}}, r"source.lagg: no such setting"),
+        ({"contract": {"columns": {"laod": {}}}}, r"contract.columns.laod: no such setting"),
+        ({"model": {"trees": "many"}}, r"model.trees"),
+        ({"name": {"first": 1}}, r"name: is one value"),
+        ({"horizon": "30m"}, r"horizon"),
+    ],
+)
+def test_wrong_configuration_is_refused_with_its_path(change, said):
+    with pytest.raises(ConfigError, match=said):
+        override(System(**GOOD), change)
+
+
+def test_settings_are_paths_and_yaml_values():
+    assert parse_setting("model.trees=30") == ("model.trees", 30)
+    assert parse_setting("source.lag=0h") == ("source.lag", "0h")
+    with pytest.raises(ConfigError, match="PATH=VALUE"):
+        parse_setting("model.trees")
+
+
+@pytest.mark.parametrize("text", ["15d", "1d", "36h", "90m", "0h", "-1h", "45s"])
+def test_durations_read_back(text):
+    assert format_duration(parse_duration(text)) == text
+
+
+def test_a_duration_needs_a_unit():
+    assert parse_duration("1h30m") == timedelta(minutes=90)
+    for text in ("", "24", "h", "1x", "soon"):
+        with pytest.raises(ValueError, match="not a duration"):
+            parse_duration(text)
