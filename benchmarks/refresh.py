@@ -3,7 +3,7 @@
     python benchmarks/refresh.py [--series 76] [--days 60] [--repeat 5]
 
 Prints CPU seconds (user and system), wall seconds and peak memory: the median, with the least and the most. The first
-run, which trains, is shown apart. Each refresh is for the next hour, so it ingests, computes features, predicts, monitors.
+run, which trains, is shown apart. Each refresh is for the next hour, so it does every step but train.
 """
 
 from __future__ import annotations

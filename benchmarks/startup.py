@@ -31,9 +31,7 @@ def main() -> int:
     cpu_seconds(command)  # the first run fills the file cache
     costs = sorted(cpu_seconds(command) for _ in range(RUNS))
     median = statistics.median(costs)
-    print(
-        f"headrace --help: {median:.3f} s CPU (of {RUNS}: {costs[0]:.3f} to {costs[-1]:.3f}), limit {limit} s"
-    )
+    print(f"headrace --help: {median:.3f} s CPU (of {RUNS}: {costs[0]:.3f} to {costs[-1]:.3f}), limit {limit} s")
     return int(median > limit)
 
 
