@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from headrace.declaration import Duration, format_duration, parse_duration
-from headrace.errors import DeclarationError
+from headrace.errors import DeclarationError, FeatureError
 from headrace.features.expression import ORIGIN, TARGET, Expression, Table
 from headrace.features.row import Col
 
@@ -35,7 +35,8 @@ class HistoryPrimitive(Expression):
         return inside if table.grouped or not table.series else inside.over(table.series)
 
     def _inside(self, table: Table) -> pl.Expr:
-        raise NotImplementedError  # pragma: no cover - every subclass has its own
+        """The expression within one series; every primitive has its own."""
+        raise FeatureError(f"{self.op!r} has no form over a table")
 
 
 @dataclass(frozen=True, eq=False)
