@@ -29,7 +29,7 @@ def read(path: Path | str, source: Source | None = None) -> Records:
 
 def put(folder: Path, name: str, data: bytes) -> Path:
     path = folder / name
-    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if name.endswith(".gz") else data)
     return path
 
 
@@ -37,7 +37,7 @@ def put(folder: Path, name: str, data: bytes) -> Path:
 def test_csv_stays_text(tmp_path: Path, name: str) -> None:
     data = b'\xef\xbb\xbfcode,text\r\n0101,"a ""b""\r\nc"\r\n,NA\r\n" 7 ",x\xe2\x80\xa8y\r\n'
     path = tmp_path / name
-    path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if name.endswith("gz") else data)
     frame = read(path).frame
     assert frame.rows() == [("0101", 'a "b"\r\nc'), (None, "NA"), (" 7 ", "x\u2028y")]
     assert frame.columns == ["code", "text"]
@@ -93,7 +93,7 @@ def test_odd_but_right(tmp_path: Path, text: str, rows: list[tuple[str | None, .
         ("x.csv", b'a,b\n1,"ab"c\n', "line 2"),
         ("x.csv", b"a,b\n1,\xff\xfe\n", "line 2: the byte 0xff is not UTF-8"),
         ("x.csv", b"\xff\xfea\x00,\x00", "binary"),
-        ("x.csv", gzip.compress(b"a,b\n1,2\n"), "gzipped"),
+        ("x.csv", gzip.compress(b"a,b\n1,2\n", mtime=0), "gzipped"),
         ("x.jsonl", b'{"a":1}\n{"a":\n', "line 2: not JSON"),
         ("x.jsonl", b"[1]\n", "line 1: not a JSON object"),
         ("x.jsonl", b"[" * 100_000, "line 1: not JSON"),
@@ -110,7 +110,7 @@ def test_broken_files(tmp_path: Path, name: str, data: bytes, what: str) -> None
 
 
 def test_truncated_and_damaged_gzip(tmp_path: Path) -> None:
-    whole = gzip.compress(b"a,b\n" + b"1,2\n" * 1000)
+    whole = gzip.compress(b"a,b\n" + b"1,2\n" * 1000, mtime=0)
     for cut in (5, 12, len(whole) // 2, len(whole) - 1):
         path = tmp_path / "cut.csv.gz"
         path.write_bytes(whole[:cut])
