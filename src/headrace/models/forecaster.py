@@ -241,6 +241,20 @@ class Backtest:
             "rmse": metrics.rmse(self.actual, naive),
         }
 
+    def honest_coverage(self, frame: Frame, history: History, horizon: int, level: float) -> float:
+        """Coverage, on the later half of the origins, of intervals as wide as the errors of the earlier half.
+
+        On the errors that the widths were taken from, coverage is nominal by construction and says nothing.
+        """
+        scale = spread(frame, history, Examples(self.series, self.origin, self.ahead))
+        early = self.origin < np.median(self.origin)
+        widths = calibration.half_widths(
+            self.actual[early], self.value[early], scale[early], self.ahead[early], horizon=horizon, level=level
+        )
+        half = widths[self.ahead - 1] * scale
+        later = ~early
+        return metrics.coverage(self.actual[later], (self.value - half)[later], (self.value + half)[later])
+
     def half_widths(self, frame: Frame, history: History, horizon: int, level: float) -> Array:
         """Conformal half widths per step ahead from these errors."""
         scale = spread(frame, history, Examples(self.series, self.origin, self.ahead))

@@ -97,6 +97,8 @@ def _tested(system: System, fit: Fit, history: History, at: int) -> dict[str, fl
     origins = scored_origins(history, fit.before, at, system.steps)
     scored = backtest(fit.measured, history, origins)
     tested = dict(scored.scores())
+    model = fit.measured
+    tested["coverage"] = scored.honest_coverage(model.frame, history, model.horizon, model.interval)
     for season in system.monitoring.baselines:
         hours = season.total_seconds() / 3600
         for name, value in scored.baseline(history, system.target, season).items():
