@@ -14,9 +14,10 @@ PINS = Pins(AS_OF, 7, "f" * 12, 3, "d" * 64, "c" * 12, "headrace")
 
 
 def ids(pins=PINS, revision=0, system="energy"):
-    keys = [key for key in ("DK1\x1f111", "DK1\x1f112", "DK2\x1f111") for _ in range(200)]
-    ahead = np.tile(np.arange(1, 201), 3)
-    return prediction_ids(system, pins, keys, ahead, np.full(600, revision))
+    keys = ["DK1\x1f111", "DK1\x1f112", "DK2\x1f111"]
+    ahead, of = np.tile(np.arange(1, 201), 3), np.repeat(np.arange(3), 200)
+    as_of = np.full(600, (pins.as_of - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
+    return prediction_ids(system, pins, keys, of, as_of, ahead, np.full(600, revision))
 
 
 def test_ids_are_unique_repeatable_and_tell_their_time():

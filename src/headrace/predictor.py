@@ -7,7 +7,7 @@ can be repeated years later, whatever `system.py` says by then.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,15 +19,15 @@ from headrace.declaration import format_duration, parse_duration
 from headrace.errors import ArtefactError
 from headrace.features.arrays import times_of
 from headrace.features.matrix import every_example
-from headrace.models.baselines import seasonal_naive
+from headrace.models.baselines import seasonal_naive, seasonal_scale
 from headrace.models.forecast import Forecast, ForecastModel
-from headrace.store.history import Seen, Series, newest, read_history
+from headrace.store.history import Series
+from headrace.store.views import Views, read_views
 
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from headrace.features.arrays import History
     from headrace.store import Table
 
 SCHEMA_FILE = "series.json"
@@ -79,95 +79,102 @@ class Schema:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Predictions of one origin.
+    """Predictions of one or many readers, each from its own origin.
 
     Attributes:
-        frame: Keys, time of the target, `ahead`, `value`, `lower`, `upper`, `baseline_*`; ordered by keys and time.
-        skipped: Series without a prediction, each with its keys and the `reason`.
+        frame: `reader`, keys, time of the target, `ahead`, `value`, `lower`, `upper`, `scale`, `baseline_*`; ordered by
+            reader, keys and time.
+        skipped: Per reader the series without a prediction, each with its keys and the `reason`.
     """
 
     frame: pl.DataFrame
-    skipped: list[dict[str, Any]]
+    skipped: list[list[dict[str, Any]]]
 
 
 class Predictor:
-    """Predicts with one model version."""
+    """Predicts with one fitted model."""
 
-    def __init__(self, folder: Path) -> None:
-        self.model = ForecastModel.load(folder)
-        self.schema = Schema.load(folder)
+    def __init__(self, model: ForecastModel, schema: Schema) -> None:
+        self.model, self.schema = model, schema
 
-    def origin(self, raw: Table, seen: Seen) -> datetime:
-        """The newest known event time, from which the next steps are forecast."""
-        return newest(raw, self.schema.series, self.model.frame.target, seen)
+    @classmethod
+    def load(cls, folder: Path) -> Predictor:
+        """The predictor of a model's files.
 
-    def history(self, raw: Table, seen: Seen, origin: datetime, only: Mapping[str, Any] | None = None) -> History:
-        """As much history as the features need, of all series or of the one with the keys `only`."""
+        Raises:
+            ArtefactError: A file is missing or damaged.
+        """
+        return cls(ForecastModel.load(folder), Schema.load(folder))
+
+    def views(
+        self, raw: Table, as_of: Sequence[datetime], version: int, only: Mapping[str, Any] | None = None
+    ) -> Views:
+        """What the readers as of these times (ascending) saw, as far back as the features need."""
         ahead = self.schema.series.step * self.model.horizon
-        return read_history(
-            raw, self.schema.series, seen, origin=origin, span=self.model.lookback, ahead=ahead, only=only
-        )
+        return read_views(raw, self.schema.series, as_of, version, span=self.model.lookback, ahead=ahead, only=only)
 
-    def predict(self, history: History, origin: datetime, *, threads: int = 1) -> Outcome:
-        """Forecast every series of a history from one origin.
+    def predict(self, views: Views, *, threads: int = 1) -> Outcome:
+        """Forecast every series from every reader's origin.
 
         Args:
-            history: From `history`.
-            origin: A time of its grid, UTC.
+            views: From `views`.
             threads: For the boosters; the numbers do not depend on it.
         """
-        position = np.array([history.position(origin)])
-        forecast = self.model.forecast(history, position, threads=threads)
-        columns = self._columns(history, origin, forecast)
-        good = forecast.known[:, 0] >= forecast.needed
-        return Outcome(self._frame(history, columns, good), self._skipped(history, forecast, good))
+        series, origin = views.windows()
+        forecast = self.model.forecast(views.history, series, origin, threads=threads)
+        good = forecast.known >= forecast.needed
+        return Outcome(self._frame(views, forecast, good), self._skipped(views, forecast, good))
 
-    def _columns(self, history: History, origin: datetime, forecast: Forecast) -> dict[str, NDArray[Any]]:
-        """Arrays of shape (series, horizon)."""
-        examples = every_example(np.arange(history.series), np.array([history.position(origin)]), self.model.horizon)
-        shape = (history.series, self.model.horizon)
-        columns = {
-            "ahead": examples.ahead.reshape(shape),
-            "position": examples.target.reshape(shape),
-            "value": forecast.value[:, 0],
-            "lower": forecast.lower[:, 0],
-            "upper": forecast.upper[:, 0],
-        }
-        for season in self.schema.baselines:
-            naive = seasonal_naive(history, self.model.frame.target, season, examples)
-            columns[baseline_column(season)] = naive.reshape(shape)
-        return columns
-
-    def _frame(self, history: History, columns: dict[str, NDArray[Any]], good: NDArray[np.bool_]) -> pl.DataFrame:
+    def _frame(self, views: Views, forecast: Forecast, good: NDArray[np.bool_]) -> pl.DataFrame:
         import polars as pl
 
-        series = self.schema.series
-        kept = {name: values[good].ravel() for name, values in columns.items()}
-        times = times_of(history.start, history.step, kept.pop("position"))
-        keys = history.keys.filter(pl.Series(good))
-        rows = np.repeat(np.arange(keys.height), self.model.horizon)
+        of, origin = (windows[good] for windows in views.windows())
+        history, horizon, target = views.history, self.model.horizon, self.model.frame.target
+        examples = every_example(of, origin, horizon)
+        baselines = {
+            baseline_column(season): seasonal_naive(history, target, season, examples)
+            for season in self.schema.baselines
+        }
+        scale = np.repeat(seasonal_scale(history, self.model.frame, of, origin), horizon)
+        reader, series = (np.repeat(index[good], horizon) for index in _product(views))
+        times = times_of(history.start, history.step, examples.target)
+        numbers = {name: getattr(forecast, name)[good].ravel() for name in ("value", "lower", "upper")}
         return pl.DataFrame(
             [
-                *(keys[name].gather(rows) for name in series.keys),
-                pl.Series(series.time, times).cast(pl.Datetime("us", "UTC")),
-                *(pl.Series(name, values) for name, values in kept.items()),
+                pl.Series("reader", reader),
+                *(views.keys[name].gather(series) for name in self.schema.series.keys),
+                pl.Series(self.schema.series.time, times).cast(pl.Datetime("us", "UTC")),
+                pl.Series("ahead", examples.ahead),
+                *(pl.Series(name, values, nan_to_null=True) for name, values in numbers.items()),
+                pl.Series("scale", scale, nan_to_null=True),
+                *(pl.Series(name, values, nan_to_null=True) for name, values in baselines.items()),
             ]
-        ).with_columns(pl.col("^(value|lower|upper|baseline_.*)$").fill_nan(None))
+        )
 
-    def _skipped(self, history: History, forecast: Forecast, good: NDArray[np.bool_]) -> list[dict[str, Any]]:
-        months = format_duration(self.model.frame.long * 4)
-        skipped = []
-        present = set()
-        for row, fine, known in zip(history.keys.iter_rows(named=True), good, forecast.known[:, 0], strict=True):
-            present.add(json.dumps(list(row.values()), default=str))
-            if not fine:
-                reason = f"{known} values in the last {months}, {forecast.needed} are needed"
-                skipped.append(row | {"reason": reason})
-        for key in self.schema.keys:
-            if key not in present:
-                row = dict(zip(self.schema.series.keys, json.loads(key), strict=True))
-                skipped.append(row | {"reason": f"no value in the last {format_duration(self.model.lookback)}"})
+    def _skipped(self, views: Views, forecast: Forecast, good: NDArray[np.bool_]) -> list[list[dict[str, Any]]]:
+        """Series with too few values, and those that were there at the fit and are silent now."""
+        shape = (views.readers, views.keys.height)
+        known, good = forecast.known.reshape(shape), good.reshape(shape)
+        texts = key_texts(views.keys)
+        names = self.schema.series.keys
+        recent = format_duration(self.model.frame.long * 4)
+        skipped: list[list[dict[str, Any]]] = [[] for _ in range(views.readers)]
+        for reader, series in zip(*np.nonzero(~good & (known > 0)), strict=True):
+            reason = f"{known[reader, series]} values in the last {recent}, {forecast.needed} are needed"
+            skipped[reader].append(views.keys.row(int(series), named=True) | {"reason": reason})
+        at = {text: series for series, text in enumerate(texts)}
+        for text in self.schema.keys:
+            row = dict(zip(names, json.loads(text), strict=True)) | {"reason": f"no value in the last {recent}"}
+            silent = known[:, at[text]] == 0 if text in at else np.ones(views.readers, dtype=bool)
+            for reader in np.flatnonzero(silent):
+                skipped[reader].append(row)
         return skipped
+
+
+def _product(views: Views) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Reader and series of every window."""
+    series = views.keys.height
+    return np.repeat(np.arange(views.readers), series), np.tile(np.arange(series), views.readers)
 
 
 def baseline_column(season: timedelta) -> str:
@@ -175,6 +182,6 @@ def baseline_column(season: timedelta) -> str:
     return f"baseline_{format_duration(season)}"
 
 
-def key_texts(history: History) -> tuple[str, ...]:
-    """Every series' keys as a JSON list, in the history's order."""
-    return tuple(json.dumps(list(row), default=str) for row in history.keys.iter_rows())
+def key_texts(keys: pl.DataFrame) -> tuple[str, ...]:
+    """Every series' keys as a JSON list, in order."""
+    return tuple(json.dumps(list(row), default=str) for row in keys.iter_rows())

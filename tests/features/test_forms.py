@@ -34,7 +34,7 @@ from headrace.features import (
 )
 from headrace.features.arrays import Grid, History, history_of
 from headrace.features.history import Rolling
-from headrace.features.matrix import Examples, every_example, feature_matrix
+from headrace.features.matrix import Examples, every_example, every_origin, feature_matrix
 
 HOUR = timedelta(hours=1)
 START = datetime(2026, 3, 28, tzinfo=UTC)  # the clocks of Copenhagen go forward on the 29th
@@ -111,7 +111,9 @@ def test_where_the_history_begins_changes_no_bit(panel, origin):
     later = replace(whole, values={"y": whole.values["y"][:, max(skip, 0) :]}, start=START + HOUR * max(skip, 0))
     series = np.arange(len(panel))
     one = feature_matrix(PRIMITIVES, whole, every_example(series, np.array([origin]), 8))
-    many = feature_matrix(PRIMITIVES, whole, every_example(series, np.array([origin - 1, origin]), 8))
+    many = feature_matrix(
+        PRIMITIVES, whole, every_example(*every_origin(len(panel), np.array([origin - 1, origin])), 8)
+    )
     short = feature_matrix(PRIMITIVES, later, every_example(series, np.array([origin - max(skip, 0)]), 8))
     np.testing.assert_array_equal(one, short)
     np.testing.assert_array_equal(one, many.reshape(len(panel), 2, 8, -1)[:, 1].reshape(one.shape))

@@ -10,6 +10,7 @@ import pytest
 from headrace.errors import NotEnoughDataError
 from headrace.features import seasonal_features
 from headrace.features.arrays import History
+from headrace.features.matrix import every_origin
 from headrace.models import calibration
 from headrace.models.forecast import ForecastModel
 from headrace.models.forecaster import Forecaster, Task, backtest, scored_origins
@@ -58,8 +59,8 @@ def test_a_loaded_model_says_the_same(fit, tmp_path):
     y, fitted = fit
     fitted.model.save(tmp_path)
     loaded = ForecastModel.load(tmp_path)
-    origins = np.array([y.length - 30, y.length - 1])
-    one, two = fitted.model.forecast(y, origins), loaded.forecast(y, origins, threads=2)
+    windows = every_origin(y.series, np.array([y.length - 30, y.length - 1]))
+    one, two = fitted.model.forecast(y, *windows), loaded.forecast(y, *windows, threads=2)
     for name in ("value", "lower", "upper"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
 
@@ -67,13 +68,14 @@ def test_a_loaded_model_says_the_same(fit, tmp_path):
 def test_one_origin_alone_and_one_series_alone_give_the_same_bits(fit):
     y, fitted = fit
     last = y.length - 1
-    together = fitted.model.forecast(y, np.array([last - 5, last])).value[:, 1]
-    np.testing.assert_array_equal(together, fitted.model.forecast(y, np.array([last])).value[:, 0])
+    every, first = np.arange(y.series), np.array([0])
+    together = fitted.model.forecast(y, *every_origin(y.series, np.array([last - 5, last]))).value[1::2]
+    np.testing.assert_array_equal(together, fitted.model.forecast(y, every, np.array([last])).value)
     lone = replace(y, keys=y.keys[2:3], values={"y": y.values["y"][2:3]})
-    np.testing.assert_array_equal(together[2:3], fitted.model.forecast(lone, np.array([last])).value[:, 0])
+    np.testing.assert_array_equal(together[2:3], fitted.model.forecast(lone, first, np.array([last])).value)
     reach = fitted.model.lookback // HOUR
     tail = replace(y, values={"y": y.values["y"][:, -reach:]}, start=START + HOUR * (y.length - reach))
-    np.testing.assert_array_equal(together, fitted.model.forecast(tail, np.array([reach - 1])).value[:, 0])
+    np.testing.assert_array_equal(together, fitted.model.forecast(tail, every, np.array([reach - 1])).value)
 
 
 def test_it_beats_the_seasonal_naive_and_covers_what_it_says(fit):
@@ -101,11 +103,12 @@ def test_hard_series(fit, change, forecast):
     y, fitted = fit
     hard = replace(y, values={"y": y.values["y"].copy()})
     change(hard.values["y"][0])
-    found = fitted.model.forecast(hard, np.array([y.length - 1]))
+    windows = np.arange(y.series), np.array([y.length - 1])
+    found = fitted.model.forecast(hard, *windows)
     assert np.isfinite(found.value[0]).all() == forecast
-    assert (found.known[0, 0] >= found.needed) == forecast
+    assert (found.known[0] >= found.needed) == forecast
     assert np.isfinite(found.value[1:]).all()
-    assert MODEL.fit(TASK, hard, y.length - 1).model.forecast(hard, np.array([y.length - 1])).value.shape == (6, 1, 24)
+    assert MODEL.fit(TASK, hard, y.length - 1).model.forecast(hard, *windows).value.shape == (6, 24)
 
 
 def test_too_little_history_is_said():

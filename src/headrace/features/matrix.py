@@ -40,13 +40,17 @@ class Examples:
         return self.origin + self.ahead
 
 
-def every_example(series: NDArray[np.intp], origins: NDArray[np.intp], horizon: int) -> Examples:
-    """All steps 1 to `horizon` of every series at every origin, ordered by series, origin, step."""
-    shape = (series.size, origins.size, horizon)
-    i = np.broadcast_to(series[:, None, None], shape).ravel()
-    o = np.broadcast_to(origins[None, :, None], shape).ravel()
-    h = np.broadcast_to(np.arange(1, horizon + 1)[None, None, :], shape).ravel()
-    return Examples(i, o, h)
+def every_example(series: NDArray[np.intp], origin: NDArray[np.intp], horizon: int) -> Examples:
+    """All steps 1 to `horizon` of the forecasts (series[i], origin[i]), in their order; one of either serves all."""
+    series, origin = np.broadcast_arrays(series, origin)
+    return Examples(
+        np.repeat(series, horizon), np.repeat(origin, horizon), np.tile(np.arange(1, horizon + 1), series.size)
+    )
+
+
+def every_origin(series: int, origins: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The forecasts of each of `series` series from each origin, ordered by series and origin."""
+    return np.repeat(np.arange(series), origins.size), np.tile(origins, series)
 
 
 def feature_matrix(features: Features, history: History, examples: Examples) -> Array:

@@ -151,7 +151,8 @@ class _Run:
         return done.validation.known
 
     def _features(self) -> int:
-        return feature.features(self._system, self._home, as_of=self._request.as_of, data_version=self._data_version)
+        as_of = [self._request.as_of]
+        return feature.features(self._system, self._home, as_of, data_version=self._data_version)[0]
 
     def _train(self) -> int:
         r = self._request
@@ -170,9 +171,8 @@ class _Run:
     def _predict(self) -> int:
         result = self._result
         result.pins = self._pins(self._champion())
-        result.predicted = inference.predict(
-            self._system, self._home, result.pins, run_id=result.run_id, now=self._request.now
-        )
+        reader = inference.Reader(result.pins, result.run_id)
+        (result.predicted,) = inference.predict(self._system, self._home, [reader], now=self._request.now)
         return result.predicted.frame.height
 
     def _monitor(self) -> int:

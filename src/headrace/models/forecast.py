@@ -27,13 +27,13 @@ CHUNK = 400_000
 
 @dataclass(frozen=True)
 class Forecast:
-    """Predictions for (series, origin, step ahead), each of shape (series, origins, horizon).
+    """Predictions of n forecasts, one a (series, origin), each of shape (n, horizon).
 
     Attributes:
         value: Point forecasts in the target's unit; NaN where a series cannot be forecast.
         lower: Lower ends of the intervals.
         upper: Upper ends.
-        known: Values known in the last four long seasons, shape (series, origins).
+        known: Values known in the last four long seasons, shape (n,).
         needed: How many of them a forecast needs.
     """
 
@@ -80,19 +80,22 @@ class ForecastModel:
         """Known values that a series needs for a forecast: one short season."""
         return self.frame.short // self.frame.step
 
-    def forecast(self, history: History, origins: NDArray[np.intp], *, threads: int = 1) -> Forecast:
-        """Forecast every series from each origin; nothing after an origin is looked at, but columns known ahead.
+    def forecast(
+        self, history: History, series: NDArray[np.intp], origin: NDArray[np.intp], *, threads: int = 1
+    ) -> Forecast:
+        """Forecast series[i] from origin[i]; nothing after an origin is looked at, but columns known ahead.
 
         Args:
             history: Must reach `lookback` before the first origin for exact features; missing values are NaN.
-            origins: Grid positions.
+            series: Rows of the history.
+            origin: Grid positions; one of either serves all of the other.
             threads: For the boosters; the result does not depend on it.
         """
-        shape = (history.series, origins.size, self.horizon)
-        examples = every_example(np.arange(history.series), origins, self.horizon)
+        examples = every_example(series, origin, self.horizon)
         parts = [self._some(history, _part(examples, lo), threads) for lo in range(0, max(len(examples), 1), CHUNK)]
-        value, lower, upper, known = (np.concatenate(columns).reshape(shape) for columns in zip(*parts, strict=True))
-        return Forecast(value, lower, upper, known[:, :, 0].astype(np.int64), self.needed)
+        columns = [np.concatenate(column).reshape(-1, self.horizon) for column in zip(*parts, strict=True)]
+        value, lower, upper, known = columns
+        return Forecast(value, lower, upper, known[:, 0].astype(np.int64), self.needed)
 
     def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, Array, Array, Array]:
         total, votes = np.zeros(len(examples)), np.zeros(len(examples))

@@ -16,7 +16,7 @@ from headrace.declaration import Duration, format_duration
 from headrace.errors import DeclarationError, NotEnoughDataError
 from headrace.features.arrays import Array, History
 from headrace.features.calendar import DatetimePart
-from headrace.features.matrix import Examples, every_example
+from headrace.features.matrix import Examples, every_example, every_origin
 from headrace.features.view import Features
 from headrace.models import calibration
 from headrace.models.base import Model
@@ -263,8 +263,9 @@ class Backtest:
 
 def backtest(model: ForecastModel, history: History, origins: NDArray[np.intp], *, threads: int = 2) -> Backtest:
     """Forecast from past origins and set what came true beside it."""
-    forecast = model.forecast(history, origins, threads=threads)
-    examples = every_example(np.arange(history.series), origins, model.horizon)
+    series, origin = every_origin(history.series, origins)
+    forecast = model.forecast(history, series, origin, threads=threads)
+    examples = every_example(series, origin, model.horizon)
     target = history.values[model.frame.target]
     inside = examples.target < target.shape[1]
     actual = np.full(len(examples), np.nan)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from headrace.contract import Validation, check
 from headrace.errors import ContractBroken
@@ -15,7 +18,8 @@ from headrace.home import QUARANTINE, RAW, Home
 from headrace.sources import Records, open_source
 from headrace.sources.base import with_constants
 from headrace.store import FeatureGroup
-from headrace.store.history import Seen, Series, newest, read_history
+from headrace.store.history import Series
+from headrace.store.views import read_views
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -131,31 +135,40 @@ def _report(system: System, home: Home, validation: Validation) -> None:
     (folder / "validation.json").write_text(json.dumps(validation.as_dict(), indent=1), encoding="utf-8")
 
 
-def features(system: System, home: Home, *, as_of: datetime, data_version: int) -> int:
-    """Store what every series looks like at the forecast origin: the features that belong to the origin alone.
+def features(system: System, home: Home, as_of: Sequence[datetime], *, data_version: int) -> list[int]:
+    """Store what every series looks like at the forecast origin of each time: the features of the origin alone.
 
-    They are what drift is measured on and what a trace shows. Returns the number of series.
+    They are what drift is measured on and what a trace shows. Returns the number of series for each time.
 
     Raises:
-        NotEnoughDataError: Nothing is known as of the time.
+        NotEnoughDataError: Nothing is known as of the first time.
     """
     import polars as pl
 
     chosen = system.features.at_origin()
     if not chosen.names:
-        return 0
-    raw, series, seen = home.table(system.name, RAW), series_of(system), Seen(as_of, data_version)
-    origin = newest(raw, series, system.target, seen)
-    history = read_history(raw, series, seen, origin=origin, span=_span(chosen.lookback, series.step))
-    at = history.position(origin)
-    columns = {name: array(e, history, at, at + 1)[:, 0] for name, e in chosen.items()}
-    frame = history.keys.with_columns(
-        pl.lit(origin, pl.Datetime("us", "UTC")).alias(series.time),
-        pl.lit(as_of, pl.Datetime("us", "UTC")).alias("known_at"),
-        *(pl.Series(name, values).fill_nan(None) for name, values in columns.items()),
+        return [0] * len(as_of)
+    series = series_of(system)
+    views = read_views(
+        home.table(system.name, RAW), series, as_of, data_version, span=max(chosen.lookback, series.step) + series.step
     )
-    feature_group(system, home).write(frame)
-    return frame.height
+    rows, origins = views.windows()
+    lo, hi = int(origins.min()), int(origins.max()) + 1
+    columns = {name: array(e, views.history, lo, hi)[rows, origins - lo] for name, e in chosen.items()}
+    reader = np.repeat(np.arange(views.readers), views.keys.height)
+    times = pl.DataFrame(
+        {series.time: [views.origin(i) for i in range(views.readers)], "known_at": list(as_of)},
+        schema=dict.fromkeys((series.time, "known_at"), pl.Datetime("us", "UTC")),
+    )
+    parts = [
+        views.keys[np.tile(np.arange(views.keys.height), views.readers)],
+        times[reader],
+        pl.DataFrame([pl.Series(name, values, nan_to_null=True) for name, values in columns.items()]),
+    ]
+    there = ~np.all([np.isnan(values) for values in columns.values()], axis=0)
+    feature_group(system, home).write(pl.concat(parts, how="horizontal").filter(there))
+    found: list[int] = np.bincount(reader[there], minlength=views.readers).tolist()
+    return found
 
 
 def feature_group(system: System, home: Home) -> FeatureGroup:
@@ -171,7 +184,3 @@ def feature_group(system: System, home: Home) -> FeatureGroup:
         columns={name: pl.Float64() for name in system.features.at_origin().names},
         definition=system.features.digest,
     )
-
-
-def _span(lookback: timedelta, step: timedelta) -> timedelta:
-    return max(lookback, step) + step

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import NotFoundError, ReplayError
+from headrace.errors import NotEnoughDataError, NotFoundError, ReplayError
 from headrace.home import PREDICTIONS, RAW, RUNS, Home
 from headrace.lineage import Pins, as_of_in, iso, prediction_ids
 from headrace.predictor import Predictor
-from headrace.store.history import Seen
+from headrace.store.views import Views
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -30,8 +32,16 @@ _NUMBERS = ("value", "lower", "upper")
 
 
 @dataclass(frozen=True)
+class Reader:
+    """One run that predicts: its pins and its id."""
+
+    pins: Pins
+    run_id: str
+
+
+@dataclass(frozen=True)
 class Predicted:
-    """What a predict step did.
+    """What a predict step did for one run.
 
     Attributes:
         frame: The predictions of this run.
@@ -46,67 +56,92 @@ class Predicted:
     origin: datetime
 
 
-def predict(system: System, home: Home, pins: Pins, *, run_id: str, now: datetime) -> Predicted:
-    """Forecast every series from the pins and store what is new.
+def predict(
+    system: System, home: Home, readers: Sequence[Reader], *, now: datetime, threads: int | None = None
+) -> list[Predicted]:
+    """Forecast every series as of each reader's time, in one pass over the history, and store what is new.
 
     Repeating it with the same pins stores nothing. Another number for the same pins (facts that reached the store
     late) is a new row with the next revision; the earlier one stays.
 
+    Args:
+        system: The declaration.
+        home: Where everything is.
+        readers: Ascending in time; their pins may differ in nothing else.
+        now: The clock's time; it is only written down.
+        threads: For the boosters; None is all that the home allows. The numbers do not depend on it.
+
     Raises:
-        NotEnoughDataError: Nothing is known as of the pins' time.
+        NotEnoughDataError: Nothing is known as of the first time.
         ArtefactError: The model's files differ from their digest.
     """
-    raw, seen = home.table(system.name, RAW), Seen(pins.as_of, pins.data_version)
+    pins = readers[0].pins
     predictor = _predictor(home, system.name, pins.model_version)
-    origin = predictor.origin(raw, seen)
-    outcome = predictor.predict(predictor.history(raw, seen, origin), origin, threads=home.workers)
-    frame = _with_lineage(system, outcome.frame, pins, origin, run_id, now)
-    stored = _store(system, home, frame, pins)
-    return Predicted(frame, stored, outcome.skipped, origin)
+    times = [reader.pins.as_of for reader in readers]
+    views = predictor.views(home.table(system.name, RAW), times, pins.data_version)
+    outcome = predictor.predict(views, threads=threads or home.workers)
+    frame = _with_lineage(system, outcome.frame, readers, views, now)
+    new = dict(_store(system, home, frame, pins).group_by("as_of").len().iter_rows())
+    ends = outcome.frame["reader"].search_sorted(range(len(readers)), side="right").to_list()
+    return [
+        Predicted(frame[begin:end], new.get(times[i], 0), outcome.skipped[i], views.origin(i))
+        for i, (begin, end) in enumerate(pairwise([0, *ends]))
+    ]
 
 
 def _predictor(home: Home, system: str, version: int) -> Predictor:
-    return Predictor(home.registry.fetch(home.registry.get(system, version)))
+    return Predictor.load(home.registry.fetch(home.registry.get(system, version)))
 
 
 def _with_lineage(
-    system: System, frame: pl.DataFrame, pins: Pins, origin: datetime, run_id: str, now: datetime
+    system: System, frame: pl.DataFrame, readers: Sequence[Reader], views: Views, now: datetime
 ) -> pl.DataFrame:
     import polars as pl
 
-    utc = pl.Datetime("us", "UTC")
-    pinned = [pl.lit(getattr(pins, name)).alias(name) for name in PINNED]
-    return frame.with_columns(
-        pl.lit(pins.as_of, utc).alias("as_of"),
-        pl.lit(origin, utc).alias("origin"),
-        *pinned,
-        pl.lit(run_id).alias("run_id"),
+    utc, pins = pl.Datetime("us", "UTC"), readers[0].pins
+    of_run = pl.DataFrame(
+        {
+            "as_of": pl.Series([reader.pins.as_of for reader in readers], dtype=utc),
+            "origin": pl.Series([views.origin(i) for i in range(views.readers)], dtype=utc),
+            "run_id": [reader.run_id for reader in readers],
+        }
+    )[frame["reader"]]
+    frame = pl.concat([frame.drop("reader"), of_run], how="horizontal")
+    frame = frame.with_columns(
+        *(pl.lit(getattr(pins, name)).alias(name) for name in PINNED),
         pl.lit(now, utc).alias("created_at"),
-        pl.lit(pins.as_of, utc).alias("known_at"),
+        pl.col("as_of").alias("known_at"),
         pl.lit(0, pl.Int64).alias("revision"),
-    ).with_columns(_ids(system, frame, pins, None))
+    )
+    return frame.with_columns(_ids(system, frame, pins))
 
 
-def _ids(system: System, frame: pl.DataFrame, pins: Pins, revision: pl.Series | None) -> pl.Series:
+def _ids(system: System, frame: pl.DataFrame, pins: Pins) -> pl.Series:
     import polars as pl
 
-    keys = frame.select(pl.concat_str([pl.col(k).cast(pl.String).fill_null("") for k in system.keys], separator="\x1f"))
-    revisions = revision if revision is not None else pl.Series([0]).new_from_index(0, frame.height)
-    ids = prediction_ids(system.name, pins, keys.to_series().to_list(), frame["ahead"].to_numpy(), revisions.to_numpy())
-    return pl.Series("id", ids, dtype=pl.String)
+    keys = frame.select(system.keys).unique()
+    of = frame.select(system.keys).join(
+        keys.with_row_index("_of"), on=system.keys, how="left", nulls_equal=True, maintain_order="left"
+    )["_of"]
+    texts = keys.select(pl.concat_str(pl.all().cast(pl.String).fill_null(""), separator="\x1f")).to_series().to_list()
+    times = frame["as_of"].to_physical().to_numpy()
+    columns = (frame[name].to_numpy() for name in ("ahead", "revision"))
+    return pl.Series("id", prediction_ids(system.name, pins, texts, of.to_numpy(), times, *columns), dtype=pl.String)
 
 
-def _store(system: System, home: Home, frame: pl.DataFrame, pins: Pins) -> int:
+def _store(system: System, home: Home, frame: pl.DataFrame, pins: Pins) -> pl.DataFrame:
+    """Store what is not there yet; returns those rows."""
     import polars as pl
 
     table = home.table(system.name, PREDICTIONS)
     target = [*system.keys, system.event_time, "as_of"]
     identity = [*target, *_CAUSE, "revision"]
-    if table.exists():
-        made = pl.col("as_of") == pl.lit(pins.as_of, pl.Datetime("us", "UTC"))
-        stored = table.read(identity=identity, columns=[*identity, *_NUMBERS, "created_at"], where=made)
-        frame = _revised(system, frame, stored, target, pins)
-    return table.append(frame, identity=identity, compare=_NUMBERS, window="as_of").added
+    if frame.height and table.exists():
+        made = pl.col("as_of").is_between(frame["as_of"].min(), frame["as_of"].max())
+        stored = table.read(identity=identity, columns=[*identity, *_NUMBERS, "created_at"], where=made, order=[])
+        frame = _revised(system, frame, stored, target, pins) if stored.height else frame
+    table.append(frame, identity=identity, compare=_NUMBERS, window="as_of")
+    return frame
 
 
 def _revised(system: System, frame: pl.DataFrame, stored: pl.DataFrame, target: list[str], pins: Pins) -> pl.DataFrame:
@@ -124,7 +159,7 @@ def _revised(system: System, frame: pl.DataFrame, stored: pl.DataFrame, target: 
     last = stored.group_by([*target, *_CAUSE]).agg(pl.col("revision").max().alias("last"))
     new = beside.filter(~same).join(last, on=[*target, *_CAUSE], how="left", nulls_equal=True, maintain_order="left")
     new = new.with_columns((pl.col("last") + 1).fill_null(0).alias("revision")).select(frame.columns)
-    return new.with_columns(_ids(system, new, pins, new["revision"]))
+    return new.with_columns(_ids(system, new, pins)) if new.height else new
 
 
 def read_predictions(
@@ -229,17 +264,18 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
     import polars as pl
 
     system, row = find(home, prediction_id)
-    seen = Seen(row["as_of"], row["data_version"])
     predictor = _predictor(home, system, row["model_version"])
     raw = home.table(system, RAW)
     keys = predictor.schema.series.keys
-    history = predictor.history(raw, seen, row["origin"], {name: row[name] for name in keys})
-    frame = predictor.predict(history, row["origin"], threads=threads).frame
+    only = {name: row[name] for name in keys}
+    try:
+        views = predictor.views(raw, [row["as_of"]], row["data_version"], only)
+    except NotEnoughDataError as error:
+        raise _no_such_series(prediction_id, row) from error
+    frame = predictor.predict(views, threads=threads).frame
     found = frame.filter(pl.col("ahead") == row["ahead"])
     if found.height != 1:
-        raise ReplayError(
-            "the pinned data has no such series", where=prediction_id, hint=f"seen as of {iso(row['as_of'])}"
-        )
+        raise _no_such_series(prediction_id, row)
     stored = {name: row[name] for name in _NUMBERS}
     replayed = {name: found[name][0] for name in _NUMBERS}
     return {
@@ -252,3 +288,8 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
             "replayed": [replayed["lower"], replayed["upper"]],
         },
     }
+
+
+def _no_such_series(prediction_id: str, row: dict[str, Any]) -> ReplayError:
+    seen = f"seen as of {iso(row['as_of'])}"
+    return ReplayError("the pinned data has no such series", where=prediction_id, hint=seen)

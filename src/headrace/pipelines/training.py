@@ -70,7 +70,7 @@ def train(system: System, home: Home, series: Series, *, as_of: datetime, data_v
     }
     with tempfile.TemporaryDirectory() as folder:
         fit.model.save(Path(folder))
-        Schema(series, system.monitoring.baselines, key_texts(history)).save(Path(folder))
+        Schema(series, system.monitoring.baselines, key_texts(history.keys)).save(Path(folder))
         version = home.registry.register(
             system.name,
             Path(folder),
@@ -122,7 +122,7 @@ def _gate(system: System, home: Home, version: ModelVersion, fit: Fit, history: 
 
 
 def _compare(system: System, home: Home, champion: ModelVersion, fit: Fit, history: History) -> tuple[str, bool]:
-    predictor = Predictor(home.registry.fetch(champion))
+    predictor = Predictor.load(home.registry.fetch(champion))
     end = history.length - 1
     learnt_until = history.position(datetime.fromisoformat(str(champion.pins["origin"])))
     before = max(fit.before, learnt_until)

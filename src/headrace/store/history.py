@@ -61,46 +61,41 @@ def newest(raw: Table, series: Series, target: str, seen: Seen) -> datetime:
     return found
 
 
-def read_history(
-    raw: Table,
-    series: Series,
-    seen: Seen,
-    *,
-    origin: datetime,
-    span: timedelta,
-    ahead: timedelta = timedelta(),
-    only: Mapping[str, Any] | None = None,
-) -> History:
-    """Every series from `span` before `origin` up to it; columns known ahead reach `ahead` further.
+def read_history(raw: Table, series: Series, seen: Seen, *, origin: datetime, span: timedelta) -> History:
+    """Every series from `span` before `origin` up to it, for a fit.
 
-    With `only`, key columns to values, no other series is read.
-
-    The grid always begins at ``origin - span`` and ends at ``origin + ahead``, whatever is known in between, so
-    equal arguments give equal positions.
+    The grid always begins at ``origin - span`` and ends at ``origin``, whatever is known in between, so equal
+    arguments give equal positions.
 
     Raises:
         NotEnoughDataError: No value lies in the span.
     """
-    import polars as pl
+    from headrace.store.facts import latest
 
-    reach = ahead if series.ahead else timedelta()
-    chosen = [pl.col(name).eq_missing(pl.lit(value)) for name, value in (only or {}).items()]
-    facts = raw.read(
-        identity=[*series.keys, series.time],
-        columns=[*series.keys, series.time, *series.columns],
-        version=seen.version,
-        as_of=seen.as_of,
-        where=[_after(series.time, origin - span), ~_after(series.time, origin + reach), *chosen],
-        order=[],
-    )
-    hidden = [c for c in series.columns if c not in series.ahead]
-    if reach and hidden:
-        future = _after(series.time, origin)
-        facts = facts.with_columns(pl.when(~future).then(pl.col(hidden)))
+    facts = latest(read_facts(raw, series, seen, (origin - span, origin)), [*series.keys, series.time])
     if facts.is_empty():
         raise NotEnoughDataError("no value lies in the history that is needed", where=raw.uri)
-    grid = Grid(origin - span + series.step, origin + reach, series.step)
+    grid = Grid(origin - span + series.step, origin, series.step)
     return history_of(facts, keys=series.keys, time=series.time, columns=series.columns, grid=grid)
+
+
+def read_facts(
+    raw: Table,
+    series: Series,
+    seen: Seen,
+    between: tuple[datetime, datetime],
+    only: Mapping[str, Any] | None = None,
+) -> pl.DataFrame:
+    """All facts, corrected ones included, with event times after the first and up to the second of `between`.
+
+    With `only`, key columns to values, no other series is read. In no particular order.
+    """
+    import polars as pl
+
+    lazy = raw.scan(version=seen.version, as_of=seen.as_of)
+    chosen = [pl.col(name).eq_missing(pl.lit(value)) for name, value in (only or {}).items()]
+    lazy = lazy.filter(_after(series.time, between[0]), ~_after(series.time, between[1]), *chosen)
+    return raw.collect(lazy.select(*series.keys, series.time, *series.columns, "known_at", "_version"))
 
 
 def _after(column: str, moment: datetime) -> pl.Expr:
