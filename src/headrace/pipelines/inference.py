@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from headrace.errors import NotEnoughDataError, NotFoundError, ReplayError
 from headrace.home import PREDICTIONS, RAW, RUNS, Home
 from headrace.lineage import Pins, as_of_in, iso, prediction_ids
@@ -82,7 +84,7 @@ def predict(
     outcome = predictor.predict(views, threads=threads or home.workers)
     frame = _with_lineage(system, outcome.frame, readers, views, now)
     new = dict(_store(system, home, frame, pins).group_by("as_of").len().iter_rows())
-    ends = outcome.frame["reader"].search_sorted(range(len(readers)), side="right").to_list()
+    ends = outcome.frame["reader"].search_sorted(np.arange(len(readers)), side="right").to_list()
     return [
         Predicted(frame[begin:end], new.get(times[i], 0), outcome.skipped[i], views.origin(i))
         for i, (begin, end) in enumerate(pairwise([0, *ends]))

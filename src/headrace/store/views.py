@@ -91,7 +91,7 @@ def read_views(
 
 
 class _Assembly:
-    """Facts as arrays: who saw each, and what it is about. Those about the same come in the order of their known times."""
+    """Facts as arrays: who saw each, and what it is about; those about the same by their known times."""
 
     def __init__(
         self, facts: pl.DataFrame, series: Series, grid: Grid, as_of: Sequence[datetime], reach: timedelta

@@ -1,0 +1,141 @@
+"""Errors of forecasts as sums that can be added up: by series, by step ahead, by run, over any time.
+
+A score holds, for the forecast itself and for each baseline, the sums from which its metrics follow. Sums of scores
+are scores, so a metric over a month costs no look at the predictions of the month.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.predictor import baseline_column
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Array = NDArray[np.float64]
+
+SUMS = ("n", "actual", "absolute", "relative_n", "relative", "squared", "error", "scaled_n", "scaled")
+"""Of one forecast: pairs, |y|, |e|, pairs with y != 0, |e / y|, e^2, e = forecast - y, pairs with a scale, |e| / scale."""
+INTERVAL = ("interval_n", "covered")
+EXPECTED = "expected"
+"""Predictions that were made, matured or not."""
+METRICS = ("mape", "wape", "rmse", "mase", "bias")
+
+
+def naive_name(season: timedelta) -> str:
+    """What the metrics of a seasonal-naive forecast begin with: ``naive_1d``."""
+    return baseline_column(season).replace("baseline", "naive")
+
+
+def sum_columns(seasons: Iterable[timedelta]) -> list[str]:
+    """All columns of a score."""
+    names = ["", *(f"{naive_name(season)}_" for season in seasons)]
+    return [EXPECTED, *INTERVAL, *(f"{name}{column}" for name in names for column in SUMS)]
+
+
+def scores(pairs: pl.DataFrame, by: Sequence[str], seasons: Sequence[timedelta]) -> pl.DataFrame:
+    """The score of every group of predictions.
+
+    Args:
+        pairs: Predictions (`value lower upper scale baseline_*`) with their truth in `actual`, null where it is not
+            known. The order of rows within a group decides the last bit of its sums.
+        by: Columns that make a group.
+        seasons: Of the baselines.
+
+    Returns:
+        `by` and the columns of `sum_columns`, ordered by `by`.
+    """
+    import polars as pl
+
+    pairs = pairs.sort(by, maintain_order=True)
+    group = pairs.select(pl.struct(by).rle_id()).to_series().to_numpy()
+    groups = pairs.select(by).unique(maintain_order=True)
+    # One addition after the other in the order of the rows: equal rows give equal bits, whatever else is in the table.
+    totals = {
+        name: np.bincount(group, weights=values, minlength=groups.height)
+        for name, values in _contributions(pairs, seasons).items()
+    }
+    return groups.with_columns(pl.Series(name, values) for name, values in totals.items())
+
+
+def _contributions(pairs: pl.DataFrame, seasons: Sequence[timedelta]) -> dict[str, Array]:
+    actual, value, lower, upper, scale = (_floats(pairs, c) for c in ("actual", "value", "lower", "upper", "scale"))
+    known = ~np.isnan(actual) & ~np.isnan(lower) & ~np.isnan(upper)
+    found = {
+        EXPECTED: np.ones(pairs.height),
+        "interval_n": known.astype(np.float64),
+        "covered": (known & (actual >= lower) & (actual <= upper)).astype(np.float64),
+    }
+    found |= _sums(actual, value, scale)
+    for season in seasons:
+        naive = np.where(np.isnan(value), np.nan, _floats(pairs, baseline_column(season)))
+        found |= {f"{naive_name(season)}_{name}": each for name, each in _sums(actual, naive, scale).items()}
+    return found
+
+
+def _sums(actual: Array, forecast: Array, scale: Array) -> dict[str, Array]:
+    error = forecast - actual
+    there = ~np.isnan(error)
+    error, size = np.where(there, error, 0.0), np.where(there, np.abs(actual), 0.0)
+    relative, scaled = there & (size > 0), there & (scale > 0)
+    absolute = np.abs(error)
+    columns = (
+        there,
+        size,
+        absolute,
+        relative,
+        np.divide(absolute, size, out=np.zeros_like(size), where=relative),
+        error * error,
+        error,
+        scaled,
+        np.divide(absolute, scale, out=np.zeros_like(size), where=scaled),
+    )
+    return {name: column.astype(np.float64) for name, column in zip(SUMS, columns, strict=True)}
+
+
+def _floats(frame: pl.DataFrame, column: str) -> Array:
+    if column not in frame.columns:
+        return np.full(frame.height, np.nan)
+    return frame[column].cast(float).fill_null(float("nan")).to_numpy()
+
+
+def measures(totals: pl.DataFrame, by: Sequence[str], seasons: Sequence[timedelta]) -> pl.DataFrame:
+    """The metrics of every group of scores: `by`, `expected`, `n`, `METRICS`, `coverage`, and ``naive_*`` ones.
+
+    Shares are shares (0.05 is 5 %); `rmse` and `bias` are in the target's unit; null where there is nothing to compare.
+    An empty `by` gives one row over everything.
+    """
+    import polars as pl
+
+    there = [c for c in sum_columns(seasons) if c in totals.columns]
+    sums = pl.col(there).sum()
+    grouped = totals.group_by(by, maintain_order=True).agg(sums) if by else totals.select(sums)
+    columns = [pl.col(EXPECTED).cast(pl.Int64), pl.col("n").cast(pl.Int64), *_metrics("")]
+    columns.append(_share("covered", "interval_n").alias("coverage"))
+    for season in seasons:
+        name = f"{naive_name(season)}_"
+        columns += _metrics(name) if f"{name}n" in there else []
+    return grouped.select(*by, *columns)
+
+
+def _metrics(name: str) -> list[pl.Expr]:
+    found = {
+        "mape": _share(f"{name}relative", f"{name}relative_n"),
+        "wape": _share(f"{name}absolute", f"{name}actual"),
+        "rmse": _share(f"{name}squared", f"{name}n").sqrt(),
+        "mase": _share(f"{name}scaled", f"{name}scaled_n"),
+        "bias": _share(f"{name}error", f"{name}n"),
+    }
+    return [expression.alias(f"{name}{metric}") for metric, expression in found.items()]
+
+
+def _share(part: str, whole: str) -> pl.Expr:
+    import polars as pl
+
+    return pl.when(pl.col(whole) > 0).then(pl.col(part) / pl.col(whole))
