@@ -78,15 +78,15 @@ def _system(reference: str, settings: list[str] | None) -> Any:
     return load_system(reference, settings or [])
 
 
-def _time(text: str | None, now: datetime) -> datetime:
+def _time(text: str | None, now: datetime, where: str = "--as-of") -> datetime:
     if text is None:
         return now
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"{text!r} is not a time", where="--as-of", hint="write it as 2023-01-20T16:00:00Z") from error
+        raise UsageError(f"{text!r} is not a time", where=where, hint="write it as 2023-01-20T16:00:00Z") from error
     if moment.tzinfo is None:
-        raise UsageError(f"{text!r} has no zone", where="--as-of", hint=f"write it as {text}Z for UTC")
+        raise UsageError(f"{text!r} has no zone", where=where, hint=f"write it as {text}Z for UTC")
     return moment.astimezone(UTC)
 
 
@@ -105,8 +105,10 @@ def _steps(
     now = datetime.now(UTC)
     moment = _time(as_of, now)
     system, opened = _system(name, settings), _open(home)
-    with console.progress(system.name, len(steps)) as on_step:
+    with console.progress(system.name) as on_progress:
+        begun = iter(range(len(steps)))
         retrain = steps == ("train",)
+        on_step = lambda step: on_progress(step, next(begun), len(steps))  # noqa: E731
         result = run(system, opened, Request(moment, now, source, steps, retrain, on_step))
     if json:
         console.print_json(result.as_dict())
@@ -161,6 +163,53 @@ def predict(name: Name, as_of: AsOf = None, home: HomeDir = None, json: Json = F
 def monitor(name: Name, as_of: AsOf = None, home: HomeDir = None, json: Json = False, settings: Sets = None) -> None:
     """Compare matured predictions with the truth."""
     _steps(name, home, json, settings, None, as_of, ("monitor",))
+
+
+Start = Annotated[str, typer.Option("--start", metavar="TIME", help="As-of of the first run; ISO 8601 with zone.")]
+End = Annotated[str, typer.Option("--end", metavar="TIME", help="No run is later than this.")]
+Every = Annotated[str, typer.Option("--every", metavar="D", help="Time between two runs: 1h, 6h, 1d.")]
+
+
+def _stretch(start: str, end: str, every: str) -> Any:
+    from headrace.declaration import parse_duration
+    from headrace.flow.backfill import Stretch
+
+    now = datetime.now(UTC)
+    try:
+        step = parse_duration(every)
+    except ValueError as error:
+        raise UsageError(str(error), where="--every") from error
+    return Stretch(_time(start, now, "--start"), _time(end, now, "--end"), step)
+
+
+@app.command()
+@_command
+def backfill(
+    name: Name,
+    start: Start,
+    end: End,
+    every: Every,
+    source: SourceUri = None,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes. Default: one a core.")] = 0,
+    home: HomeDir = None,
+    json: Json = False,
+    settings: Sets = None,
+) -> None:
+    """Do all runs between two times, in parallel, equal to having run live."""
+    from headrace import console
+    from headrace.flow.backfill import Request, backfill
+
+    system, opened = _system(name, settings), _open(home)
+    stretch = _stretch(start, end, every)
+    with console.progress(system.name) as on_progress:
+        request = Request(stretch, datetime.now(UTC), source, workers or opened.workers, on_progress)
+        done = backfill(system, opened, request)
+    if json:
+        console.print_json(done.as_dict())
+    else:
+        console.backfill_report(system, opened, done)
+    if done.failed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
     from rich.console import Console
 
+    from headrace.flow.backfill import Backfilled
     from headrace.flow.run import Result
     from headrace.home import Home
     from headrace.registry import ModelVersion
@@ -60,28 +61,22 @@ def _plain(data: Any) -> Any:
 
 
 @contextmanager
-def progress(system: str, steps: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar on stderr that says what is being done; call it with the name of each step."""
+def progress(system: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr; call it with what is being done, how much of it is done, and of how much."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
         TextColumn("{task.fields[system]}"),
         BarColumn(20),
+        MofNCompleteColumn(),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=steps, system=system)
-        begun = 0
-
-        def on_step(name: str) -> None:
-            nonlocal begun
-            bar.update(task, description=_DOING[name], completed=begun)
-            begun += 1
-
-        yield on_step
+        task = bar.add_task("", total=None, system=system)
+        yield lambda what, done, of: bar.update(task, description=_DOING.get(what, what), completed=done, total=of)
 
 
 def print_frame(frame: pl.DataFrame, *, form: str, out: Path | None) -> None:
@@ -226,6 +221,20 @@ def run_report(system: System, home: Home, result: Result) -> None:
         first = result.predicted.frame["id"][0] if result.predicted.frame.height else "ID"
         at = "" if home.path == Path(".headrace").absolute() else f" --home {home.settings.home}"
         console.print(f"next     headrace predictions {system.name}{at}; headrace trace {first}{at}", soft_wrap=True)
+
+
+def backfill_report(system: System, home: Home, done: Backfilled) -> None:
+    """What a backfill did, and how to go on."""
+    console = _console()
+    console.print(
+        f"{done.runs:,} runs ({done.repeated:,} were there), {done.predictions:,} predictions ({done.stored:,} new), "
+        f"{len(done.trained)} trainings, {done.scored:,} new scores in {done.seconds:,.1f} s"
+    )
+    for each in done.failed[:_SHOWN]:
+        console.print(f"failed as of {each['as_of']}: {each['message']}")
+    if len(done.failed) > _SHOWN:
+        console.print(f"... and {len(done.failed) - _SHOWN:,} more failed")
+    console.print(f"next     headrace monitor {system.name}; headrace report {system.name}")
 
 
 def _forecasts(system: System, result: Result) -> None:

@@ -40,8 +40,8 @@ def test_register_is_idempotent_and_keeps_everything(registry: Registry, registe
 def test_an_empty_system_has_no_models(registry: Registry) -> None:
     assert registry.versions("energy") == []
     assert registry.champion("energy", at(1)) is None
-    assert registry.challenger("energy", at(1)) is None
-    assert registry.latest_trained("energy", at(1)) is None
+    assert registry.timeline("energy").challenger(at(1)) is None
+    assert registry.timeline("energy").latest_trained(at(1)) is None
     with pytest.raises(NotFoundError, match="headrace train energy"):
         registry.promote("energy", 1, created_at=at(1))
 
@@ -55,8 +55,8 @@ def test_champion_as_of(registry: Registry, register: Register) -> None:
     three = register("k3", 2, created=99)
     registry.promote("energy", three.version, as_of=at(3), created_at=at(1100))
     assert [champion(registry, d) for d in (0, 1, 2, 3, 5, 6, 99)] == [None, 1, 1, 3, 3, 2, 2]
-    assert registry.challenger("energy", at(2)) == registry.versions("energy", at(2))[1]
-    latest = registry.latest_trained("energy", at(4))
+    assert registry.timeline("energy").challenger(at(2)) == registry.versions("energy", at(2))[1]
+    latest = registry.timeline("energy").latest_trained(at(4))
     assert latest is not None
     assert latest.version == 3
     assert {v.version: v.state for v in registry.versions("energy")} == {
@@ -108,7 +108,7 @@ def test_reject(registry: Registry, register: Register) -> None:
         registry.reject("energy", 1, created_at=at(1000))
     register("k2", 2)
     assert registry.reject("energy", 2, created_at=at(1000), reason="no better").reason == "no better"
-    assert registry.challenger("energy", at(9)) is None
+    assert registry.timeline("energy").challenger(at(9)) is None
     assert champion(registry, 9) == 1
 
 

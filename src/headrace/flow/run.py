@@ -90,6 +90,7 @@ class Result:
             data["skipped"] = self.predicted.skipped
         if self.monitored is not None:
             data["matured"] = self.monitored.matured
+            data["completeness"] = self.monitored.completeness
         return data
 
 
@@ -137,7 +138,7 @@ class _Run:
 
     def _ingest(self) -> int:
         r = self._request
-        self._records = feature.read(self._system, source=r.source, as_of=r.as_of, now=r.now)
+        self._records = feature.read(self._system, self._home, source=r.source, as_of=r.as_of, now=r.now)
         return self._records.frame.height
 
     def _validate(self) -> int:
@@ -156,7 +157,8 @@ class _Run:
 
     def _train(self) -> int:
         r = self._request
-        if not r.retrain and not training.due(self._system, self._home, r.as_of):
+        timeline = self._home.registry.timeline(self._system.name)
+        if not r.retrain and not training.due(self._system, timeline, r.as_of):
             return 0
         self._result.trained = training.train(
             self._system,
@@ -170,53 +172,78 @@ class _Run:
 
     def _predict(self) -> int:
         result = self._result
-        result.pins = self._pins(self._champion())
+        result.pins = pins_of(self._system, self._champion(), self._request.as_of, self._data_version)
         reader = inference.Reader(result.pins, result.run_id)
         (result.predicted,) = inference.predict(self._system, self._home, [reader], now=self._request.now)
         return result.predicted.frame.height
 
     def _monitor(self) -> int:
+        r = self._request
         self._result.monitored = monitoring.monitor(
-            self._system, self._home, as_of=self._request.as_of, data_version=self._data_version
+            self._system,
+            self._home,
+            as_of=r.as_of,
+            data_version=self._data_version,
+            whole=tuple(r.steps) == ("monitor",),
         )
         return self._result.monitored.matured
 
     def _champion(self) -> ModelVersion:
         champion = self._home.registry.champion(self._system.name, self._request.as_of)
         if champion is None:
-            raise NotFoundError(
-                f"there is no model as of {iso(self._request.as_of)}",
-                where=self._system.name,
-                hint=f"headrace train {self._system.name}",
-            )
+            raise no_model(self._system, self._request.as_of)
         return champion
 
-    def _pins(self, champion: ModelVersion) -> Pins:
-        return Pins(
-            as_of=self._request.as_of,
-            data_version=self._data_version,
-            feature_version=str(champion.pins["feature_version"]),
-            model_version=champion.version,
-            model_digest=champion.digest,
-            config_digest=self._system.config_digest,
-            code_revision=code_revision(self._system.folder),
-        )
-
     def _record(self) -> None:
-        """Keep what the run did, with the whole configuration: the last thing it writes."""
-        import polars as pl
+        write_records(self._system, self._home, [self._result], self._request.now)
 
-        result, utc = self._result, pl.Datetime("us", "UTC")
-        record = result.as_dict() | {"created_at": iso(self._request.now), "config": self._system.config()}
-        frame = pl.DataFrame(
+
+def no_model(system: System, as_of: datetime) -> NotFoundError:
+    """The error of a run without a model."""
+    return NotFoundError(
+        f"there is no model as of {iso(as_of)}", where=system.name, hint=f"headrace train {system.name}"
+    )
+
+
+def pins_of(system: System, champion: ModelVersion, as_of: datetime, data_version: int) -> Pins:
+    """Every version that a run uses."""
+    return Pins(
+        as_of=as_of,
+        data_version=data_version,
+        feature_version=str(champion.pins["feature_version"]),
+        model_version=champion.version,
+        model_digest=champion.digest,
+        config_digest=system.config_digest,
+        code_revision=code_revision(system.folder),
+    )
+
+
+def write_records(system: System, home: Home, results: Sequence[Result], now: datetime) -> None:
+    """Keep what runs did, with the whole configuration: the last thing that they write."""
+    import polars as pl
+
+    utc, config = pl.Datetime("us", "UTC"), system.config()
+    rows = []
+    for result in results:
+        record = result.as_dict() | {"created_at": iso(now), "config": config}
+        pins = result.pins.as_dict() if result.pins else {}
+        rows.append(
             {
-                "run_id": [result.run_id],
-                "as_of": pl.Series([result.as_of], dtype=utc),
-                "created_at": pl.Series([self._request.now], dtype=utc),
-                "known_at": pl.Series([result.as_of], dtype=utc),
-                "record": [json.dumps(record, default=str)],
+                "run_id": result.run_id,
+                "as_of": result.as_of,
+                "created_at": now,
+                "known_at": result.as_of,
+                **{name: pins.get(name) for name in ("data_version", "model_version", "config_digest")},
+                "predictions": record["predictions"] if result.pins else None,
+                "record": json.dumps(record, default=_text),
             }
         )
-        self._home.table(self._system.name, RUNS).append(
-            frame, identity=["run_id"], compare=["record"], window="created_at"
-        )
+    times = dict.fromkeys(("as_of", "created_at", "known_at"), utc)
+    numbers = dict.fromkeys(("data_version", "model_version", "predictions"), pl.Int64)
+    texts = dict.fromkeys(("run_id", "config_digest", "record"), pl.String)
+    frame = pl.DataFrame(rows, schema_overrides={**times, **numbers, **texts})
+    home.table(system.name, RUNS).append(frame, identity=["run_id"], compare=["record"], window="created_at")
+
+
+def _text(value: object) -> str:
+    return iso(value) if isinstance(value, datetime) else str(value)

@@ -52,7 +52,9 @@ def series_of(system: System) -> Series:
     return Series(system.keys, system.event_time, system.step, columns, tuple(c for c in columns if c in ahead))
 
 
-def read(system: System, *, source: str | None, as_of: datetime, now: datetime) -> Records:
+def read(
+    system: System, home: Home, *, source: str | None, as_of: datetime, now: datetime, first: datetime | None = None
+) -> Records:
     """The records of the source, as they came.
 
     Args:
@@ -60,6 +62,7 @@ def read(system: System, *, source: str | None, as_of: datetime, now: datetime) 
         source: A source URI in place of the system's own.
         as_of: Records that became known later may be among them; validation tells them apart.
         now: The clock's time.
+        first: The records also serve a run as of this earlier time.
 
     Raises:
         SourceError: The records could not be read whole.

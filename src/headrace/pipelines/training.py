@@ -18,7 +18,7 @@ from headrace.system import System
 
 if TYPE_CHECKING:
     from headrace.features.arrays import History
-    from headrace.registry import ModelVersion
+    from headrace.registry import ModelVersion, Timeline
 
 TOLERANCE = 0.01
 """A challenger may be this much worse on RMSE or MAPE while it is better on WAPE."""
@@ -33,11 +33,17 @@ class Trained:
     reason: str
 
 
-def due(system: System, home: Home, as_of: datetime) -> bool:
-    """Whether a run as of this time must train: there is no champion, or the last training is too long ago."""
-    if home.registry.champion(system.name, as_of) is None:
+def due(system: System, timeline: Timeline, as_of: datetime) -> bool:
+    """Whether a run as of this time must train.
+
+    There is no champion, the last training is too long ago, or one as of this very time was broken off before its
+    version was judged.
+    """
+    if timeline.champion(as_of) is None:
         return True
-    last = home.registry.latest_trained(system.name, as_of)
+    last, unjudged = timeline.latest_trained(as_of), timeline.challenger(as_of)
+    if unjudged is not None and unjudged.as_of == as_of:
+        return True
     every = system.schedule.train
     return every is not None and (last is None or as_of - last.as_of >= every)
 
@@ -52,7 +58,7 @@ def train(system: System, home: Home, series: Series, *, as_of: datetime, data_v
     if not isinstance(system.model, Forecaster):
         raise DeclarationError("only a Forecaster can be trained", where="model")
     raw, seen = home.table(system.name, RAW), Seen(as_of, data_version)
-    origin = newest(raw, series, system.target, seen)
+    origin = newest(raw, series.time, system.target, seen)
     span = system.model.reach(system.features)
     span = min(span, _known_span(raw, series, seen, origin))
     history = read_history(raw, series, seen, origin=origin, span=span)

@@ -19,8 +19,8 @@ _TABLE = "models"
 _IDENTITY = ("event", "version", "place")
 
 
-class Records(NamedTuple):
-    """A system's facts and the versions that they are about.
+class Timeline(NamedTuple):
+    """A system's facts about its models and the versions that they are about: who was what, when.
 
     Attributes:
         facts: In no particular order.
@@ -39,8 +39,23 @@ class Records(NamedTuple):
             if as_of is None or version.as_of <= as_of
         }
 
+    def champion(self, as_of: datetime) -> ModelVersion | None:
+        """The version that predicts as of a time: the last promoted or gone back to by then."""
+        return self._who(standing(self.facts, as_of).champion, as_of)
 
-def read(store: Store, system: str) -> Records:
+    def challenger(self, as_of: datetime) -> ModelVersion | None:
+        """The version trained last as of a time, while it was neither promoted nor rejected by then."""
+        return self._who(standing(self.facts, as_of).challenger, as_of)
+
+    def latest_trained(self, as_of: datetime) -> ModelVersion | None:
+        """The version trained last as of a time, whatever became of it: tells whether training is due."""
+        return self._who(standing(self.facts, as_of).latest, as_of)
+
+    def _who(self, version: int | None, as_of: datetime) -> ModelVersion | None:
+        return None if version is None else self.with_states(as_of)[version]
+
+
+def read(store: Store, system: str) -> Timeline:
     """All facts of a system; none where it has no table yet.
 
     Raises:
@@ -50,12 +65,12 @@ def read(store: Store, system: str) -> Records:
     try:
         rows = table.collect(table.scan()).to_dicts()
     except NotFoundError:
-        return Records((), {})
+        return Timeline((), {})
     facts = tuple(
         Fact(r["event"], r["version"], r["known_at"], r["created_at"], r["_version"], r["reason"]) for r in rows
     )
     registered = [_version(system, row) for row in rows if row["event"] == "registered"]
-    return Records(facts, {version.version: version for version in registered})
+    return Timeline(facts, {version.version: version for version in registered})
 
 
 def append(store: Store, system: str, fact: Fact, version: ModelVersion | None = None) -> None:

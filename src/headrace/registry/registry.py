@@ -19,7 +19,7 @@ from headrace.errors import NotFoundError, RegistryError, UsageError
 from headrace.registry import records
 from headrace.registry.artefact import ArtefactCache, folder_digest
 from headrace.registry.history import Event, Fact, ModelVersion, Standing, effective_from, standing
-from headrace.registry.records import Records
+from headrace.registry.records import Timeline
 from headrace.registry.tracking import Tracking, safe_uri
 from headrace.store import location
 
@@ -110,17 +110,17 @@ class Registry:
         """All versions by number, with their states as of a time (None: the latest)."""
         return list(records.read(self._store, system).with_states(_instant(as_of)).values())
 
+    def timeline(self, system: str) -> Timeline:
+        """All that is known about the system's models, read once: who was champion as of which time.
+
+        Raises:
+            StoreError: The facts cannot be read.
+        """
+        return records.read(self._store, system)
+
     def champion(self, system: str, as_of: datetime) -> ModelVersion | None:
-        """The version that predicts as of a time: the last promoted or gone back to by then."""
-        return self._who(system, as_of, "champion")
-
-    def challenger(self, system: str, as_of: datetime) -> ModelVersion | None:
-        """The version trained last as of a time, while it was neither promoted nor rejected by then."""
-        return self._who(system, as_of, "challenger")
-
-    def latest_trained(self, system: str, as_of: datetime) -> ModelVersion | None:
-        """The version trained last as of a time, whatever became of it: tells whether training is due."""
-        return self._who(system, as_of, "latest")
+        """The version that predicts as of a time; see `Timeline` for the other roles."""
+        return self.timeline(system).champion(location.instant(as_of, "as_of"))
 
     def promote(
         self,
@@ -210,12 +210,6 @@ class Registry:
             version.digest, lambda to: self._tracking.download(version.system, version.version, to)
         )
 
-    def _who(self, system: str, as_of: datetime, role: str) -> ModelVersion | None:
-        as_of = location.instant(as_of, "as_of")
-        known = records.read(self._store, system)
-        number: int | None = getattr(standing(known.facts, as_of), role)
-        return None if number is None else known.with_states(as_of)[number]
-
     def _judgement(
         self,
         system: str,
@@ -224,7 +218,7 @@ class Registry:
         as_of: datetime | None,
         created_at: datetime,
         reason: str | None,
-    ) -> tuple[Records, Fact]:
+    ) -> tuple[Timeline, Fact]:
         created_at = location.instant(created_at, "created_at")
         known = records.read(self._store, system)
         about = _pick(known, system, version)
@@ -234,7 +228,7 @@ class Registry:
             raise UsageError(message, where="as_of", hint="give a later time, or none")
         return known, Fact(event, version, since, created_at, len(known.facts), reason)
 
-    def _decide(self, system: str, known: Records, fact: Fact, version: ModelVersion | None = None) -> None:
+    def _decide(self, system: str, known: Timeline, fact: Fact, version: ModelVersion | None = None) -> None:
         """Show the state to come at the tracking server, then record the fact: the record comes last, so a
         failure or a kill before it leaves nothing decided and can be repeated."""
         now, then = standing(known.facts), standing([*known.facts, _newest(fact, known)])
@@ -247,7 +241,7 @@ class Registry:
             if number is not None or getattr(now, alias) is not None:
                 self._tracking.set_alias(system, alias, number)
 
-    def _refuse_reused_number(self, known: Records, number: int) -> None:
+    def _refuse_reused_number(self, known: Timeline, number: int) -> None:
         if number in known.registered:
             raise RegistryError(
                 f"the tracking server gave the number {number}, which another model has already",
@@ -260,7 +254,7 @@ def _copy(folder: Path, to: Path) -> None:
     shutil.copytree(folder, to, dirs_exist_ok=True)
 
 
-def _pick(known: Records, system: str, version: int) -> ModelVersion:
+def _pick(known: Timeline, system: str, version: int) -> ModelVersion:
     versions = known.with_states()
     if version not in versions:
         there = ", ".join(map(str, versions))
@@ -269,7 +263,7 @@ def _pick(known: Records, system: str, version: int) -> ModelVersion:
     return versions[version]
 
 
-def _newest(fact: Fact, known: Records) -> Fact:
+def _newest(fact: Fact, known: Timeline) -> Fact:
     from dataclasses import replace
 
     return replace(fact, order=max((f.order for f in known.facts), default=0) + 1)

@@ -42,7 +42,7 @@ class Seen:
     version: int
 
 
-def newest(raw: Table, series: Series, target: str, seen: Seen) -> datetime:
+def newest(raw: Table, time: str, target: str, seen: Seen) -> datetime:
     """The event time of the newest known value of `target`: the forecast origin.
 
     Raises:
@@ -51,7 +51,7 @@ def newest(raw: Table, series: Series, target: str, seen: Seen) -> datetime:
     import polars as pl
 
     lazy = raw.scan(version=seen.version, as_of=seen.as_of).filter(pl.col(target).is_not_null())
-    found = raw.collect(lazy.select(pl.col(series.time).max())).item()
+    found = raw.collect(lazy.select(pl.col(time).max())).item()
     if not isinstance(found, datetime):
         raise NotEnoughDataError(
             f"nothing is known as of {seen.as_of.isoformat()}",

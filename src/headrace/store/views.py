@@ -80,8 +80,8 @@ def read_views(
         NotEnoughDataError: The first reader saw nothing.
     """
     target = series.columns[0]
-    first = newest(raw, series, target, Seen(as_of[0], version))
-    last = first if len(as_of) == 1 else newest(raw, series, target, Seen(as_of[-1], version))
+    first = newest(raw, series.time, target, Seen(as_of[0], version))
+    last = first if len(as_of) == 1 else newest(raw, series.time, target, Seen(as_of[-1], version))
     reach = ahead if series.ahead else timedelta()
     facts = read_facts(raw, series, Seen(as_of[-1], version), (first - span, last + reach), only)
     if facts.is_empty():
