@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headrace.errors import HeadraceError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from headrace.flow.stretch import Stretch
+    from headrace.home import Home
+    from headrace.system import System
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,50 +39,75 @@ HomeDir = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Exactly one JSON document on stdout.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Over config.yaml; repeatable.")]
-SourceUri = Annotated[str | None, typer.Option("--source", metavar="URI", help="file:PATH, simulated[:?key=value&...]")]
+SourceUri = Annotated[
+    str | None, typer.Option("--source", metavar="URI", help="api, file:PATH, simulated[:?key=value&...]")
+]
 AsOf = Annotated[
     str | None,
     typer.Option("--as-of", metavar="TIME", help="See exactly what was known then; ISO 8601 with zone. Default: now."),
 ]
-
-_F = TypeVar("_F", bound=Callable[..., Any])
+Start = Annotated[str, typer.Option("--start", metavar="TIME", help="The first time; ISO 8601 with zone.")]
+End = Annotated[str, typer.Option("--end", metavar="TIME", help="No time is later than this.")]
+Every = Annotated[str, typer.Option("--every", metavar="D", help="From one time to the next: 1h, 6h, 1d.")]
 
 _REFUSED: Any = typer.BadParameter.__base__
 """What the parser raises on a wrong option, argument or command; typer gives it no name of its own."""
 
 
-def _command(function: _F) -> _F:
-    """Print typed errors as such, as JSON where asked for, and exit with their status."""
+@dataclass(frozen=True)
+class Common:
+    """The options that every command takes."""
+
+    home: Path | None
+    json: bool
+    settings: list[str]
+
+    def open(self) -> Home:
+        """The home, from the settings of the environment."""
+        from headrace.home import Home
+        from headrace.settings import load_settings
+
+        return Home(load_settings(self.home))
+
+    def system(self, reference: str) -> System:
+        """A system with the configuration over it."""
+        from headrace.loading import load_system
+
+        return load_system(reference, self.settings)
+
+
+_COMMON = {"home": (HomeDir, None), "json": (Json, False), "settings": (Sets, None)}
+
+
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the common options, print typed errors as such, as JSON where asked for, and exit with their status."""
 
     @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
+    def wrapped(
+        *args: Any, home: Path | None = None, json: bool = False, settings: list[str] | None = None, **kwargs: Any
+    ) -> None:
         try:
-            function(*args, **kwargs)
+            function(Common(home, json, settings or []), *args, **kwargs)
         except (HeadraceError, OSError) as error:
             from headrace import console
 
             known = error if isinstance(error, HeadraceError) else StoreError(_refusal(error), where=error.filename)
-            console.failed(known, as_json=bool(kwargs.get("json")))
+            console.failed(known, as_json=json)
             raise typer.Exit(known.exit_code) from error
 
-    return wrapped  # type: ignore[return-value]
+    own = [p for name, p in inspect.signature(function, eval_str=True).parameters.items() if name != "use"]
+    common = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in _COMMON.items()
+    ]
+    signature = inspect.Signature([*own, *common])
+    wrapped.__signature__ = signature  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    return app.command()(wrapped)
 
 
 def _refusal(error: OSError) -> str:
     return f"the operating system refused: {error.strerror or error}"
-
-
-def _open(home: Path | None) -> Any:
-    from headrace.home import Home
-    from headrace.settings import load_settings
-
-    return Home(load_settings(home))
-
-
-def _system(reference: str, settings: list[str] | None) -> Any:
-    from headrace.loading import load_system
-
-    return load_system(reference, settings or [])
 
 
 def _time(text: str | None, now: datetime, where: str = "--as-of") -> datetime:
@@ -90,131 +122,126 @@ def _time(text: str | None, now: datetime, where: str = "--as-of") -> datetime:
     return moment.astimezone(UTC)
 
 
-def _steps(
-    name: str,
-    home: Path | None,
-    json: bool,
-    settings: list[str] | None,
-    source: str | None,
-    as_of: str | None,
-    steps: tuple[str, ...],
-) -> None:
+def _duration(text: str, where: str) -> timedelta:
+    from headrace.declaration import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(str(error), where=where) from error
+
+
+def _stretch(start: str, end: str, every: str) -> Stretch:
+    from headrace.flow.stretch import Stretch
+
+    now = datetime.now(UTC)
+    return Stretch(_time(start, now, "--start"), _time(end, now, "--end"), _duration(every, "--every"))
+
+
+def _steps(use: Common, name: str, source: str | None, as_of: str | None, steps: tuple[str, ...]) -> None:
     from headrace import console
     from headrace.flow.run import Request, run
 
     now = datetime.now(UTC)
     moment = _time(as_of, now)
-    system, opened = _system(name, settings), _open(home)
+    system, home = use.system(name), use.open()
     with console.progress(system.name) as on_progress:
-        begun = iter(range(len(steps)))
-        retrain = steps == ("train",)
-        on_step = lambda step: on_progress(step, next(begun), len(steps))  # noqa: E731
-        result = run(system, opened, Request(moment, now, source, steps, retrain, on_step))
-    if json:
+
+        def on_step(step: str) -> None:
+            on_progress(step, steps.index(step), len(steps))
+
+        result = run(system, home, Request(moment, now, source, steps, steps == ("train",), on_step))
+    if use.json:
         console.print_json(result.as_dict())
     else:
-        console.run_report(system, opened, result)
+        console.run_report(system, home, result)
 
 
-@app.command()
 @_command
-def run(
-    name: Name,
-    source: SourceUri = None,
-    as_of: AsOf = None,
-    home: HomeDir = None,
-    json: Json = False,
-    settings: Sets = None,
-) -> None:
+def run(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
     """Ingest, validate, features, train when due, predict, monitor."""
-    _steps(name, home, json, settings, source, as_of, ("ingest", "validate", "features", "train", "predict", "monitor"))
+    _steps(use, name, source, as_of, ("ingest", "validate", "features", "train", "predict", "monitor"))
 
 
-@app.command()
 @_command
-def ingest(
-    name: Name,
-    source: SourceUri = None,
-    as_of: AsOf = None,
-    home: HomeDir = None,
-    json: Json = False,
-    settings: Sets = None,
-) -> None:
+def ingest(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
     """Read the source, validate, store what is new."""
-    _steps(name, home, json, settings, source, as_of, ("ingest", "validate"))
+    _steps(use, name, source, as_of, ("ingest", "validate"))
 
 
-@app.command()
 @_command
-def train(name: Name, as_of: AsOf = None, home: HomeDir = None, json: Json = False, settings: Sets = None) -> None:
+def train(use: Common, name: Name, as_of: AsOf = None) -> None:
     """Train a version now; it becomes the champion if it beats the present one."""
-    _steps(name, home, json, settings, None, as_of, ("train",))
+    _steps(use, name, None, as_of, ("train",))
 
 
-@app.command()
 @_command
-def predict(name: Name, as_of: AsOf = None, home: HomeDir = None, json: Json = False, settings: Sets = None) -> None:
+def predict(use: Common, name: Name, as_of: AsOf = None) -> None:
     """Predict every series with the champion."""
-    _steps(name, home, json, settings, None, as_of, ("features", "predict"))
+    _steps(use, name, None, as_of, ("features", "predict"))
 
 
-@app.command()
 @_command
-def monitor(name: Name, as_of: AsOf = None, home: HomeDir = None, json: Json = False, settings: Sets = None) -> None:
+def monitor(use: Common, name: Name, as_of: AsOf = None) -> None:
     """Compare matured predictions with the truth."""
-    _steps(name, home, json, settings, None, as_of, ("monitor",))
+    _steps(use, name, None, as_of, ("monitor",))
 
 
-Start = Annotated[str, typer.Option("--start", metavar="TIME", help="As-of of the first run; ISO 8601 with zone.")]
-End = Annotated[str, typer.Option("--end", metavar="TIME", help="No run is later than this.")]
-Every = Annotated[str, typer.Option("--every", metavar="D", help="Time between two runs: 1h, 6h, 1d.")]
-
-
-def _stretch(start: str, end: str, every: str) -> Any:
-    from headrace.declaration import parse_duration
-    from headrace.flow.backfill import Stretch
-
-    now = datetime.now(UTC)
-    try:
-        step = parse_duration(every)
-    except ValueError as error:
-        raise UsageError(str(error), where="--every") from error
-    return Stretch(_time(start, now, "--start"), _time(end, now, "--end"), step)
-
-
-@app.command()
 @_command
 def backfill(
+    use: Common,
     name: Name,
     start: Start,
     end: End,
     every: Every,
     source: SourceUri = None,
     workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes. Default: one a core.")] = 0,
-    home: HomeDir = None,
-    json: Json = False,
-    settings: Sets = None,
 ) -> None:
     """Do all runs between two times, in parallel, equal to having run live."""
     from headrace import console
     from headrace.flow.backfill import Request, backfill
 
-    system, opened = _system(name, settings), _open(home)
-    stretch = _stretch(start, end, every)
+    system, home, stretch = use.system(name), use.open(), _stretch(start, end, every)
     with console.progress(system.name) as on_progress:
-        request = Request(stretch, datetime.now(UTC), source, workers or opened.workers, on_progress)
-        done = backfill(system, opened, request)
-    if json:
+        request = Request(stretch, datetime.now(UTC), source, workers or home.workers, on_progress)
+        done = backfill(system, home, request)
+    if use.json:
         console.print_json(done.as_dict())
     else:
-        console.backfill_report(system, opened, done)
+        console.backfill_report(system, done)
     if done.failed:
         raise typer.Exit(1)
 
 
-@app.command()
+@_command
+def evaluate(
+    use: Common,
+    name: Name,
+    start: Start,
+    end: End,
+    every: Every,
+    retrain: Annotated[
+        str | None, typer.Option("--retrain", metavar="D", help="Train anew this often. Default: once, at the start.")
+    ] = None,
+    source: SourceUri = None,
+) -> None:
+    """Backtest from rolling origins: how good would it have been? Stores nothing."""
+    from headrace import console
+    from headrace.flow.evaluate import Request, evaluate
+
+    system, home, stretch = use.system(name), use.open(), _stretch(start, end, every)
+    again = _duration(retrain, "--retrain") if retrain else None
+    with console.progress(system.name) as on_progress:
+        done = evaluate(system, home, Request(stretch, datetime.now(UTC), again, source, on_progress))
+    if use.json:
+        console.print_json(done.as_dict())
+    else:
+        console.evaluation_report(done)
+
+
 @_command
 def predictions(
+    use: Common,
     name: Name,
     where: Annotated[
         list[str] | None, typer.Option("--where", metavar="COL=VALUE", help="Only these; repeatable.")
@@ -222,9 +249,6 @@ def predictions(
     as_of: Annotated[str | None, typer.Option("--as-of", metavar="TIME", help="The forecast as it stood then.")] = None,
     form: Annotated[str, typer.Option("--format", help="table, json, csv or parquet.")] = "table",
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write there.")] = None,
-    home: HomeDir = None,
-    json: Json = False,
-    settings: Sets = None,
 ) -> None:
     """Read stored predictions."""
     from headrace import console
@@ -237,119 +261,92 @@ def predictions(
             raise UsageError(f"{text!r} is not COL=VALUE", where="--where")
         conditions[column] = value
     moment = _time(as_of, datetime.now(UTC)) if as_of else None
-    frame = read_predictions(_system(name, settings), _open(home), as_of=moment, where=conditions)
-    console.print_frame(frame, form="json" if json else form, out=out)
+    frame = read_predictions(use.system(name), use.open(), as_of=moment, where=conditions)
+    console.print_frame(frame, form="json" if use.json else form, out=out)
 
 
-@app.command()
 @_command
-def trace(prediction: Annotated[str, typer.Argument(metavar="ID")], home: HomeDir = None, json: Json = False) -> None:
+def trace(use: Common, prediction: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Show the chain behind a prediction."""
     from headrace import console
     from headrace.pipelines.inference import trace as find
 
-    console.print_tree(find(_open(home), prediction), as_json=json)
+    console.print_tree(find(use.open(), prediction), as_json=use.json)
 
 
-@app.command()
 @_command
-def replay(prediction: Annotated[str, typer.Argument(metavar="ID")], home: HomeDir = None, json: Json = False) -> None:
+def replay(use: Common, prediction: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Compute a prediction again from its pins; the number must be identical."""
     from headrace import console
     from headrace.pipelines.inference import replay as repeat
 
-    done = repeat(_open(home), prediction)
-    console.print_tree(done, as_json=json)
+    done = repeat(use.open(), prediction)
+    console.print_tree(done, as_json=use.json)
     if not done["identical"]:
         raise typer.Exit(1)
 
 
-@app.command()
 @_command
-def models(name: Name, home: HomeDir = None, json: Json = False, settings: Sets = None) -> None:
+def models(use: Common, name: Name) -> None:
     """List model versions, their metrics and the champion."""
-    from headrace import console
-
-    system = _system(name, settings)
-    console.print_models(system.name, _open(home).registry.versions(system.name), as_json=json)
+    _show_models(use, use.system(name).name)
 
 
-@app.command()
+Since = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="TIME", help="From when on. Default: from the newest run on."),
+]
+
+
 @_command
 def promote(
-    name: Name,
-    version: Annotated[int, typer.Argument(metavar="VERSION")],
-    as_of: Annotated[
-        str | None,
-        typer.Option("--as-of", metavar="TIME", help="From when on. Default: from the newest run on."),
-    ] = None,
-    home: HomeDir = None,
-    json: Json = False,
+    use: Common, name: Name, version: Annotated[int, typer.Argument(metavar="VERSION")], as_of: Since = None
 ) -> None:
     """Make a version the champion."""
-    _decide(
-        name,
-        as_of,
-        home,
-        json,
-        lambda registry, system, **times: registry.promote(system, version, reason="by hand", **times),
-    )
+    system, now = use.system(name).name, datetime.now(UTC)
+    since = _time(as_of, now) if as_of else None
+    use.open().registry.promote(system, version, created_at=now, as_of=since, reason="by hand")
+    _show_models(use, system)
 
 
-@app.command()
 @_command
-def rollback(
-    name: Name,
-    as_of: Annotated[
-        str | None,
-        typer.Option("--as-of", metavar="TIME", help="From when on. Default: from the newest run on."),
-    ] = None,
-    home: HomeDir = None,
-    json: Json = False,
-) -> None:
+def rollback(use: Common, name: Name, as_of: Since = None) -> None:
     """Go back to the champion before the present one."""
-    _decide(
-        name,
-        as_of,
-        home,
-        json,
-        lambda registry, system, **times: registry.rollback(system, reason="by hand", **times),
-    )
+    system, now = use.system(name).name, datetime.now(UTC)
+    since = _time(as_of, now) if as_of else None
+    use.open().registry.rollback(system, created_at=now, as_of=since, reason="by hand")
+    _show_models(use, system)
 
 
-def _decide(name: str, as_of: str | None, home: Path | None, json: bool, decide: Callable[..., Any]) -> None:
+def _show_models(use: Common, system: str) -> None:
     from headrace import console
 
-    now = datetime.now(UTC)
-    system, registry = _system(name, None).name, _open(home).registry
-    decide(registry, system, created_at=now, as_of=_time(as_of, now) if as_of else None)
-    console.print_models(system, registry.versions(system), as_json=json)
+    console.print_models(system, use.open().registry.versions(system), as_json=use.json)
 
 
-@app.command()
 @_command
 def init(
+    use: Common,
     name: Annotated[str, typer.Argument(metavar="NAME")],
     like: Annotated[str | None, typer.Option("--like", metavar="SYSTEM", help="Copy this system.")] = None,
-    json: Json = False,
 ) -> None:
     """Make the folder of a new system below systems/."""
     from headrace import console
     from headrace.scaffold import make
 
     files = make(name, like, Path("systems"))
-    console.print_tree({"system": name, "files": [str(f) for f in files], "next": f"headrace run {name}"}, as_json=json)
+    made = {"system": name, "files": [str(f) for f in files], "next": f"headrace run {name}"}
+    console.print_tree(made, as_json=use.json)
 
 
-@app.command()
 @_command
-def doctor(home: HomeDir = None, json: Json = False) -> None:
+def doctor(use: Common) -> None:
     """Show what is installed, reachable or misconfigured."""
     from headrace import console
     from headrace.doctor import examine
 
-    findings = examine(_open(home))
-    console.print_findings(findings, as_json=json)
+    findings = examine(use.open())
+    console.print_findings(findings, as_json=use.json)
     if any(f["status"] == "failed" for f in findings):
         raise typer.Exit(1)
 

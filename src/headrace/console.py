@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from headrace.flow.backfill import Backfilled
+    from headrace.flow.evaluate import Evaluation
     from headrace.flow.run import Result
     from headrace.home import Home
     from headrace.registry import ModelVersion
@@ -223,7 +224,7 @@ def run_report(system: System, home: Home, result: Result) -> None:
         console.print(f"next     headrace predictions {system.name}{at}; headrace trace {first}{at}", soft_wrap=True)
 
 
-def backfill_report(system: System, home: Home, done: Backfilled) -> None:
+def backfill_report(system: System, done: Backfilled) -> None:
     """What a backfill did, and how to go on."""
     console = _console()
     console.print(
@@ -235,6 +236,24 @@ def backfill_report(system: System, home: Home, done: Backfilled) -> None:
     if len(done.failed) > _SHOWN:
         console.print(f"... and {len(done.failed) - _SHOWN:,} more failed")
     console.print(f"next     headrace monitor {system.name}; headrace report {system.name}")
+
+
+def evaluation_report(done: Evaluation) -> None:
+    """How good the forecasts were: over all, beside the baselines, by series and by step ahead."""
+    import polars as pl
+
+    data = done.as_dict()
+    forecasts = {done.system.name: data["metrics"], **data["baselines"]}
+    rows = [{"forecast": name, **found} for name, found in forecasts.items()]
+    title = f"{data['matured']:,} of {data['rows']:,} predictions from {done.origins:,} origins, "
+    title += f"{len(done.trainings)} trainings, {done.seconds:,.1f} s"
+    _table(pl.DataFrame(rows, infer_schema_length=None), title)
+    naive = [f"{name}_wape" for name in data["baselines"]]
+    _table(done.table(*done.system.keys).select(*done.system.keys, "n", *METRICS, *naive), "by series, worst first")
+    _table(done.table("ahead").select("ahead", "n", *METRICS, *naive), "by step ahead")
+
+
+METRICS = ("wape", "mape", "rmse", "coverage")
 
 
 def _forecasts(system: System, result: Result) -> None:

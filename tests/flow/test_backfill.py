@@ -14,8 +14,9 @@ from headrace import Column, Contract, Forecaster, Monitoring, Schedule, Source,
 from headrace.errors import NotEnoughDataError
 from headrace.features import col, lag, seasonal_features
 from headrace.flow.backfill import Request as BackfillRequest
-from headrace.flow.backfill import Stretch, backfill
+from headrace.flow.backfill import backfill
 from headrace.flow.run import Request, run
+from headrace.flow.stretch import Stretch
 from headrace.home import Home
 from headrace.settings import Settings
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import HeadraceError, NotEnoughDataError, UsageError
+from headrace.errors import HeadraceError, NotEnoughDataError
 from headrace.flow.run import Result, no_model, pins_of, write_records
+from headrace.flow.stretch import Stretch
 from headrace.flow.workers import Workers
 from headrace.home import RAW, RUNS, Home
 from headrace.lineage import Pins, iso, run_id
@@ -33,33 +34,6 @@ if TYPE_CHECKING:
 EXAMPLES = 200_000
 """Predictions that are made at once, by whole runs: bounds the memory of a worker."""
 RUNS_AT_ONCE = 168
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """The runs to do.
-
-    Attributes:
-        start: `as_of` of the first run, UTC.
-        end: No run is later.
-        every: Time between two runs.
-    """
-
-    start: datetime
-    end: datetime
-    every: timedelta
-
-    def times(self) -> list[datetime]:
-        """The `as_of` of every run.
-
-        Raises:
-            UsageError: There is none.
-        """
-        if self.every <= timedelta():
-            raise UsageError("the time between two runs must be longer than nothing", where="--every")
-        if self.end < self.start:
-            raise UsageError("the end lies before the start", where="--end")
-        return [self.start + self.every * i for i in range((self.end - self.start) // self.every + 1)]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 SUMS = ("n", "actual", "absolute", "relative_n", "relative", "squared", "error", "scaled_n", "scaled")
-"""Of one forecast: pairs, |y|, |e|, pairs with y != 0, |e / y|, e^2, e = forecast - y, pairs with a scale, |e| / scale"""
+"""Of one forecast: pairs, |y|, |e|, pairs with y != 0, |e / y|, e^2, e = forecast - y, pairs with scale, |e / scale|"""
 INTERVAL = ("interval_n", "covered")
 EXPECTED = "expected"
 """Predictions that were made, matured or not."""

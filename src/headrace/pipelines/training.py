@@ -48,6 +48,38 @@ def due(system: System, timeline: Timeline, as_of: datetime) -> bool:
     return every is not None and (last is None or as_of - last.as_of >= every)
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A fit and the history that it was made on, which ends at the origin."""
+
+    fit: Fit
+    history: History
+    schema: Schema
+
+    @property
+    def at(self) -> int:
+        """Grid position of the origin."""
+        return self.history.length - 1
+
+
+def fit(system: System, home: Home, series: Series, *, as_of: datetime, data_version: int) -> Fitted:
+    """Fit the system's model on what was known.
+
+    Raises:
+        NotEnoughDataError: There is too little history.
+    """
+    if not isinstance(system.model, Forecaster):
+        raise DeclarationError("only a Forecaster can be trained", where="model")
+    raw, seen = home.table(system.name, RAW), Seen(as_of, data_version)
+    origin = newest(raw, series.time, system.target, seen)
+    span = min(system.model.reach(system.features), _known_span(raw, series, seen, origin))
+    history = read_history(raw, series, seen, origin=origin, span=span)
+    frame = system.model.frame(system.target, series.step)
+    task = Task(frame, system.steps, system.features)
+    made = system.model.fit(task, history, history.position(origin), workers=home.workers)
+    return Fitted(made, history, Schema(series, system.monitoring.baselines, key_texts(history.keys)))
+
+
 def train(system: System, home: Home, series: Series, *, as_of: datetime, data_version: int, now: datetime) -> Trained:
     """Fit on what was known, register the version, and promote it if it beats the champion on later time.
 
@@ -55,39 +87,28 @@ def train(system: System, home: Home, series: Series, *, as_of: datetime, data_v
         NotEnoughDataError: There is too little history.
         RegistryError: The tracking server cannot be reached.
     """
-    if not isinstance(system.model, Forecaster):
-        raise DeclarationError("only a Forecaster can be trained", where="model")
-    raw, seen = home.table(system.name, RAW), Seen(as_of, data_version)
-    origin = newest(raw, series.time, system.target, seen)
-    span = system.model.reach(system.features)
-    span = min(span, _known_span(raw, series, seen, origin))
-    history = read_history(raw, series, seen, origin=origin, span=span)
-    assert system.step is not None
-    frame = system.model.frame(system.target, system.step)
-    at = history.position(origin)
-    fit = system.model.fit(Task(frame, system.steps, system.features), history, at, workers=home.workers)
-    tested = _tested(system, fit, history, at)
+    fitted = fit(system, home, series, as_of=as_of, data_version=data_version)
     pins = {
         "as_of": iso(as_of),
-        "origin": iso(origin),
+        "origin": iso(fitted.history.end),
         "data_version": data_version,
         "feature_version": system.features.digest,
         "config_digest": system.config_digest,
     }
     with tempfile.TemporaryDirectory() as folder:
-        fit.model.save(Path(folder))
-        Schema(series, system.monitoring.baselines, key_texts(history.keys)).save(Path(folder))
+        fitted.fit.model.save(Path(folder))
+        fitted.schema.save(Path(folder))
         version = home.registry.register(
             system.name,
             Path(folder),
             key=digest_of(pins, 24),
             params=system.model.model_dump(mode="json"),
-            metrics=tested,
+            metrics=_tested(system, fitted),
             pins=pins,
             as_of=as_of,
             created_at=now,
         )
-    return _gate(system, home, version, fit, history, now)
+    return _gate(system, home, version, fitted, now)
 
 
 def _known_span(raw: Any, series: Series, seen: Seen, origin: datetime) -> Any:
@@ -98,9 +119,10 @@ def _known_span(raw: Any, series: Series, seen: Seen, origin: datetime) -> Any:
     return origin - raw.collect(lazy).item() + series.step
 
 
-def _tested(system: System, fit: Fit, history: History, at: int) -> dict[str, float | None]:
+def _tested(system: System, fitted: Fitted) -> dict[str, float | None]:
     """Scores of the fit's twin on the time after the one it saw, with the baselines' beside them."""
-    origins = scored_origins(history, fit.before, at, system.steps)
+    fit, history = fitted.fit, fitted.history
+    origins = scored_origins(history, fit.before, fitted.at, system.steps)
     scored = backtest(fit.measured, history, origins)
     tested = dict(scored.scores())
     model = fit.measured
@@ -112,7 +134,7 @@ def _tested(system: System, fit: Fit, history: History, at: int) -> dict[str, fl
     return {name: value if value == value else None for name, value in tested.items()}
 
 
-def _gate(system: System, home: Home, version: ModelVersion, fit: Fit, history: History, now: datetime) -> Trained:
+def _gate(system: System, home: Home, version: ModelVersion, fitted: Fitted, now: datetime) -> Trained:
     """A first version takes the place; a later one must beat the champion on time that neither was fitted on."""
     registry, as_of = home.registry, version.as_of
     champion = registry.champion(system.name, as_of)
@@ -121,15 +143,15 @@ def _gate(system: System, home: Home, version: ModelVersion, fit: Fit, history: 
     if champion is None:
         reason, wins = "the first version", True
     else:
-        reason, wins = _compare(system, home, champion, fit, history)
+        reason, wins = _compare(system, home, champion, fitted)
     decide = registry.promote if wins else registry.reject
     decided = decide(system.name, version.version, created_at=now, as_of=as_of, reason=reason)
     return Trained(decided, wins, reason)
 
 
-def _compare(system: System, home: Home, champion: ModelVersion, fit: Fit, history: History) -> tuple[str, bool]:
+def _compare(system: System, home: Home, champion: ModelVersion, fitted: Fitted) -> tuple[str, bool]:
+    fit, history, end = fitted.fit, fitted.history, fitted.at
     predictor = Predictor.load(home.registry.fetch(champion))
-    end = history.length - 1
     learnt_until = history.position(datetime.fromisoformat(str(champion.pins["origin"])))
     before = max(fit.before, learnt_until)
     if before > end - system.steps:
