@@ -92,6 +92,51 @@ def test_four_at_once_equal_one_after_another(tmp_path):
     assert contents(tmp_path / "together", "raw").equals(contents(tmp_path / "apart", "raw"), null_equal=True)
 
 
+def start_backfill(home):
+    command = [sys.executable, "-m", "headrace", "backfill", str(ROOT / "systems" / "energy"), "--home", str(home)]
+    command += ["--start", AS_OF.isoformat(), "--end", (AS_OF + timedelta(hours=36)).isoformat(), "--every", "1h"]
+    command += ["--workers", "2", "--source", SOURCE, "--json", *SETTINGS, "--set", "schedule.train=12h"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def test_a_backfill_that_is_killed_goes_on_where_it_was(tmp_path):
+    began = time.perf_counter()
+    expected = finish(start_backfill(tmp_path / "clean"))
+    seconds = time.perf_counter() - began
+    assert (expected["runs"], expected["predictions"], expected["trained"]) == (37, 37 * 96, [1, 2, 3, 4])
+    chance, home = random.Random(11), tmp_path / "killed"
+    for at in (0.3, 0.5, 0.7, 0.85):
+        process = start_backfill(home)
+        try:
+            process.wait(seconds * at * chance.uniform(0.9, 1.1))
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)  # its workers are left to themselves
+        process.communicate()
+        assert gone(process.pid), "a worker outlived the backfill"
+    done = finish(start_backfill(home))
+    assert (done["runs"], done["predictions"], done["failed"]) == (37, 37 * 96, [])
+    for name in ("raw", "predictions", "metrics"):
+        ours, theirs = (contents(place, name, DROP_OF_METRICS) for place in (home, tmp_path / "clean"))
+        assert ours.height > 0, name
+        assert ours.equals(theirs, null_equal=True), name
+    again = finish(start_backfill(home))
+    assert (again["repeated"], again["stored"], again["scored"], again["ingested"]) == (37, 0, 0, 0)
+
+
+DROP_OF_METRICS = ("run_id", "created_at", "_version", "data_version", "predictions_version", "model_version")
+
+
+def gone(group, within=15):
+    """Whether no process of the group is left."""
+    for _ in range(within * 10):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def test_a_broken_contract_stores_nothing_but_the_quarantine(tmp_path):
     process = start(tmp_path, AS_OF, "--set", "contract.max_bad_share=0.0001")
     out, err = process.communicate(timeout=120)

@@ -1,102 +1,22 @@
 """A backfill is what live runs would have given, row for row, whatever became known when."""
 
 import os
-import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from tests.flow.worlds import HOUR, HOURS, NOW, last, system_of, world
 
-from headrace import Column, Contract, Forecaster, Monitoring, Schedule, Source, System
-from headrace.errors import NotEnoughDataError
-from headrace.features import col, lag, seasonal_features
+from headrace.errors import NotEnoughDataError, UsageError
 from headrace.flow.backfill import Request as BackfillRequest
 from headrace.flow.backfill import backfill
 from headrace.flow.run import Request, run
 from headrace.flow.stretch import Stretch
-from headrace.home import Home
-from headrace.settings import Settings
 
-HOUR = timedelta(hours=1)
-START = datetime(2026, 1, 1, tzinfo=UTC)
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
-SEASONS = ("6h", "24h")
-HOURS = 24 * 12
-"""Length of the world; runs begin 24 hours before its end."""
 OF_THE_RUN = ("run_id", "created_at", "data_version", "predictions_version", "_version")
 """What differs between two runs that saw the same."""
-
-
-def system_of(train="never", **more):
-    return System(
-        name="world",
-        source=Source(lag="1h"),
-        contract=Contract(
-            columns=(
-                Column("place", "category"),
-                Column("time", "time", zone="UTC"),
-                Column("load", "float", nullable=True),
-                Column("warmth", "float", nullable=True, known_ahead=True),
-            ),
-            max_bad_share=0.5,
-        ),
-        keys=("place",),
-        time="time",
-        step="1h",
-        target="load",
-        features=seasonal_features("load", step="1h", seasons=SEASONS)
-        | {"warmth": col("warmth"), "was": lag("warmth", "1h")},
-        model=Forecaster(seasons=SEASONS, trees=3, leaves=4, min_leaf=20, max_rows=1000),
-        horizon="6h",
-        schedule=Schedule(predict="1h", train=train),
-        monitoring=Monitoring(baselines=SEASONS, window="3d"),
-        **more,
-    )
-
-
-def world(seed, *, places=3, gaps=0.0, late=0, corrections=0.0, ahead=True):
-    """Facts with their known times: hours that come late, never, again, or (warmth) before their time."""
-    rng = np.random.default_rng(seed)
-    hours = np.arange(HOURS)
-    facts = []
-    for place in range(places):
-        load = 100 + 20 * np.sin(hours / 24 * 2 * np.pi) + 10 * np.sin(hours / 6 * 2 * np.pi) + rng.normal(0, 2, HOURS)
-        warmth = rng.normal(10, 3, HOURS)
-        for hour in hours:
-            time = START + HOUR * int(hour)
-            known = time + HOUR + HOUR * int(rng.integers(0, late + 1))
-            if ahead:
-                facts.append((f"p{place}", time, None, warmth[hour] + rng.normal(0, 1), time - 9 * HOUR))
-            if rng.random() >= gaps:
-                facts.append((f"p{place}", time, load[hour], warmth[hour], known))
-                if rng.random() < corrections:
-                    again = known + HOUR * int(rng.integers(1, 30))
-                    value = None if rng.random() < 0.2 else load[hour] * rng.uniform(0.5, 1.5)
-                    facts.append((f"p{place}", time, value, warmth[hour], again))
-    schema = {"place": pl.String, "time": pl.Datetime("us", "UTC"), "load": float, "warmth": float}
-    return pl.DataFrame(facts, schema=schema | {"known_at": pl.Datetime("us", "UTC")}, orient="row")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """Makes homes whose tracking database is a copy, because making one takes a second."""
-    first = tmp_path_factory.mktemp("first")
-    world(0).write_parquet(first / "facts.parquet")
-    run(system_of(), Home(Settings(home=first)), Request(last(), NOW, f"file:{first}/facts.parquet"))
-
-    def make(name):
-        home = tmp_path_factory.mktemp(name)
-        shutil.copyfile(first / "mlflow.db", home / "mlflow.db")
-        return Home(Settings(home=home))
-
-    return make
-
-
-def last(back=0):
-    return START + HOUR * (HOURS - back)
 
 
 def live(system, home, times, uri):
@@ -157,3 +77,11 @@ def test_it_equals_live_runs(place, seed, gaps, late, corrections, ahead, train,
     assert (again.runs, again.predictions) == (done.runs, done.predictions)
     assert (again.repeated, again.stored, again.scored, again.ingested) == (done.runs, 0, 0, 0)
     same(one, two, system)
+
+
+def test_a_stretch_holds_its_times():
+    assert Stretch(last(3), last(1), HOUR).times() == [last(3), last(2), last(1)]
+    assert Stretch(last(3), last(1), 3 * HOUR).times() == [last(3)]
+    for wrong in (Stretch(last(1), last(3), HOUR), Stretch(last(3), last(1), 0 * HOUR)):
+        with pytest.raises(UsageError):
+            wrong.times()

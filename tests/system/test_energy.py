@@ -10,10 +10,15 @@ import polars as pl
 import pytest
 
 from headrace import metrics
+from headrace.flow.backfill import Request as BackfillRequest
+from headrace.flow.backfill import backfill
 from headrace.flow.run import Request, run
+from headrace.flow.stretch import Stretch
 from headrace.home import Home
 from headrace.loading import load_system
 from headrace.pipelines.inference import read_predictions, replay, trace
+from headrace.pipelines.monitoring import monitor, read_scores
+from headrace.pipelines.scores import measures
 from headrace.settings import Settings
 
 FILE = "denmark_de35/ConsumptionDE35Hour.csv.gz"
@@ -95,26 +100,84 @@ def test_a_rerun_on_corrected_facts_keeps_the_first_number(shared_data, energy, 
     assert replay(home, first.predicted.frame["id"][0])["identical"]
 
 
-def test_metrics_equal_a_direct_computation(shared_data, energy, tmp_path):
+def test_metrics_of_a_backfill_equal_a_direct_computation(shared_data, energy, tmp_path):
     path, home = shared_data(FILE), Home(Settings(home=tmp_path))
-    for hours in (0, 12, 24):
-        run(energy, home, request(f"file:{path}", hours=hours))
-    last = run(energy, home, request(f"file:{path}", hours=47))
+    stretch = Stretch(AS_OF, AS_OF + timedelta(hours=71), timedelta(hours=1))
+    done = backfill(energy, home, BackfillRequest(stretch, datetime.now(UTC), f"file:{path}"))
+    assert (done.runs, done.predictions, done.failed) == (72, 72 * 76 * 24, [])
+    last = run(energy, home, request(None, hours=71, steps=("monitor",)))
+    assert last.monitored.rows == 0  # the backfill has scored them all
     truth = pl.read_csv(path, schema_overrides={"ConsumerType_DE35": pl.String}).select(
         pl.col("HourUTC").str.to_datetime(time_unit="us", time_zone="UTC").alias("time"),
         area="PriceArea",
         industry="ConsumerType_DE35",
         actual=pl.col("TotalCon").cast(float),
     )
-    # An hour is known at its event time here, and the run at 47 h has made its own predictions before it monitors.
-    known = truth.filter(pl.col("time") <= AS_OF + timedelta(hours=47))
+    # An hour is known at its event time here.
+    known = truth.filter(pl.col("time") <= AS_OF + timedelta(hours=71))
     both = read_predictions(energy, home).join(known, on=["area", "industry", "time"])
     actual, value = both["actual"].to_numpy(), both["value"].to_numpy()
-    assert last.monitored.matured == both.height == 76 * 24 * 3 - 76
-    assert last.monitored.overall["mape"] == pytest.approx(metrics.mape(actual, value), rel=1e-12)
-    assert last.monitored.overall["wape"] == pytest.approx(abs(actual - value).sum() / actual.sum(), rel=1e-12)
-    naive = both["baseline_1d"].to_numpy()
-    assert last.monitored.overall["naive_1d_mape"] == pytest.approx(metrics.mape(actual, naive), rel=1e-12)
+    found, rest = last.monitored.overall, last.monitored.completeness
+    assert last.monitored.matured == both.height == rest["expected"] == 76 * (48 * 24 + sum(range(24)))
+    assert (rest["series_matured"], rest["series"], rest["until"]) == (76, 76, AS_OF + timedelta(hours=71))
+    error = value - actual
+    inside = (actual >= both["lower"].to_numpy()) & (actual <= both["upper"].to_numpy())
+    expected = {
+        "mape": metrics.mape(actual, value),
+        "wape": abs(error).sum() / actual.sum(),
+        "rmse": (error**2).mean() ** 0.5,
+        "bias": error.mean(),
+        "mase": (abs(error) / both["scale"].to_numpy()).mean(),
+        "coverage": inside.mean(),
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-9)
+    for season in ("1d", "7d"):
+        naive = both[f"baseline_{season}"].to_numpy()
+        assert found[f"naive_{season}_mape"] == pytest.approx(metrics.mape(actual, naive), rel=1e-9)
+    # One run's own score, over all series.
+    (one,) = (
+        read_scores(energy, home, scope="run")
+        .filter((pl.col("made") == AS_OF) & (pl.col("time") == AS_OF + timedelta(hours=5)))
+        .to_dicts()
+    )
+    its = both.filter((pl.col("as_of") == AS_OF) & (pl.col("ahead") == one["ahead"]))
+    assert (one["n"], one["expected"], one["ahead"]) == (76, 76, 5)
+    assert one["absolute"] == pytest.approx(float((its["value"] - its["actual"]).abs().sum()), rel=1e-12)
+
+
+@pytest.mark.slow
+def test_the_last_ten_days_beat_both_seasonal_naives(shared_data, root, tmp_path):
+    """With the model as it is declared, trained twice on the way, as it would have been live."""
+    system = load_system(str(root / "systems" / "energy"), ["source.lag=0h"])
+    home, end = Home(Settings(home=tmp_path)), datetime(2023, 1, 20, 16, tzinfo=UTC)
+    stretch = Stretch(end - timedelta(days=10), end, timedelta(hours=6))
+    done = backfill(system, home, BackfillRequest(stretch, datetime.now(UTC), f"file:{shared_data(FILE)}"))
+    assert (done.runs, done.trained) == (41, [1, 2])
+    version = home.table("energy", "raw").version()
+    found = monitor(system, home, as_of=end, data_version=version).overall
+    for season in ("1d", "7d"):
+        for metric, share in {"mape": 0.8, "wape": 0.85, "rmse": 1.0, "mase": 0.8}.items():
+            assert found[metric] < share * found[f"naive_{season}_{metric}"], (metric, season)
+
+
+def test_a_correction_of_the_truth_makes_a_new_score(shared_data, energy, tmp_path):
+    path, home = shared_data(FILE), Home(Settings(home=tmp_path))
+    run(energy, home, request(f"file:{path}"))
+    first = run(energy, home, request(f"file:{path}", hours=12))
+    corrected = pl.read_csv(path, infer_schema=False).with_columns(
+        pl.when(pl.col("HourUTC") == "2023-01-17T20:00:00")
+        .then(pl.col("TotalCon").cast(float) * 2)
+        .otherwise(pl.col("TotalCon").cast(float))
+    )
+    corrected.write_csv(tmp_path / "corrected.csv")
+    later = run(energy, home, request(f"file:{tmp_path / 'corrected.csv'}", hours=13))
+    assert later.monitored.overall["wape"] > first.monitored.overall["wape"]
+    stood = read_scores(energy, home, AS_OF + timedelta(hours=12))
+    assert measures(stood, [], energy.monitoring.baselines)["wape"][0] == first.monitored.overall["wape"]
+    scores = home.table("energy", "metrics")
+    hour = pl.col("time") == AS_OF + timedelta(hours=4)
+    facts = scores.collect(scores.scan(where=hour & (pl.col("scope") == "series")))
+    assert facts.height == 2 * 76
 
 
 def test_reads_by_time_and_by_column(shared_data, energy, tmp_path):
