@@ -4,12 +4,14 @@ from headrace import Column, Contract, Forecaster, Monitoring, Schedule, Source,
 from headrace.contract import Gaps, Share
 from headrace.features import seasonal_features
 from headrace.sources import simulated
+from headrace.sources.energidataservice import EnergiDataService
 
 SEASONS = ("24h", "168h")
 
 system = System(
     name="energy",
     source=Source(
+        api=EnergiDataService(dataset="ConsumptionDE35Hour"),
         simulate=simulated.consumption,
         columns={
             "time": "HourUTC",

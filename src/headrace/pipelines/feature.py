@@ -59,6 +59,7 @@ def read(
 
     Args:
         system: The declaration.
+        home: What is stored already need not be read again.
         source: A source URI in place of the system's own.
         as_of: Records that became known later may be among them; validation tells them apart.
         now: The clock's time.
@@ -67,8 +68,20 @@ def read(
     Raises:
         SourceError: The records could not be read whole.
     """
-    records = open_source(system.source, source).read(as_of=as_of, now=now)
+    reader = open_source(system.source, source, home.path / "cache" / system.name)
+    records = reader.read(as_of=as_of, now=now, since=_newest(system, home, as_of), first=first)
     return with_constants(records, system.source.constants)
+
+
+def _newest(system: System, home: Home, as_of: datetime) -> datetime | None:
+    """The newest event time that is stored and was known: a live source need not go back further."""
+    import polars as pl
+
+    table = home.table(system.name, RAW)
+    if system.time is None or not table.exists():
+        return None
+    found: datetime | None = table.collect(table.scan(as_of=as_of).select(pl.col(system.time).max())).item()
+    return found
 
 
 def validate(system: System, home: Home, records: Records, *, as_of: datetime, now: datetime) -> Validated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol, cast
 
 from headrace.errors import UsageError
@@ -11,22 +12,24 @@ from headrace.sources.base import Reader, Records, Source
 __all__ = ["SCHEMES", "Reader", "Records", "Source", "open_source"]
 
 SCHEMES = {
+    "api": "headrace.sources.energidataservice",
     "file": "headrace.sources.files",
     "simulated": "headrace.sources.simulated",
 }
 """URI scheme to the module that reads it; the module has ``open_reader(source, rest)``."""
 
-_FORMS = "file:PATH, simulated, simulated:?seed=1&days=90"
+_FORMS = "api, file:PATH, simulated, simulated:?seed=1&days=90"
 
 
 class _Module(Protocol):
-    def open_reader(self, source: Source, rest: str) -> Reader: ...
+    def open_reader(self, source: Source, rest: str, cache: Path | None = None) -> Reader: ...
 
 
-def open_source(source: Source, uri: str | None = None) -> Reader:
+def open_source(source: Source, uri: str | None = None, cache: Path | None = None) -> Reader:
     """The reader of ``uri``, or of the source's own, or of simulated records.
 
-    Nothing is read yet. Paths are relative to the current folder.
+    Nothing is read yet. Paths are relative to the current folder. A live service keeps in the folder `cache` what it
+    has read, until the whole read is done.
 
     Raises:
         UsageError: The URI has a form that is not supported, or the system has nothing to simulate.
@@ -36,4 +39,4 @@ def open_source(source: Source, uri: str | None = None) -> Reader:
     module = SCHEMES.get(scheme)
     if module is None:
         raise UsageError("this kind of source is not supported", where=given, hint=f"supported: {_FORMS}")
-    return cast(_Module, import_module(module)).open_reader(source, rest)
+    return cast(_Module, import_module(module)).open_reader(source, rest, cache)

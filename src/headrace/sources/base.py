@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, ValidationError, model_validator
 
 from headrace.contract import KNOWN_AT, Known, declaration_error
 from headrace.declaration import Declared, Duration
@@ -17,11 +18,20 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+class Api(Declared):
+    """Base of the declared live services: what ``api`` reads."""
+
+    def reader(self, source: Source, cache: Path | None) -> Reader:
+        """A reader of the service; `cache` is a folder for what a read has got before it broke off, or None."""
+        raise NotImplementedError
+
+
 class Source(Declared):
     """Where the records of a system come from. ``--source URI`` takes the place of ``uri``.
 
     Args:
         uri: The usual origin; without one the records are simulated.
+        api: The live service that ``api`` stands for.
         simulate: Makes the records of ``simulated:``: a `headrace.sources.simulated.Simulation`, or a
             function of ``as_of`` and keyword arguments with defaults that returns a polars frame.
         columns: What the source calls a declared column, where the names differ.
@@ -36,6 +46,7 @@ class Source(Declared):
     """
 
     uri: str | None = None
+    api: SerializeAsAny[Api] | None = None
     simulate: Callable[..., Any] | None = Field(default=None, exclude=True)
     columns: dict[str, str] = Field(default_factory=dict)
     constants: dict[str, str] = Field(default_factory=dict)
@@ -90,7 +101,9 @@ class Reader(Protocol):
     as the source has not changed.
     """
 
-    def read(self, *, as_of: datetime, now: datetime) -> Records:
+    def read(
+        self, *, as_of: datetime, now: datetime, since: datetime | None = None, first: datetime | None = None
+    ) -> Records:
         """All records that may be known at ``as_of``.
 
         Called after the run has fixed its ``as_of`` and before anything is written, so a failure leaves
@@ -99,6 +112,10 @@ class Reader(Protocol):
         It must guarantee that every record known at ``as_of`` is there, unchanged, in the source's order.
         Later ones may be there as well: ``check`` counts them as pending. ``now`` is the clock's time; a
         reader must not ask another clock.
+
+        With ``since``, the newest event time that is stored, older records may be left out, as far as they
+        have not been corrected. With ``first`` the records also serve a run as of that earlier time: a source
+        that goes back a fixed while goes back from there.
 
         Raises:
             SourceError: The records could not be read whole: unreachable, missing, truncated, not in the

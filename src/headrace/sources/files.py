@@ -29,8 +29,10 @@ class FileReader:
     source: Source
     path: Path
 
-    def read(self, *, as_of: datetime, now: datetime) -> Records:
-        """The rows of the file.
+    def read(
+        self, *, as_of: datetime, now: datetime, since: datetime | None = None, first: datetime | None = None
+    ) -> Records:
+        """All rows of the file, whatever `since` and `first`.
 
         Raises:
             SourceError: The file is missing, empty, truncated, or not what its name says.
@@ -40,7 +42,7 @@ class FileReader:
         return Records(frame, f"file:{self.path}", known_rule(self.source, frame))
 
 
-def open_reader(source: Source, rest: str) -> Reader:
+def open_reader(source: Source, rest: str, cache: Path | None = None) -> Reader:
     """A reader of the file ``rest``: a path, or what follows ``file:`` in ``file:///absolute/path``.
 
     Raises:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -93,8 +94,12 @@ class SimulatedReader:
     simulation: Simulation
     options: dict[str, str]
 
-    def read(self, *, as_of: datetime, now: datetime) -> Records:
-        """The simulated rows known at ``as_of``; ``now`` changes nothing.
+    def read(
+        self, *, as_of: datetime, now: datetime, since: datetime | None = None, first: datetime | None = None
+    ) -> Records:
+        """The simulated rows known at ``as_of``; ``now`` and ``since`` change nothing.
+
+        A simulation with the option ``days`` and no ``start`` goes that far back from ``first``.
 
         Raises:
             UsageError: A parameter of the URI is unknown or has the wrong type.
@@ -106,6 +111,9 @@ class SimulatedReader:
         chosen: dict[str, Any] = dict(self.options)
         if "lag" in self.simulation.options.model_fields:
             chosen.setdefault("lag", self.source.lag)
+        if first is not None and "days" in self.simulation.options.model_fields and "start" not in chosen:
+            days = float(chosen.get("days", self.simulation.options.model_fields["days"].default))
+            chosen["days"] = days + (as_of - first) / timedelta(days=1)
         made: Any = self.simulation(as_of=as_of, **chosen)
         if not isinstance(made, pl.DataFrame):
             text = f"the simulation returned a {type(made).__name__}, not a polars DataFrame"
@@ -121,7 +129,7 @@ class SimulatedReader:
         return f"simulated:?{urlencode(sorted(options.items()))}" if options else "simulated"
 
 
-def open_reader(source: Source, rest: str) -> Reader:
+def open_reader(source: Source, rest: str, cache: Path | None = None) -> Reader:
     """A reader of the source's simulation, with the options that ``rest`` names after ``?``.
 
     Raises:

@@ -1,0 +1,190 @@
+"""``api``: Energi Data Service (Energinet), the open data of the Danish energy system.
+
+See energidataservice.dk/guides/api-guides. Records are asked for in windows of event time and pages within a window;
+windows that were read are kept on disk until the whole read is done, so that one that breaks off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from pydantic import Field
+
+from headrace.declaration import Duration
+from headrace.errors import SourceError, UsageError
+from headrace.lineage import digest_of
+from headrace.sources.base import Api, Reader, Records, Source, known_rule, renamed, require_zone
+from headrace.sources.http import JsonClient, Politeness
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KEPT = timedelta(hours=1)
+"""A window that was read longer ago is read again: it may have been corrected."""
+_READS = 3
+"""How often a window is read until its pages agree."""
+
+
+class EnergiDataService(Api):
+    """Which data set, and how it is read.
+
+    Attributes:
+        dataset: ``ConsumptionDE35Hour`` (until 2025), or a successor such as ``ConsumptionIndustry`` or
+            ``ConsumptionDK3619codehour``, whose columns go into `time`, `order` and `Source.columns`.
+        time: Its column of the event time, UTC.
+        order: Columns that, with the time, tell one record from another.
+        filters: Only records with one of these values, by column.
+        url: Where the service is.
+        history: How far back the first read goes.
+        overlap: How far before the newest known event time later reads begin, to see corrections.
+        window: Event time asked for at once.
+        page: Records asked for at once.
+        politeness: Time-outs, rate limit and retries.
+    """
+
+    dataset: str = "ConsumptionDE35Hour"
+    time: str = "HourUTC"
+    order: tuple[str, ...] = ("PriceArea", "ConsumerType_DE35")
+    filters: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    url: str = "https://api.energidataservice.dk/dataset/"
+    history: Duration = timedelta(days=60)
+    overlap: Duration = timedelta(days=10)
+    window: Duration = Field(default=timedelta(days=7), ge=timedelta(hours=1))
+    page: int = Field(default=10_000, ge=1)
+    politeness: Politeness = Field(default_factory=Politeness)
+
+    def reader(self, source: Source, cache: Path | None) -> Reader:
+        """A reader of the data set; with a folder for what a broken-off read has got."""
+        return ApiReader(source, self, cache)
+
+
+def open_reader(source: Source, rest: str, cache: Path | None = None) -> Reader:
+    """The reader of the system's own API.
+
+    Raises:
+        UsageError: The system declares none, or something follows ``api``.
+    """
+    if source.api is None:
+        hint = "declare Source(api=EnergiDataService(dataset=...)), or use --source file:PATH"
+        raise UsageError("this system has no live API", where="source.api", hint=hint)
+    if rest:
+        raise UsageError("nothing follows api", where=f"api:{rest}", hint="set source.api.* with --set")
+    return source.api.reader(source, cache)
+
+
+@dataclass(frozen=True)
+class ApiReader:
+    """Reads a data set of Energi Data Service."""
+
+    source: Source
+    api: EnergiDataService
+    cache: Path | None = None
+
+    def read(
+        self, *, as_of: datetime, now: datetime, since: datetime | None = None, first: datetime | None = None
+    ) -> Records:
+        """Records with event times up to `as_of`.
+
+        They begin `overlap` before `since`; without it, `history` before the newest that the first run could know.
+
+        Raises:
+            SourceError: The service failed, or its pages do not agree.
+        """
+        require_zone(as_of=as_of, now=now)
+        begin = (first or as_of) - self.source.lag - self.api.history if since is None else since - self.api.overlap
+        rows: list[dict[str, Any]] = []
+        with JsonClient(self.api.politeness) as client:
+            for start, end in _windows(begin, as_of, self.api.window):
+                rows += self._window(client, start, end, now)
+        if self.cache is not None:
+            shutil.rmtree(self.cache, ignore_errors=True)
+        frame = renamed(_frame(rows), self.source.columns)
+        span = {"start": f"{begin:%Y-%m-%dT%H:%M}", "end": f"{as_of:%Y-%m-%dT%H:%M}"}
+        return Records(frame, f"{self.api.url}{self.api.dataset}?{urlencode(span)}", known_rule(self.source, frame))
+
+    def _window(self, client: JsonClient, start: datetime, end: datetime, now: datetime) -> list[dict[str, Any]]:
+        asked = {
+            "start": f"{start:%Y-%m-%dT%H:%M}",
+            "end": f"{end:%Y-%m-%dT%H:%M}",
+            "timezone": "utc",
+            "sort": ",".join([self.api.time, *self.api.order]),
+        }
+        if self.api.filters:
+            asked["filter"] = json.dumps(self.api.filters, separators=(",", ":"))
+        kept = self.cache / f"{digest_of([self.api.url, self.api.dataset, asked], 24)}.json.gz" if self.cache else None
+        if kept is not None and kept.exists():
+            stored = json.loads(gzip.decompress(kept.read_bytes()))
+            if abs(now - datetime.fromisoformat(stored["read_at"])) <= _KEPT:
+                found: list[dict[str, Any]] = stored["records"]
+                return found
+        records = self._agreeing(client, asked)
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            part = kept.with_suffix(".part")
+            part.write_bytes(gzip.compress(json.dumps({"read_at": now.isoformat(), "records": records}).encode()))
+            part.replace(kept)
+        return records
+
+    def _agreeing(self, client: JsonClient, asked: dict[str, str]) -> list[dict[str, Any]]:
+        """All records of a window: as many different ones as the service says there are."""
+        for _ in range(_READS):
+            found: dict[str, dict[str, Any]] = {}
+            offset, total = 0, 1
+            totals = set()
+            while offset < total:
+                page = client.get(self._url, {**asked, "offset": str(offset), "limit": str(self.api.page)})
+                records, total = self._checked(page)
+                totals.add(total)
+                found |= {json.dumps(record, sort_keys=True): record for record in records}
+                if not records:
+                    break
+                offset += self.api.page
+            if len(totals) == 1 and len(found) == total:
+                return list(found.values())
+        raise SourceError(
+            f"the pages do not agree: {len(found):,} different records of {total:,}",
+            where=f"{self._url}?{urlencode(asked)}",
+            hint="the data set changes while it is read: try again later, or widen source.api.page",
+        )
+
+    @property
+    def _url(self) -> str:
+        return f"{self.api.url.rstrip('/')}/{self.api.dataset}"
+
+    def _checked(self, page: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
+        records, total = page.get("records"), page.get("total")
+        if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+            raise SourceError("the answer has no list of records", where=self._url, hint="is source.api.url right?")
+        if not isinstance(total, str) or not total.isdigit():
+            raise SourceError("the answer does not say how many records there are", where=self._url)
+        return records, int(total)
+
+
+def _windows(begin: datetime, end: datetime, size: timedelta) -> Iterator[tuple[datetime, datetime]]:
+    """Windows on a fixed grid from the one that holds `begin` to the one that holds `end`; ends are exclusive."""
+    at = _EPOCH + (begin - _EPOCH) // size * size
+    while at <= end:
+        yield at, at + size
+        at += size
+
+
+def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Records as text columns, as a file would give them; nested values as JSON."""
+    import polars as pl
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: [_text(row.get(name)) for row in rows] for name in names}
+    return pl.DataFrame(columns, schema=dict.fromkeys(names, pl.String))
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value)
