@@ -1,7 +1,7 @@
 """Series as dense arrays, and the history primitives over them: the form for forecasting and for streams.
 
 A `History` holds every series on one regular grid: an array per column, of shape (series, steps), NaN where nothing
-is known. `array(expression, lo, hi)` evaluates an expression at origins lo to hi - 1 (positions on the grid).
+is known. `Arrays.array(expression, lo, hi)` evaluates an expression at origins lo to hi - 1 (positions on the grid).
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from headrace.features.history import (
     SeasonalChange,
     SeasonalLag,
     SeasonalMean,
-    doubling,
 )
 from headrace.features.row import Col, Native
 
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 Array = NDArray[np.float64]
+
+REMEMBERED = 2_000_000
+"""Values of an array that is kept for other expressions to use: 16 MB."""
 
 
 @dataclass(frozen=True)
@@ -125,43 +127,59 @@ def history_of(
     return History(names, values, grid.start, grid.step)
 
 
-def array(expression: Expression, history: History, lo: int, hi: int) -> Array:
-    """The expression at origins lo to hi - 1, shape (series, hi - lo); NaN where it is missing."""
-    table = Table(step=history.step)
-    match expression:
-        case Col(name):
-            return history.slice(name, lo, hi)
-        case Lag(of, by):
-            k = table.steps(by, "lag")
-            return array(of, history, lo - k, hi - k)
-        case Difference(of, by):
-            k = table.steps(by, "difference")
-            return array(of, history, lo, hi) - array(of, history, lo - k, hi - k)
-        case Rolling(statistic, of, window, at_least):
-            width = table.steps(window, "rolling")
-            return rolling(array(of, history, lo - width + 1, hi), statistic, width, at_least)
-    return _combined(expression, history, lo, hi)
+class Arrays:
+    """Evaluates expressions over a history; what several have in common is computed once, while it is small."""
 
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self._done: dict[tuple[str, int, int], Array] = {}
 
-def _combined(expression: Expression, history: History, lo: int, hi: int) -> Array:
-    """Any other expression: its history parts as columns, the rest in polars over the flattened grid."""
-    import polars as pl
+    def array(self, expression: Expression, lo: int, hi: int) -> Array:
+        """The expression at origins lo to hi - 1, shape (series, hi - lo); NaN where it is missing."""
+        if isinstance(expression, Col):
+            return self.history.slice(expression.name, lo, hi)
+        key = (expression.digest, lo, hi)
+        values = self._done.get(key)
+        if values is None:
+            values = self._evaluate(expression, lo, hi)
+            if values.size <= REMEMBERED:
+                self._done[key] = values
+        return values
 
-    parts = {node.digest: node for node in outermost(expression, (Lag, Difference, Rolling, Col))}
-    columns = {f"_{d}": array(node, history, lo, hi).ravel() for d, node in parts.items()}
-    for node in outermost(expression, (Native,)):
-        columns |= {root: history.slice(root, lo, hi).ravel() for root in node.columns()}
-    ready = {d: f"_{d}" for d in parts}
-    table = Table(time="_time", step=history.step, ready=ready)
-    rows = history.series * (hi - lo)
-    if not columns or expression.uses_time():
-        times = times_of(history.start, history.step, np.arange(lo, hi))
-        columns["_time"] = np.tile(times, history.series)
-        table = Table(time="_time", step=history.step, ready=ready, years=years_of(times))
-    frame = pl.DataFrame(columns).with_columns(pl.selectors.float().fill_nan(None))
-    if "_time" in columns:
-        frame = frame.with_columns(pl.col("_time").cast(pl.Datetime("us", "UTC")))
-    return to_float(frame.select(x=expression.compile(table)), rows).reshape(history.series, hi - lo)
+    def _evaluate(self, expression: Expression, lo: int, hi: int) -> Array:
+        table = Table(step=self.history.step)
+        match expression:
+            case Lag(of, by):
+                k = table.steps(by, "lag")
+                return self.array(of, lo - k, hi - k)
+            case Difference(of, by):
+                k = table.steps(by, "difference")
+                return self.array(of, lo, hi) - self.array(of, lo - k, hi - k)
+            case Rolling(statistic, of, window, at_least):
+                width = table.steps(window, "rolling")
+                return rolling(self.array(of, lo - width + 1, hi), statistic, width, at_least)
+        return self._combined(expression, lo, hi)
+
+    def _combined(self, expression: Expression, lo: int, hi: int) -> Array:
+        """Any other expression: its history parts as columns, the rest in polars over the flattened grid."""
+        import polars as pl
+
+        history = self.history
+        parts = {node.digest: node for node in outermost(expression, (Lag, Difference, Rolling, Col))}
+        columns = {f"_{d}": self.array(node, lo, hi).ravel() for d, node in parts.items()}
+        for node in outermost(expression, (Native,)):
+            columns |= {root: history.slice(root, lo, hi).ravel() for root in node.columns()}
+        ready = {d: f"_{d}" for d in parts}
+        table = Table(time="_time", step=history.step, ready=ready)
+        rows = history.series * (hi - lo)
+        if not columns or expression.uses_time():
+            times = times_of(history.start, history.step, np.arange(lo, hi))
+            columns["_time"] = np.tile(times, history.series)
+            table = Table(time="_time", step=history.step, ready=ready, years=years_of(times))
+        frame = pl.DataFrame(columns).with_columns(pl.selectors.float().fill_nan(None))
+        if "_time" in columns:
+            frame = frame.with_columns(pl.col("_time").cast(pl.Datetime("us", "UTC")))
+        return to_float(frame.select(x=expression.compile(table)), rows).reshape(history.series, hi - lo)
 
 
 def rolling(x: Array, statistic: str, width: int, at_least: int) -> Array:
@@ -187,12 +205,39 @@ def rolling(x: Array, statistic: str, width: int, at_least: int) -> Array:
 
 
 def _sums(x: Array, width: int) -> Array:
-    def shift(block: Array, by: int) -> Array:
-        moved = np.zeros_like(block)
-        moved[:, by:] = block[:, : block.shape[1] - by]
-        return moved
+    """Sums of `width` neighbours, shape (n, m) to (n, m - width + 1): the additions of `doubling`, in its order."""
+    if x.shape[1] == width:
+        return _sum_of_one(x, width)
+    found = x.shape[1] - width + 1
+    total: Array | None = None
+    done, size, block = 0, 1, x
+    while size <= width:
+        if width & size:
+            begin = width - done - size
+            part = block[:, begin : begin + found]
+            total = part if total is None else total + part
+            done += size
+        size *= 2
+        if size <= width:
+            block = block[:, size // 2 :] + block[:, : -(size // 2)]
+    assert total is not None
+    return total
 
-    return doubling(x, width, shift)[:, width - 1 :]
+
+def _sum_of_one(x: Array, width: int) -> Array:
+    """The same for a single window: pairs of pairs, without the sums that only other windows need."""
+    total: Array | None = None
+    end, size = width, 1
+    while size <= width:
+        if width & size:
+            part = x[:, end - size : end]
+            while part.shape[1] > 1:
+                part = part[:, 1::2] + part[:, 0::2]
+            total = part if total is None else total + part
+            end -= size
+        size *= 2
+    assert total is not None
+    return total
 
 
 def _extremes(x: Array, width: int, statistic: str) -> Array:
@@ -209,12 +254,13 @@ Seasonal = SeasonalLag | SeasonalChange | SeasonalMean
 Positions = NDArray[np.intp]
 
 
-def seasonal(node: Seasonal, history: History, series: Positions, origin: Positions, ahead: Positions) -> Array:
+def seasonal(node: Seasonal, arrays: Arrays, series: Positions, origin: Positions, ahead: Positions) -> Array:
     """A seasonal primitive for examples (series, origin, steps ahead), all of one length; see the primitives."""
+    history = arrays.history
     steps = Table(step=history.step).steps(node.season, node.op)
     longest = int(ahead.max())
     lo = max(int(origin.min()) - node.lookback() // history.step - longest, 0)
-    base = array(node.of, history, lo, int(origin.max()) + 1)
+    base = arrays.array(node.of, lo, int(origin.max()) + 1)
     origin = origin - lo
     if not isinstance(node, SeasonalMean):
         offset = np.array([node.offset(h, steps) for h in range(longest + 1)])[ahead]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.features.arrays import Array, History, Seasonal, array, seasonal, times_of, to_float, years_of
+from headrace.features.arrays import Array, Arrays, History, Seasonal, seasonal, times_of, to_float, years_of
 from headrace.features.expression import ORIGIN, ROW, Expression, Table
 from headrace.features.history import StepAhead
 from headrace.features.place import CONSTANT, place_of
@@ -67,6 +67,7 @@ class Evaluator:
 
     def __init__(self, history: History, examples: Examples) -> None:
         self._history = history
+        self._arrays = Arrays(history)
         self._examples = examples
         self._done: dict[str, Array] = {}
 
@@ -78,11 +79,11 @@ class Evaluator:
         return values
 
     def _evaluate(self, expression: Expression) -> Array:
-        examples, history = self._examples, self._history
+        examples = self._examples
         if not len(examples):
             return np.empty(0)
         if isinstance(expression, Seasonal):
-            return seasonal(expression, history, examples.series, examples.origin, examples.ahead)
+            return seasonal(expression, self._arrays, examples.series, examples.origin, examples.ahead)
         if isinstance(expression, StepAhead):
             return examples.ahead.astype(np.float64)
         place = place_of(expression)
@@ -95,7 +96,7 @@ class Evaluator:
 
     def _gather(self, expression: Expression, positions: NDArray[np.intp]) -> Array:
         lo, hi = int(positions.min()), int(positions.max()) + 1
-        return array(expression, self._history, lo, hi)[self._examples.series, positions - lo]
+        return self._arrays.array(expression, lo, hi)[self._examples.series, positions - lo]
 
     def _calendar(self, expression: Expression) -> Array:
         """Calendars depend on the target time alone: evaluate each time once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from headrace.models.member import Frame, Transform, View, count, spread
 
 KIND = "forecaster"
 FORMAT = 1
-CHUNK = 400_000
+CHUNK = 200_000
 """Examples per predict call: bounds the memory of a backfill."""
 
 
@@ -92,9 +92,14 @@ class ForecastModel:
             threads: For the boosters; the result does not depend on it.
         """
         examples = every_example(series, origin, self.horizon)
-        parts = [self._some(history, _part(examples, lo), threads) for lo in range(0, max(len(examples), 1), CHUNK)]
-        columns = [np.concatenate(column).reshape(-1, self.horizon) for column in zip(*parts, strict=True)]
-        value, lower, upper, known = columns
+        # Neighbours in time fall into the same leaves: in this order a booster predicts a third faster.
+        order = np.lexsort((examples.origin, examples.target, examples.series))
+        chunks = (_pick(examples, order[lo : lo + CHUNK]) for lo in range(0, max(order.size, 1), CHUNK))
+        parts = [self._some(*_near(history, chunk), threads) for chunk in chunks]
+        columns = [np.empty(order.size) for _ in parts[0]]
+        for column, pieces in zip(columns, zip(*parts, strict=True), strict=True):
+            column[order] = np.concatenate(pieces)
+        value, lower, upper, known = (column.reshape(-1, self.horizon) for column in columns)
         return Forecast(value, lower, upper, known[:, 0].astype(np.int64), self.needed)
 
     def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, Array, Array, Array]:
@@ -163,6 +168,15 @@ class ForecastModel:
         )
 
 
-def _part(examples: Examples, lo: int) -> Examples:
-    some = slice(lo, lo + CHUNK)
-    return Examples(examples.series[some], examples.origin[some], examples.ahead[some])
+def _pick(examples: Examples, which: NDArray[np.intp]) -> Examples:
+    return Examples(examples.series[which], examples.origin[which], examples.ahead[which])
+
+
+def _near(history: History, examples: Examples) -> tuple[History, Examples]:
+    """The series that the examples are about, and the examples of those: a part costs no more than itself."""
+    if not len(examples):
+        return history, examples
+    lo, hi = int(examples.series.min()), int(examples.series.max()) + 1
+    values = {name: rows[lo:hi] for name, rows in history.values.items()}
+    part = replace(history, keys=history.keys[lo:hi], values=values)
+    return part, Examples(examples.series - lo, examples.origin, examples.ahead)

@@ -13,7 +13,7 @@ import numpy as np
 
 from headrace.contract import Validation, check
 from headrace.errors import ContractBroken
-from headrace.features.arrays import array
+from headrace.features.arrays import Arrays
 from headrace.home import QUARANTINE, RAW, Home
 from headrace.sources import Records, open_source
 from headrace.sources.base import with_constants
@@ -170,7 +170,8 @@ def features(system: System, home: Home, as_of: Sequence[datetime], *, data_vers
     )
     rows, origins = views.windows()
     lo, hi = int(origins.min()), int(origins.max()) + 1
-    columns = {name: array(e, views.history, lo, hi)[rows, origins - lo] for name, e in chosen.items()}
+    arrays = Arrays(views.history)
+    columns = {name: arrays.array(e, lo, hi)[rows, origins - lo] for name, e in chosen.items()}
     reader = np.repeat(np.arange(views.readers), views.keys.height)
     times = pl.DataFrame(
         {series.time: [views.origin(i) for i in range(views.readers)], "known_at": list(as_of)},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Ints = NDArray[np.int64]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -105,17 +106,20 @@ class _Assembly:
             numbered, on=series.keys, how="left", nulls_equal=True, maintain_order="left"
         )
         of = codes["_row"].to_numpy().astype(np.int64)
-        at = (facts[series.time] - grid.start).dt.total_microseconds().to_numpy() // (
-            grid.step // timedelta(microseconds=1)
-        )
-        if _repeats(of * grid.length + at, self.keys.height * grid.length):
-            order = np.lexsort((facts["_version"].to_numpy(), facts["known_at"].to_physical().to_numpy()))
-            facts, of, at = facts[order], of[order], at[order]
+        step, start = (length // timedelta(microseconds=1) for length in (grid.step, grid.start - _EPOCH))
+        at = (facts[series.time].to_physical().to_numpy() - start) // step
+        known_at = facts["known_at"].to_physical().to_numpy()
+        values = {c: facts[c].cast(pl.Float64).fill_null(float("nan")).to_numpy() for c in series.columns}
+        again = _repeated(of * grid.length + at, self.keys.height * grid.length)
+        if again.size:
+            sorting = again[np.lexsort((facts["_version"].to_numpy()[again], known_at[again]))]
+            of, at, known_at = (_moved(column, again, sorting) for column in (of, at, known_at))
+            values = {c: _moved(column, again, sorting) for c, column in values.items()}
         self._of: Ints = of
         self._at: Ints = at
-        times = pl.Series(list(as_of), dtype=pl.Datetime("us", "UTC"))
-        self._seen_by = times.search_sorted(facts["known_at"], side="left").to_numpy().astype(np.int64)
-        self._values = {c: facts[c].cast(pl.Float64).fill_null(float("nan")).to_numpy() for c in series.columns}
+        self._values = values
+        times = np.array([(moment - _EPOCH) // timedelta(microseconds=1) for moment in as_of])
+        self._seen_by: Ints = np.searchsorted(times, known_at) if len(as_of) > 1 else np.zeros_like(of)
         self._reach = reach // grid.step
 
     def views(self, first_origin: int) -> Views:
@@ -185,8 +189,16 @@ class _Assembly:
         return dense
 
 
-def _repeats(cells: Ints, size: int) -> bool:
-    """Whether a cell is there twice: facts that correct another one."""
+def _repeated(cells: Ints, size: int) -> Ints:
+    """Where facts stand that are about the same: one corrects the other."""
     seen = np.zeros(size, dtype=np.bool_)
     seen[cells] = True
-    return int(seen.sum()) < cells.size
+    if int(seen.sum()) == cells.size:
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero(np.bincount(cells, minlength=size)[cells] > 1)
+
+
+def _moved(column: NDArray[Any], to: Ints, of: Ints) -> NDArray[Any]:
+    moved = column.copy()
+    moved[to] = column[of]
+    return moved
