@@ -240,6 +240,22 @@ def evaluate(
 
 
 @_command
+def report(
+    use: Common,
+    name: Name,
+    as_of: AsOf = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write there.")] = None,
+) -> None:
+    """Write a page about errors, coverage and the newest forecasts."""
+    from headrace import console
+    from headrace.reporting import write_report
+
+    now = datetime.now(UTC)
+    made = write_report(use.system(name), use.open(), as_of=_time(as_of, now) if as_of else None, now=now, out=out)
+    console.print_tree({"report": str(made.path), **made.summary}, as_json=use.json)
+
+
+@_command
 def predictions(
     use: Common,
     name: Name,
