@@ -17,7 +17,7 @@ import numpy as np
 
 from headrace.declaration import format_duration, parse_duration
 from headrace.errors import ArtefactError
-from headrace.features.arrays import times_of
+from headrace.features.arrays import key_texts, times_of
 from headrace.features.matrix import every_example
 from headrace.models.baselines import seasonal_naive, seasonal_scale
 from headrace.models.forecast import Forecast, ForecastModel
@@ -180,8 +180,3 @@ def _product(views: Views) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 def baseline_column(season: timedelta) -> str:
     """Name of the column that holds the seasonal-naive forecast of a season: ``baseline_1d``."""
     return f"baseline_{format_duration(season)}"
-
-
-def key_texts(keys: pl.DataFrame) -> tuple[str, ...]:
-    """Every series' keys as a JSON list, in order."""
-    return tuple(json.dumps(list(row), default=str) for row in keys.iter_rows())

@@ -121,7 +121,7 @@ def test_half_widths_are_the_conformal_quantiles():
     rng = np.random.default_rng(3)
     ahead = np.repeat([1, 2, 3], [100, 100, 5])
     error, scale = rng.normal(size=205), rng.uniform(1, 2, 205)
-    widths = calibration.half_widths(error, np.zeros(205), scale, ahead, horizon=3, level=0.9)
+    widths = calibration.half_widths(abs(error) / scale, ahead, horizon=3, level=0.9)
     score = np.abs(error) / scale
     assert widths[0] == np.sort(score[:100])[int(np.ceil(101 * 0.9)) - 1]
     assert widths[2] == np.sort(score)[int(np.ceil(206 * 0.9)) - 1]  # too few of its own
@@ -138,6 +138,17 @@ def test_examples_end_where_they_must_and_repeat():
     assert (drawn[0].target == drawn[1].target).all()
     every = sample(y, span, horizon=24, end=300, most=10**6, seed=5)
     assert len(every) == sum(min(24, 300 - o) for first in (24, 224, 24) for o in range(first, 300))
+
+
+def test_a_series_with_larger_errors_has_wider_intervals():
+    rng = np.random.default_rng(5)
+    series = np.repeat([0, 1, 2], [20_000, 20_000, 3])
+    residual = abs(rng.normal(size=40_003)) * np.array([1.0, 3.0, 50.0])[series]
+    factors = calibration.series_factors(residual, series, 4)
+    assert factors[1] / factors[0] == pytest.approx(3, rel=0.1)
+    assert factors[2] < 1.3  # three residuals say little
+    assert factors[3] == 1
+    np.testing.assert_array_equal(calibration.series_factors(np.array([np.nan]), np.array([0]), 2), [1, 1])
 
 
 def test_scored_origins_lie_between():

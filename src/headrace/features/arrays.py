@@ -6,6 +6,7 @@ is known. `Arrays.array(expression, lo, hi)` evaluates an expression at origins 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -125,6 +126,11 @@ def history_of(
         dense[index] = frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         values[column] = dense
     return History(names, values, grid.start, grid.step)
+
+
+def key_texts(keys: pl.DataFrame) -> tuple[str, ...]:
+    """Every series' keys as a JSON list, in order: what tells it from others across histories and models."""
+    return tuple(json.dumps(list(row), default=str) for row in keys.iter_rows())
 
 
 class Arrays:

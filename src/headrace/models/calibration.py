@@ -1,7 +1,9 @@
 """Split conformal intervals: as wide as the model's own errors were after the time it was fitted on.
 
-For each step ahead the half width, in units of the series' scale, is the k-th smallest absolute residual with
-k = ceil((n + 1) * level) (Lei et al. 2018, "Distribution-free predictive inference for regression").
+Series differ in how far their errors go beyond their scale, so each has a factor: its mean absolute residual beside
+that of all, drawn towards 1 by `PRIOR` residuals of an average series. For each step ahead the half width, in units of
+the series' scale and factor, is the k-th smallest absolute residual with k = ceil((n + 1) * level) (Lei et al. 2018,
+"Distribution-free predictive inference for regression").
 """
 
 from __future__ import annotations
@@ -11,20 +13,31 @@ from numpy.typing import NDArray
 
 from headrace.features.arrays import Array
 
+PRIOR = 400
+"""Residuals of an average series that a factor starts from. Errors of neighbouring hours are alike, so few would be too few."""
 
-def half_widths(
-    actual: Array, predicted: Array, scale: Array, ahead: NDArray[np.intp], *, horizon: int, level: float
-) -> Array:
-    """Half width per step ahead, shape (horizon,), in units of the scale; all arrays have one length.
+
+def series_factors(residual: Array, series: NDArray[np.intp], count: int) -> Array:
+    """Factor per series, shape (count,), from absolute residuals in units of the scale; 1 where there are none."""
+    good = np.isfinite(residual)
+    if not good.any() or not (pooled := residual[good].mean()) > 0:
+        return np.ones(count)
+    total = np.bincount(series[good], weights=residual[good], minlength=count)
+    number = np.bincount(series[good], minlength=count)
+    factors: Array = (total + PRIOR * pooled) / (number + PRIOR) / pooled
+    return factors
+
+
+def half_widths(residual: Array, ahead: NDArray[np.intp], *, horizon: int, level: float) -> Array:
+    """Half width per step ahead, shape (horizon,), from absolute residuals in units of their series' scale and factor.
 
     Steps with fewer than 20 residuals take those of all steps; without any the width is NaN.
     """
-    score = np.abs(actual - predicted) / scale
-    good = np.isfinite(score)
-    everywhere = _conformal(score[good], level)
+    good = np.isfinite(residual)
+    everywhere = _conformal(residual[good], level)
     widths = np.full(horizon, everywhere)
     for step in range(1, horizon + 1):
-        own = score[good & (ahead == step)]
+        own = residual[good & (ahead == step)]
         if own.size >= 20:
             widths[step - 1] = _conformal(own, level)
     return widths

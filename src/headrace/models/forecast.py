@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from headrace.declaration import format_duration, parse_duration
 from headrace.errors import ArtefactError
-from headrace.features.arrays import Array, History
+from headrace.features.arrays import Array, History, key_texts
 from headrace.features.matrix import Examples, every_example
 from headrace.features.view import Features
 from headrace.models.booster import Booster
@@ -54,6 +55,7 @@ class ForecastModel:
         features: The features that were learnt from, as declared.
         members: Transforms and boosters; the forecast is the mean of what they say.
         widths: Half widths of the intervals per step ahead, in units of the series' scale.
+        factors: How much wider or narrower they are for a series, by its keys as JSON text; 1 for any other.
         interval: The intervals' nominal coverage.
         nonnegative: No value below zero was seen, so none is predicted.
     """
@@ -65,6 +67,7 @@ class ForecastModel:
     widths: Array
     interval: float
     nonnegative: bool
+    factors: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         boosters = tuple(Booster.from_text(text) for _, text in self.members)
@@ -99,10 +102,20 @@ class ForecastModel:
         columns = [np.empty(order.size) for _ in parts[0]]
         for column, pieces in zip(columns, zip(*parts, strict=True), strict=True):
             column[order] = np.concatenate(pieces)
-        value, lower, upper, known = (column.reshape(-1, self.horizon) for column in columns)
+        value, half, known = (column.reshape(-1, self.horizon) for column in columns)
+        half *= self._factors(history)[examples.series].reshape(half.shape)
+        lower, upper = value - half, value + half
+        if self.nonnegative:
+            value, lower, upper = (np.maximum(x, 0.0) for x in (value, lower, upper))
         return Forecast(value, lower, upper, known[:, 0].astype(np.int64), self.needed)
 
-    def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, Array, Array, Array]:
+    def _factors(self, history: History) -> Array:
+        """One factor per row of the history."""
+        if not self.factors:
+            return np.ones(history.series)
+        return np.array([self.factors.get(text, 1.0) for text in key_texts(history.keys)])
+
+    def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, Array, Array]:
         total, votes = np.zeros(len(examples)), np.zeros(len(examples))
         boosters: tuple[Booster, ...] = self._boosters  # type: ignore[attr-defined]
         for (transform, _), booster in zip(self.members, boosters, strict=True):
@@ -115,10 +128,7 @@ class ForecastModel:
         with np.errstate(invalid="ignore"):
             value = np.where(known >= self.needed, total / votes, np.nan)
         half = self.widths[examples.ahead - 1] * spread(self.frame, history, examples)
-        lower, upper = value - half, value + half
-        if self.nonnegative:
-            value, lower, upper = (np.maximum(x, 0.0) for x in (value, lower, upper))
-        return value, lower, upper, known
+        return value, half, known
 
     def save(self, folder: Path) -> None:
         """Write the model's files into an existing folder: the same model gives the same bytes."""
@@ -134,6 +144,7 @@ class ForecastModel:
             "widths": self.widths.tolist(),
             "interval": self.interval,
             "nonnegative": self.nonnegative,
+            "factors": dict(self.factors),
         }
         text = json.dumps(manifest, indent=1, sort_keys=True).replace("NaN", "null")
         (folder / "model.json").write_text(text + "\n", encoding="utf-8")
@@ -165,6 +176,7 @@ class ForecastModel:
             widths=np.array([np.nan if w is None else w for w in data["widths"]]),
             interval=data["interval"],
             nonnegative=data["nonnegative"],
+            factors=data.get("factors", {}),
         )
 
 

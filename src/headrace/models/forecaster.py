@@ -14,7 +14,7 @@ from pydantic import Field
 from headrace import metrics
 from headrace.declaration import Duration, format_duration
 from headrace.errors import DeclarationError, NotEnoughDataError
-from headrace.features.arrays import Array, History
+from headrace.features.arrays import Array, History, key_texts
 from headrace.features.calendar import DatetimePart
 from headrace.features.matrix import Examples, every_example, every_origin
 from headrace.features.view import Features
@@ -103,8 +103,9 @@ class Forecaster(Model):
             pending = [self._start(task, history, end, pool) for end in (origin - held, origin)]
             measured, kept = (finish() for finish in pending)
         scores = backtest(measured, history, scored_origins(history, origin - held, origin, horizon))
-        widths = scores.half_widths(frame, history, horizon, self.interval)
-        return Fit(replace(kept, widths=widths), replace(measured, widths=widths), origin - held)
+        widths, factors = scores.calibrated(frame, history, horizon, self.interval)
+        kept, measured = (replace(model, widths=widths, factors=factors) for model in (kept, measured))
+        return Fit(kept, measured, origin - held)
 
     def _held_back(self, frame: Frame, horizon: int, history: History, origin: int) -> int:
         """How much of the newest history is held back to measure errors on.
@@ -246,19 +247,29 @@ class Backtest:
 
         On the errors that the widths were taken from, coverage is nominal by construction and says nothing.
         """
-        scale = spread(frame, history, Examples(self.series, self.origin, self.ahead))
         early = self.origin < np.median(self.origin)
-        widths = calibration.half_widths(
-            self.actual[early], self.value[early], scale[early], self.ahead[early], horizon=horizon, level=level
-        )
-        half = widths[self.ahead - 1] * scale
+        scale = self._scale(frame, history)
+        widths, factors = self._calibrated(scale, early, history.series, horizon, level)
+        half = widths[self.ahead - 1] * scale * factors[self.series]
         later = ~early
         return metrics.coverage(self.actual[later], (self.value - half)[later], (self.value + half)[later])
 
-    def half_widths(self, frame: Frame, history: History, horizon: int, level: float) -> Array:
-        """Conformal half widths per step ahead from these errors."""
-        scale = spread(frame, history, Examples(self.series, self.origin, self.ahead))
-        return calibration.half_widths(self.actual, self.value, scale, self.ahead, horizon=horizon, level=level)
+    def calibrated(self, frame: Frame, history: History, horizon: int, level: float) -> tuple[Array, dict[str, float]]:
+        """Conformal half widths per step ahead, and the factor of every series by its keys, from these errors."""
+        everything = np.ones(self.origin.size, dtype=bool)
+        widths, factors = self._calibrated(self._scale(frame, history), everything, history.series, horizon, level)
+        return widths, dict(zip(key_texts(history.keys), factors.tolist(), strict=True))
+
+    def _scale(self, frame: Frame, history: History) -> Array:
+        return spread(frame, history, Examples(self.series, self.origin, self.ahead))
+
+    def _calibrated(
+        self, scale: Array, used: NDArray[np.bool_], series: int, horizon: int, level: float
+    ) -> tuple[Array, Array]:
+        residual = np.abs(self.actual - self.value)[used] / scale[used]
+        factors = calibration.series_factors(residual, self.series[used], series)
+        residual = residual / factors[self.series[used]]
+        return calibration.half_widths(residual, self.ahead[used], horizon=horizon, level=level), factors
 
 
 def backtest(model: ForecastModel, history: History, origins: NDArray[np.intp], *, threads: int = 2) -> Backtest:

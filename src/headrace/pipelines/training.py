@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import DeclarationError
+from headrace.features.arrays import key_texts
 from headrace.home import RAW, Home
 from headrace.lineage import digest_of, iso
 from headrace.models.forecaster import Fit, Forecaster, Task, backtest, scored_origins
-from headrace.predictor import Predictor, Schema, key_texts
+from headrace.predictor import Predictor, Schema
 from headrace.store.history import Seen, Series, newest, read_history
 from headrace.system import System
 
