@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from headrace.features.arrays import Array
 
 PRIOR = 400
-"""Residuals of an average series that a factor starts from. Errors of neighbouring hours are alike, so few would be too few."""
+"""Residuals of an average series that a factor starts from; many, since errors of neighbouring hours are alike."""
 
 
 def series_factors(residual: Array, series: NDArray[np.intp], count: int) -> Array:
