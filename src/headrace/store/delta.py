@@ -56,7 +56,7 @@ class Upkeep:
     def configuration(self) -> dict[str, str | None]:
         """The table's Delta properties."""
         return {
-            "delta.checkpointInterval": "32",
+            "delta.checkpointInterval": "10",
             "delta.logRetentionDuration": f"interval {int(self.keep_log.total_seconds())} seconds",
             "delta.deletedFileRetentionDuration": f"interval {int(self.keep_files.total_seconds())} seconds",
             "delta.targetFileSize": str(_FILE_SIZE),
@@ -400,7 +400,7 @@ class Table:
 
     def _commit(self, snapshot: DeltaTable, rows: pl.DataFrame, version: int, widened: bool) -> bool:
         """Commit `rows` as logical version `version`; False when another writer was first."""
-        from deltalake import write_deltalake
+        from deltalake import PostCommitHookProperties, write_deltalake
         from deltalake.exceptions import CommitFailedError
 
         with self._failures():
@@ -414,6 +414,7 @@ class Table:
                     target_file_size=_FILE_SIZE,
                     writer_properties=_writer(),
                     commit_properties=_properties(_APP, version),
+                    post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
                 )
             except CommitFailedError as error:
                 if not failures.lost_race(error):
