@@ -171,6 +171,14 @@ def test_only_what_is_asked_for(service):
     assert min(asked(service, "start")) >= f"{newest - timedelta(days=2 + 7):%Y-%m-%dT%H:%M}"
 
 
+def test_runs_of_the_past_get_their_history(service):
+    """What is stored may begin later than a backfill needs."""
+    source = Source(api=api(service, history="5d"), columns=COLUMNS)
+    first, newest = START + timedelta(days=10), START + timedelta(days=29)
+    frame = open_source(source, "api").read(as_of=AS_OF, now=AS_OF, since=newest, first=first).frame
+    assert frame["time"].min() <= f"{first - timedelta(days=5):%Y-%m-%dT%H:%M:%S}"
+
+
 def test_a_read_that_broke_off_goes_on_where_it_was(service, waits, tmp_path):
     service.faults = [None] * 5 + [faults.broken(500)] * 50
     polite = Politeness(interval="0s", attempts=2)

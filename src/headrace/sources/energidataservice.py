@@ -94,13 +94,16 @@ class ApiReader:
     ) -> Records:
         """Records with event times up to `as_of`.
 
-        They begin `overlap` before `since`; without it, `history` before the newest that the first run could know.
+        They begin `overlap` before `since`; without it, or for runs of the past, `history` before the newest that the
+        first run could know.
 
         Raises:
             SourceError: The service failed, or its pages do not agree.
         """
         require_zone(as_of=as_of, now=now)
-        begin = (first or as_of) - self.source.lag - self.api.history if since is None else since - self.api.overlap
+        begin = (first or as_of) - self.source.lag - self.api.history
+        if since is not None and first is None:
+            begin = since - self.api.overlap
         rows: list[dict[str, Any]] = []
         with JsonClient(self.api.politeness) as client:
             for start, end in _windows(begin, as_of, self.api.window):
