@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-class Api(Declared):
+class Api(Declared, ABC):
     """Base of the declared live services: what ``api`` reads."""
 
+    @abstractmethod
     def reader(self, source: Source, cache: Path | None) -> Reader:
         """A reader of the service; `cache` is a folder for what a read has got before it broke off, or None."""
-        raise NotImplementedError
 
 
 class Source(Declared):
