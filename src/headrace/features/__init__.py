@@ -21,9 +21,10 @@ from headrace.features.history import (
     seasonal_mean,
     step_ahead,
 )
-from headrace.features.row import col, lit, maximum, minimum, native, text
+from headrace.features.row import col, lit, maximum, minimum, native
 from headrace.features.scaling import scaled
 from headrace.features.standard import seasonal_features
+from headrace.features.text import text
 from headrace.features.view import Features
 
 __all__ = [

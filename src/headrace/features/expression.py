@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from headrace.declaration import format_duration, parse_duration
 from headrace.errors import DeclarationError, FeatureError
@@ -28,7 +28,50 @@ ORIGIN = "origin"
 TARGET = "target"
 """Evaluated for a target time, from values at or before the origin (`seasonal_lag`, `step_ahead`)."""
 
+FLOAT, INTEGER, BOOLEAN, TEXT, TIME, NULL = "float", "integer", "boolean", "text", "time", "null"
+"""Kinds of values in the row form."""
+
 _PRIMITIVES: dict[str, type[Expression]] = {}
+
+
+class NoRowForm(Exception):
+    """A primitive has no lines of Python that give the very bits of its table form: it takes the table's way."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A node in the row form: the Python variable that holds it, and the kind of its value (None where missing)."""
+
+    name: str
+    kind: str
+
+
+class Writer(Protocol):
+    """What `Expression.emit` writes its lines with."""
+
+    def value(self, node: Expression) -> Value:
+        """The variable that holds a node's value."""
+        ...
+
+    def number(self, node: Expression) -> str:
+        """A variable that holds a node's value as a float. Raises `NoRowForm` for a text."""
+        ...
+
+    def text(self, node: Expression) -> str:
+        """A variable that holds a node's value as a text. Raises `NoRowForm` for a float."""
+        ...
+
+    def column(self, name: str) -> Value:
+        """The value of a column of the row."""
+        ...
+
+    def constant(self, value: Any) -> str:
+        """The name of a constant or function."""
+        ...
+
+    def set(self, source: str, kind: str) -> Value:
+        """A new variable with the value of a Python expression over the names above."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -87,6 +130,14 @@ class Expression:
     def polars(self, table: Table) -> pl.Expr:
         """This node as a polars expression over `table`. Called by `compile`."""
         raise FeatureError(f"{self.op!r} has no form over a table")
+
+    def emit(self, code: Writer) -> Value:
+        """This node in the row form: Python that gives the table form's value, to the last bit.
+
+        Raises:
+            NoRowForm: There is none; a frame of one row serves instead.
+        """
+        raise NoRowForm
 
     def compile(self, table: Table) -> pl.Expr:
         """The polars expression, or the column that already holds this node's values."""

@@ -1,12 +1,26 @@
-"""Primitives of one row: columns, literals, arithmetic, comparison, missing values, categories and text."""
+"""Primitives of one row: columns, literals, arithmetic, comparison, truth, missing values, bins."""
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.errors import DeclarationError, FeatureError
-from headrace.features.expression import Expression, Table, as_expression
+from headrace.features.expression import (
+    BOOLEAN,
+    FLOAT,
+    INTEGER,
+    NULL,
+    TEXT,
+    Expression,
+    NoRowForm,
+    Table,
+    Value,
+    Writer,
+    as_expression,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,6 +41,9 @@ class Col(Expression):
 
         return pl.col(self.name)
 
+    def emit(self, code: Writer) -> Value:
+        return code.column(self.name)
+
 
 @dataclass(frozen=True, eq=False)
 class Literal(Expression):
@@ -39,6 +56,10 @@ class Literal(Expression):
         import polars as pl
 
         return pl.lit(self.value)
+
+    def emit(self, code: Writer) -> Value:
+        kinds = {bool: BOOLEAN, int: INTEGER, float: FLOAT, str: TEXT}
+        return Value(code.constant(self.value), kinds.get(type(self.value), NULL))
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +98,24 @@ class Arithmetic(Expression):
                 return pl.min_horizontal(a, b)
         raise FeatureError(f"unknown arithmetic {self.sign!r}")
 
+    def emit(self, code: Writer) -> Value:
+        a, b = code.number(self.left), code.number(self.right)
+        if self.sign in ("max", "min"):
+            best = code.constant(_larger if self.sign == "max" else _smaller)
+            return code.set(f"{b} if {a} is None else {a} if {b} is None else {best}({a}, {b})", FLOAT)
+        source = {
+            "+": f"{a} + {b}",
+            "-": f"{a} - {b}",
+            "*": f"{a} * {b}",
+            "/": f"{a} / {b} if {b} != 0 else None",
+        }.get(self.sign)
+        if source is None:
+            floor = code.constant(_floor)
+            whole = f"{floor}({a} / {b})"
+            value = whole if self.sign == "//" else f"{a} - {whole} * {b}"
+            source = f"{value} if {b} != 0 else None"
+        return code.set(f"None if {a} is None or {b} is None else {source}", FLOAT)
+
 
 @dataclass(frozen=True, eq=False)
 class Compare(Expression):
@@ -104,6 +143,18 @@ class Compare(Expression):
                 return a >= b
         raise FeatureError(f"unknown comparison {self.sign!r}")
 
+    def emit(self, code: Writer) -> Value:
+        a, b = code.value(self.left), code.value(self.right)
+        if FLOAT in (a.kind, b.kind):
+            left, right = code.number(self.left), code.number(self.right)
+            said = f"{code.constant(_COMPARE[self.sign])}({left}, {right})"
+        elif a.kind == b.kind and a.kind != NULL:
+            left, right = a.name, b.name
+            said = f"{left} {self.sign} {right}"
+        else:
+            raise NoRowForm
+        return code.set(f"None if {left} is None or {right} is None else {said}", BOOLEAN)
+
 
 @dataclass(frozen=True, eq=False)
 class Logical(Expression):
@@ -117,6 +168,15 @@ class Logical(Expression):
     def polars(self, table: Table) -> pl.Expr:
         a, b = self.left.compile(table), self.right.compile(table)
         return a & b if self.sign == "&" else a | b
+
+    def emit(self, code: Writer) -> Value:
+        values = [code.value(self.left), code.value(self.right)]
+        if any(value.kind != BOOLEAN for value in values):
+            raise NoRowForm
+        a, b = (value.name for value in values)
+        decides = "False" if self.sign == "&" else "True"
+        either = f"{a} is {decides} or {b} is {decides}"
+        return code.set(f"{decides} if {either} else None if {a} is None or {b} is None else not {decides}", BOOLEAN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +206,20 @@ class Unary(Expression):
                 return x.is_null()
         raise FeatureError(f"unknown operation {self.name!r}")
 
+    def emit(self, code: Writer) -> Value:
+        if self.name == "is_missing":
+            return code.set(f"{code.value(self.of).name} is None", BOOLEAN)
+        if self.name == "not":
+            x = code.value(self.of)
+            if x.kind != BOOLEAN:
+                raise NoRowForm
+            return code.set(f"None if {x.name} is None else not {x.name}", BOOLEAN)
+        number = code.number(self.of)
+        source = {"neg": f"-{number}", "abs": f"abs({number})"}.get(self.name)
+        if source is None:
+            source = f"{code.constant({'log1p': _log1p, 'sqrt': _sqrt}[self.name])}({number})"
+        return code.set(f"None if {number} is None else {source}", FLOAT)
+
 
 @dataclass(frozen=True, eq=False)
 class Fill(Expression):
@@ -157,6 +231,15 @@ class Fill(Expression):
 
     def polars(self, table: Table) -> pl.Expr:
         return self.of.compile(table).fill_null(self.value.compile(table))
+
+    def emit(self, code: Writer) -> Value:
+        of, value = code.value(self.of), code.value(self.value)
+        kind, a, b = of.kind, of.name, value.name
+        if of.kind != value.kind:
+            if {of.kind, value.kind} != {FLOAT, INTEGER}:
+                raise NoRowForm
+            kind, a, b = FLOAT, code.number(self.of), code.number(self.value)
+        return code.set(f"{b} if {a} is None else {a}", kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,74 +261,11 @@ class Cut(Expression):
         bins = pl.sum_horizontal([(x >= b).cast(pl.Int64) for b in self.breaks])
         return pl.when(x.is_not_null()).then(bins)
 
-
-@dataclass(frozen=True, eq=False)
-class Map(Expression):
-    """Texts to texts: through `values`, or kept, or `default`; missing stays missing."""
-
-    op = "map"
-    of: Expression
-    values: tuple[tuple[str, str], ...]
-    keep: tuple[str, ...] = ()
-    default: str | None = "other"
-
-    def polars(self, table: Table) -> pl.Expr:
-        import polars as pl
-
-        known = {name: name for name in self.keep} | dict(self.values)
-        x = self.of.compile(table).cast(pl.String)
-        mapped = x.replace_strict(known, default=pl.lit(self.default, dtype=pl.String), return_dtype=pl.String)
-        return pl.when(x.is_not_null()).then(mapped)
-
-
-@dataclass(frozen=True, eq=False)
-class Text(Expression):
-    """One operation on a text: ``lower strip length words contains extract split slice``."""
-
-    op = "text_operation"
-    name: str
-    of: Expression
-    arguments: tuple[str | int, ...] = ()
-
-    def polars(self, table: Table) -> pl.Expr:
-        import polars as pl
-
-        x = self.of.compile(table).cast(pl.String).str
-        a = self.arguments
-        match self.name:
-            case "lower":
-                return x.to_lowercase()
-            case "strip":
-                return x.strip_chars()
-            case "length":
-                return x.len_chars().cast(pl.Int64)
-            case "words":
-                return x.count_matches(r"\S+").cast(pl.Int64)
-            case "contains":
-                return x.contains(str(a[0]), literal=True)
-            case "extract":
-                return x.extract(str(a[0]), 1)
-            case "split":
-                return x.split(str(a[0])).list.get(int(a[1]), null_on_oob=True)
-            case "slice":
-                return x.slice(int(a[0]), int(a[1]))
-        raise FeatureError(f"unknown text operation {self.name!r}")
-
-
-@dataclass(frozen=True, eq=False)
-class TextColumn(Expression):
-    """A column of free text, handed as it is to a model that reads text."""
-
-    op = "text"
-    name: str
-
-    def columns(self) -> frozenset[str]:
-        return frozenset((self.name,))
-
-    def polars(self, table: Table) -> pl.Expr:
-        import polars as pl
-
-        return pl.col(self.name).cast(pl.String)
+    def emit(self, code: Writer) -> Value:
+        x, breaks = code.number(self.of), code.constant(self.breaks)
+        # A NaN is at or above every break, as it is for the table form.
+        said = f"{code.constant(bisect_right)}({breaks}, {x}) if {x} == {x} else {len(self.breaks)}"
+        return code.set(f"None if {x} is None else {said}", INTEGER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,6 +283,37 @@ class Native(Expression):
         import polars as pl
 
         return pl.Expr.deserialize(self.json.encode(), format="json")
+
+
+def _floor(x: float) -> float:
+    return x if x == 0 or not abs(x) < 2.0**52 else float(math.floor(x))
+
+
+def _log1p(x: float) -> float:
+    return math.log1p(x) if x > -1 else -math.inf if x == -1 else math.nan
+
+
+def _sqrt(x: float) -> float | None:
+    return math.sqrt(x) if x >= 0 else None if x == x else x
+
+
+def _larger(a: float, b: float) -> float:
+    return a if a > b or b != b else b
+
+
+def _smaller(a: float, b: float) -> float:
+    return a if a < b or b != b else b
+
+
+# Polars orders floats in full: a NaN equals itself and is larger than any other.
+_COMPARE = {
+    "==": lambda a, b: a == b or (a != a and b != b),
+    "!=": lambda a, b: a != b and (a == a or b == b),
+    "<": lambda a, b: a < b or (a == a and b != b),
+    "<=": lambda a, b: a <= b or b != b,
+    ">": lambda a, b: a > b or (a != a and b == b),
+    ">=": lambda a, b: a >= b or a != a,
+}
 
 
 def col(name: str) -> Col:
@@ -283,11 +334,6 @@ def minimum(a: Expression, b: Expression | float) -> Arithmetic:
 def lit(value: float | int | bool | str) -> Literal:
     """A constant."""
     return Literal(value)
-
-
-def text(name: str) -> TextColumn:
-    """The free text of a column, for a model that reads text."""
-    return TextColumn(name)
 
 
 def native(expression: pl.Expr) -> Native:
