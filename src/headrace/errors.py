@@ -11,6 +11,10 @@
     │   ├── CorruptTableError       a file of the table is missing or damaged
     │   ├── StoreTooNewError        a newer headrace wrote this store
     │   └── WriteConflictError      other writers kept winning the race for a table
+    ├── LedgerError                 the ledger did not do as asked (exit 1)
+    │   ├── KeyConflictError        a key came again with another row
+    │   ├── LedgerUnavailableError  the ledger's database is away, or locked for too long
+    │   └── LedgerFullError         more is waiting to be written than there is room for
     ├── FeatureError                a feature could not be computed (exit 1)
     ├── ModelError                  fitting, loading or predicting failed (exit 1)
     │   ├── NotEnoughDataError      too little history to fit
@@ -97,6 +101,22 @@ class StoreTooNewError(StoreError):
 
 class WriteConflictError(StoreError):
     """Other writers kept winning the race for a table."""
+
+
+class LedgerError(HeadraceError):
+    """The ledger did not do as asked."""
+
+
+class KeyConflictError(LedgerError):
+    """A key came again with another row than the one it stands for."""
+
+
+class LedgerUnavailableError(LedgerError):
+    """The ledger's database is away, or locked for too long. The same may be tried again."""
+
+
+class LedgerFullError(LedgerError):
+    """More is waiting to be written than there is room for. The same may be tried again."""
 
 
 class FeatureError(HeadraceError):
