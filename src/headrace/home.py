@@ -1,4 +1,4 @@
-"""Home: the store, the registry and the folders of one installation, opened from its settings."""
+"""Home: the store, the registry, the ledger and the folders of one installation, opened from its settings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from headrace.settings import Settings
 
 if TYPE_CHECKING:
+    from headrace.ledger import Ledger
     from headrace.registry import Registry
     from headrace.store import Store, Table
 
@@ -38,6 +39,15 @@ class Home:
 
         uri = self.settings.tracking_uri
         return Registry(self.store, self.path, uri.get_secret_value() if uri else None)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The logged predictions, runs and alerts of all systems."""
+        from headrace.ledger import Ledger
+
+        uri = self.settings.ledger_uri
+        place = uri.get_secret_value() if uri else f"sqlite:///{self.path / 'ledger.db'}"
+        return Ledger.open(place, timeout=self.settings.ledger_timeout)
 
     def table(self, system: str, name: str) -> Table:
         """One table of one system."""

@@ -17,6 +17,8 @@ class Settings(BaseSettings):
         home: Folder of all state of the embedded mode.
         store_uri: Where the tables are; a folder or an object store's URI. Default: ``<home>/store``.
         tracking_uri: MLflow's tracking server. Default: SQLite in `home`.
+        ledger_uri: The database of logged predictions, runs and alerts. Default: ``sqlite:///<home>/ledger.db``.
+        ledger_timeout: Longest wait for that database in seconds: for a connection, a lock or an answer.
         storage_options: Options of the object store as JSON, such as ``{"AWS_REGION": "eu-north-1"}``.
         threads: Threads for predicting. Training has its own setting, because it shapes the model.
     """
@@ -26,6 +28,8 @@ class Settings(BaseSettings):
     home: Path = Path(".headrace")
     store_uri: str | None = None
     tracking_uri: SecretStr | None = None
+    ledger_uri: SecretStr | None = None
+    ledger_timeout: float = Field(default=5.0, gt=0)
     storage_options: dict[str, SecretStr] = Field(default_factory=dict)
     threads: int = Field(default=0, ge=0)
 

@@ -1,0 +1,22 @@
+"""The transactional side: the prediction log, runs and alerts, in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headrace.ledger.records import Alert, Entry, Run
+from headrace.ledger.writer import Writer
+
+if TYPE_CHECKING:
+    from headrace.ledger.ledger import Ledger
+
+__all__ = ["Alert", "Entry", "Ledger", "Run", "Writer"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Ledger`, when it is asked for: SQLAlchemy takes a tenth of a second to load."""
+    if name == "Ledger":
+        from headrace.ledger.ledger import Ledger
+
+        return Ledger
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,140 @@
+"""One database: opened by URI, written by one transaction at a time, and its errors in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection, insert, make_url, select
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from headrace.errors import ConfigError, LedgerError, LedgerUnavailableError
+from headrace.ledger import tables
+from headrace.ledger.base import Backend
+from headrace.ledger.postgresql import PostgreSQL
+from headrace.ledger.sqlite import SQLite
+
+T = TypeVar("T")
+
+_BACKENDS: dict[str, type[Backend]] = {"sqlite": SQLite, "postgresql": PostgreSQL, "postgres": PostgreSQL}
+
+
+class Database:
+    """Runs work in transactions.
+
+    Work that meets a connection that has died is run once more on a new one, so all work must be idempotent: a
+    connection can die after the commit and before the answer.
+    """
+
+    def __init__(self, uri: str, timeout: float) -> None:
+        url = _parsed(uri)
+        self.where = _shown(url)
+        self.backend = _BACKENDS[url.get_backend_name()]()
+        self._engine = self.backend.engine(url, timeout)
+
+    def make(self) -> None:
+        """Make the tables that are missing. Safe when several processes do it at once.
+
+        Raises:
+            LedgerError: A newer headrace made them.
+            LedgerUnavailableError: The database cannot be reached.
+        """
+        self.write(self._make)
+
+    def _make(self, connection: Connection) -> None:
+        tables.metadata.create_all(connection)
+        found = connection.scalar(select(tables.version.c.version))
+        if found is None:
+            connection.execute(insert(tables.version).values(version=tables.FORMAT))
+        elif found != tables.FORMAT:
+            raise LedgerError(
+                f"the ledger has format {found}, this headrace knows {tables.FORMAT}",
+                where=self.where,
+                hint="upgrade headrace, or name another ledger",
+            )
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns, once its transaction is durable. No other writer is between its statements.
+
+        Raises:
+            LedgerUnavailableError: The database is away, or locked for too long.
+            LedgerError: The database refused what it was given; nothing of it is stored.
+        """
+
+        def transaction(connection: Connection) -> T:
+            with connection.begin():
+                self.backend.lock(connection)
+                return work(connection)
+
+        return self._run(transaction)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns; it must not write.
+
+        Raises:
+            LedgerUnavailableError: The database is away, or locked for too long.
+        """
+        return self._run(work)
+
+    def close(self) -> None:
+        """Close all connections. The database can be used again afterwards, by new ones."""
+        self._engine.dispose()
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        try:
+            try:
+                return self._connected(work)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                return self._connected(work)  # the pool has dropped its connections, and this one is new
+        except DBAPIError as error:
+            raise self._failure(error) from error
+        except PoolTimeoutError as error:
+            raise self._away("all connections are in use") from error
+        except (SQLAlchemyError, UnicodeError) as error:
+            raise LedgerError(_first_line(error), where=self.where) from error
+
+    def _connected(self, work: Callable[[Connection], T]) -> T:
+        with self._engine.connect() as connection:
+            return work(connection)
+
+    def _failure(self, error: DBAPIError) -> LedgerError:
+        said = _first_line(error.orig)
+        if self.backend.is_away(error):
+            return self._away(said)
+        return LedgerError(f"the database refused it: {said}", where=self.where)
+
+    def _away(self, said: str) -> LedgerUnavailableError:
+        return LedgerUnavailableError(
+            f"the ledger's database cannot be used: {said}",
+            where=self.where,
+            hint="what was not acknowledged can be sent again with the same key once the database is back",
+        )
+
+
+def _parsed(uri: str) -> URL:
+    try:
+        url = make_url(uri)
+    except (ArgumentError, ValueError):
+        url = None
+    # Raised outside the handler: the error that it would carry along may quote the URI, password included.
+    if url is None or url.get_backend_name() not in _BACKENDS:
+        raise ConfigError(
+            "not the URI of a ledger",
+            where="ledger_uri",
+            hint="say sqlite:////folder/ledger.db or postgresql://user:password@host/database",
+        )
+    return url
+
+
+def _shown(url: URL) -> str:
+    """The URL without user, password and options: for errors and logs."""
+    return URL.create(url.get_backend_name(), host=url.host, port=url.port, database=url.database).render_as_string()
+
+
+def _first_line(error: BaseException | None) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

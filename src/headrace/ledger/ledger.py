@@ -1,0 +1,204 @@
+"""`Ledger`: what was predicted, what was run, what was alarming; durable, and once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, RowMapping, Select, insert, select, update
+
+from headrace.errors import KeyConflictError, NotFoundError
+from headrace.ledger.database import Database
+from headrace.ledger.records import Alert, Entry, Run
+from headrace.ledger.tables import alerts, pins, predictions, runs, utc_text
+from headrace.lineage import digest_of
+
+TIMEOUT = 5.0
+_ENTRY = tuple(column for column in predictions.columns if column.name != "sequence")
+
+
+class Ledger:
+    """The transactional side of an installation. Its methods may be called from any thread.
+
+    Everything that writes is one durable transaction, and idempotent: what failed with `LedgerUnavailableError` may be
+    given again. Every method raises `LedgerUnavailableError` within a bounded time when the database is away, and works
+    again when it is back.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._pinned: set[str] = set()
+
+    @classmethod
+    def open(cls, uri: str, *, timeout: float = TIMEOUT) -> Ledger:
+        """The ledger at a URI; its tables are made when missing, by however many processes at once.
+
+        Args:
+            uri: ``sqlite:////folder/ledger.db`` or ``postgresql://user:password@host/database``.
+            timeout: Longest wait in seconds for a connection, a lock or a statement.
+
+        Raises:
+            ConfigError: The URI is not one of a ledger.
+            LedgerError: A newer headrace made the tables.
+            LedgerUnavailableError: The database cannot be reached.
+        """
+        database = Database(uri, timeout)
+        database.make()
+        return cls(database)
+
+    def pin(self, record: Mapping[str, Any]) -> str:
+        """Store a pins record (JSON-ready) once; its digest. Called before the first entry that carries the digest."""
+        digest = digest_of(record, 32)
+        if digest not in self._pinned:
+            self._database.write(lambda connection: _pin(connection, digest, record))
+            self._pinned.add(digest)
+        return digest
+
+    def write(self, entries: Sequence[Entry]) -> list[Entry | KeyConflictError]:
+        """Log predictions, all in one durable transaction: nothing of it is stored when it raises.
+
+        Returns:
+            Per entry the one that its system and key stand for: itself, or the one that was first (before, or in
+            `entries`) if that had the same digest, or a `KeyConflictError` if it had another.
+
+        Raises:
+            LedgerUnavailableError: The database is away, or locked for too long.
+            LedgerError: The database refuses a value, or an entry's pins are not stored, or its id is another entry's.
+        """
+        return self._database.write(lambda connection: self._write(connection, entries))
+
+    def _write(self, connection: Connection, entries: Sequence[Entry]) -> list[Entry | KeyConflictError]:
+        first = self._stored(connection, entries)
+        new, answers = [], list[Entry | KeyConflictError]()
+        for entry in entries:
+            name = (entry.system, entry.key)
+            stands = first.get(name)
+            if stands is None:
+                first[name] = stands = entry
+                new.append(_row(entry))
+            answers.append(stands if stands.digest == entry.digest else _conflict(entry))
+        if new:
+            self._database.backend.insert(connection, new)
+        return answers
+
+    def _stored(self, connection: Connection, entries: Sequence[Entry]) -> dict[tuple[str, str], Entry]:
+        keys: dict[str, list[str]] = {}
+        for entry in entries:
+            keys.setdefault(entry.system, []).append(entry.key)
+        found = (self._database.backend.stored(connection, system, wanted) for system, wanted in keys.items())
+        stored = (_entry(row) for rows in found for row in rows)
+        return {(entry.system, entry.key): entry for entry in stored}
+
+    def find(self, system: str, key: str) -> Entry | None:
+        """The entry that a key stands for, if there is one."""
+        row = self._first(select(*_ENTRY).where(predictions.c.system == system, predictions.c.key == key))
+        return None if row is None else _entry(row)
+
+    def get(self, prediction_id: str) -> tuple[Entry, dict[str, Any]] | None:
+        """A prediction by its id, with its pins record, if there is one."""
+        row = self._first(select(*_ENTRY, pins.c.record).join(pins).where(predictions.c.id == prediction_id))
+        return None if row is None else (_entry(row[:-1]), row[-1])
+
+    def read(self, system: str, *, after: int = 0, limit: int = 10_000) -> list[tuple[int, Entry]]:
+        """Entries in the order of their commits, each with its sequence number, which grows but may skip.
+
+        Whoever remembers the last number and reads on after it sees every entry exactly once: no entry ever appears
+        behind a number that was seen.
+        """
+        number = predictions.c.sequence
+        query = select(number, *_ENTRY).where(predictions.c.system == system, number > after)
+        rows = self._database.read(lambda connection: connection.execute(query.order_by(number).limit(limit)).all())
+        return [(row[0], _entry(row[1:])) for row in rows]
+
+    def record_run(self, run: Run) -> None:
+        """Store a run, or what has become of it: the last record of an id stays."""
+
+        def work(connection: Connection) -> None:
+            values = asdict(run)
+            if not connection.execute(update(runs).where(runs.c.id == run.id).values(values)).rowcount:
+                connection.execute(insert(runs).values(values))
+
+        self._database.write(work)
+
+    def runs(self, system: str, limit: int = 100) -> list[Run]:
+        """The last runs of a system, by `as_of`, newest first."""
+        query = select(runs).where(runs.c.system == system).order_by(runs.c.as_of.desc(), runs.c.id.desc())
+        return [Run(**row) for row in self._mappings(query.limit(limit))]
+
+    def raise_alert(self, alert: Alert) -> bool:
+        """Store an alert; whether it is new. The first record of an id stays."""
+
+        def work(connection: Connection) -> bool:
+            if connection.scalar(select(alerts.c.id).where(alerts.c.id == alert.id)) is not None:
+                return False
+            connection.execute(insert(alerts).values(asdict(alert)))
+            return True
+
+        return self._database.write(work)
+
+    def close_alert(self, alert_id: str, closed_at: datetime) -> None:
+        """Close an alert; one that is closed stays as it is.
+
+        Raises:
+            NotFoundError: No such alert.
+        """
+
+        def work(connection: Connection) -> None:
+            is_it = alerts.c.id == alert_id
+            if connection.scalar(select(alerts.c.id).where(is_it)) is None:
+                raise NotFoundError("no such alert", where=alert_id)
+            connection.execute(update(alerts).where(is_it, alerts.c.closed_at.is_(None)).values(closed_at=closed_at))
+
+        self._database.write(work)
+
+    def alerts(self, system: str, *, only_open: bool = False, limit: int = 1000) -> list[Alert]:
+        """The last alerts of a system, newest first."""
+        query = select(alerts).where(alerts.c.system == system).order_by(alerts.c.opened_at.desc(), alerts.c.id)
+        if only_open:
+            query = query.where(alerts.c.closed_at.is_(None))
+        return [Alert(**row) for row in self._mappings(query.limit(limit))]
+
+    def ping(self) -> None:
+        """Ask the database for a sign of life: for readiness checks.
+
+        Raises:
+            LedgerUnavailableError: There is none.
+        """
+        self._first(select(pins.c.digest).limit(1))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+    def _first(self, query: Select[Any]) -> Row[Any] | None:
+        return self._database.read(lambda connection: connection.execute(query).first())
+
+    def _mappings(self, query: Select[Any]) -> Sequence[RowMapping]:
+        return self._database.read(lambda connection: connection.execute(query).mappings().all())
+
+
+def _pin(connection: Connection, digest: str, record: Mapping[str, Any]) -> None:
+    if connection.scalar(select(pins.c.digest).where(pins.c.digest == digest)) is None:
+        connection.execute(insert(pins).values(digest=digest, record=dict(record)))
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    e = entry
+    created = utc_text(e.created_at)
+    return e.system, e.key, e.id, e.digest, e.inputs, e.answer, e.pins, e.model_version, created
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    created = row[-1]
+    at = datetime.fromisoformat(created) if isinstance(created, str) else created.astimezone(UTC)
+    return Entry(*(*row[:-1], at))
+
+
+def _conflict(entry: Entry) -> KeyConflictError:
+    return KeyConflictError(
+        "the key stands for another row already",
+        where=entry.key,
+        hint="send the row that it was first used with, or a new key",
+    )

@@ -1,0 +1,80 @@
+"""What the ledger keeps: predictions as they were answered, runs, alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One prediction, as it was asked for and answered.
+
+    Attributes:
+        system: Name of the system.
+        key: Idempotency key, unique within the system.
+        id: Prediction id (UUID text). Ids that sort by time, like UUID version 7, are stored at a third of the cost
+            of random ones.
+        digest: Hex digest of the row that was sent: the same key with another digest is a conflict.
+        inputs: The row as JSON.
+        answer: The prediction as JSON, exactly as answered.
+        pins: Id of the pins record, from `Ledger.pin`.
+        model_version: The version that answered.
+        created_at: UTC.
+    """
+
+    system: str
+    key: str
+    id: str
+    digest: str
+    inputs: bytes
+    answer: bytes
+    pins: str
+    model_version: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a system.
+
+    Attributes:
+        id: The run's id.
+        system: Name of the system.
+        as_of: What was known at this time, UTC, is what the run saw.
+        status: Such as ``running``, ``done``, ``failed``.
+        record: What the run says about itself, JSON-ready.
+    """
+
+    id: str
+    system: str
+    as_of: datetime
+    status: str
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A threshold that was passed.
+
+    Attributes:
+        id: Made by the caller from what the alert is about, so that raising it twice is one alert.
+        system: Name of the system.
+        severity: ``warning`` or ``alarm``.
+        name: The rule that was broken.
+        message: For people.
+        opened_at: UTC.
+        closed_at: UTC; None while it is open.
+        details: JSON-ready.
+    """
+
+    id: str
+    system: str
+    severity: str
+    name: str
+    message: str
+    opened_at: datetime
+    closed_at: datetime | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)

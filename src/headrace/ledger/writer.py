@@ -1,0 +1,166 @@
+"""`Writer`: one thread that commits together what came in while the last commit was on its way to the disk."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from headrace.errors import HeadraceError, KeyConflictError, LedgerError, LedgerFullError, LedgerUnavailableError
+from headrace.ledger.records import Entry
+
+if TYPE_CHECKING:
+    from headrace.ledger.ledger import Ledger
+
+Outcome = list[Entry | KeyConflictError] | HeadraceError
+Done = Callable[[Outcome], None]
+Thunk = Callable[[], None]
+
+_log = logging.getLogger("headrace.ledger")
+
+
+class _Submission(NamedTuple):
+    entries: Sequence[Entry]
+    done: Done
+
+
+class Writer:
+    """Groups submissions of any number of threads into commits.
+
+    A commit takes all that is waiting, up to `batch` entries: alone and at once when there is little to do, in large
+    groups under load. A submission is never split. While the database is away, what is waiting fails with it, so
+    nobody waits much longer than the ledger's time-out; what comes later tries again.
+
+    Args:
+        ledger: Where to write.
+        capacity: The most entries that may be waiting.
+        batch: The most entries of a commit, unless one submission has more.
+        on_batch: Called from the writer's thread with the callbacks of a commit, instead of calling them one after
+            another: an event loop can be woken once for all of them. It must not block for long.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        capacity: int = 10_000,
+        batch: int = 500,
+        on_batch: Callable[[list[Thunk]], None] | None = None,
+    ) -> None:
+        self._ledger, self._capacity, self._batch = ledger, capacity, batch
+        self._on_batch = on_batch or _call_each
+        self._queue: deque[_Submission] = deque()
+        self._waiting = 0
+        self._closing = False
+        self._changed = threading.Condition()
+        # A daemon: a database that hangs must not keep the process from ending after `close` has given up.
+        self._thread = threading.Thread(target=self._work, name="headrace-ledger", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Entries that no commit has taken yet."""
+        return self._waiting
+
+    def submit(self, entries: Sequence[Entry], done: Done) -> None:
+        """Have entries written; returns at once. They are committed together, or none of them.
+
+        Args:
+            entries: As for `Ledger.write`.
+            done: Called exactly once, from the writer's thread: with what `Ledger.write` returned, after the commit,
+                or with the error if nothing was written.
+
+        Raises:
+            LedgerFullError: There is no room; `done` will not be called.
+            LedgerUnavailableError: The writer is closed; `done` will not be called.
+        """
+        with self._changed:
+            if self._closing:
+                raise LedgerUnavailableError("the ledger's writer is closed", hint="try again when the server is back")
+            if self._waiting + len(entries) > self._capacity:
+                raise LedgerFullError(
+                    f"{self._waiting} predictions are waiting to be written, {self._capacity} may",
+                    hint="try again in a second, or with fewer rows",
+                )
+            self._queue.append(_Submission(entries, done))
+            self._waiting += len(entries)
+            self._changed.notify()
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Take nothing more, write what is waiting, and end the thread; whatever is not taken in time fails.
+
+        A commit that is under way after `timeout` still ends, and calls back, within the ledger's own time-outs.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(timeout)
+        late = self._take(everything=True)
+        if late:
+            self._answer(late, LedgerUnavailableError(f"not written within the {timeout:g} s of the writer's closing"))
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue and not self._closing:
+                    self._changed.wait()
+                if not self._queue:
+                    return
+            taken = self._take()
+            if taken:
+                self._commit(taken)
+
+    def _take(self, *, everything: bool = False) -> list[_Submission]:
+        taken: list[_Submission] = []
+        size = 0
+        with self._changed:
+            while self._queue and (everything or not taken or size + len(self._queue[0].entries) <= self._batch):
+                taken.append(self._queue.popleft())
+                size += len(taken[-1].entries)
+            self._waiting -= size
+        return taken
+
+    def _commit(self, taken: list[_Submission]) -> None:
+        outcome = self._write([entry for submission in taken for entry in submission.entries])
+        if isinstance(outcome, LedgerUnavailableError):
+            self._answer(taken + self._take(everything=True), outcome)
+        elif isinstance(outcome, HeadraceError) and len(taken) > 1:
+            for submission in taken:  # one of them carries what the database refuses: the others must not suffer
+                self._commit([submission])
+        else:
+            self._answer(taken, outcome)
+
+    def _write(self, entries: Sequence[Entry]) -> Outcome:
+        try:
+            return self._ledger.write(entries)
+        except HeadraceError as error:
+            return error
+        except Exception as error:  # noqa: BLE001  # it is logged
+            # Without an answer the callers would wait for ever, and without this thread all others too.
+            _log.exception("the ledger failed in an unforeseen way")
+            return LedgerError(f"the ledger failed: {type(error).__name__}")
+
+    def _answer(self, taken: list[_Submission], outcome: Outcome) -> None:
+        thunks: list[Thunk] = []
+        start = 0
+        for entries, done in taken:
+            part = outcome if isinstance(outcome, HeadraceError) else outcome[start : start + len(entries)]
+            thunks.append(partial(done, part))
+            start += len(entries)
+        _guarded(partial(self._on_batch, thunks))
+
+
+def _call_each(thunks: list[Thunk]) -> None:
+    for thunk in thunks:
+        _guarded(thunk)
+
+
+def _guarded(thunk: Thunk) -> None:
+    """A callback that fails must not take the writer, and with it all others, along."""
+    try:
+        thunk()
+    except Exception:  # noqa: BLE001  # it is logged
+        _log.exception("a callback of the ledger's writer failed")
