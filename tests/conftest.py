@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.postgres import Postgres, new_database
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -38,3 +39,21 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URI of a PostgreSQL server; the test skips where there is none."""
+    given = os.environ.get("HEADRACE_TEST_POSTGRES")
+    if given:
+        yield given
+        return
+    server = Postgres("fsync=off")  # nothing here outlives the machine
+    yield server.uri
+    server.close()
+
+
+@pytest.fixture
+def postgres_database(postgres_server: str) -> str:
+    """The URI of an empty PostgreSQL database of the test's own."""
+    return new_database(postgres_server)
