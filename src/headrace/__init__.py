@@ -12,11 +12,15 @@ from headrace._version import __version__
 
 if TYPE_CHECKING:
     from headrace.contract import Column, Contract
-    from headrace.models import Forecaster
+    from headrace.models import Boosting, Classifier, Estimator, Forecaster, Linear
     from headrace.sources import Source
     from headrace.system import Monitoring, Schedule, System
 
 _HOMES = {
+    "Boosting": "headrace.models",
+    "Classifier": "headrace.models",
+    "Estimator": "headrace.models",
+    "Linear": "headrace.models",
     "Column": "headrace.contract",
     "Contract": "headrace.contract",
     "Forecaster": "headrace.models",
@@ -26,7 +30,20 @@ _HOMES = {
     "System": "headrace.system",
 }
 
-__all__ = ["Column", "Contract", "Forecaster", "Monitoring", "Schedule", "Source", "System", "__version__"]
+__all__ = [
+    "Boosting",
+    "Classifier",
+    "Column",
+    "Contract",
+    "Estimator",
+    "Forecaster",
+    "Linear",
+    "Monitoring",
+    "Schedule",
+    "Source",
+    "System",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -176,9 +176,10 @@ def train(use: Common, name: Name, as_of: AsOf = None) -> None:
 
 
 @_command
-def predict(use: Common, name: Name, as_of: AsOf = None) -> None:
-    """Predict every series with the champion."""
-    _steps(use, name, None, as_of, ("features", "predict"))
+def predict(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
+    """Predict every series, or every row without a target, with the champion; --source is ingested first."""
+    before = ("ingest", "validate") if source is not None else ()
+    _steps(use, name, source, as_of, (*before, "features", "predict"))
 
 
 @_command
@@ -217,20 +218,34 @@ def backfill(
 def evaluate(
     use: Common,
     name: Name,
-    start: Start,
-    end: End,
-    every: Every,
+    start: Annotated[str | None, typer.Option("--start", metavar="TIME", help="The first origin.")] = None,
+    end: Annotated[str | None, typer.Option("--end", metavar="TIME", help="No origin is later than this.")] = None,
+    every: Annotated[str | None, typer.Option("--every", metavar="D", help="From one origin to the next.")] = None,
     retrain: Annotated[
         str | None, typer.Option("--retrain", metavar="D", help="Train anew this often. Default: once, at the start.")
     ] = None,
     source: SourceUri = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="FILE", help="Rows with a target, for a system that scores rows.")
+    ] = None,
 ) -> None:
-    """Backtest from rolling origins: how good would it have been? Stores nothing."""
+    """Backtest from rolling origins, or score the champion on held-out rows. Stores nothing."""
     from headrace import console
+
+    system, home = use.system(name), use.open()
+    if not system.forecasts:
+        from headrace.flow.holdout import holdout
+
+        if data is None or start or end or every or retrain:
+            raise UsageError(f"{system.name} scores rows", where="evaluate", hint="give it rows: --data FILE")
+        found = holdout(system, home, data, datetime.now(UTC))
+        console.print_tree(found, as_json=use.json)
+        return
     from headrace.flow.evaluate import Request, evaluate
 
-    system, home, stretch = use.system(name), use.open(), _stretch(start, end, every)
-    again = _duration(retrain, "--retrain") if retrain else None
+    if data is not None or start is None or end is None or every is None:
+        raise UsageError(f"{system.name} forecasts", where="evaluate", hint="give --start, --end and --every")
+    stretch, again = _stretch(start, end, every), _duration(retrain, "--retrain") if retrain else None
     with console.progress(system.name) as on_progress:
         done = evaluate(system, home, Request(stretch, datetime.now(UTC), again, source, on_progress))
     if use.json:
@@ -268,7 +283,7 @@ def predictions(
 ) -> None:
     """Read stored predictions."""
     from headrace import console
-    from headrace.pipelines.inference import read_predictions
+    from headrace.pipelines import inference, row_inference
 
     conditions = {}
     for text in where or []:
@@ -277,7 +292,9 @@ def predictions(
             raise UsageError(f"{text!r} is not COL=VALUE", where="--where")
         conditions[column] = value
     moment = _time(as_of, datetime.now(UTC)) if as_of else None
-    frame = read_predictions(use.system(name), use.open(), as_of=moment, where=conditions)
+    system = use.system(name)
+    reader = inference.read_predictions if system.forecasts else row_inference.read
+    frame = reader(system, use.open(), as_of=moment, where=conditions)
     console.print_frame(frame, form="json" if use.json else form, out=out)
 
 
@@ -306,6 +323,55 @@ def replay(use: Common, prediction: Annotated[str, typer.Argument(metavar="ID")]
 def models(use: Common, name: Name) -> None:
     """List model versions, their metrics and the champion."""
     _show_models(use, use.system(name).name)
+
+
+@_command
+def serve(
+    use: Common,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[SYSTEM ...]", help="Default: all below systems/.")
+    ] = None,
+    host: Annotated[str, typer.Option("--host", metavar="H")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="P", min=1, max=65_535)] = 8000,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes.")] = 1,
+    unlogged: Annotated[bool, typer.Option("--unlogged", help="Store no prediction: for load tests.")] = False,
+    access_log: Annotated[
+        str, typer.Option("--access-log", metavar="WHAT", help="off, on (a JSON line a request), or inputs too.")
+    ] = "on",
+    cors: Annotated[
+        list[str] | None, typer.Option("--cors", metavar="ORIGIN", help="Browsers may call from there; repeatable.")
+    ] = None,
+) -> None:
+    """Answer rows over HTTP, and read forecasts, metrics and traces."""
+    from headrace.serving.http.options import Options
+    from headrace.serving.http.server import Binding, serve
+
+    if access_log not in ("off", "on", "inputs"):
+        raise UsageError(f"{access_log!r} is none of off, on, inputs", where="--access-log")
+    found = names or sorted(str(path.parent) for path in Path("systems").glob("*/system.py"))
+    if not found:
+        raise UsageError("there is no system to serve", where="systems/", hint="name one: headrace serve SYSTEM")
+    options = Options(
+        systems=tuple(found),
+        settings=tuple(use.settings),
+        logged=not unlogged,
+        access_log=access_log != "off",
+        log_inputs=access_log == "inputs",
+        cors=tuple(cors or ()),
+    )
+    serve(use.home, options, Binding(host, port, workers))
+
+
+@_command
+def export(use: Common, name: Name) -> None:
+    """Copy logged predictions from the ledger to the store, each once."""
+    from headrace import console
+    from headrace.pipelines.row_inference import export
+
+    system, home = use.system(name), use.open()
+    if system.forecasts:
+        raise UsageError("its predictions are in the store already", where=system.name)
+    console.print_tree({"system": system.name, "exported": export(system, home)}, as_json=use.json)
 
 
 Since = Annotated[

@@ -208,9 +208,7 @@ def run_report(system: System, home: Home, result: Result) -> None:
         console.print(f"{step['name']:>10}  {step['rows']:>9,} rows  {step['seconds']:7.2f} s")
     if result.trained is not None:
         version = result.trained.version
-        scores = ", ".join(
-            f"{n} {version.metrics[n]:.3g}" for n in ("mape", "wape", "coverage") if version.metrics.get(n)
-        )
+        scores = ", ".join(f"{n} {version.metrics[n]:.3g}" for n in _HELD_BACK if version.metrics.get(n))
         outcome = "champion" if result.trained.promoted else "not promoted"
         console.print(f"\nmodel version {version.version}: {outcome} ({result.trained.reason}); held back: {scores}")
     if result.predicted is not None:
@@ -218,8 +216,10 @@ def run_report(system: System, home: Home, result: Result) -> None:
     for row in (result.predicted.skipped if result.predicted else [])[:_SHOWN]:
         console.print("no forecast for", ", ".join(str(row[k]) for k in system.keys), "-", row["reason"])
     console.print(f"\ntables   {home.store.uri}/{system.name}\nreports  {home.reports(system.name)}")
-    if result.predicted is not None:
-        first = result.predicted.frame["id"][0] if result.predicted.frame.height else "ID"
+    if result.scored is not None:
+        _rows(system, result)
+    if result.frame is not None:
+        first = result.frame["id"][0] if result.frame.height else "ID"
         at = "" if home.path == Path(".headrace").absolute() else f" --home {home.settings.home}"
         console.print(f"next     headrace predictions {system.name}{at}; headrace trace {first}{at}", soft_wrap=True)
 
@@ -254,6 +254,18 @@ def evaluation_report(done: Evaluation) -> None:
 
 
 METRICS = ("wape", "mape", "rmse", "coverage")
+_HELD_BACK = ("mape", "wape", "coverage", "accuracy", "log_loss", "auc")
+
+
+def _rows(system: System, result: Result) -> None:
+    """How many rows were predicted, and what."""
+    frame = result.scored
+    assert frame is not None
+    counts = frame[system.target].value_counts(sort=True).iter_rows()
+    told = ", ".join(f"{count:,} x {value}" for value, count in counts) or "no row waits for a prediction"
+    console = _console()
+    console.print(f"\n{system.name}: {frame.height:,} rows without {system.target}, {result.stored:,} new: {told}")
+    console.print(f"serve    headrace serve {system.name}")
 
 
 def _forecasts(system: System, result: Result) -> None:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+PINNED = ("model_version", "model_digest", "feature_version", "data_version", "config_digest", "code_revision")
+"""The pins that every stored prediction carries beside its `as_of`."""
+
+
 @dataclass(frozen=True)
 class Pins:
     """Every version that a run uses, resolved once and handed to all its steps.
@@ -101,6 +105,18 @@ def prediction_ids(
         f"{digits[i + 16 : i + 20]}-{digits[i + 20 : i + 32]}"
         for i in range(0, len(digits), 32)
     ]
+
+
+def row_prediction_id(cause: str, key: str, as_of: datetime) -> str:
+    """The id of a prediction of one row, in the layout of `prediction_ids`.
+
+    Args:
+        cause: Of the system, the pins that shape the number, and the row: `row_cause` and the row's digest.
+        key: The row's key, or the idempotency key it came with.
+        as_of: When it was asked for.
+    """
+    digest = hashlib.sha256(f"{cause}|{key}".encode()).digest()
+    return str(_time_ordered(as_of, int.from_bytes(digest[:10])))
 
 
 def _continued(head: hashlib._Hash, text: str) -> bytes:

@@ -74,6 +74,46 @@ def coverage(actual: Array, lower: Array, upper: Array) -> float:
     return _mean(((actual >= lower) & (actual <= upper))[good].astype(np.float64))
 
 
+def accuracy(actual: Array, probability: Array, threshold: float = 0.5) -> float:
+    """Share of rows whose class (0 or 1) is predicted, the second one from `threshold` on."""
+    a, p = _pairs(actual, probability)
+    return _mean(((p >= threshold) == (a == 1)).astype(np.float64))
+
+
+def log_loss(actual: Array, probability: Array) -> float:
+    """Mean of -ln of the probability given to what happened, in nats; probabilities are clipped at 1e-15."""
+    a, p = _pairs(actual, probability)
+    return _mean(-np.log(np.clip(np.where(a == 1, p, 1 - p), 1e-15, 1)))
+
+
+def brier(actual: Array, probability: Array) -> float:
+    """Mean squared difference of the probability and what happened (Brier 1950, for two classes)."""
+    a, p = _pairs(actual, probability)
+    return _mean((p - a) ** 2)
+
+
+def auc(actual: Array, probability: Array) -> float:
+    """Area under the ROC curve: how often a row of the second class has the larger probability; ties count half."""
+    a, p = _pairs(actual, probability)
+    positive = int((a == 1).sum())
+    negative = a.size - positive
+    if not positive or not negative:
+        return float("nan")
+    _, place, count = np.unique(p, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - (count - 1) / 2)[place]
+    return float((rank[a == 1].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def of_probabilities(actual: Array, probability: Array, threshold: float = 0.5) -> dict[str, float]:
+    """``accuracy log_loss brier auc`` of a classifier of two classes."""
+    return {
+        "accuracy": accuracy(actual, probability, threshold),
+        "log_loss": log_loss(actual, probability),
+        "brier": brier(actual, probability),
+        "auc": auc(actual, probability),
+    }
+
+
 def _pairs(actual: Array, predicted: Array) -> tuple[Array, Array]:
     good = ~np.isnan(actual) & ~np.isnan(predicted)
     return actual[good], predicted[good]

@@ -162,6 +162,11 @@ class System(Declared):
         return self.time
 
     @property
+    def identity(self) -> list[str]:
+        """The columns that tell one record from another: the keys, and the event time where there is one."""
+        return [*self.keys, *([self.time] if self.time is not None else [])]
+
+    @property
     def known_ahead(self) -> tuple[str, ...]:
         """Columns whose values are known before their time, in the contract's order."""
         return tuple(c.name for c in self.contract.columns if c.known_ahead and c.name not in self.keys)

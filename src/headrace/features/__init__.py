@@ -8,6 +8,7 @@ No value after the origin can enter: a feature that would need one is refused wh
 
 from headrace.features.calendar import day_of_year, holiday, hour, minute_of_day, month, weekday
 from headrace.features.expression import Expression, Table
+from headrace.features.group import target_mean
 from headrace.features.history import (
     difference,
     lag,
@@ -24,7 +25,7 @@ from headrace.features.history import (
 from headrace.features.row import col, lit, maximum, minimum, native
 from headrace.features.scaling import scaled
 from headrace.features.standard import seasonal_features
-from headrace.features.text import text
+from headrace.features.text import join, text
 from headrace.features.view import Features
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "difference",
     "holiday",
     "hour",
+    "join",
     "lag",
     "lit",
     "maximum",
@@ -54,6 +56,7 @@ __all__ = [
     "seasonal_lag",
     "seasonal_mean",
     "step_ahead",
+    "target_mean",
     "text",
     "weekday",
 ]

@@ -121,7 +121,7 @@ class Code:
     def _through_a_frame(self, node: Expression) -> Value:
         import polars as pl
 
-        schema = {name: _DTYPES[self.types[name]](pl) for name in _read(node, self.time)}
+        schema = {name: dtype_of(self.types[name]) for name in _read(node, self.time)}
         table = Table(time=self.time)
         try:
             dtype = pl.DataFrame(schema=schema).select(node.compile(table).alias("value")).schema["value"]
@@ -170,14 +170,17 @@ def _read(node: Expression, time: str | None) -> list[str]:
     return sorted(node.columns() | ({time} if time is not None and node.uses_time() else set()))
 
 
-_DTYPES: dict[str, Callable[[Any], Any]] = {
-    "float": lambda pl: pl.Float64(),
-    "integer": lambda pl: pl.Int64(),
-    "boolean": lambda pl: pl.Boolean(),
-    "text": lambda pl: pl.String(),
-    "category": lambda pl: pl.String(),
-    "time": lambda pl: pl.Datetime("us", "UTC"),
-}
+def dtype_of(kind: str) -> pl.DataType:
+    """The polars type of a column of a contract's type."""
+    import polars as pl
+
+    dtypes: dict[str, pl.DataType] = {
+        "float": pl.Float64(),
+        "integer": pl.Int64(),
+        "boolean": pl.Boolean(),
+        "time": pl.Datetime("us", "UTC"),
+    }
+    return dtypes.get(kind, pl.String())
 
 
 def _kind_of(dtype: pl.DataType) -> str:

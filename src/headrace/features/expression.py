@@ -281,6 +281,10 @@ class Expression:
         """`value` where this is missing."""
         return _make("fill", self, as_expression(value))
 
+    def where(self, condition: Expression) -> Expression:
+        """The value where `condition` holds; missing elsewhere."""
+        return _make("where", self, condition)
+
     def cut(self, *breaks: float) -> Expression:
         """The number of `breaks` that are at or below the value: 0 to ``len(breaks)``."""
         return _make("cut", self, tuple(float(b) for b in breaks))

@@ -243,6 +243,26 @@ class Fill(Expression):
 
 
 @dataclass(frozen=True, eq=False)
+class Where(Expression):
+    """The value where a truth holds; missing elsewhere."""
+
+    op = "where"
+    of: Expression
+    condition: Expression
+
+    def polars(self, table: Table) -> pl.Expr:
+        import polars as pl
+
+        return pl.when(self.condition.compile(table)).then(self.of.compile(table))
+
+    def emit(self, code: Writer) -> Value:
+        of, condition = code.value(self.of), code.value(self.condition)
+        if condition.kind != BOOLEAN:
+            raise NoRowForm
+        return code.set(f"{of.name} if {condition.name} else None", of.kind)
+
+
+@dataclass(frozen=True, eq=False)
 class Cut(Expression):
     """The bin of a number: how many of the rising `breaks` are at or below it."""
 

@@ -125,6 +125,31 @@ class TextColumn(Expression):
         return code.column(self.name)
 
 
+@dataclass(frozen=True, eq=False)
+class Join(Expression):
+    """Values as one text; missing where one of them is."""
+
+    op = "join"
+    parts: tuple[Expression, ...]
+    separator: str = "|"
+
+    def polars(self, table: Table) -> pl.Expr:
+        import polars as pl
+
+        return pl.concat_str([part.compile(table).cast(pl.String) for part in self.parts], separator=self.separator)
+
+    def emit(self, code: Writer) -> Value:
+        names = [code.text(part) for part in self.parts]
+        gone = " or ".join(f"{name} is None" for name in names)
+        join = code.constant(self.separator.join)
+        return code.set(f"None if {gone} else {join}(({', '.join(names)},))", TEXT)
+
+
+def join(*parts: Expression, separator: str = "|") -> Join:
+    """Texts, whole numbers and truths as one text, such as the key of a group."""
+    return Join(parts, separator)
+
+
 def text(name: str) -> TextColumn:
     """The free text of a column, for a model that reads text."""
     return TextColumn(name)

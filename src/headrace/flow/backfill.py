@@ -264,7 +264,7 @@ def predict_chunk(chunk: Chunk) -> tuple[int, int, int]:
     ]
     predicted = inference.predict(system, home, readers, now=chunk.now, threads=chunk.threads)
     results = [
-        Result(reader.run_id, system.name, reader.pins.as_of, pins=reader.pins, predicted=each)
+        Result(reader.run_id, system.name, reader.pins.as_of, pins=reader.pins, predicted=each, stored=each.stored)
         for reader, each in zip(readers, predicted, strict=True)
     ]
     write_records(system, home, results, chunk.now)

@@ -12,12 +12,22 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import NotFoundError, UsageError
 from headrace.home import RAW, RUNS, Home
 from headrace.lineage import Pins, code_revision, iso, run_id
-from headrace.pipelines import feature, inference, monitoring, training
+from headrace.pipelines import (
+    feature,
+    inference,
+    monitoring,
+    row_inference,
+    row_monitoring,
+    row_training,
+    training,
+)
 from headrace.system import System
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from headrace.contract import Validation
-    from headrace.registry import ModelVersion
+    from headrace.registry import ModelVersion, Trained
     from headrace.sources import Records
 
 STEPS = ("ingest", "validate", "features", "train", "predict", "monitor")
@@ -57,9 +67,16 @@ class Result:
     validation: Validation | None = None
     ingested: int = 0
     quarantined: int = 0
-    trained: training.Trained | None = None
+    trained: Trained | None = None
     predicted: inference.Predicted | None = None
-    monitored: monitoring.Monitored | None = None
+    scored: pl.DataFrame | None = None
+    stored: int = 0
+    monitored: monitoring.Monitored | row_monitoring.Monitored | None = None
+
+    @property
+    def frame(self) -> pl.DataFrame | None:
+        """The predictions of this run, of series or of rows."""
+        return self.predicted.frame if self.predicted is not None else self.scored
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: ``run_id system as_of pins steps ingested quarantined trained predictions metrics`` and more."""
@@ -72,7 +89,7 @@ class Result:
             "ingested": self.ingested,
             "quarantined": self.quarantined,
             "trained": self.trained is not None,
-            "predictions": self.predicted.frame.height if self.predicted else 0,
+            "predictions": self.frame.height if self.frame is not None else 0,
             "metrics": self.monitored.overall if self.monitored else {},
         }
         if self.validation is not None:
@@ -85,9 +102,10 @@ class Result:
                 "reason": self.trained.reason,
                 "metrics": dict(version.metrics),
             }
+        if self.frame is not None:
+            data["stored"] = self.stored
         if self.predicted is not None:
-            data |= {"stored": self.predicted.stored, "origin": iso(self.predicted.origin)}
-            data["skipped"] = self.predicted.skipped
+            data |= {"origin": iso(self.predicted.origin), "skipped": self.predicted.skipped}
         if self.monitored is not None:
             data["matured"] = self.monitored.matured
             data["completeness"] = self.monitored.completeness
@@ -152,6 +170,8 @@ class _Run:
         return done.validation.known
 
     def _features(self) -> int:
+        if not self._system.forecasts:
+            return 0  # the features of a row are computed with its prediction, and kept as its inputs
         as_of = [self._request.as_of]
         return feature.features(self._system, self._home, as_of, data_version=self._data_version)[0]
 
@@ -160,25 +180,35 @@ class _Run:
         timeline = self._home.registry.timeline(self._system.name)
         if not r.retrain and not training.due(self._system, timeline, r.as_of):
             return 0
-        self._result.trained = training.train(
-            self._system,
-            self._home,
-            feature.series_of(self._system),
-            as_of=r.as_of,
-            data_version=self._data_version,
-            now=r.now,
-        )
+        seen: dict[str, Any] = {"as_of": r.as_of, "data_version": self._data_version, "now": r.now}
+        if self._system.forecasts:
+            series = feature.series_of(self._system)
+            self._result.trained = training.train(self._system, self._home, series, **seen)
+        else:
+            self._result.trained = row_training.train(self._system, self._home, **seen)
         return 1
 
     def _predict(self) -> int:
         result = self._result
         result.pins = pins_of(self._system, self._champion(), self._request.as_of, self._data_version)
+        if not self._system.forecasts:
+            result.scored, result.stored = row_inference.predict(
+                self._system, self._home, result.pins, result.run_id, self._request.now
+            )
+            return result.scored.height
         reader = inference.Reader(result.pins, result.run_id)
         (result.predicted,) = inference.predict(self._system, self._home, [reader], now=self._request.now)
+        result.stored = result.predicted.stored
         return result.predicted.frame.height
 
     def _monitor(self) -> int:
         r = self._request
+        if not self._system.forecasts:
+            row_inference.export(self._system, self._home)
+            self._result.monitored = row_monitoring.monitor(
+                self._system, self._home, as_of=r.as_of, data_version=self._data_version
+            )
+            return self._result.monitored.matured
         self._result.monitored = monitoring.monitor(
             self._system,
             self._home,

@@ -56,6 +56,17 @@ class Ledger:
             self._pinned.add(digest)
         return digest
 
+    def pins(self, digest: str) -> dict[str, Any]:
+        """The pins record of a digest.
+
+        Raises:
+            NotFoundError: It was never stored.
+        """
+        row = self._first(select(pins.c.record).where(pins.c.digest == digest))
+        if row is None:
+            raise NotFoundError("no such pins record", where=digest)
+        return dict(row[0])
+
     def write(self, entries: Sequence[Entry]) -> list[Entry | KeyConflictError]:
         """Log predictions, all in one durable transaction: nothing of it is stored when it raises.
 
@@ -67,21 +78,37 @@ class Ledger:
             LedgerUnavailableError: The database is away, or locked for too long.
             LedgerError: The database refuses a value, or an entry's pins are not stored, or its id is another entry's.
         """
-        return self._database.write(lambda connection: self._write(connection, entries))
+        return [answers[0] for answers in self.write_groups([[entry] for entry in entries])]
 
-    def _write(self, connection: Connection, entries: Sequence[Entry]) -> list[Entry | KeyConflictError]:
-        first = self._stored(connection, entries)
-        new, answers = [], list[Entry | KeyConflictError]()
-        for entry in entries:
-            name = (entry.system, entry.key)
-            stands = first.get(name)
-            if stands is None:
-                first[name] = stands = entry
-                new.append(_row(entry))
-            answers.append(stands if stands.digest == entry.digest else _conflict(entry))
+    def write_groups(self, groups: Sequence[Sequence[Entry]]) -> list[list[Entry | KeyConflictError]]:
+        """Log groups of predictions, all in one durable transaction, of each group all or nothing.
+
+        Returns:
+            Per group what `write` returns. Where a group has a `KeyConflictError`, none of its entries was stored.
+
+        Raises:
+            As `write`.
+        """
+        return self._database.write(lambda connection: self._write(connection, groups))
+
+    def _write(self, connection: Connection, groups: Sequence[Sequence[Entry]]) -> list[list[Entry | KeyConflictError]]:
+        first = self._stored(connection, [entry for group in groups for entry in group])
+        new: list[tuple[Any, ...]] = []
+        found = []
+        for group in groups:
+            fresh: dict[tuple[str, str], Entry] = {}
+            answers: list[Entry | KeyConflictError] = []
+            for entry in group:
+                name = (entry.system, entry.key)
+                stands = first.get(name) or fresh.setdefault(name, entry)
+                answers.append(stands if stands.digest == entry.digest else _conflict(entry))
+            if not any(isinstance(answer, KeyConflictError) for answer in answers):
+                first |= fresh
+                new += map(_row, fresh.values())
+            found.append(answers)
         if new:
             self._database.backend.insert(connection, new)
-        return answers
+        return found
 
     def _stored(self, connection: Connection, entries: Sequence[Entry]) -> dict[tuple[str, str], Entry]:
         keys: dict[str, list[str]] = {}

@@ -15,7 +15,8 @@ from headrace.ledger.records import Entry
 if TYPE_CHECKING:
     from headrace.ledger.ledger import Ledger
 
-Outcome = list[Entry | KeyConflictError] | HeadraceError
+Answers = list[Entry | KeyConflictError]
+Outcome = Answers | HeadraceError
 Done = Callable[[Outcome], None]
 Thunk = Callable[[], None]
 
@@ -69,8 +70,8 @@ class Writer:
         """Have entries written; returns at once. They are committed together, or none of them.
 
         Args:
-            entries: As for `Ledger.write`.
-            done: Called exactly once, from the writer's thread: with what `Ledger.write` returned, after the commit,
+            entries: A group of `Ledger.write_groups`.
+            done: Called exactly once, from the writer's thread: with what that returned for it, after the commit,
                 or with the error if nothing was written.
 
         Raises:
@@ -124,7 +125,7 @@ class Writer:
         return taken
 
     def _commit(self, taken: list[_Submission]) -> None:
-        outcome = self._write([entry for submission in taken for entry in submission.entries])
+        outcome = self._write([submission.entries for submission in taken])
         if isinstance(outcome, LedgerUnavailableError):
             self._answer(taken + self._take(everything=True), outcome)
         elif isinstance(outcome, HeadraceError) and len(taken) > 1:
@@ -133,9 +134,9 @@ class Writer:
         else:
             self._answer(taken, outcome)
 
-    def _write(self, entries: Sequence[Entry]) -> Outcome:
+    def _write(self, groups: list[Sequence[Entry]]) -> list[Answers] | HeadraceError:
         try:
-            return self._ledger.write(entries)
+            return self._ledger.write_groups(groups)
         except HeadraceError as error:
             return error
         except Exception as error:  # noqa: BLE001  # it is logged
@@ -143,13 +144,9 @@ class Writer:
             _log.exception("the ledger failed in an unforeseen way")
             return LedgerError(f"the ledger failed: {type(error).__name__}")
 
-    def _answer(self, taken: list[_Submission], outcome: Outcome) -> None:
-        thunks: list[Thunk] = []
-        start = 0
-        for entries, done in taken:
-            part = outcome if isinstance(outcome, HeadraceError) else outcome[start : start + len(entries)]
-            thunks.append(partial(done, part))
-            start += len(entries)
+    def _answer(self, taken: list[_Submission], outcome: list[Answers] | HeadraceError) -> None:
+        parts: Sequence[Outcome] = [outcome] * len(taken) if isinstance(outcome, HeadraceError) else outcome
+        thunks: list[Thunk] = [partial(each.done, part) for each, part in zip(taken, parts, strict=True)]
         _guarded(partial(self._on_batch, thunks))
 
 

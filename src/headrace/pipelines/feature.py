@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -70,7 +70,18 @@ def read(
     """
     reader = open_source(system.source, source, home.path / "cache" / system.name)
     records = reader.read(as_of=as_of, now=now, since=_newest(system, home, as_of), first=first)
-    return with_constants(records, system.source.constants)
+    return _with_target(system, with_constants(records, system.source.constants))
+
+
+def _with_target(system: System, records: Records) -> Records:
+    """Rows to be scored come without a target; where it may be missing, so may its column."""
+    import polars as pl
+
+    if system.forecasts or system.target in records.frame.columns:
+        return records
+    if not system.contract.column(system.target).nullable:
+        return records
+    return replace(records, frame=records.frame.with_columns(pl.lit(None).alias(system.target)))
 
 
 def _newest(system: System, home: Home, as_of: datetime) -> datetime | None:
@@ -107,12 +118,13 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
     _report(system, home, validation)
     _quarantine(system, home, validation.bad, records.origin)
     validation.raise_if_broken(records.origin)
-    values = [c for c in system.contract.names if c not in (*system.keys, system.time)]
+    identity = system.identity
+    values = [c for c in system.contract.names if c not in identity]
     written = home.table(system.name, RAW).append(
         validation.good,
-        identity=[*system.keys, system.event_time],
+        identity=identity,
         compare=values,
-        window=system.event_time,
+        window=system.time or system.keys[0],
         corrected_at=None if records.known.column is not None else as_of,
     )
     return Validated(validation, written.added, written.version)

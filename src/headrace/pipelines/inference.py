@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -13,22 +13,17 @@ import numpy as np
 
 from headrace.errors import NotEnoughDataError, NotFoundError, ReplayError
 from headrace.home import PREDICTIONS, RAW, RUNS, Home
-from headrace.lineage import Pins, as_of_in, iso, prediction_ids
+from headrace.lineage import PINNED, Pins, as_of_in, iso, prediction_ids
 from headrace.predictor import Predictor
+from headrace.row_predictor import PROBABILITY, RowPredictor, decoded
 from headrace.store.views import Views
 from headrace.system import System
 
 if TYPE_CHECKING:
     import polars as pl
 
-PINNED = (
-    "model_version",
-    "model_digest",
-    "feature_version",
-    "data_version",
-    "config_digest",
-    "code_revision",
-)
+    from headrace.ledger import Entry
+
 _CAUSE = ("model_digest", "feature_version", "config_digest")
 _NUMBERS = ("value", "lower", "upper")
 
@@ -215,7 +210,25 @@ def find(home: Home, prediction_id: str) -> tuple[str, dict[str, Any]]:
             rows = table.collect(table.scan(where=slot & (pl.col("id") == prediction_id)))
             if rows.height:
                 return system, rows.drop("_version").row(0, named=True)
+    found = home.ledger.get(prediction_id)
+    if found is not None:
+        return found[0].system, _of_entry(*found)
     raise NotFoundError(f"no prediction {prediction_id}", hint="ids are listed by `headrace predictions SYSTEM`")
+
+
+def _of_entry(entry: Entry, pins: Mapping[str, Any]) -> dict[str, Any]:
+    """A logged prediction in the shape of a stored one."""
+    said = json.loads(entry.answer)
+    return {
+        "id": entry.id,
+        "key": entry.key,
+        **{name: value for name, value in said.items() if name not in ("id", "key", "model_version")},
+        "inputs": entry.inputs.decode(),
+        **dict.fromkeys(("as_of", "created_at", "known_at"), entry.created_at),
+        "run_id": None,
+        "door": "http",
+        **{name: pins[name] for name in PINNED},
+    }
 
 
 def trace(home: Home, prediction_id: str) -> dict[str, Any]:
@@ -228,6 +241,8 @@ def trace(home: Home, prediction_id: str) -> dict[str, Any]:
     version = home.registry.get(system, row["model_version"])
     pins = {"as_of": row["as_of"], **{name: row[name] for name in PINNED}}
     shown = {name: value for name, value in row.items() if name not in pins and name != "known_at"}
+    if "inputs" in shown:
+        shown["inputs"] = json.loads(shown["inputs"])
     return {
         "id": prediction_id,
         "system": system,
@@ -240,7 +255,7 @@ def trace(home: Home, prediction_id: str) -> dict[str, Any]:
             "trained": dict(version.pins),
             "metrics": dict(version.metrics),
         },
-        "run": _run_of(home, system, row["run_id"]),
+        "run": _run_of(home, system, row["run_id"]) if row["run_id"] is not None else None,
     }
 
 
@@ -266,6 +281,8 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
     import polars as pl
 
     system, row = find(home, prediction_id)
+    if "inputs" in row:
+        return _replay_row(home, system, prediction_id, row)
     predictor = _predictor(home, system, row["model_version"])
     raw = home.table(system, RAW)
     keys = predictor.schema.series.keys
@@ -289,6 +306,21 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
             "stored": [stored["lower"], stored["upper"]],
             "replayed": [replayed["lower"], replayed["upper"]],
         },
+    }
+
+
+def _replay_row(home: Home, system: str, prediction_id: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row's prediction again, from its own inputs by the model that it pins."""
+    predictor = RowPredictor.load(home.registry.fetch(home.registry.get(system, row["model_version"])))
+    model = predictor.model
+    replayed = predictor.answer(decoded(row["inputs"], model.types))
+    stored = {name: row[name] for name in replayed}
+    return {
+        "id": prediction_id,
+        "stored": stored[PROBABILITY],
+        "replayed": replayed[PROBABILITY],
+        "identical": stored == replayed,
+        model.target: {"stored": stored[model.target], "replayed": replayed[model.target]},
     }
 
 

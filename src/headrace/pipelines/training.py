@@ -14,6 +14,7 @@ from headrace.home import RAW, Home
 from headrace.lineage import digest_of, iso
 from headrace.models.forecaster import Fit, Forecaster, Task, backtest, scored_origins
 from headrace.predictor import Predictor, Schema
+from headrace.registry import Trained
 from headrace.store.history import Seen, Series, newest, read_history
 from headrace.system import System
 
@@ -23,15 +24,6 @@ if TYPE_CHECKING:
 
 TOLERANCE = 0.01
 """A challenger may be this much worse on RMSE or MAPE while it is better on WAPE."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A registered version and what the gate said of it."""
-
-    version: ModelVersion
-    promoted: bool
-    reason: str
 
 
 def due(system: System, timeline: Timeline, as_of: datetime) -> bool:

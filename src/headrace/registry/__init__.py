@@ -1,7 +1,7 @@
 """Versions of models: which there are, which was the champion at which time, and their files."""
 
-from headrace.registry.history import ModelVersion
+from headrace.registry.history import ModelVersion, Trained
 from headrace.registry.records import Timeline
 from headrace.registry.registry import Registry
 
-__all__ = ["ModelVersion", "Registry", "Timeline"]
+__all__ = ["ModelVersion", "Registry", "Timeline", "Trained"]

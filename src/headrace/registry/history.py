@@ -66,6 +66,15 @@ class ModelVersion:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """A registered version and what the gate said of it."""
+
+    version: ModelVersion
+    promoted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class Standing:
     """Who is what as of a time.
 

@@ -17,11 +17,12 @@ from headrace.declaration import Declared, format_duration
 from headrace.errors import DeclarationError, SourceError, UsageError
 from headrace.sources.base import Reader, Records, Source, known_rule, renamed, require_zone
 from headrace.sources.consumption import Consumption, consumption_rows
+from headrace.sources.passengers import Passengers, passenger_rows
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Consumption", "Simulation", "consumption", "open_reader"]
+__all__ = ["Consumption", "Passengers", "Simulation", "consumption", "open_reader", "passengers"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,9 @@ def _type_of(default: Any) -> Any:
 
 consumption = Simulation(Consumption, consumption_rows)
 """Hourly electricity consumption by price area and industry code; see `Consumption` for the options."""
+
+passengers = Simulation(Passengers, passenger_rows)
+"""Passengers of a liner, some of whom survived; see `Passengers` for the options."""
 
 
 @dataclass(frozen=True)

@@ -148,8 +148,8 @@ class Table:
             rows: Facts with ``known_at``, `identity`, `compare`, `window` and any further columns.
             identity: What a fact is about; may hold nulls, which equal one another.
             compare: The values: a fact that repeats them says nothing new.
-            window: A time column that never changes between the facts of one identity (say, event time).
-                Only stored facts between its least and greatest value in `rows` are looked at.
+            window: A column that never changes between the facts of one identity: its event time, or a key where
+                there is none. Only stored facts between its least and greatest value in `rows` are looked at.
             corrected_at: None where rows carry their own known time: each is compared with the fact known
                 before it. A time T where the source has none and ``known_at`` is derived: then a row is
                 compared with what was known at T, and one that differs is a correction known from T on.
@@ -168,8 +168,10 @@ class Table:
         if corrected_at is not None:
             corrected_at = location.instant(corrected_at, "corrected_at")
         schema.conform(rows, None, self.uri)
+        schema.require_time("known_at", rows.schema["known_at"], self.uri)
+        if window not in identity or rows.schema[window].is_temporal():
+            schema.require_time(window, rows.schema[window], self.uri)
         for column in (window, "known_at"):
-            schema.require_time(column, rows.schema[column], self.uri)
             schema.require_filled(rows, column, self.uri)
         if rows.is_empty():
             return Written(self.version(), 0, 0)

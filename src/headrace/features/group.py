@@ -1,0 +1,63 @@
+"""Features whose values are learnt at training from rows that share a key, and looked up in the model afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from headrace.features.expression import TEXT, Expression, Table, Value, Writer
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_BETWEEN, _MISSING = "\x1f", "\x00"
+
+
+@dataclass(frozen=True, eq=False)
+class TargetMean(Expression):
+    """The mean target of the training rows with the same key, drawn towards a broader mean.
+
+    (sum + prior * broader) / (count + prior), after Micci-Barreca (2001). The broader mean is that of `towards`, or of
+    all rows; it stands alone where the key is missing or was never seen. The expression itself gives the keys, from
+    its own to the broadest; the means are fitted and stored with the model.
+
+    A training row is left out of its own mean, so that a model cannot read its target there. The broadest level is
+    taken whole: its groups are large, and the slight shifts of leaving one out would tell the target.
+
+    Attributes:
+        of: The key, best one of small groups such as a family; rows without it are in no group.
+        prior: How many rows the broader mean counts for.
+        towards: What the mean is drawn towards.
+    """
+
+    op = "target_mean"
+    of: Expression
+    prior: float = 1.0
+    towards: TargetMean | None = None
+
+    @property
+    def levels(self) -> tuple[TargetMean, ...]:
+        """This one and what it is drawn towards, the broadest last."""
+        return (self, *(self.towards.levels if self.towards is not None else ()))
+
+    def polars(self, table: Table) -> pl.Expr:
+        import polars as pl
+
+        keys = [level.of.compile(table).cast(pl.String).fill_null(_MISSING) for level in self.levels]
+        return pl.concat_str(keys, separator=_BETWEEN)
+
+    def emit(self, code: Writer) -> Value:
+        missing = code.constant(_MISSING)
+        keys = [code.text(level.of) for level in self.levels]
+        filled = ", ".join(f"{missing} if {key} is None else {key}" for key in keys)
+        return code.set(f"{code.constant(_BETWEEN.join)}(({filled},))", TEXT)
+
+    def keys_of(self, text: str) -> list[str | None]:
+        """The keys that a value of this feature holds, one a level."""
+        parts = text.split(_BETWEEN, len(self.levels) - 1)
+        return [None if part == _MISSING else part for part in parts]
+
+
+def target_mean(of: Expression, *, prior: float = 1.0, towards: TargetMean | None = None) -> TargetMean:
+    """The mean target of the training rows for which `of` gives the same; see `TargetMean`."""
+    return TargetMean(of, prior, towards)

@@ -1,0 +1,163 @@
+"""What a model of rows sees: features as floats, with all that had to be learnt for it fitted once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.errors import DeclarationError, FeatureError
+from headrace.features.group import TargetMean
+from headrace.features.text import TextColumn
+from headrace.features.view import Features
+from headrace.models.groups import GroupMeans
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Array = NDArray[np.float64]
+
+NUMBER, CATEGORY, GROUP = "number", "category", "group"
+_NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Turns feature values into floats, in a table and in a row alike. NaN is a missing value.
+
+    Numbers and truths stay as they are. A category becomes its place among the `levels` seen at the fit; one that was
+    not seen is missing. The keys of a `TargetMean` become its fitted mean.
+
+    Attributes:
+        names: Features in order.
+        roles: ``number``, ``category`` or ``group`` per feature.
+        levels: The code of every category that was seen, by feature.
+        groups: The fitted means, by feature.
+    """
+
+    names: tuple[str, ...]
+    roles: tuple[str, ...]
+    levels: Mapping[str, Mapping[str, float]]
+    groups: Mapping[str, GroupMeans]
+
+    @classmethod
+    def fit(cls, features: Features, frame: pl.DataFrame, target: Array) -> Encoder:
+        """The encoder of these training rows.
+
+        Args:
+            features: The definitions.
+            frame: Their values, one column a feature.
+            target: Shape (rows,).
+
+        Raises:
+            DeclarationError: A feature is of a kind that cannot become a number.
+        """
+        roles = tuple(_role(name, features[name], frame[name]) for name in frame.columns)
+        levels: dict[str, Mapping[str, float]] = {}
+        groups: dict[str, GroupMeans] = {}
+        for name, role in zip(frame.columns, roles, strict=True):
+            expression = features[name]
+            if role == CATEGORY:
+                seen = frame[name].drop_nulls().unique().sort().to_list()
+                levels[name] = {level: float(i) for i, level in enumerate(seen)}
+            elif isinstance(expression, TargetMean):
+                groups[name] = GroupMeans.fit(expression, frame[name].to_list(), target)
+        return cls(tuple(frame.columns), roles, levels, groups)
+
+    @property
+    def categorical(self) -> tuple[int, ...]:
+        """Places of the features that hold category codes."""
+        return tuple(i for i, role in enumerate(self.roles) if role == CATEGORY)
+
+    def width(self, place: int) -> int:
+        """How many levels the category at that place has."""
+        return len(self.levels[self.names[place]])
+
+    def matrix(self, frame: pl.DataFrame) -> Array:
+        """Floats of many rows: shape (rows, features), C-contiguous.
+
+        Args:
+            frame: One column a feature.
+        """
+        return _stacked([self._column(name, frame[name]) for name in self.names])
+
+    def training_matrix(self, frame: pl.DataFrame, target: Array) -> Array:
+        """`matrix` of the very rows of the fit: each is left out of the means of its own groups."""
+        columns = []
+        for name in self.names:
+            if name in self.groups:
+                columns.append(np.array(self.groups[name].left_out(frame[name].to_list(), target)))
+            else:
+                columns.append(self._column(name, frame[name]))
+        return _stacked(columns)
+
+    def _column(self, name: str, values: pl.Series) -> Array:
+        import polars as pl
+
+        if name not in self.levels and name not in self.groups:
+            return values.cast(pl.Float64).fill_null(_NAN).to_numpy()
+        code = self._coder(name)
+        return np.array([_NAN if v is None else code(v) for v in values.to_list()], dtype=np.float64)
+
+    def row(self, values: Sequence[Any]) -> list[float]:
+        """Floats of one row.
+
+        Args:
+            values: Features in order, as a `RowFunction` gives them.
+        """
+        return [_NAN if v is None else code(v) for code, v in zip(self._coders(), values, strict=True)]
+
+    def _coders(self) -> tuple[Callable[[Any], float], ...]:
+        made: tuple[Callable[[Any], float], ...] | None = self.__dict__.get("_made")
+        if made is None:
+            made = tuple(self._coder(name) for name in self.names)
+            object.__setattr__(self, "_made", made)
+        return made
+
+    def _coder(self, name: str) -> Callable[[Any], float]:
+        if name in self.groups:
+            return self.groups[name].mean
+        if name in self.levels:
+            table = self.levels[name]
+            return lambda text: table.get(text, _NAN)
+        return float
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; `from_dict` reads it back."""
+        return {
+            "names": self.names,
+            "roles": self.roles,
+            "levels": {name: dict(table) for name, table in self.levels.items()},
+            "groups": {name: group.as_dict() for name, group in self.groups.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], features: Features) -> Encoder:
+        """What `as_dict` described, with the features that it belongs to."""
+        groups = {}
+        for name, group in data["groups"].items():
+            expression = features[name]
+            assert isinstance(expression, TargetMean)
+            groups[name] = GroupMeans.from_dict(expression, group)
+        return cls(tuple(data["names"]), tuple(data["roles"]), data["levels"], groups)
+
+
+def _role(name: str, expression: Any, values: pl.Series) -> str:
+    import polars as pl
+
+    if isinstance(expression, TargetMean):
+        return GROUP
+    if isinstance(expression, TextColumn):
+        raise DeclarationError("this model does not read free text", where=f"features.{name}", hint="use col(...)")
+    if values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null):
+        return NUMBER
+    if values.dtype == pl.String:
+        return CATEGORY
+    raise FeatureError(f"gives {values.dtype}, which a model cannot read", where=f"features.{name}")
+
+
+def _stacked(columns: list[Array]) -> Array:
+    return np.ascontiguousarray(np.column_stack(columns), dtype=np.float64)

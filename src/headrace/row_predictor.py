@@ -1,0 +1,82 @@
+"""The predictor of rows: the only caller of a model of rows, the same for every door.
+
+Like `headrace.predictor` it is made from a model's files alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from headrace.models.rowmodel import RowModel
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PROBABILITY = "probability"
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class RowPredictor:
+    """Answers rows with one fitted model. Safe to use from any number of threads."""
+
+    model: RowModel
+
+    @classmethod
+    def load(cls, folder: Path) -> RowPredictor:
+        """The predictor of a model's files.
+
+        Raises:
+            ArtefactError: A file is missing or damaged.
+        """
+        return cls(RowModel.load(folder))
+
+    def warm(self) -> None:
+        """Compile and load what the first row would otherwise wait for."""
+        self.answer(dict.fromkeys(self.model.types))
+
+    def answer(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The prediction for one decoded row: the class under the target's name, and the second class' probability."""
+        return self._said(self.model.probability(row))
+
+    def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The predictions for many decoded rows, in order: the very numbers that `answer` gives."""
+        return [self._said(p) for p in self.model.of_rows(rows)]
+
+    def _said(self, probability: float) -> dict[str, Any]:
+        return {self.model.target: self.model.label(probability), PROBABILITY: probability}
+
+    def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The predictions for a frame of typed columns: the target and ``probability``, in the order of the rows."""
+        import polars as pl
+
+        found = self.model.probabilities(rows)
+        labels = pl.Series(self.model.target, [self.model.label(p) for p in found.tolist()])
+        return pl.DataFrame([labels, pl.Series(PROBABILITY, found)])
+
+
+def inputs_of(row: Mapping[str, Any], target: str) -> bytes:
+    """What a prediction is made from, as JSON: the row without its target, which may be known or not."""
+    return _encode({name: value for name, value in row.items() if name != target and value is not None})
+
+
+def digest_of_row(inputs: bytes) -> str:
+    """Digest of a row's inputs: equal rows have equal ones, whatever door they came through."""
+    return hashlib.sha256(inputs).hexdigest()[:24]
+
+
+def decoded(inputs: str, types: Mapping[str, str]) -> dict[str, Any]:
+    """The row that `inputs_of` wrote; missing columns are None."""
+    data = msgspec.json.decode(inputs)
+    times = {name for name, kind in types.items() if kind == "time"}
+    return {
+        name: datetime.fromisoformat(data[name]) if name in times and data.get(name) else data.get(name)
+        for name in types
+    }

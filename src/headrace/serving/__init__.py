@@ -1,0 +1,1 @@
+"""The doors that stay open: HTTP requests and Kafka streams."""

@@ -1,0 +1,62 @@
+"""Who may do what: bearer tokens per system and scope."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+
+from pydantic import SecretStr
+
+from headrace.errors import ConfigError
+from headrace.serving.http.problem import Problem
+
+READ, PREDICT = "read", "predict"
+_CHALLENGE = [(b"www-authenticate", b"Bearer")]
+
+
+class Access:
+    """Checks bearer tokens. Without any token everything is open.
+
+    Args:
+        tokens: Tokens to what they may do: ``system:scope``, with ``*`` for any system.
+
+    Raises:
+        ConfigError: A grant is not of that form.
+    """
+
+    def __init__(self, tokens: Mapping[SecretStr, tuple[str, ...]]) -> None:
+        self._tokens: list[tuple[bytes, frozenset[tuple[str, str]]]] = []
+        for token, grants in tokens.items():
+            pairs = []
+            for grant in grants:
+                system, colon, scope = grant.partition(":")
+                if not colon or scope not in (READ, PREDICT):
+                    hint = 'write {"TOKEN": ["titanic:predict", "*:read"]}'
+                    raise ConfigError(f"{grant!r} is not SYSTEM:SCOPE", where="HEADRACE_TOKENS", hint=hint)
+                pairs.append((system, scope))
+            self._tokens.append((token.get_secret_value().encode(), frozenset(pairs)))
+
+    @property
+    def open(self) -> bool:
+        """Whether no token is asked for."""
+        return not self._tokens
+
+    def check(self, authorization: bytes, system: str, scope: str) -> None:
+        """Let a request pass.
+
+        Every known token is compared, each in constant time, so that an answer's time tells nothing.
+
+        Raises:
+            Problem: 401 without a known token, 403 where it does not allow this.
+        """
+        if not self._tokens:
+            return
+        kind, _, given = authorization.partition(b" ")
+        granted: frozenset[tuple[str, str]] | None = None
+        for token, grants in self._tokens:
+            if hmac.compare_digest(token, given.strip()) and kind.lower() == b"bearer":
+                granted = grants
+        if granted is None:
+            raise Problem(401, "a known bearer token is needed", headers=_CHALLENGE)
+        if not granted & {(system, scope), ("*", scope)}:
+            raise Problem(403, f"the token does not allow {scope} on {system}")

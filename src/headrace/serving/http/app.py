@@ -1,0 +1,144 @@
+"""The ASGI application: the hot route beside FastAPI, started and stopped as one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from headrace._version import __version__
+from headrace.errors import LedgerError
+from headrace.home import Home
+from headrace.ledger import Writer
+from headrace.serving.http.access import Access
+from headrace.serving.http.openapi import document
+from headrace.serving.http.options import Options
+from headrace.serving.http.predict import PredictRoute, Receive, Scope, Send
+from headrace.serving.http.problem import Problem
+from headrace.serving.http.routes import Reading, of_http_exception, of_validation_error, problem_response
+from headrace.serving.http.served import Served
+from headrace.serving.http.telemetry import AccessLog, Telemetry
+from headrace.system import System
+
+_PREFIX, _SUFFIX = "/v1/systems/", "/predict"
+DRAIN = 10.0
+"""Seconds in which predictions that wait for the ledger are written at the end."""
+
+
+class Application:
+    """The ASGI application of one process.
+
+    Args:
+        systems: What is served.
+        home: Where everything is.
+        options: Limits, time-outs, tokens.
+        several: Whether several processes serve together.
+    """
+
+    def __init__(self, systems: Sequence[System], home: Home, options: Options, *, several: bool = False) -> None:
+        self._home, self._options = home, options
+        self.served: Mapping[str, Served] = {s.name: Served(s, home, options.logged) for s in systems}
+        access, self._telemetry = Access(options.tokens), Telemetry()
+        self._log = AccessLog(inputs=options.log_inputs) if options.access_log else None
+        self._writer: Writer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._predict = PredictRoute(self.served, options, access, self._telemetry, self._log)
+        self._api = self._reading(access, several=several)
+        self._inner: Any = self._route
+        if options.cors:
+            self._inner = CORSMiddleware(
+                self._route, allow_origins=options.cors, allow_methods=["GET", "POST"], allow_headers=["*"]
+            )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection, request or lifespan, of the server."""
+        await self._inner(scope, receive, send)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = scope["path"]
+            if path.startswith(_PREFIX) and path.endswith(_SUFFIX):
+                name = path[len(_PREFIX) : -len(_SUFFIX)]
+                if name and "/" not in name:
+                    await self._predict(name, scope, receive, send)
+                    return
+        await self._api(scope, receive, send)
+
+    def _reading(self, access: Access, *, several: bool) -> FastAPI:
+        api = FastAPI(title="headrace", version=__version__, lifespan=self._lifespan, redoc_url=None)
+        reading = Reading(self.served, self._home, access, self._telemetry, several=several)
+        api.include_router(reading.router())
+        api.add_exception_handler(Problem, lambda request, error: problem_response(error))
+        api.add_exception_handler(HTTPException, of_http_exception)
+        api.add_exception_handler(RequestValidationError, of_validation_error)
+        api.middleware("http")(self._watched)
+        described = api.openapi
+        api.openapi = lambda: document(described(), self.served)  # type: ignore[method-assign]
+        return api
+
+    async def _watched(self, request: Request, call_next: Callable[[Request], Any]) -> Response:
+        """Request id, metrics and access log of the routes that read."""
+        began = time.perf_counter()
+        request_id = request.headers.get("x-request-id", "")
+        if not request_id.replace("-", "").isalnum() or len(request_id) > 128:
+            request_id = os.urandom(12).hex()
+        response: Response = await call_next(request)
+        seconds = time.perf_counter() - began
+        response.headers["x-request-id"] = request_id
+        route = getattr(request.scope.get("route"), "path", "unknown")
+        self._telemetry.request(route, request.method, response.status_code, seconds)
+        if self._log is not None and route not in ("/health", "/ready", "/metrics"):
+            self._log.write(dict(request.scope), response.status_code, seconds, request_id)
+        return response
+
+    def _settle(self, thunks: Sequence[Callable[[], None]]) -> None:
+        """Answer everything of one commit in one turn of the loop. Called from the writer's thread."""
+
+        def run() -> None:
+            if self._writer is not None:
+                self._telemetry.waiting.set(self._writer.waiting)
+            for thunk in thunks:
+                thunk()
+
+        assert self._loop is not None
+        # A loop that has closed has nobody left to answer; the predictions are durable all the same.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(run)
+
+    @asynccontextmanager
+    async def _lifespan(self, api: FastAPI) -> AsyncIterator[None]:
+        self._loop = asyncio.get_running_loop()
+        await run_in_threadpool(self.refresh)
+        looking = asyncio.create_task(self._look())
+        try:
+            yield
+        finally:
+            looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await looking
+            if self._writer is not None:
+                await run_in_threadpool(self._writer.close, DRAIN)
+
+    def refresh(self) -> None:
+        """Take up new champions and forecasts now, and the ledger as soon as it can be reached."""
+        if self._writer is None and self._options.logged and any(not s.system.forecasts for s in self.served.values()):
+            with contextlib.suppress(LedgerError):  # told by /ready: without its pins no champion is taken up
+                self._writer = Writer(self._home.ledger, capacity=self._options.capacity, on_batch=self._settle)
+                self._predict.writer = self._writer
+        for each in self.served.values():
+            each.refresh()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.refresh)
+            await run_in_threadpool(self.refresh)

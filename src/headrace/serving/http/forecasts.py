@@ -1,0 +1,180 @@
+"""Stored forecasts and observations, indexed in memory: a request reads no table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.home import METRICS, PREDICTIONS, RAW, Home
+from headrace.lineage import iso
+from headrace.system import System
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+KEPT = timedelta(hours=24 * 31)
+"""Observations that a request can ask for."""
+SHOWN = timedelta(hours=168)
+"""Predictions of the past that are shown before the newest ones."""
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Index:
+    """Rows of many series, each series one slice.
+
+    Attributes:
+        frame: Ordered by keys and time.
+        slices: First row and number of rows by key.
+    """
+
+    frame: pl.DataFrame
+    slices: Mapping[Key, tuple[int, int]]
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, keys: list[str], time: str) -> Index:
+        """The index of a frame."""
+        import polars as pl
+
+        texts = [pl.col(k).cast(pl.String).fill_null("").alias(k) for k in keys]
+        frame = frame.sort([*keys, time], maintain_order=True)
+        names = frame.select(texts)
+        begin = np.flatnonzero(_starts(names)) if frame.height else np.empty(0, dtype=np.intp)
+        sizes = np.diff(np.append(begin, frame.height))
+        at = names[begin.tolist()].rows() if begin.size else []
+        slices = {key: (int(b), int(n)) for key, b, n in zip(at, begin, sizes, strict=True)}
+        return cls(frame, slices)
+
+    def rows(self, key: Key) -> pl.DataFrame:
+        """The rows of one series."""
+        begin, size = self.slices.get(key, (0, 0))
+        return self.frame.slice(begin, size)
+
+
+def _starts(names: pl.DataFrame) -> NDArray[np.bool_]:
+    import polars as pl
+
+    differs = names.select(pl.any_horizontal((pl.all() != pl.all().shift(1)).fill_null(True)).alias("_"))
+    return differs["_"].to_numpy()
+
+
+class Forecasts:
+    """What a system's readers ask for. `refresh` replaces whole parts; readers see the old or the new one."""
+
+    def __init__(self, system: System, home: Home) -> None:
+        self._system, self._home = system, home
+        self._versions: dict[str, int] = {}
+        self.observations: Index | None = None
+        self.predictions: Index | None = None
+        self.scores: pl.DataFrame | None = None
+        self.as_of: datetime | None = None
+        self.model_version: int | None = None
+
+    @property
+    def tag(self) -> str:
+        """Changes whenever an answer may have changed."""
+        return "-".join(str(self._versions.get(name, 0)) for name in (RAW, PREDICTIONS, METRICS))
+
+    def refresh(self) -> None:
+        """Read the tables that have changed.
+
+        Raises:
+            StoreError: A table cannot be read.
+        """
+        from headrace.pipelines.monitoring import read_scores
+
+        for name, read in ((RAW, self._read_observations), (PREDICTIONS, self._read_predictions)):
+            table = self._home.table(self._system.name, name)
+            version = table.version()
+            if version and version != self._versions.get(name):
+                read()
+                self._versions[name] = version
+        version = self._home.table(self._system.name, METRICS).version()
+        if version and version != self._versions.get(METRICS):
+            self.scores = read_scores(self._system, self._home)
+            self._versions[METRICS] = version
+
+    def _read_observations(self) -> None:
+        import polars as pl
+
+        system, time = self._system, self._system.event_time
+        table = self._home.table(system.name, RAW)
+        last = table.collect(table.scan().select(pl.col(time).max())).item()
+        frame = table.read(
+            identity=system.identity,
+            columns=[*system.keys, time, system.target],
+            where=pl.col(time) > last - KEPT,
+        )
+        self.observations = Index.of(frame, list(system.keys), time)
+
+    def _read_predictions(self) -> None:
+        import polars as pl
+
+        system, time = self._system, self._system.event_time
+        table = self._home.table(system.name, PREDICTIONS)
+        newest = table.collect(table.scan().select(pl.col("as_of").max(), pl.col("origin").max())).row(0)
+        self.as_of, origin = newest
+        wanted = [
+            *system.keys,
+            time,
+            "value",
+            "lower",
+            "upper",
+            "id",
+            "as_of",
+            "model_version",
+            "created_at",
+            "revision",
+        ]
+        lazy = table.scan(where=pl.col(time) > origin - SHOWN).select(wanted)
+        frame = table.collect(lazy).sort("as_of", "created_at", "revision", maintain_order=True)
+        frame = frame.unique([*system.keys, time], keep="last", maintain_order=True)
+        made = frame.filter(pl.col("as_of") == self.as_of)["model_version"]
+        self.model_version = int(made[-1]) if made.len() else None
+        self.predictions = Index.of(frame, list(system.keys), time)
+
+    def series(self) -> list[dict[str, str]]:
+        """Every key combination that was observed or predicted."""
+        found: set[Key] = set()
+        for index in (self.observations, self.predictions):
+            found |= set(index.slices) if index is not None else set()
+        return [dict(zip(self._system.keys, key, strict=True)) for key in sorted(found)]
+
+    def has(self, key: Key) -> bool:
+        """Whether there is such a series."""
+        return any(index is not None and key in index.slices for index in (self.observations, self.predictions))
+
+    def observed(self, key: Key, hours: int) -> list[dict[str, Any]]:
+        """The newest observations of a series: ``time value``."""
+        if self.observations is None:
+            return []
+        time, target = self._system.event_time, self._system.target
+        rows = self.observations.rows(key).select(time, target)
+        if rows.height:
+            rows = rows.filter(rows[time] > rows[time][-1] - timedelta(hours=hours))
+        return [{"time": iso(at), "value": value} for at, value in rows.iter_rows()]
+
+    def predicted(self, key: Key) -> dict[str, Any]:
+        """The newest prediction for every step of the last week and of the horizon."""
+        rows = self.predictions.rows(key) if self.predictions is not None else None
+        return answer(self._system, rows, self.as_of, self.model_version)
+
+
+def answer(
+    system: System, rows: pl.DataFrame | None, as_of: datetime | None, model_version: int | None
+) -> dict[str, Any]:
+    """Predictions of one series as they are answered."""
+    told: list[dict[str, Any]] = []
+    if rows is not None:
+        columns = (system.event_time, "value", "lower", "upper", "id")
+        told = [
+            {"time": iso(time), "value": value, "lower": lower, "upper": upper, "id": name}
+            for time, value, lower, upper, name in rows.select(columns).iter_rows()
+        ]
+    return {"predictions": told, "as_of": iso(as_of) if as_of else None, "model_version": model_version}

@@ -1,0 +1,288 @@
+"""The hot route: rows in, durably logged predictions out. Plain ASGI, one request a few tens of microseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from headrace.errors import HeadraceError, KeyConflictError, LedgerFullError
+from headrace.ledger import Entry, Writer
+from headrace.lineage import row_prediction_id
+from headrace.pipelines.row_inference import key_text, row_cause
+from headrace.row_predictor import digest_of_row, inputs_of
+from headrace.serving.http.access import PREDICT, Access
+from headrace.serving.http.options import Options
+from headrace.serving.http.problem import MEDIA_TYPE, Problem, busy
+from headrace.serving.http.served import Champion, Served
+from headrace.serving.http.telemetry import AccessLog, Telemetry
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+ROUTE = "/v1/systems/{system}/predict"
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+_PLAIN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}").fullmatch
+_KEY = re.compile(rb"[\x21-\x7e]{1,255}").fullmatch
+_JSON = (b"application/json", b"text/json")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answered request: its body, and how many rows of which version it holds."""
+
+    body: bytes
+    rows: int
+    version: int
+
+
+class PredictRoute:
+    """``POST /v1/systems/{s}/predict`` for the systems that score rows."""
+
+    def __init__(
+        self,
+        served: Mapping[str, Served],
+        options: Options,
+        access: Access,
+        telemetry: Telemetry,
+        log: AccessLog | None,
+    ) -> None:
+        self._served, self._options, self._access = served, options, access
+        self._telemetry, self._log = telemetry, log
+        self.writer: Writer | None = None
+
+    async def __call__(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. Whatever it holds, the answer is a prediction or a problem, never an exception."""
+        began = time.perf_counter()
+        headers = dict(scope["headers"])
+        request_id, body = _request_id(headers), b""
+        more: tuple[tuple[bytes, bytes], ...] = ()
+        try:
+            served = self._allowed(name, scope, headers)
+            body = await self._body(headers, receive)
+            answer = await self._answer(served, body, headers)
+            status, kind, said = 200, b"application/json", answer.body
+            self._telemetry.predicted(name, answer.version, answer.rows)
+        except Problem as problem:
+            status, kind, said, more = problem.status, MEDIA_TYPE, problem.body(), problem.headers
+            self._telemetry.refused.labels(name if name in self._served else "unknown", problem.reason).inc()
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [
+                    (b"content-type", kind),
+                    (b"content-length", str(len(said)).encode()),
+                    (b"x-request-id", request_id),
+                    *more,
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": said})
+        seconds = time.perf_counter() - began
+        self._telemetry.request(ROUTE, "POST", status, seconds)
+        if self._log is not None:
+            self._log.write(dict(scope), status, seconds, request_id.decode(), body)
+
+    def _allowed(self, name: str, scope: Scope, headers: Mapping[bytes, bytes]) -> Served:
+        self._access.check(headers.get(b"authorization", b""), name, PREDICT)
+        served = self._served.get(name)
+        if served is None:
+            raise Problem(404, f"no system {name[:80]!r} is served here")
+        if scope["method"] != "POST":
+            raise Problem(405, "rows are posted", headers=[(b"allow", b"POST")])
+        if served.system.forecasts:
+            where = f"/v1/systems/{name}/predictions"
+            raise Problem(405, f"{name} forecasts series; read them: GET {where}", headers=[(b"allow", b"GET")])
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind not in _JSON and not kind.endswith(b"+json"):
+            raise Problem(
+                415,
+                "the body must be JSON",
+                errors=[{"loc": ["header", "content-type"], "msg": "is not application/json"}],
+            )
+        return served
+
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        limit = self._options.max_body
+        declared = headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > limit:
+            raise Problem(413, f"the body is larger than {limit:,} bytes")
+        try:
+            async with asyncio.timeout(self._options.body_timeout):
+                return await _whole(receive, limit)
+        except TimeoutError as error:
+            raise Problem(408, "the body did not arrive in time") from error
+
+    async def _answer(self, served: Served, body: bytes, headers: Mapping[bytes, bytes]) -> Answer:
+        champion = served.champion
+        waits = self._options.logged and (self.writer is None or champion is None or not champion.pinned)
+        if champion is None or champion.predictor is None or waits:
+            raise busy(f"{served.system.name} is not ready: {served.trouble}", 5)
+        data = parsed(body, served.system.contract.names)
+        single = not isinstance(data, list)
+        posted = [data] if single else data
+        if len(posted) > self._options.max_rows:
+            raise Problem(413, f"{len(posted):,} rows are more than {self._options.max_rows:,}")
+        rows = decoded_rows(served, posted, single=single)
+        keys = _keys(served, rows, headers, single=single)
+        entries = _entries(served, champion, rows, keys)
+        if self.writer is not None:
+            entries = await self._durable(self.writer, entries)
+        told = [entry.answer for entry in entries]
+        version = champion.version.version
+        if single:
+            return Answer(told[0], 1, version)
+        return Answer(b'{"predictions":[%b],"model_version":%d}' % (b",".join(told), version), len(told), version)
+
+    async def _durable(self, writer: Writer, entries: list[Entry]) -> list[Entry]:
+        """The entries that stand, once they are durable."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def settle(result: Any) -> None:
+            if not future.done():
+                future.set_result(result)
+
+        try:
+            writer.submit(entries, settle)
+        except LedgerFullError as error:
+            raise busy(error.message) from error
+        try:
+            async with asyncio.timeout(self._options.ledger_timeout):
+                result = await future
+        except TimeoutError as error:
+            # Written or not is not known here; the same key sent again finds out.
+            raise busy("the prediction was not durable in time; send the same key again") from error
+        if isinstance(result, HeadraceError):
+            raise busy(result.message, 5) from result
+        conflicts = [place for place, each in enumerate(result) if isinstance(each, KeyConflictError)]
+        if conflicts:
+            errors = [
+                {"loc": ["body", *([at] if len(entries) > 1 else [])], "msg": "another row has this key"}
+                for at in conflicts
+            ]
+            raise Problem(409, "the key is taken by another row", errors=errors)
+        standing: list[Entry] = result
+        return standing
+
+
+async def _whole(receive: Receive, limit: int) -> bytes:
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Problem(400, "the client went away before the body was whole", reason="disconnected")
+        parts.append(message["body"])
+        size += len(message["body"])
+        if size > limit:
+            raise Problem(413, f"the body is larger than {limit:,} bytes")
+        more = message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _request_id(headers: Mapping[bytes, bytes]) -> bytes:
+    given = headers.get(b"x-request-id")
+    return given if given and _PLAIN_ID(given) else os.urandom(12).hex().encode()
+
+
+def parsed(body: bytes, names: tuple[str, ...]) -> Any:
+    """The JSON document of a body: an object or an array.
+
+    Raises:
+        Problem: 400: it is not JSON, or a name occurs twice in an object. 422: it is neither object nor array.
+    """
+    try:
+        data = _decode(body)
+    except RecursionError as error:
+        raise Problem(400, "the JSON is nested too deeply") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(400, f"the body is not JSON: {error}", reason="not_json") from error
+    if not isinstance(data, dict | list):
+        raise Problem(
+            422,
+            "the body is neither a row nor an array of rows",
+            errors=[{"loc": ["body"], "msg": "is neither an object nor an array"}],
+        )
+    rows = len(data) if isinstance(data, list) else 1
+    if b"\\" in body or any(body.count(b'"%b"' % name.encode()) > rows for name in names):
+        _refuse_twice(body)
+    return data
+
+
+def _refuse_twice(body: bytes) -> None:
+    """The quick decoder keeps the last of two values under one name; which one was meant is not ours to guess."""
+
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in found]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise Problem(
+                400,
+                f"{twice[:40]!r} is there twice",
+                errors=[{"loc": ["body", twice[:40]], "msg": "is there twice"}],
+                reason="twice",
+            )
+        return dict(found)
+
+    json.loads(body, object_pairs_hook=pairs)
+
+
+def decoded_rows(served: Served, posted: list[Any], *, single: bool) -> list[dict[str, Any]]:
+    """The typed rows.
+
+    Raises:
+        Problem: 422 with every fault, and where it is; not one row is taken then.
+    """
+    rows, errors = [], []
+    for place, data in enumerate(posted):
+        row, faults = served.decoder(data)
+        rows.append(row)
+        if faults:
+            at = ["body"] if single else ["body", place]
+            errors += [{"loc": [*at, *fault["loc"]], "msg": fault["msg"]} for fault in faults]
+    if errors:
+        raise Problem(422, f"{errors[0]['loc'][-1]}: {errors[0]['msg']}", errors=errors, reason="bad_row")
+    return rows
+
+
+def _keys(served: Served, rows: list[dict[str, Any]], headers: Mapping[bytes, bytes], *, single: bool) -> list[str]:
+    given = headers.get(b"idempotency-key")
+    if given is None:
+        return [key_text(served.system, row) for row in rows]
+    if not _KEY(given):
+        at = ["header", "idempotency-key"]
+        raise Problem(
+            400, "the Idempotency-Key is not of 1 to 255 plain signs", errors=[{"loc": at, "msg": "is refused"}]
+        )
+    text = given.decode()
+    return [f"idempotency:{text}"] if single else [f"idempotency:{text}/{place}" for place in range(len(rows))]
+
+
+def _entries(served: Served, champion: Champion, rows: list[dict[str, Any]], keys: list[str]) -> list[Entry]:
+    system, predictor = served.system, champion.predictor
+    assert predictor is not None
+    now, cause = datetime.now(UTC), row_cause(system.name, champion.pins)
+    try:
+        told = [predictor.answer(rows[0])] if len(rows) == 1 else predictor.answers(rows)
+    except (HeadraceError, ArithmeticError, ValueError) as error:
+        raise Problem(422, f"a feature cannot be computed for this: {error}", reason="no_features") from error
+    version, entries = champion.version.version, []
+    for row, key, said in zip(rows, keys, told, strict=True):
+        inputs = inputs_of(row, system.target)
+        digest = digest_of_row(inputs)
+        name = row_prediction_id(f"{cause}|{digest}", key, now)
+        shown = row[system.keys[0]] if len(system.keys) == 1 else [row[k] for k in system.keys]
+        answer = _encode({"id": name, "key": shown, **said, "model_version": version})
+        entries.append(Entry(system.name, key, name, digest, inputs, answer, champion.pinned, version, now))
+    return entries

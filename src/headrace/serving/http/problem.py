@@ -1,0 +1,54 @@
+"""Errors as people and programs read them: ``application/problem+json`` (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+MEDIA_TYPE = b"application/problem+json"
+SHOWN = 100
+"""Faults of a body that are told; a larger body may have more."""
+
+
+class Problem(Exception):
+    """A request that is refused.
+
+    Args:
+        status: The HTTP status.
+        detail: What is wrong, for people.
+        errors: Where and what, one a fault: ``{"loc": [...], "msg": ...}``.
+        headers: Further headers of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Sequence[dict[str, Any]] = (),
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        reason: str = "",
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.errors, self.headers = status, detail, errors, tuple(headers)
+        self.reason = reason or HTTPStatus(status).phrase.lower().replace(" ", "_")
+
+    def body(self) -> bytes:
+        """The problem as JSON: ``type title status detail`` and ``errors`` where there are any."""
+        data: dict[str, Any] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            data["errors"] = list(self.errors[:SHOWN])
+        return msgspec.json.encode(data)
+
+
+def busy(detail: str, seconds: int = 1) -> Problem:
+    """503 with the time after which to try again."""
+    return Problem(503, detail, headers=[(b"retry-after", str(seconds).encode())], reason="busy")

@@ -1,0 +1,244 @@
+"""The routes that read: what is served, series, observations, forecasts, metrics, alerts, traces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from headrace.errors import HeadraceError, NotFoundError
+from headrace.home import Home
+from headrace.pipelines.inference import read_predictions, trace
+from headrace.pipelines.scores import measures
+from headrace.serving.http.access import READ, Access
+from headrace.serving.http.forecasts import Forecasts, Key, answer
+from headrace.serving.http.problem import MEDIA_TYPE, Problem
+from headrace.serving.http.served import Served
+from headrace.serving.http.telemetry import Telemetry
+
+TABLE_READS = 4
+"""Requests that may read tables at once; the others wait."""
+_RESERVED = frozenset(("as_of", "hours"))
+
+
+def problem_response(problem: Problem) -> Response:
+    """A problem as a response."""
+    headers = {name.decode(): value.decode() for name, value in problem.headers}
+    return Response(problem.body(), problem.status, headers, MEDIA_TYPE.decode())
+
+
+def of_http_exception(request: Request, error: Exception) -> Response:
+    """What the framework itself refuses, as a problem."""
+    assert isinstance(error, HTTPException)
+    headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
+    return problem_response(Problem(error.status_code, str(error.detail), headers=headers))
+
+
+def of_validation_error(request: Request, error: Exception) -> Response:
+    """A parameter of the wrong type, as a problem."""
+    assert isinstance(error, RequestValidationError)
+    errors = [{"loc": list(each["loc"]), "msg": each["msg"]} for each in error.errors()]
+    return problem_response(Problem(422, "a parameter is not as it should be", errors=errors))
+
+
+class Reading:
+    """Handlers of the reading routes.
+
+    Args:
+        served: Systems by name.
+        home: For traces and forecasts as of a time.
+        access: Who may read.
+        telemetry: For ``/metrics``.
+        several: Whether several processes serve.
+    """
+
+    def __init__(
+        self, served: Mapping[str, Served], home: Home, access: Access, telemetry: Telemetry, *, several: bool
+    ) -> None:
+        self._served, self._home, self._access = served, home, access
+        self._telemetry, self._several = telemetry, several
+        self._reads = asyncio.Semaphore(TABLE_READS)
+
+    def router(self) -> APIRouter:
+        """All routes."""
+        router = APIRouter()
+        unknown: dict[int | str, dict[str, Any]] = {
+            code: {"content": {MEDIA_TYPE.decode(): {}}, "description": text}
+            for code, text in ((404, "There is no such thing."), (422, "A parameter is wrong."), (503, "Not ready."))
+        }
+        for path, handler in (
+            ("/health", self.health),
+            ("/ready", self.ready),
+            ("/metrics", self.metrics_text),
+            ("/v1/systems", self.systems),
+            ("/v1/systems/{name}", self.system),
+            ("/v1/systems/{name}/series", self.series),
+            ("/v1/systems/{name}/observations", self.observations),
+            ("/v1/systems/{name}/predictions", self.predictions),
+            ("/v1/systems/{name}/metrics", self.metrics),
+            ("/v1/systems/{name}/alerts", self.alerts),
+            ("/v1/predictions/{prediction_id}", self.prediction),
+        ):
+            router.add_api_route(path, handler, methods=["GET"], response_model=None, responses=unknown)
+        return router
+
+    async def health(self) -> Response:
+        """The process is alive."""
+        return _json({"status": "alive"})
+
+    async def ready(self) -> Response:
+        """Whether every system can answer, with the reason for each that cannot."""
+        reasons = {name: None if each.ready else each.trouble for name, each in self._served.items()}
+        good = not any(reasons.values())
+        data = {"ready": good, "systems": {name: reason or "ready" for name, reason in reasons.items()}}
+        if good:
+            return _json(data)
+        errors = [{"loc": ["systems", name], "msg": reason} for name, reason in reasons.items() if reason]
+        return problem_response(Problem(503, "not ready", errors=errors, headers=[(b"retry-after", b"5")]))
+
+    async def metrics_text(self) -> Response:
+        """Prometheus' text format."""
+        for name, each in self._served.items():
+            if each.champion is not None:
+                self._telemetry.version.labels(name).set(each.champion.version.version)
+        text = self._telemetry.text(several=self._several)
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def systems(self, request: Request) -> Response:
+        """What is served."""
+        self._may(request, "*")
+        return _json({"systems": [each.about() for each in self._served.values()]})
+
+    async def system(self, request: Request, name: str) -> Response:
+        """One system: contract as JSON Schema, horizon, champion version, last run."""
+        return _json(self._find(request, name).about())
+
+    async def series(self, request: Request, name: str) -> Response:
+        """Key combinations of a series system."""
+        forecasts = self._forecasts(request, name)
+        return _cached(request, {"series": forecasts.series()}, forecasts.tag)
+
+    async def observations(self, request: Request, name: str, hours: int = 168) -> Response:
+        """The last observations of one series."""
+        forecasts = self._forecasts(request, name)
+        if not 1 <= hours <= 744:
+            raise Problem(422, "hours is 1 to 744", errors=[{"loc": ["query", "hours"], "msg": "is not 1 to 744"}])
+        key = self._key(request, name)
+        return _cached(request, {"observations": forecasts.observed(key, hours)}, f"{forecasts.tag}-{hours}")
+
+    async def predictions(self, request: Request, name: str, as_of: datetime | None = None) -> Response:
+        """Stored predictions of one series: of the last week and the horizon, or the forecast as it stood then."""
+        forecasts = self._forecasts(request, name)
+        key = self._key(request, name)
+        if as_of is None:
+            return _cached(request, forecasts.predicted(key), forecasts.tag)
+        if as_of.tzinfo is None:
+            raise Problem(422, "as_of has no zone", errors=[{"loc": ["query", "as_of"], "msg": "has no zone"}])
+        async with self._reads:
+            data = await run_in_threadpool(self._as_of, name, key, as_of.astimezone(UTC))
+        return _cached(request, data, f"{forecasts.tag}-{as_of.isoformat()}")
+
+    def _as_of(self, name: str, key: Key, as_of: datetime) -> dict[str, Any]:
+        system = self._served[name].system
+        where = dict(zip(system.keys, key, strict=True))
+        try:
+            rows = read_predictions(system, self._home, as_of=as_of, where=where)
+        except NotFoundError:
+            return answer(system, None, None, None)
+        made = rows["as_of"].max() if rows.height else None
+        version = int(rows["model_version"][-1]) if rows.height else None
+        return answer(system, rows, made if isinstance(made, datetime) else None, version)
+
+    async def metrics(self, request: Request, name: str) -> Response:
+        """Monitoring metrics over time, overall or of one series."""
+        served, forecasts = self._find(request, name), self._forecasts(request, name)
+        key = self._key(request, name) if set(request.query_params) & set(served.system.keys) else None
+        return _cached(request, await run_in_threadpool(_metrics, served, key), forecasts.tag)
+
+    async def alerts(self, request: Request, name: str) -> Response:
+        """Open and past warnings and alarms."""
+        self._find(request, name)
+        try:
+            found = await run_in_threadpool(self._home.ledger.alerts, name)
+        except HeadraceError as error:
+            raise Problem(503, error.message, headers=[(b"retry-after", b"5")]) from error
+        return _json({"alerts": found})
+
+    async def prediction(self, request: Request, prediction_id: str) -> Response:
+        """The trace of one prediction."""
+        self._may(request, "*")
+        try:
+            async with self._reads:
+                return _json(await run_in_threadpool(trace, self._home, prediction_id))
+        except NotFoundError as error:
+            raise Problem(404, error.message) from error
+        except HeadraceError as error:
+            raise Problem(503, error.message, headers=[(b"retry-after", b"5")]) from error
+
+    def _may(self, request: Request, system: str) -> None:
+        self._access.check(request.headers.get("authorization", "").encode(), system, READ)
+
+    def _find(self, request: Request, name: str) -> Served:
+        self._may(request, name)
+        served = self._served.get(name)
+        if served is None:
+            raise Problem(404, f"no system {name[:80]!r} is served here")
+        return served
+
+    def _forecasts(self, request: Request, name: str) -> Forecasts:
+        forecasts = self._find(request, name).forecasts
+        if forecasts is None:
+            raise Problem(404, f"{name} scores rows, it has no series")
+        return forecasts
+
+    def _key(self, request: Request, name: str) -> Key:
+        served = self._served[name]
+        given = request.query_params
+        missing = [key for key in served.system.keys if key not in given]
+        if missing:
+            errors = [{"loc": ["query", key], "msg": "is missing"} for key in missing]
+            raise Problem(422, f"name the series: {', '.join(served.system.keys)}", errors=errors)
+        key = tuple(given[each] for each in served.system.keys)
+        assert served.forecasts is not None
+        if not served.forecasts.has(key):
+            raise Problem(404, f"{name} has no series {', '.join(key)}"[:200])
+        return key
+
+
+def _metrics(served: Served, key: Key | None) -> dict[str, Any]:
+    import polars as pl
+
+    system, scores = served.system, served.forecasts.scores if served.forecasts is not None else None
+    if scores is None:
+        return {"metrics": {}, "over_time": []}
+    if key is not None:
+        wanted = [pl.col(k).cast(pl.String) == text for k, text in zip(system.keys, key, strict=True)]
+        scores = scores.filter(*wanted)
+    baselines = system.monitoring.baselines
+    overall = measures(scores, [], baselines).row(0, named=True)
+    over_time = measures(scores, [system.event_time], baselines).sort(system.event_time)
+    return {
+        "metrics": overall,
+        "over_time": over_time.rename({system.event_time: "time"}).to_dicts(),
+    }
+
+
+def _json(data: Any) -> Response:
+    return Response(msgspec.json.encode(data), media_type="application/json")
+
+
+def _cached(request: Request, data: Any, tag: str) -> Response:
+    """An answer that a client may keep until it changes."""
+    etag = f'"{tag}"'
+    headers = {"etag": etag, "cache-control": "private, max-age=5"}
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=headers)
+    return Response(msgspec.json.encode(data), headers=headers, media_type="application/json")

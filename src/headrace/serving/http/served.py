@@ -1,0 +1,142 @@
+"""The systems that a server serves: each with its contract, its champion, and what it last read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from headrace.contract.row import RowDecoder
+from headrace.errors import HeadraceError
+from headrace.home import RUNS, Home
+from headrace.lineage import PINNED, Pins, code_revision
+from headrace.row_predictor import RowPredictor
+from headrace.serving.http.forecasts import Forecasts
+from headrace.system import System
+
+if TYPE_CHECKING:
+    from headrace.registry import ModelVersion
+
+_log = logging.getLogger("headrace.serving")
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version that answers, taken up whole: a request sees either the old one or the new one.
+
+    Attributes:
+        version: As the registry knows it.
+        predictor: What answers rows; None for a system that forecasts.
+        pins: What every prediction of it carries, but for its own time.
+        pinned: The id of the same in the ledger; empty while nothing is logged.
+    """
+
+    version: ModelVersion
+    predictor: RowPredictor | None
+    pins: Pins
+    pinned: str = ""
+
+
+@dataclass
+class Served:
+    """One system behind the door. Only `refresh` changes it, by replacing whole attributes."""
+
+    system: System
+    home: Home
+    logged: bool
+    decoder: RowDecoder = field(init=False)
+    champion: Champion | None = None
+    forecasts: Forecasts | None = None
+    last_run: Mapping[str, Any] | None = None
+    trouble: str | None = "is starting"
+
+    def __post_init__(self) -> None:
+        self.decoder = RowDecoder(self.system.contract, optional=(self.system.target,))
+        if self.system.forecasts:
+            self.forecasts = Forecasts(self.system, self.home)
+
+    def refresh(self) -> None:
+        """Take up a new champion and newer forecasts. What cannot be read leaves what there is, and is told by
+        ``/ready``."""
+        try:
+            self._champion()
+            if self.forecasts is not None:
+                self.forecasts.refresh()
+            self._last_run()
+        except (HeadraceError, OSError) as error:
+            message = error.message if isinstance(error, HeadraceError) else str(error)
+            if message != self.trouble:
+                _log.warning("%s: %s", self.system.name, error)
+            self.trouble = message
+            return
+        missing = f"there is no model; headrace run {self.system.name}" if self.champion is None else None
+        self.trouble = missing
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can answer."""
+        return self.champion is not None and (self.trouble is None or self.system.horizon is None)
+
+    def _champion(self) -> None:
+        now = datetime.now(UTC)
+        timeline = self.home.registry.timeline(self.system.name)
+        version = timeline.champion(now)
+        if version is None:
+            return
+        present = self.champion
+        if present is not None and present.version.version == version.version and (present.pinned or not self.logged):
+            return
+        predictor = None
+        if not self.system.forecasts:
+            predictor = RowPredictor.load(self.home.registry.fetch(version))
+            predictor.warm()
+        pins = Pins(
+            as_of=now,
+            data_version=int(version.pins["data_version"]),
+            feature_version=str(version.pins["feature_version"]),
+            model_version=version.version,
+            model_digest=version.digest,
+            config_digest=self.system.config_digest,
+            code_revision=code_revision(self.system.folder),
+        )
+        pinned = ""
+        if self.logged and predictor is not None:
+            pinned = self.home.ledger.pin({name: getattr(pins, name) for name in PINNED})
+        self.champion = Champion(version, predictor, pins, pinned)
+
+    def _last_run(self) -> None:
+        import polars as pl
+
+        table = self.home.table(self.system.name, RUNS)
+        if table.exists():
+            newest = table.scan().sort("created_at").tail(1)
+            row = table.collect(newest.select("run_id", "as_of", "created_at", pl.col("predictions"))).to_dicts()
+            self.last_run = row[0] if row else None
+
+    def about(self) -> dict[str, Any]:
+        """The system as ``GET /v1/systems/{s}`` tells it."""
+        from headrace.declaration import format_duration
+
+        system = self.system
+        return {
+            "name": system.name,
+            "kind": "forecast" if system.forecasts else "rows",
+            "keys": list(system.keys),
+            "target": system.target,
+            "horizon": format_duration(system.horizon) if system.horizon is not None else None,
+            "step": format_duration(system.step) if system.step is not None else None,
+            "contract": request_schema(system),
+            "model_version": self.champion.version.version if self.champion else None,
+            "last_run": dict(self.last_run) if self.last_run else None,
+            "ready": self.ready,
+            "reason": self.trouble,
+        }
+
+
+def request_schema(system: System) -> dict[str, Any]:
+    """JSON Schema of a row that is posted: the contract's, with the target optional and no other names."""
+    schema = system.contract.json_schema()
+    required = [name for name in schema["required"] if name != system.target]
+    return schema | {"required": required, "additionalProperties": False}
