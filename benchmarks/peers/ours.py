@@ -24,7 +24,8 @@ from headrace.models.member import LEVEL, Transform, View
 from headrace.models.sampling import sample, spans
 from headrace.pipelines import feature
 from headrace.settings import load_settings
-from headrace.store.history import Seen, newest, read_history
+from headrace.store.history import Seen
+from headrace.store.views import read_views
 from headrace.system import System
 
 
@@ -70,13 +71,12 @@ def learn(system: System, home: Home, as_of: datetime, *, fit: bool) -> None:
     """CPU and wall seconds of the features of the training sample, for both members, or of the whole fit."""
     raw = home.table(system.name, RAW)
     seen, series = Seen(as_of, raw.version()), feature.series_of(system)
-    origin = newest(raw, series.time, system.target, seen)
     model = system.model
     if not isinstance(model, Forecaster) or system.step is None:
         raise SystemExit("the system has no Forecaster")
     frame = model.frame(system.target, system.step)
-    history = read_history(raw, series, seen, origin=origin, span=timedelta(days=60))
-    at, horizon = history.position(origin), system.steps
+    history = read_views(raw, series, [as_of], seen.version, span=timedelta(days=60)).history
+    at, horizon = history.length - 1, system.steps
     cpu, wall = time.process_time(), time.perf_counter()
     if fit:
         model.fit(Task(frame, horizon, system.features), history, at, workers=2)

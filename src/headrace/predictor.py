@@ -107,11 +107,28 @@ class Predictor:
         return cls(ForecastModel.load(folder), Schema.load(folder))
 
     def views(
-        self, raw: Table, as_of: Sequence[datetime], version: int, only: Mapping[str, Any] | None = None
+        self,
+        raw: Table,
+        as_of: Sequence[datetime],
+        version: int,
+        *,
+        only: Mapping[str, Any] | None = None,
+        seen: Views | None = None,
     ) -> Views:
-        """What the readers as of these times (ascending) saw, as far back as the features need."""
-        ahead = self.schema.series.step * self.model.horizon
-        return read_views(raw, self.schema.series, as_of, version, span=self.model.lookback, ahead=ahead, only=only)
+        """What the readers as of these times (ascending) saw, as far back as the features need.
+
+        Args:
+            raw: The facts.
+            as_of: Ascending, UTC.
+            version: Logical version of the facts.
+            only: Key columns to values: no other series is read.
+            seen: What the same readers have read already; it is returned if it reaches far enough.
+        """
+        series, span = self.schema.series, self.model.lookback
+        ahead = series.step * self.model.horizon
+        if seen is not None and seen.reach(series, span, ahead):
+            return seen
+        return read_views(raw, series, as_of, version, span=span, ahead=ahead, only=only)
 
     def predict(self, views: Views, *, threads: int = 1) -> Outcome:
         """Forecast every series from every reader's origin.
@@ -163,7 +180,10 @@ class Predictor:
             reason = f"{known[reader, series]} values in the last {recent}, {forecast.needed} are needed"
             skipped[reader].append(views.keys.row(int(series), named=True) | {"reason": reason})
         at = {text: series for series, text in enumerate(texts)}
+        heard = set(np.flatnonzero(known.all(axis=0)).tolist())
         for text in self.schema.keys:
+            if at.get(text) in heard:
+                continue
             row = dict(zip(names, json.loads(text), strict=True)) | {"reason": f"no value in the last {recent}"}
             silent = known[:, at[text]] == 0 if text in at else np.ones(views.readers, dtype=bool)
             for reader in np.flatnonzero(silent):

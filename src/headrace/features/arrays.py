@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import FeatureError
+from headrace.features.arithmetic import arithmetic
 from headrace.features.expression import Expression, Table
 from headrace.features.history import (
     FLAT,
@@ -25,7 +26,7 @@ from headrace.features.history import (
     SeasonalLag,
     SeasonalMean,
 )
-from headrace.features.row import Col, Native
+from headrace.features.row import Col, Literal, Native
 
 if TYPE_CHECKING:
     import polars as pl
@@ -144,6 +145,8 @@ class Arrays:
         """The expression at origins lo to hi - 1, shape (series, hi - lo); NaN where it is missing."""
         if isinstance(expression, Col):
             return self.history.slice(expression.name, lo, hi)
+        if isinstance(expression, Literal):
+            return np.broadcast_to(self._evaluate(expression, lo, hi), (self.history.series, hi - lo))
         key = (expression.digest, lo, hi)
         values = self._done.get(key)
         if values is None:
@@ -164,7 +167,8 @@ class Arrays:
             case Rolling(statistic, of, window, at_least):
                 width = table.steps(window, "rolling")
                 return rolling(self.array(of, lo - width + 1, hi), statistic, width, at_least)
-        return self._combined(expression, lo, hi)
+        numbers = arithmetic(expression, lambda e: self.array(e, lo, hi))
+        return self._combined(expression, lo, hi) if numbers is None else numbers
 
     def _combined(self, expression: Expression, lo: int, hi: int) -> Array:
         """Any other expression: its history parts as columns, the rest in polars over the flattened grid."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.features.arithmetic import arithmetic
 from headrace.features.arrays import Array, Arrays, History, Seasonal, seasonal, times_of, to_float, years_of
 from headrace.features.expression import ORIGIN, ROW, Expression, Table
 from headrace.features.history import StepAhead
@@ -55,11 +56,7 @@ def every_origin(series: int, origins: NDArray[np.intp]) -> tuple[NDArray[np.int
 
 def feature_matrix(features: Features, history: History, examples: Examples) -> Array:
     """Float64 of shape (examples, features), NaN where a feature is missing."""
-    result = np.empty((len(examples), len(features.names)))
-    evaluator = Evaluator(history, examples)
-    for j, expression in enumerate(features.expressions):
-        result[:, j] = evaluator.column(expression)
-    return result
+    return Evaluator(history, examples).matrix(features)
 
 
 class Evaluator:
@@ -70,6 +67,13 @@ class Evaluator:
         self._arrays = Arrays(history)
         self._examples = examples
         self._done: dict[str, Array] = {}
+
+    def matrix(self, features: Features) -> Array:
+        """Values of all features, shape (examples, features)."""
+        result = np.empty((len(self._examples), len(features.names)))
+        for j, expression in enumerate(features.expressions):
+            result[:, j] = self.column(expression)
+        return result
 
     def column(self, expression: Expression) -> Array:
         """Values of an expression for every example, NaN where missing."""
@@ -102,21 +106,31 @@ class Evaluator:
         """Calendars depend on the target time alone: evaluate each time once."""
         import polars as pl
 
-        unique, inverse = np.unique(self._examples.target, return_inverse=True)
-        times = times_of(self._history.start, self._history.step, unique)
+        target = self._examples.target
+        first, last = int(target.min()), int(target.max())
+        times = times_of(self._history.start, self._history.step, np.arange(first, last + 1))
         frame = pl.DataFrame({"_time": times}).with_columns(pl.col("_time").cast(pl.Datetime("us", "UTC")))
         table = Table(time="_time", step=self._history.step, years=years_of(times))
-        return to_float(frame.select(expression.compile(table)), unique.size)[inverse]
+        return to_float(frame.select(expression.compile(table)), times.size)[target - first]
 
     def _mixed(self, expression: Expression) -> Array:
-        """Columns for the parts that are evaluated in one place, polars for what joins them."""
+        """Columns for the parts that are evaluated in one place; arithmetic joins them, or else polars."""
         import polars as pl
 
+        numbers = arithmetic(expression, self._part)
+        if numbers is not None:
+            return numbers
         parts = {part.digest: part for part in _parts(expression)}
         columns = {f"_{digest}": self.column(part) for digest, part in parts.items()}
         frame = pl.DataFrame(columns).with_columns(pl.all().fill_nan(None))
         table = Table(step=self._history.step, ready={digest: f"_{digest}" for digest in parts})
         return to_float(frame.select(expression.compile(table)), len(self._examples))
+
+    def _part(self, expression: Expression) -> Array:
+        """As `column`; but what is not in one place is not kept: only one feature needs it."""
+        if isinstance(expression, Seasonal | StepAhead) or place_of(expression) in (ORIGIN, ROW):
+            return self.column(expression)
+        return self._mixed(expression)
 
 
 def _parts(expression: Expression) -> list[Expression]:

@@ -215,7 +215,8 @@ class _Backfill:
                 now=self._request.now,
             )
         except NotEnoughDataError as error:
-            feature.features(self._system, self._home, [as_of], data_version=self._version)  # comes before training
+            seen = feature.look(self._system, self._home, [as_of], data_version=self._version)
+            feature.features(self._system, self._home, seen, [as_of])  # comes before training
             self._failed(as_of, error)
             return False
         self._result.trained.append(trained.version.version)
@@ -257,12 +258,13 @@ class _Backfill:
 def predict_chunk(chunk: Chunk) -> tuple[int, int, int]:
     """Features, predictions and records of some runs: number of runs, predictions, and those that were new."""
     home, system = Home(chunk.settings), chunk.system
-    feature.features(system, home, chunk.times, data_version=chunk.pins.data_version)
+    seen = feature.look(system, home, chunk.times, data_version=chunk.pins.data_version)
+    feature.features(system, home, seen, chunk.times)
     readers = [
         inference.Reader(replace(chunk.pins, as_of=as_of), run_id(system.name, as_of, chunk.now))
         for as_of in chunk.times
     ]
-    predicted = inference.predict(system, home, readers, now=chunk.now, threads=chunk.threads)
+    predicted = inference.predict(system, home, readers, now=chunk.now, threads=chunk.threads, seen=seen)
     results = [
         Result(reader.run_id, system.name, reader.pins.as_of, pins=reader.pins, predicted=each, stored=each.stored)
         for reader, each in zip(readers, predicted, strict=True)

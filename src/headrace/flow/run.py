@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from headrace.contract import Validation
     from headrace.registry import ModelVersion, Trained
     from headrace.sources import Records
+    from headrace.store.views import Views
 
 STEPS = ("ingest", "validate", "features", "train", "predict", "monitor")
 """All steps, each after those before it."""
@@ -130,6 +131,7 @@ class _Run:
         self._result = Result(run_id(system.name, request.as_of, request.now), system.name, request.as_of)
         self._records: Records | None = None
         self._version: int | None = None
+        self._seen: Views | None = None
 
     def execute(self) -> Result:
         for step in STEPS:
@@ -173,7 +175,8 @@ class _Run:
         if not self._system.forecasts:
             return 0  # the features of a row are computed with its prediction, and kept as its inputs
         as_of = [self._request.as_of]
-        return feature.features(self._system, self._home, as_of, data_version=self._data_version)[0]
+        self._seen = feature.look(self._system, self._home, as_of, data_version=self._data_version)
+        return feature.features(self._system, self._home, self._seen, as_of)[0]
 
     def _train(self) -> int:
         r = self._request
@@ -197,7 +200,8 @@ class _Run:
             )
             return result.scored.height
         reader = inference.Reader(result.pins, result.run_id)
-        (result.predicted,) = inference.predict(self._system, self._home, [reader], now=self._request.now)
+        seen, self._seen = self._seen, None
+        (result.predicted,) = inference.predict(self._system, self._home, [reader], now=self._request.now, seen=seen)
         result.stored = result.predicted.stored
         return result.predicted.frame.height
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from headrace.declaration import Declared
+from headrace.features.view import Features
 
 
 class Model(Declared):
@@ -16,3 +17,7 @@ class Model(Declared):
         Raises:
             DeclarationError: Names the field.
         """
+
+    def lookback(self, features: Features) -> timedelta:
+        """How far before a forecast's origin a model of this kind looks, so that one reading serves all who look."""
+        return features.lookback

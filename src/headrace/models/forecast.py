@@ -18,11 +18,11 @@ from headrace.features.arrays import Array, History, key_texts
 from headrace.features.matrix import Examples, every_example
 from headrace.features.view import Features
 from headrace.models.booster import Booster
-from headrace.models.member import Frame, Transform, View, count, spread
+from headrace.models.member import Frame, Transform, View, count, lookback, spread
 
 KIND = "forecaster"
 FORMAT = 1
-CHUNK = 200_000
+CHUNK = 50_000
 """Examples per predict call: bounds the memory of a backfill."""
 
 
@@ -76,7 +76,7 @@ class ForecastModel:
     @property
     def lookback(self) -> timedelta:
         """How far before an origin its history must reach for every feature to be exact."""
-        return max(self.features.lookback, self.frame.long * 5) + self.frame.short
+        return lookback(self.features, self.frame.short, self.frame.long)
 
     @property
     def needed(self) -> int:

@@ -23,7 +23,7 @@ from headrace.models.base import Model
 from headrace.models.baselines import seasonal_naive
 from headrace.models.booster import fit_booster
 from headrace.models.forecast import ForecastModel
-from headrace.models.member import LEVEL, SEASON, Frame, Transform, View, spread
+from headrace.models.member import LEVEL, SEASON, Frame, Transform, View, lookback, spread
 from headrace.models.sampling import sample, spans
 
 EXAMPLES_NEEDED = 200
@@ -81,6 +81,10 @@ class Forecaster(Model):
     def frame(self, target: str, step: timedelta) -> Frame:
         """The target with its step and seasons."""
         return Frame(target, step, self.seasons[0], self.seasons[-1])
+
+    def lookback(self, features: Features) -> timedelta:
+        """How far before an origin the fitted forecaster looks."""
+        return lookback(features, self.seasons[0], self.seasons[-1])
 
     def reach(self, features: Features) -> timedelta:
         """How far back a history must go for a fit."""

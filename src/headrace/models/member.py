@@ -10,7 +10,7 @@ import numpy as np
 from headrace.features.arrays import Array, History
 from headrace.features.expression import Expression
 from headrace.features.history import difference, rolling_mean, rolling_std, seasonal_lag
-from headrace.features.matrix import Evaluator, Examples, feature_matrix
+from headrace.features.matrix import Evaluator, Examples
 from headrace.features.row import Col, maximum
 from headrace.features.view import Features
 
@@ -78,20 +78,25 @@ class Frame:
         return seasonal_lag(self.target, self.short).fill(seasonal_lag(self.target, self.long)).fill(self.level)
 
 
+def lookback(features: Features, short: timedelta, long: timedelta) -> timedelta:
+    """How far before an origin a history must reach for every feature and scale to be exact."""
+    return max(features.lookback, long * 5) + short
+
+
 class View:
     """One member's view of examples: the matrix it reads, and the way back from what it says."""
 
     def __init__(self, transform: Transform, frame: Frame, history: History, examples: Examples) -> None:
         self._transform, self._frame, self._examples = transform, frame, examples
         self._history = transform.history(history, frame.target)
-        evaluator = Evaluator(self._history, examples)
-        self._anchor = evaluator.column(frame.anchor(transform))
-        self._scale = evaluator.column(frame.scale(transform))
+        self._evaluator = Evaluator(self._history, examples)
+        self._anchor = self._evaluator.column(frame.anchor(transform))
+        self._scale = self._evaluator.column(frame.scale(transform))
 
     def matrix(self, features: Features) -> Array:
         """Float64 of shape (examples, features)."""
         bound = features.bind(self._frame.level, self._frame.scale(self._transform))
-        return feature_matrix(bound, self._history, self._examples)
+        return self._evaluator.matrix(bound)
 
     def learn(self) -> Array:
         """The known targets in the member's units."""

@@ -19,7 +19,7 @@ from headrace.sources import Records, open_source
 from headrace.sources.base import with_constants
 from headrace.store import FeatureGroup
 from headrace.store.history import Series
-from headrace.store.views import read_views
+from headrace.store.views import Views, read_views
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -163,23 +163,34 @@ def _report(system: System, home: Home, validation: Validation) -> None:
     (folder / "validation.json").write_text(json.dumps(validation.as_dict(), indent=1), encoding="utf-8")
 
 
-def features(system: System, home: Home, as_of: Sequence[datetime], *, data_version: int) -> list[int]:
+def look(system: System, home: Home, as_of: Sequence[datetime], *, data_version: int) -> Views:
+    """What runs as of these times (ascending) see of every series: read once, for their features and predictions.
+
+    Raises:
+        NotEnoughDataError: Nothing is known as of the first time.
+    """
+    series, span = series_of(system), system.model.lookback(system.features)
+    ahead = series.step * system.steps
+    return read_views(home.table(system.name, RAW), series, as_of, data_version, span=span + series.step, ahead=ahead)
+
+
+def features(system: System, home: Home, views: Views, as_of: Sequence[datetime]) -> list[int]:
     """Store what every series looks like at the forecast origin of each time: the features of the origin alone.
 
     They are what drift is measured on and what a trace shows. Returns the number of series for each time.
 
-    Raises:
-        NotEnoughDataError: Nothing is known as of the first time.
+    Args:
+        system: The declaration.
+        home: Where everything is.
+        views: From `look`, as of the same times.
+        as_of: Ascending.
     """
     import polars as pl
 
     chosen = system.features.at_origin()
     if not chosen.names:
         return [0] * len(as_of)
-    series = series_of(system)
-    views = read_views(
-        home.table(system.name, RAW), series, as_of, data_version, span=max(chosen.lookback, series.step) + series.step
-    )
+    series = views.series
     rows, origins = views.windows()
     lo, hi = int(origins.min()), int(origins.max()) + 1
     arrays = Arrays(views.history)

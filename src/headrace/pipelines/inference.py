@@ -54,7 +54,13 @@ class Predicted:
 
 
 def predict(
-    system: System, home: Home, readers: Sequence[Reader], *, now: datetime, threads: int | None = None
+    system: System,
+    home: Home,
+    readers: Sequence[Reader],
+    *,
+    now: datetime,
+    threads: int | None = None,
+    seen: Views | None = None,
 ) -> list[Predicted]:
     """Forecast every series as of each reader's time, in one pass over the history, and store what is new.
 
@@ -67,6 +73,7 @@ def predict(
         readers: Ascending in time; their pins may differ in nothing else.
         now: The clock's time; it is only written down.
         threads: For the boosters; None is all that the home allows. The numbers do not depend on it.
+        seen: What the readers have read already, so that it need not be read again.
 
     Raises:
         NotEnoughDataError: Nothing is known as of the first time.
@@ -75,7 +82,7 @@ def predict(
     pins = readers[0].pins
     predictor = _predictor(home, system.name, pins.model_version)
     times = [reader.pins.as_of for reader in readers]
-    views = predictor.views(home.table(system.name, RAW), times, pins.data_version)
+    views = predictor.views(home.table(system.name, RAW), times, pins.data_version, seen=seen)
     outcome = predictor.predict(views, threads=threads or home.workers)
     frame = _with_lineage(system, outcome.frame, readers, views, now)
     new = dict(_store(system, home, frame, pins).group_by("as_of").len().iter_rows())
@@ -288,7 +295,7 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
     keys = predictor.schema.series.keys
     only = {name: row[name] for name in keys}
     try:
-        views = predictor.views(raw, [row["as_of"]], row["data_version"], only)
+        views = predictor.views(raw, [row["as_of"]], row["data_version"], only=only)
     except NotEnoughDataError as error:
         raise _no_such_series(prediction_id, row) from error
     frame = predictor.predict(views, threads=threads).frame

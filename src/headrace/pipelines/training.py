@@ -15,7 +15,8 @@ from headrace.lineage import digest_of, iso
 from headrace.models.forecaster import Fit, Forecaster, Task, backtest, scored_origins
 from headrace.predictor import Predictor, Schema
 from headrace.registry import Trained
-from headrace.store.history import Seen, Series, newest, read_history
+from headrace.store.history import Seen, Series, newest
+from headrace.store.views import read_views
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def fit(system: System, home: Home, series: Series, *, as_of: datetime, data_ver
     raw, seen = home.table(system.name, RAW), Seen(as_of, data_version)
     origin = newest(raw, series.time, system.target, seen)
     span = min(system.model.reach(system.features), _known_span(raw, series, seen, origin))
-    history = read_history(raw, series, seen, origin=origin, span=span)
+    history = read_views(raw, series, [as_of], data_version, span=span).history
     frame = system.model.frame(system.target, series.step)
     task = Task(frame, system.steps, system.features)
     made = system.model.fit(task, history, history.position(origin), workers=home.workers)

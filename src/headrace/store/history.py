@@ -1,18 +1,22 @@
-"""The history of series as it was known, read onto one grid."""
+"""The facts about series as they were known."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import NotEnoughDataError
-from headrace.features.arrays import Grid, History, history_of
 from headrace.store.delta import Table
 
 if TYPE_CHECKING:
     import polars as pl
+
+PART = 500_000
+"""Facts that are read at once: 32 MB with two short keys and one column."""
+FIRST_STEPS = 24
+"""Steps of the first part, which tells how many facts a step has."""
 
 
 @dataclass(frozen=True)
@@ -61,41 +65,29 @@ def newest(raw: Table, time: str, target: str, seen: Seen) -> datetime:
     return found
 
 
-def read_history(raw: Table, series: Series, seen: Seen, *, origin: datetime, span: timedelta) -> History:
-    """Every series from `span` before `origin` up to it, for a fit.
-
-    The grid always begins at ``origin - span`` and ends at ``origin``, whatever is known in between, so equal
-    arguments give equal positions.
-
-    Raises:
-        NotEnoughDataError: No value lies in the span.
-    """
-    from headrace.store.facts import latest
-
-    facts = latest(read_facts(raw, series, seen, (origin - span, origin)), [*series.keys, series.time])
-    if facts.is_empty():
-        raise NotEnoughDataError("no value lies in the history that is needed", where=raw.uri)
-    grid = Grid(origin - span + series.step, origin, series.step)
-    return history_of(facts, keys=series.keys, time=series.time, columns=series.columns, grid=grid)
-
-
 def read_facts(
     raw: Table,
     series: Series,
     seen: Seen,
     between: tuple[datetime, datetime],
     only: Mapping[str, Any] | None = None,
-) -> pl.DataFrame:
+) -> Iterator[pl.DataFrame]:
     """All facts, corrected ones included, with event times after the first and up to the second of `between`.
 
-    With `only`, key columns to values, no other series is read. In no particular order.
+    In parts of about `PART` rows, the newest first, so that memory does not grow with the number of facts; those about
+    one time come in one part, in no particular order. With `only`, key columns to values, no other series is read.
     """
     import polars as pl
 
-    lazy = raw.scan(version=seen.version, as_of=seen.as_of)
     chosen = [pl.col(name).eq_missing(pl.lit(value)) for name, value in (only or {}).items()]
-    lazy = lazy.filter(_after(series.time, between[0]), ~_after(series.time, between[1]), *chosen)
-    return raw.collect(lazy.select(*series.keys, series.time, *series.columns, "known_at", "_version"))
+    lazy = raw.scan(version=seen.version, as_of=seen.as_of).filter(*chosen)
+    lazy = lazy.select(*series.keys, series.time, *series.columns, "known_at", "_version")
+    (start, end), steps = between, FIRST_STEPS
+    while end > start:
+        begin = max(end - series.step * steps, start)
+        part = raw.collect(lazy.filter(_after(series.time, begin), ~_after(series.time, end)))
+        yield part
+        end, steps = begin, max(min(steps * PART // max(part.height, 1), steps * 64), 1)
 
 
 def _after(column: str, moment: datetime) -> pl.Expr:

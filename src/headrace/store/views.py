@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import NotEnoughDataError
-from headrace.features.arrays import Grid, History
+from headrace.features.arrays import Array, Grid, History
 from headrace.store.delta import Table
 from headrace.store.history import Seen, Series, newest, read_facts
 
@@ -30,12 +30,14 @@ class Views:
     a reader's origin, which that reader must not look at; values known ahead are those that it saw.
 
     Attributes:
+        series: What was read.
         keys: One row a series; sorted.
         history: One row a distinct view of a series; its keys repeat.
         rows: Row of the history per reader and series, shape (readers, series).
         origins: Grid position of every reader's newest known value, shape (readers,).
     """
 
+    series: Series
     keys: pl.DataFrame
     history: History
     rows: Ints
@@ -49,6 +51,12 @@ class Views:
     def origin(self, reader: int) -> datetime:
         """A reader's forecast origin, UTC."""
         return self.history.start + self.history.step * int(self.origins[reader])
+
+    def reach(self, series: Series, span: timedelta, ahead: timedelta) -> bool:
+        """Whether reading these series from `span` before the origins until `ahead` after them would add nothing."""
+        begin = self.origin(0) - span + series.step
+        end = self.origin(self.readers - 1) + (ahead if series.ahead else timedelta())
+        return series == self.series and self.history.start <= begin and end <= self.history.end
 
     def windows(self) -> tuple[Ints, Ints]:
         """History row and origin of every (reader, series), in that order."""
@@ -84,109 +92,178 @@ def read_views(
     first = newest(raw, series.time, target, Seen(as_of[0], version))
     last = first if len(as_of) == 1 else newest(raw, series.time, target, Seen(as_of[-1], version))
     reach = ahead if series.ahead else timedelta()
-    facts = read_facts(raw, series, Seen(as_of[-1], version), (first - span, last + reach), only)
-    if facts.is_empty():
-        raise NotEnoughDataError("no value lies in the history that is needed", where=raw.uri)
     grid = Grid(first - span + series.step, last + reach, series.step)
-    return _Assembly(facts, series, grid, as_of, reach).views((first - grid.start) // grid.step)
+    assembly = _Assembly(series, grid, as_of, reach)
+    for facts in read_facts(raw, series, Seen(as_of[-1], version), (first - span, last + reach), only):
+        assembly.add(facts)
+    if assembly.keys.is_empty():
+        raise NotEnoughDataError("no value lies in the history that is needed", where=raw.uri)
+    return assembly.views((first - grid.start) // grid.step)
+
+
+@dataclass(frozen=True)
+class _Late:
+    """Facts that the first reader did not see: what each is about, who saw it first, and what it says.
+
+    Attributes:
+        series: Number of the series.
+        at: Grid position.
+        seen_by: The first reader that saw it.
+        tells_ahead: Whether a column known ahead differs from what the fact before about the same said.
+        values: By column.
+    """
+
+    series: Ints
+    at: Ints
+    seen_by: Ints
+    tells_ahead: NDArray[np.bool_]
+    values: dict[str, Array]
 
 
 class _Assembly:
-    """Facts as arrays: who saw each, and what it is about; those about the same by their known times."""
+    """Puts facts on the grid part by part: what the first reader saw at once, what others saw later at the end."""
 
-    def __init__(
-        self, facts: pl.DataFrame, series: Series, grid: Grid, as_of: Sequence[datetime], reach: timedelta
-    ) -> None:
+    def __init__(self, series: Series, grid: Grid, as_of: Sequence[datetime], reach: timedelta) -> None:
         import polars as pl
 
-        self._series, self._grid, self._readers = series, grid, len(as_of)
-        self.keys = facts.select(series.keys).unique().sort(series.keys)
-        numbered = self.keys.with_row_index("_row")
-        codes = facts.select(series.keys).join(
-            numbered, on=series.keys, how="left", nulls_equal=True, maintain_order="left"
-        )
-        of = codes["_row"].to_numpy().astype(np.int64)
-        step, start = (length // timedelta(microseconds=1) for length in (grid.step, grid.start - _EPOCH))
-        at = (facts[series.time].to_physical().to_numpy() - start) // step
+        self._series, self._grid, self._reach = series, grid, reach // grid.step
+        self._times = np.array([_microseconds(moment - _EPOCH) for moment in as_of])
+        self._base = {name: np.empty((0, grid.length)) for name in series.columns}
+        self._newest = np.full(len(as_of), -1)
+        self._later: list[_Late] = []
+        self.keys = pl.DataFrame()
+        """One row a series, in the order of their numbers: as they were met."""
+
+    def add(self, facts: pl.DataFrame) -> None:
+        """Facts, corrected ones included; all that are about one time come in one call."""
+        import polars as pl
+
+        if facts.is_empty():
+            return
+        of, at = self._numbers(facts), self._positions(facts)
         known_at = facts["known_at"].to_physical().to_numpy()
-        values = {c: facts[c].cast(pl.Float64).fill_null(float("nan")).to_numpy() for c in series.columns}
-        again = _repeated(of * grid.length + at, self.keys.height * grid.length)
+        values = {c: facts[c].cast(pl.Float64).fill_null(float("nan")).to_numpy() for c in self._series.columns}
+        first, width = int(at.min()), int(at.max() - at.min()) + 1
+        again = _repeated(of * width + at - first, self.keys.height * width)
         if again.size:
             sorting = again[np.lexsort((facts["_version"].to_numpy()[again], known_at[again]))]
             of, at, known_at = (_moved(column, again, sorting) for column in (of, at, known_at))
             values = {c: _moved(column, again, sorting) for c, column in values.items()}
-        self._of: Ints = of
-        self._at: Ints = at
-        self._values = values
-        times = np.array([(moment - _EPOCH) // timedelta(microseconds=1) for moment in as_of])
-        self._seen_by: Ints = np.searchsorted(times, known_at) if len(as_of) > 1 else np.zeros_like(of)
-        self._reach = reach // grid.step
+        seen_by = np.searchsorted(self._times, known_at) if self._times.size > 1 else np.zeros_like(of)
+        known = ~np.isnan(values[self._series.columns[0]])
+        np.maximum.at(self._newest, seen_by[known], at[known])
+        early = seen_by == 0
+        everything = bool(early.all())
+        for name, column in values.items():
+            cells = (of, at) if everything else (of[early], at[early])
+            self._base[name][cells] = column if everything else column[early]
+        if not everything:
+            tells = self._tells_ahead(of * width + at - first, values)
+            late = {name: column[~early] for name, column in values.items()}
+            self._later.append(_Late(of[~early], at[~early], seen_by[~early], tells[~early], late))
+
+    def _numbers(self, facts: pl.DataFrame) -> Ints:
+        """The number of each fact's series; one that is met for the first time gets the next."""
+        import polars as pl
+
+        names = list(self._series.keys)
+        asked = facts.select(names)
+        if self.keys.is_empty():
+            self.keys = asked.clear()
+        for _ in range(2):
+            numbered = self.keys.with_row_index("_row")
+            found = asked.join(numbered, on=names, how="left", nulls_equal=True, maintain_order="left")["_row"]
+            if not found.null_count():
+                break
+            new = asked.filter(found.is_null()).unique()
+            self.keys = pl.concat([self.keys, new])
+            more = np.full((new.height, self._grid.length), np.nan)
+            self._base = {name: np.concatenate([base, more]) for name, base in self._base.items()}
+        return found.to_numpy().astype(np.int64)
+
+    def _positions(self, facts: pl.DataFrame) -> Ints:
+        times = facts[self._series.time].to_physical().to_numpy()
+        positions: Ints = (times - _microseconds(self._grid.start - _EPOCH)) // _microseconds(self._grid.step)
+        return positions
+
+    def _tells_ahead(self, cells: Ints, values: dict[str, Array]) -> NDArray[np.bool_]:
+        """Facts whose columns known ahead differ from what the fact before about the same said."""
+        tells = np.zeros(cells.size, dtype=bool)
+        if not self._reach:
+            return tells
+        order = np.argsort(cells, kind="stable")
+        follows = np.r_[False, cells[order][1:] == cells[order][:-1]]
+        for name in self._series.ahead:
+            now = values[name][order]
+            before = np.where(follows, np.r_[np.nan, now[:-1]], np.nan)
+            tells[order] |= ~((now == before) | (np.isnan(now) & np.isnan(before)))
+        return tells
 
     def views(self, first_origin: int) -> Views:
-        origins = self._origins(first_origin)
-        row_of, last_of = self._rows(self._late(origins))
-        starts = np.searchsorted(row_of, np.arange(self.keys.height + 1))
-        reader, series = np.arange(self._readers)[:, None], np.arange(self.keys.height)[None, :]
-        rows = np.searchsorted(row_of * self._readers + last_of, series * self._readers + reader)
-        values = {name: self._dense(name, row_of, last_of, starts) for name in self._values}
-        history = History(self.keys[row_of], values, self._grid.start, self._grid.step)
-        return Views(self.keys, history, rows, origins)
+        """Everybody's views; the first origin may come from a series that was not read."""
+        readers = self._times.size
+        self._newest[0] = max(int(self._newest[0]), first_origin)
+        origins: Ints = np.maximum.accumulate(self._newest)
+        order = self.keys.with_row_index("_row").sort(self._series.keys)["_row"].to_numpy().astype(np.int64)
+        keys = self.keys[order]
+        late = self._sorted_late(order)
+        row_of, last_of = self._rows(late, origins)
+        reader, series = np.arange(readers)[:, None], np.arange(keys.height)[None, :]
+        rows = np.searchsorted(row_of * readers + last_of, series * readers + reader)
+        values = {
+            name: self._dense(name, order[row_of], late, row_of * readers + last_of) for name in self._series.columns
+        }
+        history = History(keys[row_of], values, self._grid.start, self._grid.step)
+        return Views(self._series, keys, history, rows, origins)
 
-    def _origins(self, first: int) -> Ints:
-        """The newest target that every reader saw; the first reader's may come from a series that was not read."""
-        known = ~np.isnan(self._values[self._series.columns[0]])
-        newest_of = np.full(self._readers + 1, first)
-        np.maximum.at(newest_of, self._seen_by[known], self._at[known])
-        origins: Ints = np.maximum.accumulate(newest_of)[: self._readers]
-        return origins
+    def _sorted_late(self, order: Ints) -> _Late:
+        """All late facts as one, their series numbered in order of the keys."""
+        rank = np.empty_like(order)
+        rank[order] = np.arange(order.size)
+        none = np.empty(0, dtype=np.int64)
+        parts = [_Late(none, none, none, none.astype(bool), {name: none.astype(float) for name in self._base})]
+        parts += self._later
+        series, at, seen_by, tells = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("series", "at", "seen_by", "tells_ahead")
+        )
+        values = {name: np.concatenate([part.values[name] for part in parts]) for name in self._base}
+        return _Late(rank[series], at, seen_by, tells, values)
 
-    def _late(self, origins: Ints) -> NDArray[np.bool_]:
-        """Facts that change what lies at or before an earlier reader's origin (or ahead of it, where that is read)."""
-        late = (self._seen_by > 0) & (self._seen_by < self._readers)
-        before = origins[np.maximum(self._seen_by - 1, 0)]
-        inside = self._at <= before
-        if self._reach:
-            inside |= (self._at <= before + self._reach) & self._tells_ahead()
-        changes: NDArray[np.bool_] = late & inside
-        return changes
+    def _rows(self, late: _Late, origins: Ints) -> tuple[Ints, Ints]:
+        """Series and last reader of every view, ordered by both: a fact that changes the view of those before ends it.
 
-    def _tells_ahead(self) -> NDArray[np.bool_]:
-        """Facts whose columns known ahead differ from what the fact before about the same said."""
-        order = np.lexsort((np.arange(self._of.size), self._at, self._of))
-        of, at = self._of[order], self._at[order]
-        follows = np.r_[False, (of[1:] == of[:-1]) & (at[1:] == at[:-1])]
-        tells = np.zeros(of.size, dtype=bool)
-        for name in self._series.ahead:
-            now = self._values[name][order]
-            before = np.where(follows, np.r_[np.nan, now[:-1]], np.nan)
-            tells |= ~((now == before) | (np.isnan(now) & np.isnan(before)))
-        told = np.empty_like(tells)
-        told[order] = tells
-        return told
-
-    def _rows(self, late: NDArray[np.bool_]) -> tuple[Ints, Ints]:
-        """Series and last reader of every view, ordered by both: a late fact ends the view of those before it."""
-        series = np.concatenate([np.arange(self.keys.height), self._of[late]])
-        lasts = np.concatenate([np.full(self.keys.height, self._readers - 1), self._seen_by[late] - 1])
+        It does where it lies at or before an earlier reader's origin (or ahead of it, where that is read).
+        """
+        before = origins[late.seen_by - 1]
+        changes = (late.at <= before) | ((late.at <= before + self._reach) & late.tells_ahead)
+        everyone = np.arange(self.keys.height)
+        series = np.concatenate([everyone, late.series[changes]])
+        lasts = np.concatenate([np.full_like(everyone, self._times.size - 1), late.seen_by[changes] - 1])
         found = np.unique(np.stack([series, lasts], axis=1), axis=0)
         return found[:, 0], found[:, 1]
 
-    def _dense(self, name: str, row_of: Ints, last_of: Ints, starts: Ints) -> NDArray[np.float64]:
-        """Each view's values: of the facts about one time the last one that was seen counts."""
-        values = self._values[name]
-        early = self._seen_by == 0
-        base = np.full((self.keys.height, self._grid.length), np.nan)
-        base[self._of[early], self._at[early]] = values[early]
-        dense = base[row_of]
-        later = np.flatnonzero(~early & (self._seen_by < self._readers))
-        if later.size:
-            code = row_of * self._readers + last_of
-            begin = np.searchsorted(code, self._of[later] * self._readers + self._seen_by[later])
-            count = starts[self._of[later] + 1] - begin
-            which = np.repeat(later, count)
-            within = np.arange(which.size) - np.repeat(np.cumsum(count) - count, count)
-            dense[np.repeat(begin, count) + within, self._at[which]] = values[which]
+    def _dense(self, name: str, base_of: Ints, late: _Late, code: Ints) -> Array:
+        """Each view's values: of the facts about one time the last one that was seen counts.
+
+        Args:
+            name: The column.
+            base_of: Number of every view's series.
+            late: From `_sorted_late`.
+            code: Series times readers plus last reader of every view, ascending.
+        """
+        base, readers = self._base.pop(name), self._times.size
+        dense = base if np.array_equal(base_of, np.arange(base.shape[0])) else base[base_of]
+        begin = np.searchsorted(code, late.series * readers + late.seen_by)
+        count = np.searchsorted(code, (late.series + 1) * readers) - begin
+        which = np.repeat(np.arange(late.at.size), count)
+        within = np.arange(which.size) - np.repeat(np.cumsum(count) - count, count)
+        dense[np.repeat(begin, count) + within, late.at[which]] = late.values[name][which]
         return dense
+
+
+def _microseconds(length: timedelta) -> int:
+    return length // timedelta(microseconds=1)
 
 
 def _repeated(cells: Ints, size: int) -> Ints:
