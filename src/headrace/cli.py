@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -435,6 +437,9 @@ def doctor(use: Common) -> None:
 
 def main() -> None:
     """Run the command line. What the parser refuses is told as JSON too, where that was asked for."""
+    # Nothing here multiplies matrices: to start OpenBLAS's threads costs more than a refresh has for reading.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.set_threshold(50_000)  # importing makes many objects and no garbage
     if "--json" not in sys.argv:
         app()
     try:

@@ -64,6 +64,9 @@ def _plain(data: Any) -> Any:
 @contextmanager
 def progress(system: str) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on stderr; call it with what is being done, how much of it is done, and of how much."""
+    if not sys.stderr.isatty():
+        yield lambda what, done, of: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -75,7 +78,7 @@ def progress(system: str) -> Iterator[Callable[[str, int, int], None]]:
         TimeElapsedColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None, system=system)
         yield lambda what, done, of: bar.update(task, description=_DOING.get(what, what), completed=done, total=of)
 

@@ -48,7 +48,7 @@ def api(service, **more):
 
 def read(service, cache=None, as_of=AS_OF, since=None, **more):
     source = Source(api=api(service, **more), columns=COLUMNS)
-    return open_source(source, "api", cache).read(as_of=as_of, now=as_of, since=since).frame
+    return open_source(source, "api", cache).read(as_of=as_of, now=as_of, since=lambda: since).frame
 
 
 def rows(frame):
@@ -175,7 +175,7 @@ def test_runs_of_the_past_get_their_history(service):
     """What is stored may begin later than a backfill needs."""
     source = Source(api=api(service, history="5d"), columns=COLUMNS)
     first, newest = START + timedelta(days=10), START + timedelta(days=29)
-    frame = open_source(source, "api").read(as_of=AS_OF, now=AS_OF, since=newest, first=first).frame
+    frame = open_source(source, "api").read(as_of=AS_OF, now=AS_OF, since=lambda: newest, first=first).frame
     assert frame["time"].min() <= f"{first - timedelta(days=5):%Y-%m-%dT%H:%M:%S}"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 from headrace.errors import DeclarationError, FeatureError
@@ -70,24 +71,30 @@ class Holiday(Expression):
     shift: int = 0
 
     def __post_init__(self) -> None:
-        import holidays
-
-        if self.country not in holidays.list_supported_countries():
+        try:
+            _holidays(self.country, 2000, 2000)
+        except NotImplementedError as error:
             raise DeclarationError(
                 f"no holidays are known for country {self.country!r}", hint="use an ISO 3166 code such as DK"
-            )
+            ) from error
 
     def uses_time(self) -> bool:
         return True
 
     def polars(self, table: Table) -> pl.Expr:
-        import holidays
         import polars as pl
 
-        first, last = table.years
-        days = sorted(holidays.country_holidays(self.country, years=range(first, last + 1)))
+        days = _holidays(self.country, *table.years)
         local = _local(table, self.zone).dt.date().dt.offset_by(f"{self.shift}d")
         return local.is_in(pl.Series(days, dtype=pl.Date).implode()).cast(pl.Int64)
+
+
+@cache
+def _holidays(country: str, first: int, last: int) -> list[date]:
+    """All of some years. Raises `NotImplementedError` where none are known for the country."""
+    import holidays
+
+    return sorted(holidays.country_holidays(country, years=range(first, last + 1)))
 
 
 def _local(table: Table, zone: str) -> pl.Expr:

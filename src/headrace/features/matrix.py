@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +18,9 @@ from headrace.features.place import CONSTANT, place_of
 
 if TYPE_CHECKING:
     from headrace.features.view import Features
+
+CELLS = 250_000
+"""Values of a block of series: 2 MB."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,9 @@ class Examples:
     def __len__(self) -> int:
         return int(self.series.size)
 
+    def __getitem__(self, which: slice | NDArray[np.intp]) -> Examples:
+        return Examples(self.series[which], self.origin[which], self.ahead[which])
+
     @property
     def target(self) -> NDArray[np.intp]:
         """Grid position of the target."""
@@ -52,6 +60,25 @@ def every_example(series: NDArray[np.intp], origin: NDArray[np.intp], horizon: i
 def every_origin(series: int, origins: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The forecasts of each of `series` series from each origin, ordered by series and origin."""
     return np.repeat(np.arange(series), origins.size), np.tile(origins, series)
+
+
+def near(history: History, examples: Examples) -> tuple[History, Examples]:
+    """The series that the examples are about, and the examples of those: a part costs no more than itself."""
+    if not len(examples):
+        return history, examples
+    lo, hi = int(examples.series.min()), int(examples.series.max()) + 1
+    values = {name: rows[lo:hi] for name, rows in history.values.items()}
+    part = replace(history, keys=history.keys[lo:hi], values=values)
+    return part, Examples(examples.series - lo, examples.origin, examples.ahead)
+
+
+def by_series(history: History, examples: Examples) -> Iterator[tuple[History, Examples]]:
+    """Examples, given in order of their series, by blocks of series small enough for the processor's cache."""
+    size = max(CELLS // history.length, 1)
+    ends = np.searchsorted(examples.series, np.arange(size, history.series + size, size))
+    for begin, end in pairwise([0, *ends.tolist()]):
+        if end > begin:
+            yield near(history, examples[begin:end])
 
 
 def feature_matrix(features: Features, history: History, examples: Examples) -> Array:

@@ -171,6 +171,6 @@ def _refuse_future(expression: Expression, known_ahead: frozenset[str], where: s
 
 def _compile_once(expression: Expression, step: timedelta | None, where: str) -> None:
     try:
-        bind(expression, Literal(0.0), Literal(1.0)).compile(Table(time="time", step=step, ahead=1))
+        bind(expression, Literal(0.0), Literal(1.0)).compile(Table(time="time", step=step, ahead=1, years=(2000, 2000)))
     except DeclarationError as error:
         raise DeclarationError(error.message, where=where, hint=error.hint) from error

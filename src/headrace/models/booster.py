@@ -30,9 +30,9 @@ _log = logging.getLogger("headrace.booster")
 
 _FLOAT32, _FLOAT64, _ROW_MAJOR, _NORMAL, _ALL_ITERATIONS = 0, 1, 1, 0, -1
 _RESTORE = "restore the file or train again"
-_INTEGER, _FLOAT = rb"-?\d{1,10}", rb"(?:-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf)|nan)"
-_INTEGERS = re.compile(rb"(?:%b(?: %b)*)?" % (_INTEGER, _INTEGER)).fullmatch
-_FLOATS = re.compile(rb"(?:%b(?: %b)*)?" % (_FLOAT, _FLOAT)).fullmatch
+_INTEGER, _FLOAT = rb"-?\d{1,10}+", rb"(?:-?(?:\d++(?:\.\d++)?+(?:e[+-]?\d++)?+|inf)|nan)"
+_INTEGERS = re.compile(rb"(?:%b(?: %b)*+)?" % (_INTEGER, _INTEGER)).fullmatch
+_FLOATS = re.compile(rb"(?:%b(?: %b)*+)?" % (_FLOAT, _FLOAT)).fullmatch
 _TREE_KEYS = frozenset(
     b"Tree num_leaves num_cat split_feature split_gain threshold decision_type left_child right_child "
     b"leaf_value leaf_weight leaf_count internal_value internal_weight internal_count cat_boundaries "
@@ -414,8 +414,8 @@ def _check_tree(lines: dict[bytes, bytes], features: int) -> None:
     categories = _integer(lines, b"num_cat")
     if leaves < 1 or categories < 0 or lines.get(b"is_linear", b"0") != b"0":
         _damaged("a tree's sizes are wrong")
-    _array(lines, b"leaf_value", float, leaves)
-    _array(lines, b"shrinkage", float, 1)
+    _length(lines.get(b"leaf_value", b""), leaves)
+    _length(lines.get(b"shrinkage", b""), 1)
     nodes = leaves - 1
     for name in (b"split_gain", b"internal_value", b"internal_weight", b"internal_count"):
         _length(lines.get(name), nodes)
@@ -431,8 +431,9 @@ def _check_tree(lines: dict[bytes, bytes], features: int) -> None:
 
 
 def _check_categories(lines: dict[bytes, bytes], nodes: int, categories: int) -> None:
-    thresholds = _array(lines, b"threshold", float, nodes)
+    _length(lines.get(b"threshold", b""), nodes)
     kinds = _array(lines, b"decision_type", int, nodes)
+    thresholds = _array(lines, b"threshold", float, nodes) if categories else [-1.0] * nodes
     for kind, threshold in zip(kinds, thresholds, strict=True):
         if not 0 <= kind < 16 or (kind & 1 and not 0 <= threshold < categories):
             _damaged("a split's kind or category does not exist")
@@ -464,11 +465,11 @@ def _array(lines: dict[bytes, bytes], name: bytes, kind: type[Any], size: int) -
 def _numbers(line: bytes, kind: type[Any]) -> list[Any]:
     if not (_INTEGERS if kind is int else _FLOATS)(line):
         _damaged("there is something else than numbers")
-    return [kind(word) for word in line.split(b" ")] if line else []
+    return list(map(kind, line.split(b" "))) if line else []
 
 
 def _length(line: bytes | None, size: int) -> None:
-    """For arrays that predictions do not use, and that may be absent: looked at, not parsed."""
+    """For arrays that cannot lead astray, or (None) that may be absent: looked at, not parsed."""
     if line is None:
         return
     if not _FLOATS(line) or (line.count(b" ") + 1 if line else 0) != size:

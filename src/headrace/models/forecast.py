@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headrace.declaration import format_duration, parse_duration
 from headrace.errors import ArtefactError
 from headrace.features.arrays import Array, History, key_texts
-from headrace.features.matrix import Examples, every_example
+from headrace.features.matrix import Examples, every_example, near
 from headrace.features.view import Features
 from headrace.models.booster import Booster
 from headrace.models.member import Frame, Transform, View, count, lookback, spread
@@ -97,8 +97,8 @@ class ForecastModel:
         examples = every_example(series, origin, self.horizon)
         # Neighbours in time fall into the same leaves: in this order a booster predicts a third faster.
         order = np.lexsort((examples.origin, examples.target, examples.series))
-        chunks = (_pick(examples, order[lo : lo + CHUNK]) for lo in range(0, max(order.size, 1), CHUNK))
-        parts = [self._some(*_near(history, chunk), threads) for chunk in chunks]
+        chunks = (examples[order[lo : lo + CHUNK]] for lo in range(0, max(order.size, 1), CHUNK))
+        parts = [self._some(*near(history, chunk), threads) for chunk in chunks]
         columns = [np.empty(order.size) for _ in parts[0]]
         for column, pieces in zip(columns, zip(*parts, strict=True), strict=True):
             column[order] = np.concatenate(pieces)
@@ -178,17 +178,3 @@ class ForecastModel:
             nonnegative=data["nonnegative"],
             factors=data.get("factors", {}),
         )
-
-
-def _pick(examples: Examples, which: NDArray[np.intp]) -> Examples:
-    return Examples(examples.series[which], examples.origin[which], examples.ahead[which])
-
-
-def _near(history: History, examples: Examples) -> tuple[History, Examples]:
-    """The series that the examples are about, and the examples of those: a part costs no more than itself."""
-    if not len(examples):
-        return history, examples
-    lo, hi = int(examples.series.min()), int(examples.series.max()) + 1
-    values = {name: rows[lo:hi] for name, rows in history.values.items()}
-    part = replace(history, keys=history.keys[lo:hi], values=values)
-    return part, Examples(examples.series - lo, examples.origin, examples.ahead)

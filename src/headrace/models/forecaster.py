@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -16,7 +16,7 @@ from headrace.declaration import Duration, format_duration
 from headrace.errors import DeclarationError, NotEnoughDataError
 from headrace.features.arrays import Array, History, key_texts
 from headrace.features.calendar import DatetimePart
-from headrace.features.matrix import Examples, every_example, every_origin
+from headrace.features.matrix import Examples, by_series, every_example, every_origin
 from headrace.features.view import Features
 from headrace.models import calibration
 from headrace.models.base import Model
@@ -148,7 +148,10 @@ class Forecaster(Model):
             )
         least = float(np.nanmin(target[:, : end + 1]))
         transforms = (Transform(log=False, anchor=LEVEL), Transform(log=least > 0, anchor=SEASON))
-        texts = [self._boost(View(t, frame, history, examples), used, pool) for t in transforms]
+        texts = [
+            self._boost([_taught(View(t, frame, *part), used) for part in by_series(history, examples)], used, pool)
+            for t in transforms
+        ]
 
         def finish() -> ForecastModel:
             members = tuple((t, text.result()) for t, text in zip(transforms, texts, strict=True))
@@ -157,15 +160,13 @@ class Forecaster(Model):
 
         return finish
 
-    def _boost(self, view: View, features: Features, pool: Executor) -> Future[str]:
-        learn = view.learn()
-        good = np.isfinite(learn)
-        matrix = view.matrix(features)
+    def _boost(self, parts: Sequence[tuple[Array, Array]], features: Features, pool: Executor) -> Future[str]:
+        matrix, learn = (np.concatenate(each) for each in zip(*parts, strict=True))
         return pool.submit(
             fit_booster,
-            matrix if good.all() else np.ascontiguousarray(matrix[good]),
-            learn[good],
-            rounds=self._rounds(int(good.sum())),
+            matrix,
+            learn,
+            rounds=self._rounds(learn.size),
             params=self._params(),
             feature_names=list(features.names),
         )
@@ -274,6 +275,13 @@ class Backtest:
         factors = calibration.series_factors(residual, self.series[used], series)
         residual = residual / factors[self.series[used]]
         return calibration.half_widths(residual, self.ahead[used], horizon=horizon, level=level), factors
+
+
+def _taught(view: View, features: Features) -> tuple[Array, Array]:
+    """The matrix and what is to be learnt from it, without the examples that teach nothing."""
+    learn = view.learn()
+    good = np.isfinite(learn)
+    return view.matrix(features)[good], learn[good]
 
 
 def backtest(model: ForecastModel, history: History, origins: NDArray[np.intp], *, threads: int = 2) -> Backtest:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,7 +70,7 @@ def read(
         SourceError: The records could not be read whole.
     """
     reader = open_source(system.source, source, home.path / "cache" / system.name)
-    records = reader.read(as_of=as_of, now=now, since=_newest(system, home, as_of), first=first)
+    records = reader.read(as_of=as_of, now=now, since=partial(_newest, system, home, as_of), first=first)
     return _with_target(system, with_constants(records, system.source.constants))
 
 

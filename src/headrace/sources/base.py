@@ -70,6 +70,10 @@ class Source(Declared):
         return source
 
 
+Since = Callable[[], datetime | None]
+"""Looks up the newest event time that is stored; None while there is nothing."""
+
+
 @dataclass(frozen=True)
 class Records:
     """What a reader read.
@@ -103,7 +107,7 @@ class Reader(Protocol):
     """
 
     def read(
-        self, *, as_of: datetime, now: datetime, since: datetime | None = None, first: datetime | None = None
+        self, *, as_of: datetime, now: datetime, since: Since | None = None, first: datetime | None = None
     ) -> Records:
         """All records that may be known at ``as_of``.
 
@@ -114,9 +118,9 @@ class Reader(Protocol):
         Later ones may be there as well: ``check`` counts them as pending. ``now`` is the clock's time; a
         reader must not ask another clock.
 
-        With ``since``, the newest event time that is stored, older records may be left out, as far as they
-        have not been corrected. With ``first`` the records also serve a run as of that earlier time: a source
-        that goes back a fixed while goes back from there.
+        With ``since``, which looks up the newest event time that is stored, older records may be left out, as far
+        as they have not been corrected; only a reader that can leave them out calls it. With ``first`` the records
+        also serve a run as of that earlier time: a source that goes back a fixed while goes back from there.
 
         Raises:
             SourceError: The records could not be read whole: unreachable, missing, truncated, not in the

@@ -21,7 +21,7 @@ from pydantic import Field
 from headrace.declaration import Duration
 from headrace.errors import SourceError, UsageError
 from headrace.lineage import digest_of
-from headrace.sources.base import Api, Reader, Records, Source, known_rule, renamed, require_zone
+from headrace.sources.base import Api, Reader, Records, Since, Source, known_rule, renamed, require_zone
 from headrace.sources.http import JsonClient, Politeness
 
 if TYPE_CHECKING:
@@ -90,20 +90,21 @@ class ApiReader:
     cache: Path | None = None
 
     def read(
-        self, *, as_of: datetime, now: datetime, since: datetime | None = None, first: datetime | None = None
+        self, *, as_of: datetime, now: datetime, since: Since | None = None, first: datetime | None = None
     ) -> Records:
         """Records with event times up to `as_of`.
 
-        They begin `overlap` before `since`; without it, or for runs of the past, `history` before the newest that the
-        first run could know.
+        They begin `overlap` before what `since` finds; without it, or for runs of the past, `history` before the
+        newest that the first run could know.
 
         Raises:
             SourceError: The service failed, or its pages do not agree.
         """
         require_zone(as_of=as_of, now=now)
         begin = (first or as_of) - self.source.lag - self.api.history
-        if since is not None and first is None:
-            begin = since - self.api.overlap
+        newest = since() if since is not None and first is None else None
+        if newest is not None:
+            begin = newest - self.api.overlap
         rows: list[dict[str, Any]] = []
         with JsonClient(self.api.politeness) as client:
             for start, end in _windows(begin, as_of, self.api.window):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from headrace.errors import SourceError, UsageError
-from headrace.sources.base import Reader, Records, Source, known_rule, renamed, require_zone
+from headrace.sources.base import Reader, Records, Since, Source, known_rule, renamed, require_zone
 from headrace.sources.delimited import read_delimited
 from headrace.sources.jsonl import read_jsonl
 
@@ -30,7 +30,7 @@ class FileReader:
     path: Path
 
     def read(
-        self, *, as_of: datetime, now: datetime, since: datetime | None = None, first: datetime | None = None
+        self, *, as_of: datetime, now: datetime, since: Since | None = None, first: datetime | None = None
     ) -> Records:
         """All rows of the file, whatever `since` and `first`.
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError, create_model
 from headrace.contract import KNOWN_AT, Known
 from headrace.declaration import Declared, format_duration
 from headrace.errors import DeclarationError, SourceError, UsageError
-from headrace.sources.base import Reader, Records, Source, known_rule, renamed, require_zone
+from headrace.sources.base import Reader, Records, Since, Source, known_rule, renamed, require_zone
 from headrace.sources.consumption import Consumption, consumption_rows
 from headrace.sources.passengers import Passengers, passenger_rows
 
@@ -99,7 +99,7 @@ class SimulatedReader:
     options: dict[str, str]
 
     def read(
-        self, *, as_of: datetime, now: datetime, since: datetime | None = None, first: datetime | None = None
+        self, *, as_of: datetime, now: datetime, since: Since | None = None, first: datetime | None = None
     ) -> Records:
         """The simulated rows known at ``as_of``; ``now`` and ``since`` change nothing.
 
