@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 PINNED = ("model_version", "model_digest", "feature_version", "data_version", "config_digest", "code_revision")
@@ -115,8 +116,10 @@ def row_prediction_id(cause: str, key: str, as_of: datetime) -> str:
         key: The row's key, or the idempotency key it came with.
         as_of: When it was asked for.
     """
-    digest = hashlib.sha256(f"{cause}|{key}".encode()).digest()
-    return str(_time_ordered(as_of, int.from_bytes(digest[:10])))
+    digest = hashlib.sha256(f"{cause}|{key}".encode()).hexdigest()
+    milliseconds = (as_of - _EPOCH) // _MILLISECOND
+    time, variant = f"{milliseconds:012x}", "89ab"[int(digest[3], 16) & 3]
+    return f"{time[:8]}-{time[8:]}-7{digest[:3]}-{variant}{digest[4:7]}-{digest[7:19]}"
 
 
 def _continued(head: hashlib._Hash, text: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from headrace.features.expression import TEXT, Expression, Table, Value, Writer
@@ -35,7 +36,7 @@ class TargetMean(Expression):
     prior: float = 1.0
     towards: TargetMean | None = None
 
-    @property
+    @cached_property
     def levels(self) -> tuple[TargetMean, ...]:
         """This one and what it is drawn towards, the broadest last."""
         return (self, *(self.towards.levels if self.towards is not None else ()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,12 @@ class GroupMeans:
         pairs = zip(keys, target.tolist(), strict=True)
         return [self._mean(self.expression.keys_of(text), value) for text, value in pairs]
 
+    @cached_property
+    def _priors(self) -> tuple[float, ...]:
+        return tuple(level.prior for level in self.expression.levels)
+
     def _mean(self, keys: Sequence[str | None], own: float | None) -> float:
-        found, last = self.overall, len(self.sums) - 1
+        found, last, priors = self.overall, len(self.sums) - 1, self._priors
         for place in range(last, -1, -1):
             key = keys[place]
             if key is None:
@@ -58,7 +63,7 @@ class GroupMeans:
             total, count = self.sums[place].get(key, _NOBODY)
             if own is not None and (place < last or last == 0):
                 total, count = total - own, count - 1
-            prior = self.expression.levels[place].prior
+            prior = priors[place]
             found = (total + prior * found) / (count + prior)
         return found
 

@@ -31,6 +31,8 @@ from headrace.serving.http.telemetry import AccessLog, Telemetry
 from headrace.system import System
 
 _PREFIX, _SUFFIX = "/v1/systems/", "/predict"
+_NOTED = 0.2
+"""Seconds between two writes of the access log."""
 DRAIN = 10.0
 """Seconds in which predictions that wait for the ledger are written at the end."""
 
@@ -98,7 +100,7 @@ class Application:
         route = getattr(request.scope.get("route"), "path", "unknown")
         self._telemetry.request(route, request.method, response.status_code, seconds)
         if self._log is not None and route not in ("/health", "/ready", "/metrics"):
-            self._log.write(dict(request.scope), response.status_code, seconds, request_id)
+            self._log.write(request.scope, response.status_code, seconds, request_id)
         return response
 
     def _settle(self, thunks: Sequence[Callable[[], None]]) -> None:
@@ -119,15 +121,16 @@ class Application:
     async def _lifespan(self, api: FastAPI) -> AsyncIterator[None]:
         self._loop = asyncio.get_running_loop()
         await run_in_threadpool(self.refresh)
-        looking = asyncio.create_task(self._look())
+        tasks = [asyncio.create_task(each) for each in (self._look(), self._note(), self._predict.deadlines.watch())]
         try:
             yield
         finally:
-            looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await looking
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             if self._writer is not None:
                 await run_in_threadpool(self._writer.close, DRAIN)
+            self._noted()
 
     def refresh(self) -> None:
         """Take up new champions and forecasts now, and the ledger as soon as it can be reached."""
@@ -137,6 +140,16 @@ class Application:
                 self._predict.writer = self._writer
         for each in self.served.values():
             each.refresh()
+
+    async def _note(self) -> None:
+        while True:
+            await asyncio.sleep(_NOTED)
+            self._noted()
+
+    def _noted(self) -> None:
+        self._telemetry.fold()
+        if self._log is not None:
+            self._log.flush()
 
     async def _look(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from headrace.lineage import row_prediction_id
 from headrace.pipelines.row_inference import key_text, row_cause
 from headrace.row_predictor import digest_of_row, inputs_of
 from headrace.serving.http.access import PREDICT, Access
+from headrace.serving.http.deadline import Deadlines
 from headrace.serving.http.options import Options
 from headrace.serving.http.problem import MEDIA_TYPE, Problem, busy
 from headrace.serving.http.served import Champion, Served
@@ -60,12 +62,15 @@ class PredictRoute:
         self._served, self._options, self._access = served, options, access
         self._telemetry, self._log = telemetry, log
         self.writer: Writer | None = None
+        self.deadlines = Deadlines()
+        self._ids = itertools.count()
+        self._id_prefix = os.urandom(8).hex()
 
     async def __call__(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Whatever it holds, the answer is a prediction or a problem, never an exception."""
         began = time.perf_counter()
         headers = dict(scope["headers"])
-        request_id, body = _request_id(headers), b""
+        request_id, body = self._request_id(headers), b""
         more: tuple[tuple[bytes, bytes], ...] = ()
         try:
             served = self._allowed(name, scope, headers)
@@ -92,7 +97,13 @@ class PredictRoute:
         seconds = time.perf_counter() - began
         self._telemetry.request(ROUTE, "POST", status, seconds)
         if self._log is not None:
-            self._log.write(dict(scope), status, seconds, request_id.decode(), body)
+            self._log.write(scope, status, seconds, request_id.decode(), body)
+
+    def _request_id(self, headers: Mapping[bytes, bytes]) -> bytes:
+        given = headers.get(b"x-request-id")
+        if given and _PLAIN_ID(given):
+            return given
+        return f"{self._id_prefix}-{next(self._ids):x}".encode()
 
     def _allowed(self, name: str, scope: Scope, headers: Mapping[bytes, bytes]) -> Served:
         self._access.check(headers.get(b"authorization", b""), name, PREDICT)
@@ -119,7 +130,7 @@ class PredictRoute:
         if not declared.isdigit() or int(declared) > limit:
             raise Problem(413, f"the body is larger than {limit:,} bytes")
         try:
-            async with asyncio.timeout(self._options.body_timeout):
+            with self.deadlines.within(self._options.body_timeout):
                 return await _whole(receive, limit)
         except TimeoutError as error:
             raise Problem(408, "the body did not arrive in time") from error
@@ -129,7 +140,7 @@ class PredictRoute:
         waits = self._options.logged and (self.writer is None or champion is None or not champion.pinned)
         if champion is None or champion.predictor is None or waits:
             raise busy(f"{served.system.name} is not ready: {served.trouble}", 5)
-        data = parsed(body, served.system.contract.names)
+        data = parsed(body)
         single = not isinstance(data, list)
         posted = [data] if single else data
         if len(posted) > self._options.max_rows:
@@ -159,7 +170,7 @@ class PredictRoute:
         except LedgerFullError as error:
             raise busy(error.message) from error
         try:
-            async with asyncio.timeout(self._options.ledger_timeout):
+            with self.deadlines.within(self._options.ledger_timeout):
                 result = await future
         except TimeoutError as error:
             # Written or not is not known here; the same key sent again finds out.
@@ -191,12 +202,7 @@ async def _whole(receive: Receive, limit: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _request_id(headers: Mapping[bytes, bytes]) -> bytes:
-    given = headers.get(b"x-request-id")
-    return given if given and _PLAIN_ID(given) else os.urandom(12).hex().encode()
-
-
-def parsed(body: bytes, names: tuple[str, ...]) -> Any:
+def parsed(body: bytes) -> Any:
     """The JSON document of a body: an object or an array.
 
     Raises:
@@ -214,10 +220,21 @@ def parsed(body: bytes, names: tuple[str, ...]) -> Any:
             "the body is neither a row nor an array of rows",
             errors=[{"loc": ["body"], "msg": "is neither an object nor an array"}],
         )
-    rows = len(data) if isinstance(data, list) else 1
-    if b"\\" in body or any(body.count(b'"%b"' % name.encode()) > rows for name in names):
+    if b"\\" in body or body.count(b'"') != 2 * _texts(data):
         _refuse_twice(body)
     return data
+
+
+def _texts(data: Any) -> int:
+    """How many names and texts flat rows hold: two quotes each in the body, unless a name is there twice."""
+    found = 0
+    for row in data if data.__class__ is list else (data,):
+        if row.__class__ is dict:
+            found += len(row)
+            for value in row.values():
+                if value.__class__ is str:
+                    found += 1
+    return found
 
 
 def _refuse_twice(body: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import tempfile
 from dataclasses import dataclass
@@ -62,6 +63,9 @@ def serve(home: Path | None, options: Options, binding: Binding) -> None:
             date_header=False,
         )
         sock = _bound(binding)
+        # Uvicorn raises the signal that ended it once more, for whoever runs it; here the end is a good one.
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, lambda number, frame: None)
         if several:
             from uvicorn.supervisors import Multiprocess
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from headrace._version import __version__
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_TOGETHER = 200
+"""Lines of the access log that are written at once, at most."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -34,28 +36,37 @@ class Telemetry:
         self.version = Gauge(
             "headrace_model_version", "The version that predicts.", ["system"], multiprocess_mode="mostrecent", **kept
         )
-        self._children: dict[Any, Any] = {}
+        self._answered: dict[tuple[str, str, int], list[float]] = {}
+        self._predicted: dict[tuple[str, int], int] = {}
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count one answered request."""
+        """Note one answered request; `fold` counts it."""
         key = (route, method, status)
-        children = self._children.get(key)
-        if children is None:
-            children = self.requests.labels(route, method, str(status)), self.latency.labels(route)
-            self._children[key] = children
-        children[0].inc()
-        children[1].observe(seconds)
+        noted = self._answered.get(key)
+        if noted is None:
+            noted = self._answered.setdefault(key, [])
+        noted.append(seconds)
 
     def predicted(self, system: str, version: int, rows: int) -> None:
-        """Count answered rows."""
+        """Note answered rows; `fold` counts them."""
         key = (system, version)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = self.predictions.labels(system, str(version))
-        child.inc(rows)
+        self._predicted[key] = self._predicted.get(key, 0) + rows
+
+    def fold(self) -> None:
+        """Count what was noted since the last time. Called from the event loop, every few seconds and when asked."""
+        for (route, method, status), noted in self._answered.items():
+            seconds, noted[:] = noted[:], []
+            self.requests.labels(route, method, str(status)).inc(len(seconds))
+            latency = self.latency.labels(route)
+            for each in seconds:
+                latency.observe(each)
+        for (system, version), rows in self._predicted.items():
+            self.predictions.labels(system, str(version)).inc(rows)
+        self._predicted.clear()
 
     def text(self, *, several: bool) -> bytes:
         """Everything in Prometheus' text format; `several`: of all worker processes."""
+        self.fold()
         if not several:
             return generate_latest(self.registry)
         gathered = CollectorRegistry()
@@ -64,16 +75,17 @@ class Telemetry:
 
 
 class AccessLog:
-    """One JSON line a request on stderr, without inputs unless asked for."""
+    """One JSON line a request on stderr, without inputs unless asked for. Lines are written together, by `flush`."""
 
     def __init__(self, *, inputs: bool = False) -> None:
         self.inputs = inputs
+        self._lines: list[bytes] = []
 
-    def write(self, scope: dict[str, Any], status: int, seconds: float, request_id: str, body: bytes = b"") -> None:
-        """Log one answered request; field names are those of ECS 8."""
+    def write(self, scope: Mapping[str, Any], status: int, seconds: float, request_id: str, body: bytes = b"") -> None:
+        """Note one answered request; field names are those of ECS 8."""
         client = scope.get("client")
         line: dict[str, Any] = {
-            "@timestamp": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
+            "@timestamp": datetime.now(UTC),
             "log.level": "info" if status < 500 else "error",
             "message": f"{scope['method']} {scope['path']} {status}",
             "ecs.version": "8.11.0",
@@ -88,4 +100,13 @@ class AccessLog:
         }
         if self.inputs and body:
             line["http.request.body.content"] = body.decode("utf-8", "replace")
-        sys.stderr.write(_encode(line).decode() + "\n")
+        self._lines.append(_encode(line))
+        if len(self._lines) >= _TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was noted. Called from the event loop, a few times a second and at the end."""
+        if self._lines:
+            lines, self._lines = self._lines, []
+            sys.stderr.write(b"\n".join(lines).decode() + "\n")
+            sys.stderr.flush()

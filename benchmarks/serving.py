@@ -1,0 +1,306 @@
+"""Requests per second of the HTTP door beside other servers, on one pinned core each, under wrk on another.
+
+    python benchmarks/serving.py [--seconds 6] [--peers DIR] [--only NAME ...] [--write]
+
+Peers come from environments of their own below DIR (`env-mlflow`, `env-bentoml`); those that are absent are skipped and
+said to be. Without ../shared the passengers are simulated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+HERE = Path(__file__).parent / "peers"
+DATA = ROOT.parent / "shared" / "data" / "titanic" / "train.csv"
+RESULTS = Path(__file__).parent / "results" / "serving.md"
+CONNECTIONS = (16, 64)
+ROWS = 1000
+LUA = """
+local count = {first}
+request = function()
+  local rows = {{}}
+  for i = 1, {rows} do
+    count = count + 1
+    rows[i] = string.format([=[{row}]=], count)
+  end
+  local body = [=[{before}]=] .. table.concat(rows, ",") .. [=[{after}]=]
+  return wrk.format("POST", "{path}", {{["content-type"] = "application/json"}}, body)
+end
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server to measure.
+
+    Attributes:
+        name: For the table.
+        command: Starts it; ``{port}`` is filled in.
+        path: Where rows are posted.
+        one: A body with one row around ``{row}``; `many` one with several.
+        environment: Further variables.
+        check: Where it answers GET once it is up.
+    """
+
+    name: str
+    command: list[str]
+    path: str
+    one: tuple[str, str]
+    many: tuple[str, str]
+    check: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def passengers(path: Path) -> dict[str, Any]:
+    """Write the training file; returns one row to post, its key as ``%d``."""
+    if DATA.exists():
+        shutil.copy(DATA, path)
+    else:
+        from headrace.sources.simulated import passengers
+
+        passengers(as_of=datetime.now(UTC), rows=900, unknown=0).write_csv(path)
+    row = {"Pclass": 3, "Name": "Kelly, Mr. James", "Sex": "male", "Age": 34.5, "SibSp": 0, "Parch": 0}
+    return row | {"Ticket": "330911", "Fare": 7.8292, "Cabin": None, "Embarked": "Q"}
+
+
+def servers(folder: Path, data: Path, peers: Path) -> Iterator[Server]:
+    """All servers whose environment is there."""
+    python, home = sys.executable, folder / "home"
+    ours = [python, "-m", "headrace", "serve", str(ROOT / "systems" / "titanic"), "--home", str(home)]
+    ours += ["--port", "{port}"]
+    path, plain = "/v1/systems/titanic/predict", (("", ""), ("[", "]"))
+    yield Server("echo", [python, str(HERE / "serve_echo.py"), "{port}"], "/", *plain, "/")
+    yield Server("headrace, unlogged", [*ours, "--unlogged"], path, *plain, "/ready")
+    yield Server("headrace", ours, path, *plain, "/ready")
+    yield Server("headrace, no access log", [*ours, "--access-log", "off"], path, *plain, "/ready")
+    naive = [python, str(HERE / "serve_naive.py"), "{port}", str(data), str(folder / "naive.db")]
+    if (peers / "env-mlflow").exists():
+        naive[0] = str(peers / "env-mlflow" / "bin" / "python")
+        yield Server("FastAPI + pandas + commit", naive, "/predict", *plain, "/docs")
+    if (peers / "env-mlflow").exists():
+        command = [str(peers / "env-mlflow" / "bin" / "python"), str(HERE / "serve_mlflow.py"), "{port}", str(data)]
+        records = ('{"dataframe_records":[', "]}")
+        command.append(str(folder / "mlflow-model"))
+        yield Server("MLflow", command, "/invocations", records, records, "/ping")
+    if (peers / "env-bentoml").exists():
+        bento = str(peers / "env-bentoml" / "bin" / "bentoml")
+        command = [bento, "serve", "serve_bentoml:Passengers", "--port", "{port}"]
+        rows = ('{"rows":[', "]}")
+        yield Server("BentoML, batching", command, "/predict", rows, rows, "/readyz", {"PASSENGERS": str(data)})
+
+
+@contextlib.contextmanager
+def running(server: Server, port: int) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
+    """The server on core 0, until the block ends; with the seconds that it took to start."""
+    command = ["taskset", "-c", "0", *(part.replace("{port}", str(port)) for part in server.command)]
+    environment = os.environ | server.environment | {"OMP_NUM_THREADS": "1"}
+    bin_folder = str(Path(server.command[0]).parent)
+    environment["PATH"] = f"{bin_folder}:{environment['PATH']}"
+    began = time.perf_counter()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, cwd=HERE, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            _wait(f"http://127.0.0.1:{port}{server.check}", process, log)
+            yield process, time.perf_counter() - began
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Any) -> None:
+    for _ in range(1200):
+        if process.poll() is not None:
+            log.seek(0)
+            sys.exit(f"{process.args} ended: {log.read().decode()[-2000:]}")
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            urllib.request.urlopen(url, timeout=2).read()
+            return
+        time.sleep(0.05)
+    sys.exit(f"{process.args} did not come up")
+
+
+def usage(process: subprocess.Popen[bytes]) -> tuple[float, float]:
+    """CPU seconds and resident megabytes of a process and its children."""
+    ticks, pages = 0.0, 0
+    for pid in _family(process.pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(stat[11]) + int(stat[12])
+            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _family(pid: int) -> list[int]:
+    found, children = [], [pid]
+    while children:
+        each = children.pop()
+        found.append(each)
+        for task in Path(f"/proc/{each}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                children += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def load(server: Server, port: int, row: dict[str, Any], rows: int, connections: int, seconds: int) -> dict[str, float]:
+    """Rows and requests per second under wrk on core 1, each row with a key of its own."""
+    before, after = server.one if rows == 1 else server.many
+    text = json.dumps({"PassengerId": 0, **row}).replace("%", "%%").replace('"PassengerId": 0', '"PassengerId": %d')
+    first = int(time.time() * 1000) % 10**9 * 1000  # no key is sent twice, whatever was measured before
+    script = LUA.format(first=first, rows=rows, row=text, before=before, after=after, path=server.path)
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script)
+        file.flush()
+        command = [
+            "taskset",
+            "-c",
+            "1",
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "--latency",
+            "--timeout",
+            "30s",
+        ]
+        done = subprocess.run(
+            [*command, "-s", file.name, f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True
+        )
+    out = done.stdout
+    found = re.search(r"Requests/sec:\s+([\d.]+)", out)
+    if found is None or "Non-2xx" in out:
+        sys.exit(f"{server.name}: {out}")
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", out)
+    scale = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+    return {"rps": float(found[1]), "p99": float(p99[1]) * scale[p99[2]] if p99 else float("nan")}
+
+
+def measure(server: Server, port: int, row: dict[str, Any], seconds: int) -> dict[str, Any]:
+    """All figures of one server."""
+    with running(server, port) as (process, started):
+        load(server, port, row, 1, 4, 1)
+        found: dict[str, Any] = {"name": server.name, "start": started}
+        for connections in CONNECTIONS:
+            cpu, _ = usage(process)
+            said = load(server, port, row, 1, connections, seconds)
+            used = usage(process)[0] - cpu
+            found |= {f"rps{connections}": said["rps"], f"p99_{connections}": said["p99"]}
+            found[f"cpu{connections}"] = used / (said["rps"] * seconds) * 1e6
+        if server.name != "FastAPI + pandas + commit":
+            found["many"] = load(server, port, row, ROWS, 2, seconds)["rps"] * ROWS
+        found["memory"] = usage(process)[1]
+    return found
+
+
+def wrong(home: Path, port: int, server: Server, data: Path) -> int:
+    """How many of 10,000 answers over HTTP differ from the offline pipeline's."""
+    import polars as pl
+
+    from headrace.home import Home
+    from headrace.loading import load_system
+    from headrace.row_predictor import RowPredictor
+    from headrace.settings import load_settings
+    from headrace.sources.simulated import passengers as simulate
+
+    system = load_system(str(ROOT / "systems" / "titanic"))
+    frame = simulate(as_of=datetime.now(UTC), rows=10_000, unknown=10_000, seed=1)
+    frame = frame.with_columns(pl.col("PassengerId") + 2_000_000_000)
+    registry = Home(load_settings(home)).registry
+    champion = registry.champion(system.name, datetime.now(UTC))
+    assert champion is not None
+    told = RowPredictor.load(registry.fetch(champion)).predict(frame)["probability"].to_list()
+    rows = frame.drop("Survived").to_dicts()
+    with running(server, port):
+        url = f"http://127.0.0.1:{port}{server.path}"
+        answers = [_post(url, row)["probability"] for row in rows[:5000]]
+        for begin in range(5000, 10_000, ROWS):
+            answers += [each["probability"] for each in _post(url, rows[begin : begin + ROWS])["predictions"]]
+    return sum(a != b for a, b in zip(answers, told, strict=True))
+
+
+def _post(url: str, body: Any) -> Any:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read())
+
+
+def table(found: list[dict[str, Any]], bad: int, seconds: int) -> str:
+    """The figures as Markdown."""
+    lines = [
+        f"`python benchmarks/serving.py --seconds {seconds}`, {datetime.now(UTC):%Y-%m-%d}: one process on one core, "
+        "wrk on another, one row a request, each with a key of its own. CPU is the server's, per request.",
+        "",
+        "| | 16 conn., req/s | p99 ms | CPU µs | 64 conn., req/s | p99 ms | CPU µs | rows/s, 1,000 a POST | MB | start s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for each in found:
+        many = f"{each['many']:,.0f}" if "many" in each else "-"
+        lines.append(
+            f"| {each['name']} | {each['rps16']:,.0f} | {each['p99_16']:.1f} | {each['cpu16']:,.0f} | {each['rps64']:,.0f} "
+            f"| {each['p99_64']:.1f} | {each['cpu64']:,.0f} | {many} | {each['memory']:,.0f} | {each['start']:.1f} |"
+        )
+    lines += ["", f"{bad} of 10,000 answers over HTTP differ from the offline pipeline's."]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure every server, one after another."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=6)
+    parser.add_argument("--peers", type=Path, default=Path("peers"))
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--write", action="store_true", help="Write results/serving.md.")
+    options = parser.parse_args()
+    if shutil.which("wrk") is None or shutil.which("taskset") is None:
+        sys.exit("needs wrk and taskset")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = folder / "train.csv"
+        row = passengers(data)
+        run = [
+            sys.executable,
+            "-m",
+            "headrace",
+            "run",
+            str(ROOT / "systems" / "titanic"),
+            "--home",
+            str(folder / "home"),
+        ]
+        subprocess.run([*run, "--source", f"file:{data}", "--json"], check=True, stdout=subprocess.DEVNULL)
+        found, there = [], list(servers(folder, data, options.peers.absolute()))
+        for missing in {"MLflow", "BentoML, batching"} - {server.name for server in there}:
+            print(f"{missing}: no environment, skipped", file=sys.stderr)
+        for place, server in enumerate(there):
+            if not options.only or server.name in options.only:
+                print(server.name, file=sys.stderr)
+                found.append(measure(server, 8200 + place, row, options.seconds))
+        durable = next(server for server in there if server.name == "headrace")
+        text = table(found, wrong(folder / "home", 8199, durable, data), options.seconds)
+    print(text)
+    if options.write:
+        RESULTS.write_text(f"# Serving\n\n{text}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
