@@ -80,6 +80,26 @@ class Monitoring(Declared):
     window: Duration = timedelta(days=30)
 
 
+class Stream(Declared):
+    """How events on a Kafka topic are answered.
+
+    Attributes:
+        grace: An event this much older than the newest of its series still corrects what is known; an older one is
+            set apart.
+        ahead: An event time may be this much later than the time at which the broker got the event.
+        unknown: What becomes of a series that the model was not fitted on: ``refuse`` sets its events apart,
+            ``accept`` answers them once there are enough.
+        idle: A series without an event for this long (by the clock) leaves the memory until its next one.
+        batch: Events that are answered in one transaction at most.
+    """
+
+    grace: Duration = timedelta(hours=1)
+    ahead: Duration = timedelta(minutes=5)
+    unknown: Literal["refuse", "accept"] = "refuse"
+    idle: Every = timedelta(hours=24)
+    batch: int = Field(default=2000, ge=1, le=100_000)
+
+
 class System(Declared):
     """A model with everything around it, as one immutable declaration.
 
@@ -99,6 +119,7 @@ class System(Declared):
         horizon: How far ahead to predict.
         schedule: How often to predict and to train.
         monitoring: What is watched.
+        stream: How events are answered.
 
     Raises:
         DeclarationError: On any mistake, with the path of the field.
@@ -116,6 +137,7 @@ class System(Declared):
     horizon: Duration | None = None
     schedule: Schedule = Field(default_factory=Schedule)
     monitoring: Monitoring = Field(default_factory=Monitoring)
+    stream: Stream = Field(default_factory=Stream)
     _folder: Path | None = PrivateAttr(default=None)
 
     def __init__(self, **data: Any) -> None:
@@ -177,11 +199,23 @@ class System(Declared):
 
     @property
     def config_digest(self) -> str:
-        """Digest of what shapes the numbers: all but the source's URI and the schedule."""
+        """Digest of what shapes the numbers: all but the source's URI, the schedule and the stream."""
         config = self.config()
-        config.pop("schedule")
+        for name in ("schedule", "stream"):
+            config.pop(name)
         config["source"] = {name: config["source"][name] for name in ("columns", "constants", "lag", "known_at")}
         return digest_of(config)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _features_at_step(cls, data: dict[str, Any]) -> dict[str, Any]:
+        features, step = data.get("features"), data.get("step")
+        if not isinstance(features, Features) or step is None:
+            return data
+        try:
+            return data | {"features": features.at(parse_duration(step))}
+        except ValueError:  # the field's own check names it
+            return data
 
     @model_validator(mode="after")
     def _check(self) -> System:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,8 @@ def check(
     pending = is_pending(subject.work[KNOWN], subject.work[time] if time is not None else None, as_of, now)
     if pending.any():
         subject = subject.filter(~pending)
+    if time is not None and step is not None and contract.column(time).align:
+        subject = subject.aligned(time, step)
     work, faults = subject.work, [*subject.faults, *row_faults(contract.columns, subject.work)]
     if time is not None:
         faults += run(time_rules(time, step, max(as_of, now)), work)
@@ -120,6 +122,13 @@ class _Subject:
         work = pl.DataFrame({series.name: series for series in columns})
         times = known.times(work[time] if time is not None else None, own, as_of, frame.height)
         return cls(frame, work.with_columns(times.alias(KNOWN)), tuple(faults))
+
+    def aligned(self, time: str, step: timedelta) -> _Subject:
+        import polars as pl
+
+        size, at = step // timedelta(microseconds=1), pl.col(time).dt.epoch("us")
+        down = (at - at % size).cast(pl.Datetime("us", "UTC"))
+        return replace(self, work=self.work.with_columns(down.alias(time)))
 
     def filter(self, keep: pl.Series) -> _Subject:
         faults = [fault.filter(keep) for fault in self.faults]

@@ -28,6 +28,7 @@ class _Fields(TypedDict, total=False):
     values: tuple[Value, ...] | None
     pattern: str | None
     known_ahead: bool
+    align: bool
     ambiguous: Literal["raise", "earliest", "latest"]
     format: str | None
     decimal: Literal[".", ","]
@@ -48,6 +49,8 @@ class Column(Declared):
         values: The allowed values.
         pattern: A regular expression that must be found in the text; anchor it with ``^`` and ``$``.
         known_ahead: The value is known before its time comes (a calendar, a tariff, a plan).
+        align: Event times between two steps are moved down to the step; when they became known stays exact. Otherwise
+            such a row is bad.
         ambiguous: What an hour that happens twice, when clocks go back, means: a bad row (``raise``), the
             ``earliest`` or the ``latest`` of the two. An hour that does not exist is always bad.
         format: How times are written when not in ISO 8601, such as ``%d/%m/%Y %H:%M``.
@@ -68,6 +71,7 @@ class Column(Declared):
     values: tuple[Value, ...] | None = None
     pattern: str | None = None
     known_ahead: bool = False
+    align: bool = False
     ambiguous: Literal["raise", "earliest", "latest"] = "raise"
     format: str | None = None
     decimal: Literal[".", ","] = "."
@@ -99,6 +103,8 @@ class Column(Declared):
         for field in ("zone", "format"):
             if getattr(self, field) is not None and self.type != "time":
                 yield field, f"only a time column has a {field}, {self.name!r} is {self.type}"
+        if self.align and self.type != "time":
+            yield "align", f"only a time column is aligned, {self.name!r} is {self.type}"
         if self.ambiguous != "raise" and (self.type != "time" or self.zone is None):
             yield "ambiguous", "only a time column with a zone has ambiguous hours"
         if self.zone is not None and not _zone_exists(self.zone):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 from headrace.declaration import parse_duration
 from headrace.errors import DeclarationError
@@ -24,10 +27,22 @@ from headrace.features.view import Features
 _LAGS, _SEASONS = 3, 3
 
 
+class Following(Features):
+    """Features that are made anew for the step of the system that declares them."""
+
+    def __init__(self, make: Callable[..., Features], step: timedelta | None = None) -> None:
+        super().__init__(make(step=step) if step is not None else {})
+        self._make = make
+
+    def at(self, step: timedelta) -> Features:
+        """The features for this step."""
+        return Following(self._make, step)
+
+
 def seasonal_features(
     target: str,
     *,
-    step: str | timedelta,
+    step: str | timedelta | None = None,
     seasons: tuple[str, ...] = ("24h", "168h"),
     country: str | None = None,
     zone: str = "UTC",
@@ -37,7 +52,7 @@ def seasonal_features(
 
     Args:
         target: The column to forecast.
-        step: The system's step.
+        step: The system's step. Without it the features follow whatever step the system has, overrides included.
         seasons: One or two seasons, the shorter first: a day and a week for hourly data.
         country: Adds public holidays on, around and a week before the target day (ISO 3166 code).
         zone: Local time of the calendar.
@@ -45,6 +60,9 @@ def seasonal_features(
     """
     if not 1 <= len(seasons) <= 2:
         raise DeclarationError("needs one or two seasons", where="seasonal_features.seasons")
+    if step is None:
+        options: dict[str, Any] = {"seasons": seasons, "country": country, "zone": zone, "calendar": calendar}
+        return Following(partial(seasonal_features, target, **options))
     one = parse_duration(step)
     short, long = parse_duration(seasons[0]), parse_duration(seasons[-1])
     if long < short:

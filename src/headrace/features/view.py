@@ -40,6 +40,10 @@ class Features(Mapping[str, Expression]):
     def __repr__(self) -> str:
         return f"Features({', '.join(self._items)})"
 
+    def at(self, step: timedelta) -> Features:
+        """The features for a system of this step: the same ones, unless they were declared for whatever step it has."""
+        return self
+
     @property
     def names(self) -> tuple[str, ...]:
         """Feature names in order."""

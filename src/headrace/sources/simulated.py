@@ -17,12 +17,22 @@ from headrace.declaration import Declared, format_duration
 from headrace.errors import DeclarationError, SourceError, UsageError
 from headrace.sources.base import Reader, Records, Since, Source, known_rule, renamed, require_zone
 from headrace.sources.consumption import Consumption, consumption_rows
+from headrace.sources.metrics import Metrics, metric_rows
 from headrace.sources.passengers import Passengers, passenger_rows
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Consumption", "Passengers", "Simulation", "consumption", "open_reader", "passengers"]
+__all__ = [
+    "Consumption",
+    "Metrics",
+    "Passengers",
+    "Simulation",
+    "consumption",
+    "metrics",
+    "open_reader",
+    "passengers",
+]
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,9 @@ consumption = Simulation(Consumption, consumption_rows)
 
 passengers = Simulation(Passengers, passenger_rows)
 """Passengers of a liner, some of whom survived; see `Passengers` for the options."""
+
+metrics = Simulation(Metrics, metric_rows)
+"""Business metrics at a fixed step, such as orders and cost per click; see `Metrics` for the options."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,31 @@
+"""live_metrics: business metrics from a Kafka topic, the next 12 steps of each, as events arrive."""
+
+from headrace import Column, Contract, Forecaster, Monitoring, Schedule, Source, System
+from headrace.features import seasonal_features
+from headrace.sources import simulated
+from headrace.system import Stream
+
+SEASONS = ("24h",)
+
+system = System(
+    name="live_metrics",
+    source=Source(simulate=simulated.metrics, lag="0h"),
+    contract=Contract(
+        columns=(
+            Column("metric", "category"),
+            Column("time", "time", zone="UTC", align=True),  # collectors report a few seconds after the step
+            Column("value", "float"),
+        ),
+        max_bad_share=0.05,
+    ),
+    keys=("metric",),
+    time="time",
+    step="5m",
+    target="value",
+    features=seasonal_features("value", seasons=SEASONS),
+    model=Forecaster(seasons=SEASONS, history="90d"),
+    horizon="1h",
+    schedule=Schedule(predict="5m", train="1d"),
+    monitoring=Monitoring(baselines=SEASONS),
+    stream=Stream(grace="1h"),
+)
