@@ -20,7 +20,9 @@
     │   ├── NotEnoughDataError      too little history to fit
     │   └── ArtefactError           a model's files are missing or differ from their digest
     ├── RegistryError               the tracking server or registry did not do as asked (exit 1)
-    └── ReplayError                 a prediction could not be recomputed from its pins (exit 1)
+    ├── ReplayError                 a prediction could not be recomputed from its pins (exit 1)
+    └── StreamError                 the broker did not do as asked, or the stream cannot go on (exit 1)
+        └── FencedError             another worker took this one's place
 
 Each carries what happened, where (``where``: a field, path, URI or column) and what to do (``hint``).
 """
@@ -141,3 +143,11 @@ class RegistryError(HeadraceError):
 
 class ReplayError(HeadraceError):
     """A stored prediction could not be recomputed from its pins."""
+
+
+class StreamError(HeadraceError):
+    """The broker did not do as asked, or the stream cannot go on."""
+
+
+class FencedError(StreamError):
+    """Another worker with the same identity took this one's place."""

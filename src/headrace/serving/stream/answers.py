@@ -1,0 +1,132 @@
+"""Predictions as JSON for the output topic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from headrace.lineage import Pins, prediction_ids
+from headrace.models.forecast import Forecast
+from headrace.serving.stream.plan import Plan
+from headrace.serving.stream.rings import Floats, Keys
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_REMEMBERED = 50_000
+
+
+class Answers:
+    """Writes the answers of one system.
+
+    Args:
+        system: Its name.
+        keys: Its key columns.
+        step: Time between two values.
+    """
+
+    def __init__(self, system: str, keys: tuple[str, ...], step: timedelta) -> None:
+        import msgspec
+
+        self._system, self._keys = system, keys
+        self._step = step // _MICROSECOND
+        self._encode = msgspec.json.Encoder().encode
+        self._texts: dict[int, str] = {}
+
+    def encode(
+        self, done: Plan, series: Sequence[Keys], causes: Sequence[str], said: Said, pins: Pins
+    ) -> list[bytes]:
+        """One JSON document per event of the plan, in its order.
+
+        Args:
+            done: The events.
+            series: The keys of each.
+            causes: The id of each event: topic-partition-offset.
+            said: What is predicted.
+            pins: Of the model; `as_of` is each event's own.
+        """
+        ids, digests = self._ids(done, series, pins), _digests(pins)
+        answers = []
+        columns = (said.forecast.value.tolist(), said.forecast.lower.tolist(), said.forecast.upper.tolist())
+        good = np.isfinite(said.forecast.value).all(axis=1) & (said.forecast.known >= said.forecast.needed)
+        rows = zip(
+            *(series, ids, causes, done.known.tolist(), done.origin.tolist(), done.slot.tolist(), good.tolist()),
+            *columns,
+            *(said.observed.tolist(), said.expected_lower.tolist(), said.expected_upper.tolist()),
+            said.forecast.known.tolist(),
+            strict=True,
+        )
+        for keys, id_, cause, known, origin, slot, fine, value, lower, upper, observed, low, high, count in rows:
+            answer: dict[str, Any] = dict(zip(self._keys, keys, strict=True))
+            answer["prediction_id"], answer["event_id"] = id_, cause
+            answer["as_of"], answer["origin"] = self._time(known), self._time(origin * self._step)
+            answer["event_time"], answer["observed"] = self._time(slot * self._step), observed
+            expected = low == low and high == high
+            answer["anomaly"] = not low <= observed <= high if expected else None
+            answer["expected"] = {"lower": low, "upper": high} if expected else None
+            answer["value"] = value[0] if fine else None
+            answer["predictions"] = self._steps(origin, value, lower, upper) if fine else []
+            if not fine:
+                answer["reason"] = f"{count} values are known, {said.forecast.needed} are needed"
+            answer["model_version"], answer["pins"] = pins.model_version, digests
+            answers.append(self._encode(answer))
+        return answers
+
+    def _steps(
+        self, origin: int, value: list[float], lower: list[float], upper: list[float]
+    ) -> list[dict[str, Any]]:
+        at, step, time = origin * self._step, self._step, self._time
+        return [
+            {
+                "time": time(at + step * ahead),
+                "value": v,
+                "lower": a if a == a else None,  # a model from very little data has no intervals
+                "upper": b if b == b else None,
+            }
+            for ahead, (v, a, b) in enumerate(zip(value, lower, upper, strict=True), 1)
+        ]
+
+    def _ids(self, done: Plan, series: Sequence[Keys], pins: Pins) -> list[str]:
+        number: dict[Keys, int] = {}
+        of = np.array([number.setdefault(keys, len(number)) for keys in series], dtype=np.int64)
+        texts = ["\x1f".join(["" if v is None else str(v) for v in keys]) for keys in number]
+        ones = np.ones(of.size, dtype=np.int64)
+        return prediction_ids(self._system, pins, texts, of, done.known, ones, np.zeros_like(ones)) if texts else []
+
+    def _time(self, micros: int) -> str:
+        text = self._texts.get(micros)
+        if text is None:
+            if len(self._texts) >= _REMEMBERED:
+                self._texts.clear()
+            moment = _EPOCH + micros * _MICROSECOND
+            text = self._texts[micros] = moment.isoformat().replace("+00:00", "Z")
+        return text
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is predicted for the events of a plan, and what was expected of them; arrays in the plan's order.
+
+    Attributes:
+        forecast: Shape (events, horizon).
+        observed: The target's values.
+        expected_lower, expected_upper: The interval that the prediction before had for the event; NaN without one.
+    """
+
+    forecast: Forecast
+    observed: Floats
+    expected_lower: Floats
+    expected_upper: Floats
+
+
+def _digests(pins: Pins) -> dict[str, str]:
+    """Versions as short digests."""
+    return {
+        "model": pins.model_digest.removeprefix("sha256:")[:12],
+        "features": pins.feature_version[:12],
+        "config": pins.config_digest[:12],
+        "code": pins.code_revision,
+    }

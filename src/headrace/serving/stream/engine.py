@@ -1,0 +1,278 @@
+"""From messages to answers: everything about a micro-batch but Kafka itself.
+
+The engine holds the state and the model. `Engine.answer` moves the state on and returns the records to send; whoever
+calls it sends them in one transaction, or, where that fails, throws the state away and restores it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headrace.features.arrays import History
+from headrace.lineage import Pins
+from headrace.models.forecast import Forecast
+from headrace.predictor import Predictor
+from headrace.serving.stream.answers import Answers, Said
+from headrace.serving.stream.changelog import Changelog
+from headrace.serving.stream.plan import Plan, plan, views
+from headrace.serving.stream.rings import Floats, Ints, Keys, Rings, Series
+from headrace.sources.events import EventDecoder, Shape
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_APART = 100_000
+"""Series times the steps between the first and the last origin: past this a batch is predicted in parts, because every
+feature is computed for all of them."""
+
+Seed = Callable[[Sequence[Keys], Ints, Ints, int], Floats]
+"""Keys, their first step, the time their first event became known, and a length to values (columns, keys, length) before it."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message as it came."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+    """When the broker got it, milliseconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model that answers.
+
+    Attributes:
+        predictor: What predicts.
+        pins: Its versions; `as_of` and `data_version` are not used.
+    """
+
+    predictor: Predictor
+    pins: Pins
+
+
+@dataclass
+class Answered:
+    """The records of a micro-batch.
+
+    Attributes:
+        outputs: Message and answer.
+        changes: Partition, key and value for the changelog.
+        dead: Messages that are bad, with the reason.
+        late: Messages that came too late, with the reason.
+        anomalies: Answers whose observation lay outside its interval.
+    """
+
+    outputs: list[tuple[Message, bytes]] = field(default_factory=list)
+    changes: list[tuple[int, bytes, bytes]] = field(default_factory=list)
+    dead: list[tuple[Message, str]] = field(default_factory=list)
+    late: list[tuple[Message, str]] = field(default_factory=list)
+    anomalies: int = 0
+
+
+class Engine:
+    """State and model of the partitions that this worker has.
+
+    Args:
+        system: Name of the system.
+        shape: What its events look like.
+        champion: The model.
+        topic: Name of the input topic, for ids of events.
+        seed: Looks up what the tables know of series that are new here.
+        accept_unknown: Whether series that the model was not fitted on are answered.
+    """
+
+    def __init__(
+        self, system: str, shape: Shape, champion: Champion, topic: str, *, seed: Seed, accept_unknown: bool = False
+    ) -> None:
+        self._shape, self._topic, self._seed, self._accept = shape, topic, seed, accept_unknown
+        self._decode = EventDecoder(shape)
+        self._answers = Answers(system, shape.keys, shape.step)
+        self.changelog = Changelog(len(shape.columns), shape.step)
+        self.rings = Rings(len(shape.columns), 0, 0)
+        self.use(champion)
+
+    def use(self, champion: Champion) -> bool:
+        """Answer with this model from now on. True if the state was thrown away, because it must reach further back."""
+        model = champion.predictor.model
+        length, horizon = int(model.lookback // self._shape.step), model.horizon
+        self.champion, self._known = champion, _known_series(champion.predictor)
+        if (self.rings.length, self.rings.horizon) == (length, horizon):
+            return False
+        self.rings = Rings(len(self._shape.columns), length, horizon)
+        return True
+
+    def answer(self, messages: Sequence[Message], keyless: bool = False) -> Answered:
+        """Answer a micro-batch, and move the state on.
+
+        Args:
+            messages: In the order of their offsets within each partition.
+            keyless: Whether messages without a key are fine, because there is one partition only.
+        """
+        answered = Answered()
+        events = self._decode([m.value for m in messages], [m.timestamp for m in messages])
+        answered.dead += [(messages[place], reason) for place, reason in events.bad]
+        kept = self._kept(messages, events.place, events.keys, keyless, answered)
+        if not kept:
+            return answered
+        chosen = [messages[events.place[i]] for i in kept]
+        columns = self._shape.columns
+        slots, at = (np.array([column[i] for i in kept], dtype=np.int64) for column in (events.slot, events.at))
+        taken = [events.rows[i] for i in kept]
+        values = np.array([[row.get(name) for row in taken] for name in columns], dtype=np.float64)
+        rows = self._rows([(m.partition, events.keys[i]) for m, i in zip(chosen, kept, strict=True)], slots, at)
+        done = plan(rows, slots, at, self.rings, self._shape)
+        answered.late += [(chosen[place], reason) for place, reason in done.refused]
+        if done.event.size:
+            self._say(done, values[:, done.event], [chosen[i] for i in done.event.tolist()], answered)
+        return answered
+
+    def _kept(
+        self, messages: Sequence[Message], places: list[int], keys: list[Keys], keyless: bool, answered: Answered
+    ) -> list[int]:
+        """Which good events are answered: places among them."""
+        kept = []
+        for i, (place, series) in enumerate(zip(places, keys, strict=True)):
+            message = messages[place]
+            if message.key is None and not keyless:
+                reason = "the message has no key: events of one series could lie on several partitions"
+            elif not self._accept and series not in self._known:
+                version = self.champion.pins.model_version
+                reason = f"unknown series {json.dumps(series)}: model version {version} was not fitted on it"
+            else:
+                kept.append(i)
+                continue
+            answered.dead.append((message, reason))
+        return kept
+
+    def _rows(self, series: list[Series], slots: Ints, at: Ints) -> Ints:
+        """Row of each event; series that are new get one, with what the tables know of them."""
+        index, now = self.rings.index, time.time()
+        fresh: dict[Series, int] = {}
+        for place, each in enumerate(series):
+            if each not in index and each not in fresh:
+                fresh[each] = place
+        if fresh:
+            first = np.fromiter(fresh.values(), dtype=np.int64)
+            self._plant(list(fresh), slots[first], at[first])
+        rows = np.array([index[each] for each in series], dtype=np.int64)
+        self.rings.used[rows] = now
+        return rows
+
+    def _plant(self, fresh: list[Series], slots: Ints, at: Ints) -> None:
+        length = self.rings.length
+        known = self._seed([keys for _, keys in fresh], slots, at, length)
+        for i, (partition, keys) in enumerate(fresh):
+            row = self.rings.add(partition, keys)
+            steps = slots[i] - length + np.arange(length)
+            self.rings.values[:, row, steps % length] = known[:, i]
+            if (~np.isnan(known[0, i])).any():
+                # The step before counts as the newest: the first event comes in order, whatever the tables know.
+                self.rings.newest[row] = slots[i] - 1
+
+    def _say(self, done: Plan, values: Floats, causes: list[Message], answered: Answered) -> None:
+        forecast = self._forecast(done, values)
+        low, high = self._expected(done, forecast)
+        said = Said(forecast, values[0], low, high)
+        series = [self.rings.name(row)[1] for row in done.row.tolist()]
+        ids = [f"{self._topic}-{m.partition}-{m.offset}" for m in causes]
+        answers = self._answers.encode(done, series, ids, said, self.champion.pins)
+        answered.outputs += zip(causes, answers, strict=True)
+        answered.anomalies = int(((values[0] < low) | (values[0] > high)).sum())
+        arrival = np.argsort(done.event)
+        planted = self._planted(done)
+        self.rings.write(done.row[arrival], done.slot[arrival], values[:, arrival])
+        last = done.last_of_row
+        row = done.row[last]
+        self.rings.clock[row], self.rings.origin[row] = done.known[last], done.origin[last]
+        self.rings.lower[row], self.rings.upper[row] = forecast.lower[last], forecast.upper[last]
+        rows, slots = (np.concatenate([mine, more]) for mine, more in zip((done.row, done.slot), planted, strict=True))
+        answered.changes = self.changelog.records(self.rings, rows, slots)
+
+    def _planted(self, done: Plan) -> tuple[Ints, Ints]:
+        """Rows and steps of what came from the tables for series whose first event this is: it belongs to the state."""
+        rows = np.unique(done.row)
+        rows = rows[(self.rings.clock[rows] < 0) & (self.rings.newest[rows] > 0)]
+        back = np.arange(self.rings.length)
+        return np.repeat(rows, back.size), (self.rings.newest[rows][:, None] - back).ravel()
+
+    def _forecast(self, done: Plan, values: Floats) -> Forecast:
+        """One call of the model for all events, or a few where series lie far apart in time."""
+        parts = [(part, self._forecast_part(done, part, values)) for part in self._near(done)]
+        if len(parts) == 1:
+            return parts[0][1]
+        order = np.argsort(np.concatenate([part for part, _ in parts]))
+        columns = [
+            np.concatenate([getattr(made, name) for _, made in parts])[order]
+            for name in ("value", "lower", "upper", "known")
+        ]
+        return Forecast(columns[0], columns[1], columns[2], columns[3], parts[0][1].needed)
+
+    def _forecast_part(self, done: Plan, part: Ints, values: Floats) -> Forecast:
+        lo, hi = int(done.origin[part].min()) - self.rings.length + 1, int(done.origin[part].max()) + 1
+        window = views(done, part, values, self.rings, (lo, hi))
+        view, first = np.unique(done.view[part], return_index=True)
+        history = History(
+            self._frame([self.rings.name(row)[1] for row in done.row[part[first]].tolist()]),
+            dict(zip(self._shape.columns, window, strict=True)),
+            _EPOCH + self._shape.step * lo,
+            self._shape.step,
+        )
+        series = np.searchsorted(view, done.view[part])
+        return self.champion.predictor.model.forecast(history, series, done.origin[part] - lo)
+
+    def _frame(self, series: list[Keys]) -> pl.DataFrame:
+        import polars as pl
+
+        return pl.DataFrame({name: [keys[i] for keys in series] for i, name in enumerate(self._shape.keys)})
+
+    def _near(self, done: Plan) -> Iterator[Ints]:
+        """Places of whole series whose windows fit into one array together."""
+        last = done.last_of_row
+        first = np.r_[0, last[:-1] + 1]
+        order = np.argsort(done.origin[first], kind="stable")
+        group: list[int] = []
+        begin = end = 0
+        for which in order.tolist():
+            lowest = begin if group else int(done.origin[first[which]])
+            highest = max(end if group else 0, int(done.origin[last[which]]))
+            if group and (len(group) + 1) * (highest - lowest) > _APART:
+                yield _places(group, first, last)
+                group, lowest, highest = [], int(done.origin[first[which]]), int(done.origin[last[which]])
+            begin, end = lowest, highest
+            group.append(which)
+        yield _places(group, first, last)
+
+    def _expected(self, done: Plan, forecast: Forecast) -> tuple[Floats, Floats]:
+        """The interval that the prediction before had for each event's step; NaN where there was none."""
+        begins = np.r_[True, done.row[1:] != done.row[:-1]]
+        origin = np.where(begins, self.rings.origin[done.row], np.r_[0, done.origin[:-1]])
+        ahead = done.slot - origin
+        told = (ahead >= 1) & (ahead <= self.rings.horizon)
+        step = np.clip(ahead - 1, 0, self.rings.horizon - 1)
+        place = np.arange(step.size)
+        found = []
+        for state, made in ((self.rings.lower, forecast.lower), (self.rings.upper, forecast.upper)):
+            before = made[np.maximum(place - 1, 0), step]
+            found.append(np.where(told, np.where(begins, state[done.row, step], before), np.nan))
+        return found[0], found[1]
+
+
+def _places(group: list[int], first: Ints, last: Ints) -> Ints:
+    return np.sort(np.concatenate([np.arange(first[i], last[i] + 1) for i in group]))
+
+
+def _known_series(predictor: Predictor) -> frozenset[Keys]:
+    return frozenset(tuple(json.loads(text)) for text in predictor.schema.keys)
+

@@ -1,0 +1,104 @@
+"""What a micro-batch does to the state: which events count, when each became known, and what each prediction may see.
+
+Events of a series that come in order share one view of it: each is predicted from its own origin, and nothing after an
+origin is looked at. A correction lies before the origin of predictions that must not see it, so it begins another view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from headrace.serving.stream.rings import Floats, Ints, Rings
+from headrace.sources.events import MILLISECOND, Shape, known_at
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Events that count, ordered by row and arrival; arrays of one length.
+
+    Attributes:
+        event: Place of the event in the batch.
+        row: Its series.
+        slot: Its step.
+        known: When it became known, microseconds since 1970.
+        origin: The newest step of the series after it: where its prediction begins.
+        view: Number of the view that its prediction sees; views are ordered by row, then by what came later.
+        refused: Place and reason of events that came too late.
+    """
+
+    event: Ints
+    row: Ints
+    slot: Ints
+    known: Ints
+    origin: Ints
+    view: Ints
+    refused: list[tuple[int, str]]
+
+    @property
+    def last_of_row(self) -> Ints:
+        """Which events are the last of their series, as places in these arrays."""
+        if not self.row.size:
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(np.r_[self.row[1:] != self.row[:-1], True])
+
+
+def plan(rows: Ints, slots: Ints, at: Ints, rings: Rings, shape: Shape) -> Plan:
+    """Order the events of a micro-batch.
+
+    Args:
+        rows: The series of each, in the order of arrival.
+        slots: The step of each.
+        at: Event time plus lag of each, microseconds since 1970.
+        rings: The state before the batch; it is not changed.
+        shape: When an event is too late.
+    """
+    event = np.argsort(rows, kind="stable")
+    row, slot, known = rows[event], slots[event], at[event]
+    begins = np.r_[True, row[1:] != row[:-1]] if row.size else np.empty(0, dtype=bool)
+    slot_before = np.where(begins, rings.newest[row], np.r_[0, slot[:-1]])
+    known_before = np.where(begins, rings.clock[row], np.r_[0, known[:-1]])
+    ordered = (slot > slot_before) & (known >= known_before + MILLISECOND)
+    origin, corrects, counts = slot.copy(), np.zeros(row.size, dtype=bool), np.ones(row.size, dtype=bool)
+    refused: list[tuple[int, str]] = []
+    for each in np.unique(row[~ordered]):
+        newest, clock = int(rings.newest[each]), int(rings.clock[each])
+        for i in range(*np.searchsorted(row, (each, each + 1))):
+            found = known_at(newest, clock, int(slot[i]), int(known[i]), shape)
+            if isinstance(found, str):
+                counts[i] = False
+                refused.append((int(event[i]), found))
+                continue
+            corrects[i] = slot[i] <= newest
+            newest, clock = max(newest, int(slot[i])), found
+            known[i], origin[i] = found, newest
+    event, row, slot, known, origin, corrects = (x[counts] for x in (event, row, slot, known, origin, corrects))
+    begins = np.r_[True, row[1:] != row[:-1]] if row.size else np.empty(0, dtype=bool)
+    return Plan(event, row, slot, known, origin, np.cumsum(begins | corrects) - 1, refused)
+
+
+def views(done: Plan, part: Ints, values: Floats, rings: Rings, bounds: tuple[int, int]) -> Floats:
+    """The views of some whole series, shape (columns, views, hi - lo): the state before the batch and the events over it.
+
+    Args:
+        done: The plan.
+        part: Places in the plan, ascending: all events of those series.
+        values: Columns of the events in the plan's order, shape (columns, events).
+        rings: The state before the batch.
+        bounds: Steps lo to hi - 1.
+    """
+    lo, hi = bounds
+    row, slot = done.row[part], done.slot[part]
+    view = np.unique(done.view[part], return_inverse=True)[1]
+    first = np.r_[True, view[1:] != view[:-1]]
+    window = rings.window(row[first], lo, hi)
+    ends = np.flatnonzero(np.r_[row[1:] != row[:-1], True])
+    last_view = view[ends][np.searchsorted(ends, np.arange(part.size))]
+    seen_by = last_view - view + 1
+    which = np.repeat(np.arange(part.size), seen_by)
+    within = np.arange(which.size) - np.repeat(np.cumsum(seen_by) - seen_by, seen_by)
+    inside = slot[which] >= lo
+    which, within = which[inside], within[inside]
+    window[:, view[which] + within, slot[which] - lo] = values[:, part[which]]
+    return window

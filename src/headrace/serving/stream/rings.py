@@ -1,0 +1,136 @@
+"""What is remembered of every series: its newest values on the grid, as one dense array for all of them.
+
+A value of step s (steps since 1970) lies at column s modulo the length. Everything older than the length, and every step
+without a value, reads NaN.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.sources.events import NEVER
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Keys = tuple[Any, ...]
+Series = tuple[int, Keys]
+"""A partition, and the values of the key columns."""
+
+
+class Rings:
+    """State of the series of some partitions.
+
+    Attributes:
+        length: Steps that are remembered.
+        index: Row of every series.
+        values: Shape (columns, rows, length).
+        newest: Newest step per row.
+        clock: When the row's last event became known, microseconds since 1970.
+        origin: Step from which the row was last predicted.
+        lower, upper: The interval of that prediction, shape (rows, horizon).
+        used: Clock time of the row's last event, seconds.
+    """
+
+    def __init__(self, columns: int, length: int, horizon: int) -> None:
+        self.length, self.horizon = length, horizon
+        self.index: dict[Series, int] = {}
+        self._names: list[Series | None] = []
+        self._free: list[int] = []
+        self.values: Floats = np.full((columns, 0, length), np.nan)
+        self.newest: Ints = np.empty(0, dtype=np.int64)
+        self.clock: Ints = np.empty(0, dtype=np.int64)
+        self.origin: Ints = np.empty(0, dtype=np.int64)
+        self.lower: Floats = np.empty((0, horizon))
+        self.upper: Floats = np.empty((0, horizon))
+        self.used: Floats = np.empty(0)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays, free rows included."""
+        return self.values.nbytes + self.lower.nbytes + self.upper.nbytes + 4 * self.newest.nbytes
+
+    def name(self, row: int) -> Series:
+        """Which series a row holds."""
+        found = self._names[row]
+        assert found is not None
+        return found
+
+    def add(self, partition: int, keys: Keys) -> int:
+        """A new, empty row."""
+        if not self._free:
+            self._grow()
+        row = self._free.pop()
+        self.index[partition, keys] = row
+        self._names[row] = (partition, keys)
+        return row
+
+    def remove(self, series: Series) -> None:
+        """Forget a series."""
+        row = self.index.pop(series)
+        self._names[row] = None
+        self._clear(row)
+        self._free.append(row)
+
+    def drop(self, partition: int) -> None:
+        """Forget all series of a partition."""
+        for series in [each for each in self.index if each[0] == partition]:
+            self.remove(series)
+
+    def window(self, rows: Ints, lo: int, hi: int) -> Floats:
+        """Steps lo to hi - 1 of the rows, shape (columns, rows, hi - lo), NaN where nothing is remembered."""
+        steps = np.arange(lo, hi)
+        part = self.values[:, rows[:, None], steps % self.length]
+        newest = self.newest[rows][:, None]
+        outside = (steps > newest) | (steps <= newest - self.length)
+        part[:, outside] = np.nan
+        return part
+
+    def write(self, rows: Ints, steps: Ints, values: Floats) -> None:
+        """Values (columns, n) of rows at steps; of several for one step the last counts.
+
+        A step after a row's newest moves it on: what lies between is NaN.
+        """
+        unique, inverse = np.unique(rows, return_inverse=True)
+        before = self.newest[unique]
+        after = before.copy()
+        np.maximum.at(after, inverse, steps)
+        by_one = after == before + 1
+        self.values[:, unique[by_one], after[by_one] % self.length] = np.nan
+        for which in np.flatnonzero(after > before + 1):
+            self._skip(int(unique[which]), int(before[which]), int(after[which]))
+        self.newest[unique] = after
+        kept = steps > after[inverse] - self.length
+        self.values[:, rows[kept], steps[kept] % self.length] = values[:, kept]
+
+    def _skip(self, row: int, before: int, now: int) -> None:
+        if now - before >= self.length:
+            self.values[:, row] = np.nan
+        else:
+            self.values[:, row, np.arange(before + 1, now + 1) % self.length] = np.nan
+
+    def _clear(self, row: int) -> None:
+        self.values[:, row] = np.nan
+        self.newest[row] = self.clock[row] = self.origin[row] = NEVER
+        self.lower[row] = self.upper[row] = np.nan
+        self.used[row] = 0.0
+
+    def _grow(self) -> None:
+        old, new = len(self._names), max(64, 2 * len(self._names))
+        for name in ("values", "newest", "clock", "origin", "lower", "upper", "used"):
+            array = getattr(self, name)
+            axis = 1 if name == "values" else 0
+            shape = list(array.shape)
+            shape[axis] = new
+            grown = np.empty(shape, dtype=array.dtype)
+            grown[(slice(None),) * axis + (slice(0, old),)] = array
+            setattr(self, name, grown)
+        self._names += [None] * (new - old)
+        for row in range(old, new):
+            self._clear(row)
+        self._free += range(new - 1, old - 1, -1)

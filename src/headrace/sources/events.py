@@ -1,0 +1,212 @@
+"""Events of a series system as they come on a topic: decoded one by one, and given the time at which they became known.
+
+The stream door and the archive share this file, so that what was predicted live is what a replay finds in the tables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from headrace.contract import Contract
+from headrace.contract.row import RowDecoder
+from headrace.contract.times import parse_times
+
+MILLISECOND = 1_000
+"""In microseconds: how much later than the one before an event of a series becomes known at the least."""
+NEVER = -(2**62)
+"""The newest step and the clock of a series that has said nothing."""
+_MICROSECOND = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EXACT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)").fullmatch
+_REMEMBERED = 100_000
+"""Texts of times that are kept with what they mean; series of one system say the same ones."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What events look like, and when they count as known.
+
+    Attributes:
+        contract: The column rules.
+        keys: Columns that tell one series from another.
+        time: Column of the event time.
+        columns: Numeric columns that are kept; the first is the target, which no event may lack.
+        step: Time between two values of a series.
+        lag: How long after its event time a value becomes known.
+        grace: How much older than the newest of its series an event may be.
+        ahead: How much later than its arrival an event time may be.
+        largest: Bytes of an event at most.
+    """
+
+    contract: Contract
+    keys: tuple[str, ...]
+    time: str
+    columns: tuple[str, ...]
+    step: timedelta
+    lag: timedelta
+    grace: timedelta
+    ahead: timedelta
+    largest: int = 65_536
+
+    @property
+    def step_us(self) -> int:
+        """The step in microseconds."""
+        return self.step // _MICROSECOND
+
+    @property
+    def lag_us(self) -> int:
+        """The lag in microseconds."""
+        return self.lag // _MICROSECOND
+
+
+@dataclass
+class Events:
+    """Good events, in their order, and the places of bad ones with the reason.
+
+    Attributes:
+        place: Where each good event stood among those given.
+        rows: Their typed columns but the time.
+        keys: Their series: the values of the key columns.
+        slot: Event times in steps since 1970.
+        at: When they become known by their own time: event time plus lag, microseconds since 1970.
+        bad: Place and reason of the others.
+    """
+
+    place: list[int] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[tuple[Any, ...]] = field(default_factory=list)
+    slot: list[int] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)
+    bad: list[tuple[int, str]] = field(default_factory=list)
+
+
+class _Refused(Exception):
+    """Why an event is bad."""
+
+
+class EventDecoder:
+    """Decodes events of one shape. Not for several threads at once: it remembers texts of times."""
+
+    def __init__(self, shape: Shape) -> None:
+        import msgspec
+
+        self._shape = shape
+        self._json = msgspec.json.Decoder().decode
+        self._broken = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+        self._time = shape.contract.column(shape.time)
+        others = tuple(c for c in shape.contract.columns if c.name != shape.time)
+        self._names = tuple(c.name for c in others)
+        self._row = RowDecoder(Contract(columns=others))
+        self._times: dict[str, int] = {}
+
+    def __call__(self, values: Sequence[bytes | None], received: Sequence[int]) -> Events:
+        """Decode a batch.
+
+        Args:
+            values: The bytes of each event; None for a message without a value.
+            received: When the broker got each, milliseconds since 1970.
+        """
+        events, shape = Events(), self._shape
+        step, lag, keys = shape.step_us, shape.lag_us, shape.keys
+        ahead = shape.ahead // _MICROSECOND
+        for place, value in enumerate(values):
+            try:
+                row, time = self._decoded(value)
+                if time > received[place] * 1000 + ahead:
+                    raise _Refused(f"{shape.time}: {_text(time)} is in the future")
+            except _Refused as refused:
+                events.bad.append((place, str(refused)))
+                continue
+            events.place.append(place)
+            events.rows.append(row)
+            events.keys.append(tuple([row[name] for name in keys]))
+            events.slot.append(time // step)
+            events.at.append(time + lag)
+        return events
+
+    def _decoded(self, value: bytes | None) -> tuple[dict[str, Any], int]:
+        """The typed row without its time, and the time in microseconds."""
+        if value is None:
+            raise _Refused("the message has no value")
+        if len(value) > self._shape.largest:
+            raise _Refused(f"is {len(value):,} bytes long, at most {self._shape.largest:,} are read")
+        try:
+            data = self._json(value)
+        except self._broken as error:
+            raise _Refused(f"is not JSON: {error}") from error
+        if type(data) is not dict:
+            raise _Refused("is not a JSON object")
+        row, faults = self._row({name: data[name] for name in self._names if name in data})
+        if faults:
+            raise _Refused("; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in faults))
+        if row[self._shape.columns[0]] is None:
+            raise _Refused(f"{self._shape.columns[0]}: is missing")
+        return row, self._moment(data.get(self._shape.time))
+
+    def _moment(self, text: Any) -> int:
+        name = self._shape.time
+        if text is None:
+            raise _Refused(f"{name}: is missing")
+        if type(text) is not str:
+            raise _Refused(f"{name}: is not a time in ISO 8601")
+        found = self._times.get(text)
+        if found is None:
+            found = self._parsed(text)
+            if not self._time.align and found % self._shape.step_us:
+                raise _Refused(f"{name}: {text} is not a multiple of the step")
+            if len(self._times) >= _REMEMBERED:
+                self._times.clear()
+            self._times[text] = found
+        return found
+
+    def _parsed(self, text: str) -> int:
+        if self._time.format is None and _EXACT(text):
+            try:
+                return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
+            except (ValueError, OverflowError) as error:
+                raise _Refused(f"{self._shape.time}: {text!r} is not a time") from error
+        import polars as pl
+
+        times, wrong = parse_times(self._time, pl.Series(self._shape.time, [text.strip()]))
+        for what, rows in wrong:
+            if rows[0]:
+                raise _Refused(f"{self._shape.time}: {text[:40]!r} {what}")
+        found = times[0]
+        if found is None:
+            raise _Refused(f"{self._shape.time}: {text[:40]!r} is not a time")
+        return int((found - _EPOCH) // _MICROSECOND)
+
+
+def known_at(newest: int, clock: int, slot: int, at: int, shape: Shape) -> int | str:
+    """When an event of a series becomes known, microseconds since 1970; or why it is too late for the series.
+
+    By its own time (`at`) if it comes in order. One that comes late, or again, becomes known just after whatever the
+    series said before, so that no prediction made before has seen it. That order is all that counts: the same log gives
+    the same known times, at whatever speed it is read.
+
+    Args:
+        newest: The newest step of the series, `NEVER` before its first event.
+        clock: When its last event became known.
+        slot: The event's step.
+        at: Its time plus the lag.
+        shape: For the grace and the step.
+    """
+    known = max(at, clock + MILLISECOND)
+    if slot > newest:
+        return known
+    if (newest - slot) * shape.step > shape.grace:
+        return f"{_text(slot * shape.step_us)} is more than {shape.grace} before the newest of its series"
+    if known >= (newest + 1) * shape.step_us + shape.lag_us:
+        return "there were too many corrections since the newest of its series"
+    return known
+
+
+def _text(micros: int) -> str:
+    try:
+        return f"{_EPOCH + micros * _MICROSECOND:%Y-%m-%dT%H:%M:%SZ}"
+    except OverflowError:
+        return f"{micros} microseconds after 1970"

@@ -1,0 +1,78 @@
+"""A small trained system, an engine over it, and the batch door's answer to the same facts."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from headrace.flow.run import Request, run
+from headrace.home import RAW, Home
+from headrace.lineage import Pins
+from headrace.loading import load_system
+from headrace.predictor import Predictor
+from headrace.serving.stream.engine import Champion, Engine, Message
+from headrace.settings import Settings
+from headrace.sources.events import Shape
+
+ROOT = Path(__file__).resolve().parents[3]
+TRAINED = datetime(2026, 3, 2, tzinfo=UTC)
+STEP = timedelta(hours=1)
+SETTINGS = [
+    *("step=1h", "horizon=3h", "model.seasons=[6h,24h]", "monitoring.baselines=[6h]"),
+    *("model.trees=5", "model.max_rows=2000", "stream.grace=5h"),
+]
+SOURCE = "simulated:?series=3&days=20&step=1h"
+
+
+def system():
+    return load_system(str(ROOT / "systems" / "live_metrics"), SETTINGS)
+
+
+def train(folder: Path) -> Home:
+    home = Home(Settings(home=folder))
+    run(system(), home, Request(TRAINED, TRAINED, SOURCE, ("ingest", "validate", "train")))
+    return home
+
+
+def champion(home: Home) -> Champion:
+    version = home.registry.champion("live_metrics", TRAINED + timedelta(days=400))
+    pins = Pins(TRAINED, 0, str(version.pins["feature_version"]), version.version, version.digest, "c", "r")
+    return Champion(Predictor.load(home.registry.fetch(version)), pins)
+
+
+def shape(of=None) -> Shape:
+    of = of or system()
+    return Shape(
+        *(of.contract, of.keys, of.event_time, (of.target,), of.step, of.source.lag),
+        *(of.stream.grace, of.stream.ahead),
+    )
+
+
+def nothing(keys, slots, at, length):
+    return np.full((1, len(keys), length), np.nan)
+
+
+def engine(who: Champion, seed=nothing, of=None) -> Engine:
+    return Engine("live_metrics", shape(of), who, "live_metrics.events", seed=seed)
+
+
+def message(offset, metric, time, value, partition=0, received=datetime(2100, 1, 1, tzinfo=UTC)):
+    body = {"metric": metric, "time": time.isoformat().replace("+00:00", "Z"), "value": value}
+    return Message(partition, offset, metric.encode(), json.dumps(body).encode(), int(received.timestamp() * 1000))
+
+
+def batch(who: Champion, home: Home, name: str, facts: pl.DataFrame, as_of: datetime, metric: str):
+    """What the batch door says of one series as of a time, from these facts alone."""
+    table = home.table("live_metrics", name)
+    if not table.exists():
+        table.append(facts, identity=["metric", "time"], compare=["value"], window="time")
+    views = who.predictor.views(table, [as_of], table.version())
+    frame = who.predictor.predict(views).frame.filter(pl.col("metric") == metric)
+    return frame.select("time", "value", "lower", "upper").rows()
+
+
+__all__ = ["RAW"]
