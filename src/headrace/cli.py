@@ -408,6 +408,62 @@ def _show_models(use: Common, system: str) -> None:
     console.print_models(system, use.open().registry.versions(system), as_json=use.json)
 
 
+Bootstrap = Annotated[str, typer.Option("--bootstrap", metavar="H:P", help="The Kafka cluster.")]
+
+
+@_command
+def stream(
+    use: Common,
+    name: Name,
+    bootstrap: Bootstrap,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", help="Processes; at most one a partition works.")
+    ] = 1,
+    port: Annotated[int, typer.Option("--port", metavar="P", help="Metrics and health; the next free one.")] = 9464,
+    partitions: Annotated[int, typer.Option("--partitions", metavar="N", help="Of topics that it makes.")] = 4,
+    idle: Annotated[
+        str | None, typer.Option("--stop-when-idle", metavar="D", help="Stop after D without events.")
+    ] = None,
+) -> None:
+    """Answer events on a Kafka topic with predictions on another, exactly once."""
+    from headrace import console
+    from headrace.serving.stream.run import Job, run
+    from headrace.serving.stream.worker import Options
+
+    rest = _duration(idle, "--stop-when-idle").total_seconds() if idle else None
+    options = Options(partitions=partitions, idle=rest)
+    done = run(Job(name, tuple(use.settings), use.home, bootstrap, port, options), workers)
+    console.print_tree(done, as_json=use.json)
+
+
+@_command
+def produce(
+    use: Common,
+    name: Name,
+    bootstrap: Bootstrap,
+    source: SourceUri = None,
+    speed: Annotated[float, typer.Option("--speed", metavar="X", help="1 is real time; 0 as fast as possible.")] = 1.0,
+    start: Annotated[str | None, typer.Option("--start", metavar="TIME", help="No event is earlier.")] = None,
+    end: Annotated[str | None, typer.Option("--end", metavar="TIME", help="No event is later. Default: now.")] = None,
+) -> None:
+    """Send a source's records to the system's topic, at real or scaled speed."""
+    import signal
+    import threading
+
+    from headrace import console
+    from headrace.serving.stream.produce import Playing
+    from headrace.serving.stream.produce import produce as send
+    from headrace.serving.stream.run import broker_of
+    from headrace.settings import load_settings
+
+    now, stop = datetime.now(UTC), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    playing = Playing(source, _time(start, now, "--start") if start else None, _time(end, now, "--end"), speed, now)
+    done = send(use.system(name), broker_of(load_settings(use.home), bootstrap), playing, stop)
+    console.print_tree(done, as_json=use.json)
+
+
 @_command
 def init(
     use: Common,

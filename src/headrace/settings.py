@@ -23,6 +23,9 @@ class Settings(BaseSettings):
         tokens: Bearer tokens of the HTTP door to what they may do, as JSON:
             ``{"TOKEN": ["titanic:predict", "*:read"]}``. None at all means an open server.
         threads: Threads for predicting. Training has its own setting, because it shapes the model.
+        kafka: More of librdkafka's settings as JSON, such as ``{"security.protocol": "SASL_SSL"}``.
+        replica: Name of this replica of a stream, the same after a restart, such as a StatefulSet's pod name. Default:
+            the machine's name and the lowest number that no other process of this home has.
     """
 
     model_config = SettingsConfigDict(env_prefix="HEADRACE_", env_file=".env", extra="ignore")
@@ -35,6 +38,8 @@ class Settings(BaseSettings):
     storage_options: dict[str, SecretStr] = Field(default_factory=dict)
     tokens: dict[SecretStr, tuple[str, ...]] = Field(default_factory=dict)
     threads: int = Field(default=0, ge=0)
+    kafka: dict[str, SecretStr] = Field(default_factory=dict)
+    replica: str | None = None
 
 
 def load_settings(home: Path | None = None) -> Settings:

@@ -24,6 +24,7 @@ from headrace.features.view import Features
 from headrace.lineage import digest_of
 from headrace.models.base import Model
 from headrace.sources import Source
+from headrace.sources.events import Shape
 
 FORMAT = 1
 """Part of every config digest: raise it when the same declaration starts to mean something else."""
@@ -192,6 +193,28 @@ class System(Declared):
     def known_ahead(self) -> tuple[str, ...]:
         """Columns whose values are known before their time, in the contract's order."""
         return tuple(c.name for c in self.contract.columns if c.known_ahead and c.name not in self.keys)
+
+    def event_shape(self) -> Shape:
+        """What its events look like on a topic.
+
+        Raises:
+            DeclarationError: It does not forecast, or needs columns that are known ahead, which no event brings.
+        """
+        if self.step is None or self.horizon is None:
+            raise DeclarationError("only a system that forecasts answers events", where="horizon")
+        if self.known_ahead and self.features.columns() & set(self.known_ahead):
+            raise DeclarationError("an event cannot bring what is known ahead", where="contract.columns")
+        columns = dict.fromkeys([self.target, *sorted(self.features.columns() - set(self.keys))])
+        return Shape(
+            contract=self.contract,
+            keys=self.keys,
+            time=self.event_time,
+            columns=tuple(columns),
+            step=self.step,
+            lag=self.source.lag,
+            grace=self.stream.grace,
+            ahead=self.stream.ahead,
+        )
 
     def config(self) -> dict[str, Any]:
         """The whole declaration as JSON-ready data."""

@@ -1,4 +1,4 @@
-"""Simulated business metrics at a fixed step: orders, revenue, cost per click, requests, taxi trips and any number more.
+"""Simulated business metrics at a fixed step: orders, revenue, cost per click, requests, taxi trips and more.
 
 A value depends on the seed, the series and its time alone, so what is made as of T is what is made later, cut at T.
 """
@@ -118,4 +118,5 @@ def _values(options: Metrics, series: Ints, slots: Ints) -> Floats:
     lasting = windows @ (weights / np.sqrt((weights**2).sum())) if slots.size else drawn
     values = level * shape * np.exp(noise * lasting)
     high = uniform(words(options.seed, 6, series, slots)) < options.outliers
-    return np.round(np.where(high, values * 3, values), 4)
+    rounded: Floats = np.round(np.where(high, values * 3, values), 4)
+    return rounded

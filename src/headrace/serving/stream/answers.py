@@ -36,9 +36,7 @@ class Answers:
         self._encode = msgspec.json.Encoder().encode
         self._texts: dict[int, str] = {}
 
-    def encode(
-        self, done: Plan, series: Sequence[Keys], causes: Sequence[str], said: Said, pins: Pins
-    ) -> list[bytes]:
+    def encode(self, done: Plan, series: Sequence[Keys], causes: Sequence[str], said: Said, pins: Pins) -> list[bytes]:
         """One JSON document per event of the plan, in its order.
 
         Args:
@@ -75,9 +73,7 @@ class Answers:
             answers.append(self._encode(answer))
         return answers
 
-    def _steps(
-        self, origin: int, value: list[float], lower: list[float], upper: list[float]
-    ) -> list[dict[str, Any]]:
+    def _steps(self, origin: int, value: list[float], lower: list[float], upper: list[float]) -> list[dict[str, Any]]:
         at, step, time = origin * self._step, self._step, self._time
         return [
             {

@@ -1,4 +1,4 @@
-"""The state as records of a compacted topic: one record per series and block of steps, rewritten when the block changes.
+"""The state as records of a compacted topic: one per series and block of steps, rewritten when it changes.
 
 A record is its header, the block's values and the interval of the series' last prediction. So an event costs one record
 of a few hundred bytes, whatever the length of the rings, and compaction leaves one record per block.

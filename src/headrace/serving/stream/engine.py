@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -34,19 +34,17 @@ _APART = 100_000
 feature is computed for all of them."""
 
 Seed = Callable[[Sequence[Keys], Ints, Ints, int], Floats]
-"""Keys, their first step, the time their first event became known, and a length to values (columns, keys, length) before it."""
+"""From keys, the step of each one's first event, when that became known, and a length to values (columns, keys, length)."""
 
 
-@dataclass(frozen=True)
-class Message:
-    """One message as it came."""
+class Message(NamedTuple):
+    """One message as it came; `timestamp` is when the broker got it, milliseconds since 1970."""
 
     partition: int
     offset: int
     key: bytes | None
     value: bytes | None
     timestamp: int
-    """When the broker got it, milliseconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -275,4 +273,3 @@ def _places(group: list[int], first: Ints, last: Ints) -> Ints:
 
 def _known_series(predictor: Predictor) -> frozenset[Keys]:
     return frozenset(tuple(json.loads(text)) for text in predictor.schema.keys)
-

@@ -79,7 +79,7 @@ def plan(rows: Ints, slots: Ints, at: Ints, rings: Rings, shape: Shape) -> Plan:
 
 
 def views(done: Plan, part: Ints, values: Floats, rings: Rings, bounds: tuple[int, int]) -> Floats:
-    """The views of some whole series, shape (columns, views, hi - lo): the state before the batch and the events over it.
+    """The views of some whole series, shape (columns, views, hi - lo): the state before it, and its events.
 
     Args:
         done: The plan.

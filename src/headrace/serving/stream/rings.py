@@ -1,6 +1,6 @@
 """What is remembered of every series: its newest values on the grid, as one dense array for all of them.
 
-A value of step s (steps since 1970) lies at column s modulo the length. Everything older than the length, and every step
+A value of step s (steps since 1970) lies at column s modulo the length. What is older than the length, and every step
 without a value, reads NaN.
 """
 

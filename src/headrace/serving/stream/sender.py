@@ -1,0 +1,151 @@
+"""Sends what a micro-batch gave in one transaction, with the offsets of its events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from headrace.errors import FencedError, StreamError
+from headrace.serving.stream.engine import Answered, Message
+from headrace.sources.broker import LARGEST, TIMEOUT, Broker, Topics
+
+_CHUNK = 5_000
+"""Records that are handed over at once."""
+_PATIENCE = 300.0
+"""Seconds that a commit or an abort is tried again for while the cluster does not answer, say, because it restarts."""
+
+
+class Aborted(Exception):
+    """The transaction did not happen, and the worker may go on from the last one that did."""
+
+
+class Sender:
+    """A transactional producer.
+
+    Args:
+        broker: The cluster.
+        topics: Where to send.
+        identity: The ``transactional.id``: the newest worker that has it fences off earlier ones.
+        timeout: Seconds after which the cluster ends a transaction whose worker has died.
+
+    Raises:
+        StreamError: The cluster cannot be reached.
+    """
+
+    def __init__(self, broker: Broker, topics: Topics, identity: str, timeout: float = 10.0) -> None:
+        from confluent_kafka import Producer
+
+        self._topics, self._identity = topics, identity
+        self._producer = Producer(
+            broker.settings(
+                transactional_id=identity,
+                transaction_timeout_ms=int(timeout * 1000),
+                linger_ms=1,
+                batch_size=1_000_000,
+                queue_buffering_max_messages=1_000_000,
+                message_max_bytes=LARGEST,
+                compression_type="lz4",
+            )
+        )
+        self._insist(lambda: self._producer.init_transactions(TIMEOUT), TIMEOUT)
+
+    def send(self, answered: Answered, offsets: Mapping[int, int], group: Any) -> None:
+        """All records of a micro-batch and the offsets after it, or nothing.
+
+        Args:
+            answered: The records.
+            offsets: Partition to the offset of the next event.
+            group: The consumer's membership of its group.
+
+        Raises:
+            Aborted: Nothing of it counts.
+            FencedError: Another worker with this identity was started.
+            StreamError: The cluster failed for good.
+        """
+        from confluent_kafka import KafkaException, TopicPartition
+
+        topics, producer = self._topics, self._producer
+        ends = [TopicPartition(topics.events, partition, offset) for partition, offset in offsets.items()]
+        try:
+            self._attempt(producer.begin_transaction)
+            self._produce(
+                topics.predictions,
+                [{"key": m.key, "value": value, "partition": m.partition} for m, value in answered.outputs],
+            )
+            self._produce(
+                topics.state, [{"key": key, "value": value, "partition": p} for p, key, value in answered.changes]
+            )
+            self._pass_on(topics.dead_letters, answered.dead)
+            self._pass_on(topics.late, answered.late)
+            self._insist(lambda: producer.send_offsets_to_transaction(ends, group, TIMEOUT), TIMEOUT)
+            self._insist(lambda: producer.commit_transaction(TIMEOUT), _PATIENCE)
+        except (KafkaException, BufferError) as error:  # of handing a record over
+            self._abort(error)
+        except Aborted as aborted:
+            self._abort(aborted.__cause__ or aborted)
+
+    def close(self) -> None:
+        """Let go of the connection; an open transaction ends by itself."""
+        self._producer.purge()
+        self._producer.flush(1.0)
+
+    def _produce(self, topic: str, records: list[dict[str, Any]]) -> None:
+        from confluent_kafka import KafkaException
+
+        for at in range(0, len(records), _CHUNK):
+            part = records[at : at + _CHUNK]
+            taken = self._producer.produce_batch(topic, part)
+            if taken != len(part):
+                failed = next(each["_error"] for each in part if "_error" in each)
+                raise KafkaException(failed)
+
+    def _pass_on(self, topic: str, letters: Sequence[tuple[Message, str]]) -> None:
+        for message, reason in letters:
+            headers: dict[str, str | bytes | None] = {
+                "reason": reason.encode()[:4096],
+                "source_topic": self._topics.events.encode(),
+                "source_partition": str(message.partition).encode(),
+                "source_offset": str(message.offset).encode(),
+                "source_timestamp": str(message.timestamp).encode(),
+            }
+            self._producer.produce(topic, key=message.key, value=message.value, headers=headers)
+
+    def _abort(self, cause: BaseException) -> None:
+        try:
+            self._insist(lambda: self._producer.abort_transaction(TIMEOUT), _PATIENCE)
+        except Aborted as again:
+            raise StreamError(f"the transaction can be neither committed nor aborted: {again}") from cause
+        raise Aborted(str(cause)) from cause
+
+    def _attempt(self, call: Callable[[], object]) -> None:
+        self._insist(call, 0.0)
+
+    def _insist(self, call: Callable[[], object], patience: float) -> None:
+        """Make a call until it succeeds; errors that pass are tried again while there is patience."""
+        from confluent_kafka import KafkaException
+
+        began = time.monotonic()
+        while True:
+            try:
+                call()
+            except KafkaException as failed:
+                error = failed.args[0]
+                if self._fenced(error):
+                    raise FencedError(
+                        "another worker with this identity was started",
+                        where=self._identity,
+                        hint="give every replica its own HEADRACE_REPLICA",
+                    ) from failed
+                if error.fatal():
+                    raise StreamError(error.str(), where=self._identity) from failed
+                if not error.retriable() or time.monotonic() - began > patience:
+                    raise Aborted(error.str()) from failed
+                time.sleep(0.05)
+            else:
+                return
+
+    def _fenced(self, error: Any) -> bool:
+        from confluent_kafka import KafkaError
+
+        return error.code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED)  # noqa: SLF001 - its public name

@@ -1,0 +1,290 @@
+"""One worker: reads a micro-batch, answers it, and commits answers, state and offsets in one transaction."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import FencedError, HeadraceError, StreamError
+from headrace.home import Home
+from headrace.serving.stream.champions import Watch, champion
+from headrace.serving.stream.engine import Engine, Message
+from headrace.serving.stream.log import logger
+from headrace.serving.stream.restore import restore
+from headrace.serving.stream.seeding import Seeding
+from headrace.serving.stream.sender import Aborted, Sender
+from headrace.serving.stream.telemetry import Telemetry
+from headrace.sources.broker import BEGINNING, TIMEOUT, Broker, Topics
+from headrace.system import System
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, TopicPartition
+
+LINGER = 0.005
+"""Seconds that a micro-batch is filled for after its first event."""
+_WAIT = 0.25
+"""Seconds that a turn of the loop waits for an event."""
+_STATUS = 5.0
+"""Seconds between two looks at the lag."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a worker runs.
+
+    Attributes:
+        partitions: Partitions of topics that are made.
+        poll: Seconds that a batch may take before the group takes the worker's partitions away.
+        session: Seconds without a sign of life after which the group counts it as dead.
+        champions: Seconds between two looks for a new champion.
+        idle: Stop after so many seconds without an event; None goes on.
+    """
+
+    partitions: int = 4
+    poll: float = 300.0
+    session: float = 10.0
+    champions: float = 5.0
+    idle: float | None = None
+
+
+class Worker:
+    """Answers the events of the partitions that its group gives it.
+
+    Args:
+        system: The declaration.
+        home: Where models and tables are.
+        broker: The cluster.
+        name: Its identity, the same after a restart.
+        options: How it runs.
+    """
+
+    def __init__(self, system: System, home: Home, broker: Broker, name: str, options: Options) -> None:
+        self.telemetry = Telemetry(system.name)
+        self._system, self._home, self._broker, self._name, self._options = system, home, broker, name, options
+        self._topics = Topics(system.name)
+        self._log = logger(system.name, name)
+        self._positions: dict[int, int] = {}
+        self._failure: Exception | None = None
+
+    def run(self, stop: threading.Event) -> dict[str, Any]:
+        """Answer events until told to stop, or idle for as long as the options say; returns what was done.
+
+        Raises:
+            NotFoundError: There is no model.
+            FencedError: Another worker with this identity was started.
+            StreamError: The cluster failed for good.
+        """
+        first = champion(self._system, self._home, datetime.now(UTC))
+        partitions = self._broker.ensure(self._topics, self._options.partitions)
+        self._keyless = partitions == 1
+        shape = self._system.event_shape()
+        self._engine = Engine(
+            *(self._system.name, shape, first, self._topics.events),
+            seed=Seeding(self._system.name, self._home, shape),
+            accept_unknown=self._system.stream.unknown == "accept",
+        )
+        self.telemetry.model_version.set(first.pins.model_version)
+        self._sender = Sender(self._broker, self._topics, f"headrace.{self._system.name}.{self._name}")
+        watch = Watch(self._system, self._home, first, self._options.champions, self._could_not_look)
+        self._consumer = self._subscribed()
+        watch.start()
+        self._log.info("started", model_version=first.pins.model_version, partitions=partitions)
+        try:
+            self._loop(stop, watch)
+        finally:
+            watch.stop()
+            self.telemetry.reason = "has stopped"
+            self._consumer.close()
+            self._sender.close()
+            self._log.info("stopped", **self._done())
+        return self._done()
+
+    def _done(self) -> dict[str, Any]:
+        t = self.telemetry
+        counters = ("events", "answers", "dead_letters", "late", "anomalies", "commits", "aborts")
+        names = {name: f"headrace_stream_{name}_total" for name in counters}
+        value = t.registry.get_sample_value
+        return {name: int(value(full, {"system": self._system.name}) or 0) for name, full in names.items()}
+
+    def _loop(self, stop: threading.Event, watch: Watch) -> None:
+        quiet = looked = time.monotonic()
+        while not stop.is_set():
+            self.telemetry.turn()
+            self._take_up(watch)
+            messages = self._next()
+            now = time.monotonic()
+            if messages:
+                self._answer(messages)
+            if messages or not self._positions:
+                quiet = time.monotonic()
+            elif self._options.idle is not None and now - quiet > self._options.idle:
+                return
+            if now - looked > _STATUS:
+                looked = now
+                self._tell()
+
+    def _next(self) -> list[Message]:
+        """The events of a micro-batch: what is there once the first has come, and a little after."""
+        limit = self._system.stream.batch
+        came: list[Any] = self._consumer.consume(1, timeout=_WAIT)
+        if came and limit > 1:
+            came += self._consumer.consume(limit - 1, timeout=LINGER)
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        messages = []
+        for each in came:
+            error = each.error()
+            if error is None:
+                messages.append(Message(each.partition(), each.offset(), each.key(), each.value(), each.timestamp()[1]))
+            else:
+                self._trouble(error)
+        return [message for message in messages if message.partition in self._positions]
+
+    def _trouble(self, error: Any) -> None:
+        from confluent_kafka import KafkaError
+
+        if error.code() == KafkaError.FENCED_INSTANCE_ID:
+            raise FencedError("another worker with this identity was started", where=self._name)
+        if error.fatal():
+            raise StreamError(error.str(), where=self._broker.bootstrap)
+        self._log.warning("trouble", detail=error.str())
+
+    def _answer(self, messages: Sequence[Message]) -> None:
+        began = time.monotonic()
+        t = self.telemetry
+        answered = self._engine.answer(messages, keyless=self._keyless)
+        ends: dict[int, int] = {}
+        for message in messages:
+            ends[message.partition] = message.offset + 1
+        try:
+            self._sender.send(answered, ends, self._consumer.consumer_group_metadata())
+        except Aborted as aborted:
+            t.aborts.inc()
+            self._log.warning("aborted", detail=str(aborted), events=len(messages))
+            self._reload()
+            return
+        self._positions |= ends
+        t.commits.inc()
+        t.events.inc(len(messages))
+        t.answers.inc(len(answered.outputs))
+        t.dead_letters.inc(len(answered.dead))
+        t.late.inc(len(answered.late))
+        t.anomalies.inc(answered.anomalies)
+        t.batch_size.observe(len(messages))
+        t.batch_seconds.observe(time.monotonic() - began)
+        t.latency.observe(max(time.time() - min(m.timestamp for m in messages) / 1000, 0.0))
+
+    def _take_up(self, watch: Watch) -> None:
+        """Answer with a new champion from here on."""
+        new = watch.taken()
+        if new is None:
+            return
+        if self._engine.use(new):
+            self._reload()
+        self.telemetry.model_version.set(new.pins.model_version)
+        self._log.info("new champion", model_version=new.pins.model_version)
+
+    def _could_not_look(self, error: HeadraceError) -> None:
+        self._log.warning("could not look for a champion", detail=str(error))
+
+    def _tell(self) -> None:
+        """What changes slowly: lag and sizes."""
+        from confluent_kafka import KafkaException, TopicPartition
+
+        rings, t = self._engine.rings, self.telemetry
+        t.series.set(len(rings))
+        t.state_bytes.set(rings.nbytes)
+        for partition, position in self._positions.items():
+            try:
+                _, high = self._consumer.get_watermark_offsets(
+                    TopicPartition(self._topics.events, partition), cached=True
+                )
+            except KafkaException:  # the broker is away: the lag of before stays
+                return
+            t.lag(partition, max(high - position, 0))
+
+    # What the group does: the callbacks run inside `consume`, never while a transaction is open.
+
+    def _subscribed(self) -> Consumer:
+        from confluent_kafka import Consumer
+
+        group = f"headrace.{self._system.name}"
+        consumer = Consumer(
+            self._broker.settings(
+                group_id=group,
+                group_instance_id=f"{group}.{self._name}",
+                enable_auto_commit=False,
+                isolation_level="read_committed",
+                auto_offset_reset="earliest",
+                partition_assignment_strategy="cooperative-sticky",
+                session_timeout_ms=int(self._options.session * 1000),
+                max_poll_interval_ms=int(max(self._options.poll, self._options.session) * 1000),
+                fetch_queue_backoff_ms=10,
+                queued_max_messages_kbytes=32_768,
+                fetch_wait_max_ms=100,
+            )
+        )
+        consumer.subscribe(
+            [self._topics.events], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        )
+        self.telemetry.reason = "has not joined its group yet"
+        return consumer
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Restore the state of new partitions, and begin where its last transaction ended."""
+        self.telemetry.rebalances.inc()
+        try:
+            begin = self._restored([each.partition for each in partitions])
+        except HeadraceError as error:  # an exception here would be lost inside the client
+            self._failure = error
+            return
+        consumer.incremental_assign(begin)
+        self._positions |= {each.partition: each.offset for each in begin}
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Forget the state of partitions that another worker has now."""
+        self.telemetry.rebalances.inc()
+        for each in partitions:
+            self._engine.rings.drop(each.partition)
+            self._positions.pop(each.partition, None)
+            self.telemetry.no_lag(each.partition)
+        consumer.incremental_unassign(partitions)
+        self._log.info("taken away", partitions=[each.partition for each in partitions])
+
+    def _restored(self, partitions: list[int]) -> list[TopicPartition]:
+        """Where to begin with each partition; its state is restored."""
+        from confluent_kafka import KafkaException, TopicPartition
+
+        self.telemetry.reason = "restores its state"
+        began = time.monotonic()
+        asked = [TopicPartition(self._topics.events, p) for p in partitions]
+        try:
+            # Committed offsets first: they wait for open transactions, which the changelog then holds to their end.
+            committed = self._consumer.committed(asked, timeout=TIMEOUT) if asked else []
+        except KafkaException as error:
+            raise self._broker.unreachable(error, self._topics.events) from error
+        series = restore(self._engine, self._broker, self._topics, partitions)
+        seconds = time.monotonic() - began
+        self.telemetry.restore_seconds.observe(seconds)
+        self.telemetry.reason = ""
+        self._log.info("restored", partitions=partitions, series=series, seconds=round(seconds, 3))
+        return [TopicPartition(t.topic, t.partition, t.offset if t.offset >= 0 else BEGINNING) for t in committed]
+
+    def _reload(self) -> None:
+        """Go back to the last transaction that counts."""
+        from confluent_kafka import KafkaException
+
+        mine = self._consumer.assignment()
+        try:
+            self._consumer.incremental_unassign(mine)
+            self._positions.clear()
+            begin = self._restored([each.partition for each in mine])
+            self._consumer.incremental_assign(begin)
+        except KafkaException as error:
+            raise self._broker.unreachable(error, self._topics.events) from error
+        self._positions |= {each.partition: each.offset for each in begin}

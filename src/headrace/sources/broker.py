@@ -1,0 +1,225 @@
+"""A Kafka cluster: where it is, how to log in, and which topics a system has. Imports its library lazily."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.errors import StreamError
+
+TIMEOUT = 30.0
+"""Seconds that the cluster has for one request."""
+LARGEST = 16 * 1024 * 1024
+"""Bytes of a record that is passed on: a dead letter is the event as it came, with headers."""
+BEGINNING = -2
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topics of one system."""
+
+    system: str
+
+    @property
+    def events(self) -> str:
+        """What comes in."""
+        return f"{self.system}.events"
+
+    @property
+    def predictions(self) -> str:
+        """What goes out."""
+        return f"{self.system}.predictions"
+
+    @property
+    def dead_letters(self) -> str:
+        """Bad events as they came."""
+        return f"{self.system}.dead_letters"
+
+    @property
+    def late(self) -> str:
+        """Events that came too late as they came."""
+        return f"{self.system}.late"
+
+    @property
+    def state(self) -> str:
+        """The changelog of the state; as many partitions as the events have."""
+        return f"{self.system}.state"
+
+
+@dataclass(frozen=True)
+class Broker:
+    """How to reach a cluster.
+
+    Attributes:
+        bootstrap: ``HOST:PORT``, several with commas.
+        options: More of librdkafka's settings, such as ``security.protocol`` and ``sasl.password``. Never shown.
+    """
+
+    bootstrap: str
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def settings(self, **more: Any) -> dict[str, Any]:
+        """Settings of a client; underscores in names stand for points."""
+        common = {"bootstrap.servers": self.bootstrap, "client.id": "headrace", "log_level": 3}
+        return {**common, **self.options, **{name.replace("_", "."): value for name, value in more.items()}}
+
+    def ensure(self, topics: Topics, partitions: int) -> int:
+        """Create what is missing of a system's topics; returns the number of partitions of its events.
+
+        Raises:
+            StreamError: The cluster cannot be reached, refuses, or the state has another number of partitions.
+        """
+        from confluent_kafka import admin
+
+        make: Any = admin
+
+        found = self.partitions()
+        count = found.get(topics.events, partitions)
+        own = {"max.message.bytes": str(LARGEST)}
+        compacted = {
+            "cleanup.policy": "compact",
+            "segment.bytes": str(64 * 1024 * 1024),
+            "min.cleanable.dirty.ratio": "0.1",
+            "segment.ms": "600000",
+        }
+        wanted = {
+            topics.events: {"message.timestamp.type": "LogAppendTime"},
+            topics.predictions: {},
+            topics.dead_letters: own,
+            topics.late: own,
+            topics.state: compacted,
+        }
+        missing = [make.NewTopic(name, count, config=config) for name, config in wanted.items() if name not in found]
+        self._create(missing)
+        self._same_partitions({**found, **{t.topic: count for t in missing}}, topics)
+        return count
+
+    def partitions(self) -> dict[str, int]:
+        """Number of partitions by topic.
+
+        Raises:
+            StreamError: The cluster cannot be reached.
+        """
+        from confluent_kafka import KafkaException
+
+        try:
+            listed = self._admin().list_topics(timeout=TIMEOUT).topics
+        except KafkaException as error:
+            raise self.unreachable(error) from error
+        return {name: len(each.partitions) for name, each in listed.items() if each.error is None}
+
+    def ends(self, topic: str, partitions: list[int]) -> dict[int, int]:
+        """The offset after the last record of each partition, open transactions included.
+
+        Raises:
+            StreamError: The cluster cannot be reached, or there is no such topic.
+        """
+        from confluent_kafka import IsolationLevel, KafkaException, TopicPartition, admin
+
+        specs: Any = admin
+        asked = {TopicPartition(topic, p): specs.OffsetSpec.latest() for p in partitions}
+        client = self._admin()  # the request ends with it
+        try:
+            answers = client.list_offsets(
+                asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=TIMEOUT
+            )
+            return {each.partition: future.result().offset for each, future in answers.items()}
+        except KafkaException as error:
+            raise self.unreachable(error, topic) from error
+
+    def read(self, topic: str, begin: Mapping[int, int], patience: float = 120.0) -> Iterator[Any]:
+        """All committed messages of partitions from given offsets to where they end now, each partition in its order.
+
+        Waits for transactions that are open: whether their records count is known only then.
+
+        Args:
+            topic: Its name.
+            begin: Partition to first offset; `BEGINNING` for the oldest.
+            patience: Seconds without any record after which it gives up.
+
+        Raises:
+            StreamError: The cluster failed, or a transaction stayed open.
+        """
+        from confluent_kafka import Consumer
+
+        ends = self.ends(topic, list(begin))
+        left = {p: end for p, end in ends.items() if end > max(begin[p], 0)}
+        if not left:
+            return
+        consumer: Any = Consumer(
+            self.settings(
+                group_id=f"headrace-reader-{topic}",
+                enable_auto_commit=False,
+                isolation_level="read_committed",
+                enable_partition_eof=True,
+                auto_offset_reset="earliest",
+                fetch_queue_backoff_ms=10,
+            )
+        )
+        try:
+            yield from self._read_to(consumer, topic, {p: begin[p] for p in left}, left, patience)
+        finally:
+            consumer.close()
+
+    def _read_to(
+        self, consumer: Any, topic: str, begin: Mapping[int, int], left: dict[int, int], patience: float
+    ) -> Iterator[Any]:
+        from confluent_kafka import KafkaError, TopicPartition
+
+        consumer.assign([TopicPartition(topic, p, offset) for p, offset in begin.items()])
+        waited = time.monotonic()
+        while left:
+            for message in consumer.consume(10_000, timeout=0.2):
+                error, partition = message.error(), message.partition()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+                    if message.offset() >= left.get(partition, 0):
+                        left.pop(partition, None)
+                elif error is not None:
+                    raise StreamError(error.str(), where=f"{topic}[{partition}]")
+                elif partition in left:
+                    waited = time.monotonic()
+                    if message.offset() < left[partition]:
+                        yield message
+                    if message.offset() + 1 >= left[partition]:
+                        left.pop(partition)
+            if time.monotonic() - waited > patience:
+                raise StreamError(
+                    f"no record for {patience:g} s before the end was reached",
+                    where=f"{topic}{sorted(left)}",
+                    hint="a transaction may be open; it ends by itself after transaction.timeout.ms",
+                )
+
+    def unreachable(self, error: Exception, topic: str | None = None) -> StreamError:
+        """The typed error of a request that failed."""
+        cause = error.args[0] if error.args else error
+        text = cause.str() if hasattr(cause, "str") else str(cause)
+        return StreamError(text, where=f"{self.bootstrap}/{topic}" if topic else self.bootstrap, hint="is it running?")
+
+    def _admin(self) -> Any:
+        from confluent_kafka.admin import AdminClient
+
+        return AdminClient(self.settings(socket_timeout_ms=int(TIMEOUT * 1000)))
+
+    def _create(self, missing: list[Any]) -> None:
+        from confluent_kafka import KafkaError, KafkaException
+
+        if not missing:
+            return
+        client = self._admin()  # the requests end with it
+        for name, future in client.create_topics(missing, request_timeout=TIMEOUT).items():
+            try:
+                future.result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another worker was quicker
+                    raise self.unreachable(error, name) from error
+
+    def _same_partitions(self, found: Mapping[str, int], topics: Topics) -> None:
+        for name in (topics.state, topics.predictions):
+            if found[name] != found[topics.events]:
+                raise StreamError(
+                    f"has {found[name]} partitions, {topics.events} has {found[topics.events]}",
+                    where=name,
+                    hint="give it as many, or delete it if nothing in it is needed: it is made anew",
+                )
