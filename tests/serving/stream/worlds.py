@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from headrace.flow.run import Request, run
-from headrace.home import RAW, Home
+from headrace.home import Home
 from headrace.lineage import Pins
 from headrace.loading import load_system
 from headrace.predictor import Predictor
@@ -73,6 +73,3 @@ def batch(who: Champion, home: Home, name: str, facts: pl.DataFrame, as_of: date
     views = who.predictor.views(table, [as_of], table.version())
     frame = who.predictor.predict(views).frame.filter(pl.col("metric") == metric)
     return frame.select("time", "value", "lower", "upper").rows()
-
-
-__all__ = ["RAW"]

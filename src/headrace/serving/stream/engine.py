@@ -34,7 +34,7 @@ _APART = 100_000
 feature is computed for all of them."""
 
 Seed = Callable[[Sequence[Keys], Ints, Ints, int], Floats]
-"""From keys, the step of each one's first event, when that became known, and a length to values (columns, keys, length)."""
+"""Keys, step of each one's first event, when that became known, and a length: gives values (columns, keys, length)."""
 
 
 class Message(NamedTuple):
