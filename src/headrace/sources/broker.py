@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from headrace.errors import StreamError
+
+T = TypeVar("T")
 
 TIMEOUT = 30.0
 """Seconds that the cluster has for one request."""
@@ -62,8 +64,8 @@ class Broker:
 
     def settings(self, **more: Any) -> dict[str, Any]:
         """Settings of a client; underscores in names stand for points."""
-        common = {"bootstrap.servers": self.bootstrap, "client.id": "headrace", "log_level": 3}
-        return {**common, **self.options, **{name.replace("_", "."): value for name, value in more.items()}}
+        common = {"bootstrap.servers": self.bootstrap, "client.id": "headrace", "log_level": 2}
+        return {**common, **self.options, **{_property(name): value for name, value in more.items()}}
 
     def ensure(self, topics: Topics, partitions: int) -> int:
         """Create what is missing of a system's topics; returns the number of partitions of its events.
@@ -102,12 +104,8 @@ class Broker:
         Raises:
             StreamError: The cluster cannot be reached.
         """
-        from confluent_kafka import KafkaException
-
-        try:
-            listed = self._admin().list_topics(timeout=TIMEOUT).topics
-        except KafkaException as error:
-            raise self.unreachable(error) from error
+        client = self._admin()
+        listed = self.patiently(lambda: client.list_topics(timeout=TIMEOUT / 3).topics)
         return {name: len(each.partitions) for name, each in listed.items() if each.error is None}
 
     def ends(self, topic: str, partitions: list[int]) -> dict[int, int]:
@@ -116,18 +114,19 @@ class Broker:
         Raises:
             StreamError: The cluster cannot be reached, or there is no such topic.
         """
-        from confluent_kafka import IsolationLevel, KafkaException, TopicPartition, admin
+        from confluent_kafka import IsolationLevel, TopicPartition, admin
 
         specs: Any = admin
         asked = {TopicPartition(topic, p): specs.OffsetSpec.latest() for p in partitions}
         client = self._admin()  # the request ends with it
-        try:
+
+        def ask() -> dict[int, int]:
             answers = client.list_offsets(
-                asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=TIMEOUT
+                asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=TIMEOUT / 3
             )
             return {each.partition: future.result().offset for each, future in answers.items()}
-        except KafkaException as error:
-            raise self.unreachable(error, topic) from error
+
+        return self.patiently(ask, topic)
 
     def read(self, topic: str, begin: Mapping[int, int], patience: float = 120.0) -> Iterator[Any]:
         """All committed messages of partitions from given offsets to where they end now, each partition in its order.
@@ -156,6 +155,7 @@ class Broker:
                 enable_partition_eof=True,
                 auto_offset_reset="earliest",
                 fetch_queue_backoff_ms=10,
+                fetch_wait_max_ms=10,
             )
         )
         try:
@@ -168,10 +168,11 @@ class Broker:
     ) -> Iterator[Any]:
         from confluent_kafka import KafkaError, TopicPartition
 
-        consumer.assign([TopicPartition(topic, p, offset) for p, offset in begin.items()])
+        # Not the beginning by name: that takes half a second. Where offset 0 is gone, the oldest one is taken.
+        consumer.assign([TopicPartition(topic, p, max(offset, 0)) for p, offset in begin.items()])
         waited = time.monotonic()
         while left:
-            for message in consumer.consume(10_000, timeout=0.2):
+            for message in consumer.consume(10_000, timeout=0.05):
                 error, partition = message.error(), message.partition()
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
                     if message.offset() >= left.get(partition, 0):
@@ -190,6 +191,23 @@ class Broker:
                     where=f"{topic}{sorted(left)}",
                     hint="a transaction may be open; it ends by itself after transaction.timeout.ms",
                 )
+
+    def patiently(self, ask: Callable[[], T], topic: str | None = None) -> T:
+        """What a request gives, tried again for a while: a broker may be starting, or a partition changing its leader.
+
+        Raises:
+            StreamError: It failed all the while.
+        """
+        from confluent_kafka import KafkaException
+
+        until = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                return ask()
+            except KafkaException as error:
+                if time.monotonic() > until:
+                    raise self.unreachable(error, topic) from error
+                time.sleep(0.1)
 
     def unreachable(self, error: Exception, topic: str | None = None) -> StreamError:
         """The typed error of a request that failed."""
@@ -223,3 +241,7 @@ class Broker:
                     where=name,
                     hint="give it as many, or delete it if nothing in it is needed: it is made anew",
                 )
+
+
+def _property(name: str) -> str:
+    return name if name.endswith("_cb") else name.replace("_", ".")

@@ -11,21 +11,20 @@ import polars as pl
 
 from headrace.flow.run import Request, run
 from headrace.home import Home
-from headrace.lineage import Pins
 from headrace.loading import load_system
-from headrace.predictor import Predictor
+from headrace.serving.stream import champions
 from headrace.serving.stream.engine import Champion, Engine, Message
 from headrace.settings import Settings
 from headrace.sources.events import Shape
 
 ROOT = Path(__file__).resolve().parents[3]
-TRAINED = datetime(2026, 3, 2, tzinfo=UTC)
+TRAINED = datetime(2020, 3, 2, tzinfo=UTC)
 STEP = timedelta(hours=1)
 SETTINGS = [
     *("step=1h", "horizon=3h", "model.seasons=[6h,24h]", "monitoring.baselines=[6h]"),
     *("model.trees=5", "model.max_rows=2000", "stream.grace=5h"),
 ]
-SOURCE = "simulated:?series=3&days=20&step=1h"
+SOURCE = "simulated:?series=8&days=20&step=1h"
 
 
 def system():
@@ -39,9 +38,7 @@ def train(folder: Path) -> Home:
 
 
 def champion(home: Home) -> Champion:
-    version = home.registry.champion("live_metrics", TRAINED + timedelta(days=400))
-    pins = Pins(TRAINED, 0, str(version.pins["feature_version"]), version.version, version.digest, "c", "r")
-    return Champion(Predictor.load(home.registry.fetch(version)), pins)
+    return champions.champion(system(), home, TRAINED + timedelta(days=9000))
 
 
 def shape(of=None) -> Shape:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from headrace.errors import FencedError, StreamError
 from headrace.serving.stream.engine import Answered, Message
 from headrace.sources.broker import LARGEST, TIMEOUT, Broker, Topics
 
-_CHUNK = 5_000
-"""Records that are handed over at once."""
 _PATIENCE = 300.0
 """Seconds that a commit or an abort is tried again for while the cluster does not answer, say, because it restarts."""
 
@@ -69,13 +67,8 @@ class Sender:
         ends = [TopicPartition(topics.events, partition, offset) for partition, offset in offsets.items()]
         try:
             self._attempt(producer.begin_transaction)
-            self._produce(
-                topics.predictions,
-                [{"key": m.key, "value": value, "partition": m.partition} for m, value in answered.outputs],
-            )
-            self._produce(
-                topics.state, [{"key": key, "value": value, "partition": p} for p, key, value in answered.changes]
-            )
+            self._produce(topics.predictions, ((m.partition, m.key, value) for m, value in answered.outputs))
+            self._produce(topics.state, answered.changes)
             self._pass_on(topics.dead_letters, answered.dead)
             self._pass_on(topics.late, answered.late)
             self._insist(lambda: producer.send_offsets_to_transaction(ends, group, TIMEOUT), TIMEOUT)
@@ -88,17 +81,18 @@ class Sender:
     def close(self) -> None:
         """Let go of the connection; an open transaction ends by itself."""
         self._producer.purge()
-        self._producer.flush(1.0)
 
-    def _produce(self, topic: str, records: list[dict[str, Any]]) -> None:
+    def _produce(self, topic: str, records: Iterable[tuple[int, bytes | None, bytes]]) -> None:
+        """Hand over records of partition, key and value."""
         from confluent_kafka import KafkaException
 
-        for at in range(0, len(records), _CHUNK):
-            part = records[at : at + _CHUNK]
-            taken = self._producer.produce_batch(topic, part)
-            if taken != len(part):
-                failed = next(each["_error"] for each in part if "_error" in each)
-                raise KafkaException(failed)
+        parts: dict[int, list[dict[str, Any]]] = {}
+        for partition, key, value in records:
+            parts.setdefault(partition, []).append({"key": key, "value": value})
+        for partition, part in parts.items():
+            # A partition of a single record in the batch would be ignored: it has to be that of the whole call.
+            if self._producer.produce_batch(topic, part, partition=partition) != len(part):
+                raise KafkaException(next(each["_error"] for each in part if "_error" in each))
 
     def _pass_on(self, topic: str, letters: Sequence[tuple[Message, str]]) -> None:
         for message, reason in letters:

@@ -136,21 +136,33 @@ class Worker:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
-        messages = []
+        messages, expected = [], dict(self._positions)
         for each in came:
             error = each.error()
-            if error is None:
-                messages.append(Message(each.partition(), each.offset(), each.key(), each.value(), each.timestamp()[1]))
-            else:
+            if error is not None:
                 self._trouble(error)
-        return [message for message in messages if message.partition in self._positions]
+                continue
+            partition, offset = each.partition(), each.offset()
+            # A partition that went and came back in between begins where its last transaction ended.
+            if partition in expected and offset >= expected[partition]:
+                expected[partition] = offset + 1
+                messages.append(Message(partition, offset, each.key(), each.value(), each.timestamp()[1]))
+        return messages
+
+    def _outage(self, error: Any) -> None:
+        """Trouble of the client beside any message; unless it is fatal, the client goes on by itself."""
+        try:
+            self._trouble(error)
+        except HeadraceError as failure:  # an exception here would be lost inside the client
+            self._failure = failure
 
     def _trouble(self, error: Any) -> None:
         from confluent_kafka import KafkaError
 
-        if error.code() == KafkaError.FENCED_INSTANCE_ID:
+        fatal = error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001 - its public name
+        if error.code() == KafkaError.FENCED_INSTANCE_ID or (fatal and "fenced" in error.str()):
             raise FencedError("another worker with this identity was started", where=self._name)
-        if error.fatal():
+        if fatal:
             raise StreamError(error.str(), where=self._broker.bootstrap)
         self._log.warning("trouble", detail=error.str())
 
@@ -220,6 +232,7 @@ class Worker:
                 group_instance_id=f"{group}.{self._name}",
                 enable_auto_commit=False,
                 isolation_level="read_committed",
+                error_cb=self._outage,
                 auto_offset_reset="earliest",
                 partition_assignment_strategy="cooperative-sticky",
                 session_timeout_ms=int(self._options.session * 1000),
@@ -258,22 +271,22 @@ class Worker:
 
     def _restored(self, partitions: list[int]) -> list[TopicPartition]:
         """Where to begin with each partition; its state is restored."""
-        from confluent_kafka import KafkaException, TopicPartition
+        from confluent_kafka import TopicPartition
 
         self.telemetry.reason = "restores its state"
         began = time.monotonic()
         asked = [TopicPartition(self._topics.events, p) for p in partitions]
-        try:
-            # Committed offsets first: they wait for open transactions, which the changelog then holds to their end.
-            committed = self._consumer.committed(asked, timeout=TIMEOUT) if asked else []
-        except KafkaException as error:
-            raise self._broker.unreachable(error, self._topics.events) from error
+        # Committed offsets first: they wait for open transactions, which the changelog then holds to their end.
+        committed = self._committed(asked) if asked else []
         series = restore(self._engine, self._broker, self._topics, partitions)
         seconds = time.monotonic() - began
         self.telemetry.restore_seconds.observe(seconds)
         self.telemetry.reason = ""
         self._log.info("restored", partitions=partitions, series=series, seconds=round(seconds, 3))
         return [TopicPartition(t.topic, t.partition, t.offset if t.offset >= 0 else BEGINNING) for t in committed]
+
+    def _committed(self, asked: list[TopicPartition]) -> list[TopicPartition]:
+        return self._broker.patiently(lambda: self._consumer.committed(asked, timeout=TIMEOUT), self._topics.events)
 
     def _reload(self) -> None:
         """Go back to the last transaction that counts."""

@@ -1,0 +1,117 @@
+"""A real broker for tests: the one at KAFKA_BOOTSTRAP, or one of scripts/kafka for this module alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Cluster:
+    """A broker that can be stopped and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bootstrap = os.environ.get("KAFKA_BOOTSTRAP", "")
+        self.own = not self.bootstrap
+        if self.own:
+            self._env = {
+                **os.environ,
+                "KAFKA_DIR": str(folder),
+                "KAFKA_PORT": str(_free_port()),
+                "KAFKA_JIT": "1",
+                "KAFKA_HEAP": "384m",
+                "KAFKA_LIBS": str(ROOT / ".kafka" / "libs"),
+            }
+            self.start()
+
+    def start(self) -> None:
+        self.bootstrap = self._script("start")
+
+    def stop(self) -> None:
+        if self.own:
+            self._script("stop")
+
+    def _script(self, command: str) -> str:
+        script, catch = [str(ROOT / "scripts" / "kafka"), command], {"capture_output": True, "text": True}
+        done = subprocess.run(script, env=self._env, timeout=240, check=False, **catch)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
+def cluster(folder: Path) -> Cluster:
+    """A broker, or a skipped test that says what is missing."""
+    if not os.environ.get("KAFKA_BOOTSTRAP"):
+        for program in ("java", "mvn"):
+            if shutil.which(program) is None:
+                pytest.skip(f"needs a Kafka broker: neither KAFKA_BOOTSTRAP nor the program {program} is there")
+    return Cluster(folder)
+
+
+def _free_port() -> int:
+    """A port whose successor is free as well: the controller takes that."""
+    for _ in range(100):
+        with socket.socket() as one, socket.socket() as next_one:
+            one.bind(("localhost", 0))
+            port = one.getsockname()[1]
+            try:
+                next_one.bind(("localhost", port + 1))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no two free ports in a row")
+
+
+def delete(bootstrap: str, system: str) -> None:
+    """Delete a system's topics, where they are there."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    names = [name for name in admin.list_topics(timeout=30).topics if name.startswith(f"{system}.")]
+    for future in admin.delete_topics(names).values() if names else ():
+        try:
+            future.result()
+        except KafkaException as error:
+            print(f"not deleted: {error}")
+
+
+def committed(bootstrap: str, topic: str) -> list:
+    """Every committed message of a topic."""
+    from headrace.sources.broker import BEGINNING, Broker
+
+    broker = Broker(bootstrap)
+    count = broker.partitions().get(topic, 0)
+    return list(broker.read(topic, dict.fromkeys(range(count), BEGINNING))) if count else []
+
+
+def headrace(*arguments: object) -> subprocess.Popen:
+    """A command in a process of its own."""
+    command = [sys.executable, "-m", "headrace", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen, within: float = 120) -> dict:
+    """The document that a command printed."""
+    out, err = process.communicate(timeout=within)
+    assert process.returncode == 0, err
+    return json.loads(out)
+
+
+def eventually(check, within: float = 60.0, every: float = 0.2):
+    """The first true value that `check` gives."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        found = check()
+        if found:
+            return found
+        time.sleep(every)
+    raise AssertionError(f"not within {within} s: {check}")
