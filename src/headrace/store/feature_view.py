@@ -14,6 +14,9 @@ from headrace.store.feature_group import FeatureGroup
 if TYPE_CHECKING:
     import polars as pl
 
+VALUES = 25_000_000
+"""Feature values that are read at once, by whole columns: 200 MB."""
+
 
 class TrainingSet(NamedTuple):
     """A spine with its features, and the logical version of each feature group they were read at."""
@@ -135,14 +138,18 @@ class FeatureView:
             facts = facts.filter((pl.col("known_at") <= latest) & (pl.col(group.time) <= latest))
             if self._ttl is not None:
                 facts = facts.filter(pl.col(group.time) >= pl.lit(earliest) - pl.lit(self._ttl))
-        rows = group.table.collect(
-            facts.select(*dict.fromkeys([*group.keys, group.time, "known_at", "_version", *columns]))
-        )
+        told = group.table.collect(facts.select(*group.keys, group.time, "known_at", "_version"))
         found = point_in_time.matching_rows(
-            spine, rows, group.keys, spine_time=time, event_time=group.time, ttl=self._ttl
+            spine, told, group.keys, spine_time=time, event_time=group.time, ttl=self._ttl
         )
-        # Column by column into one piece each: a gather over many pieces costs three times as much.
-        return pl.DataFrame([rows.get_column(c).rechunk().gather(found) for c in columns])
+        at_once = max(VALUES // max(told.height, 1), 1)
+        del told
+        answers = []
+        for begin in range(0, len(columns), at_once):
+            values = group.table.collect(facts.select(columns[begin : begin + at_once]))
+            # Column by column into one piece each: a gather over many pieces costs three times as much.
+            answers += [each.rechunk().gather(found) for each in values]
+        return pl.DataFrame(answers)
 
 
 def _beside(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:

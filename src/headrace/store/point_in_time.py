@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import cast
 
+import numpy as np
 import polars as pl
 
 from headrace.store.facts import KNOWN, VERSION
 
 _KEY = "__key"
 _AT = "__at"
-_ROW = "__row"
 _ASK = "__ask"
 _BEST = "__best"
+_PART = 500_000
 
 
 def matching_rows(
@@ -69,13 +69,18 @@ def _key_numbers(spine: pl.DataFrame, facts: pl.DataFrame, keys: Sequence[str]) 
         zeros = [pl.repeat(0, frame.height, dtype=pl.UInt32, eager=True) for frame in (spine, facts)]
         return zeros[0], zeros[1]
     numbers = spine.select(keys).unique(maintain_order=False).with_row_index(_KEY)
-    found = [
-        frame.select(keys)
+    return _numbered(spine, numbers, keys), _numbered(facts, numbers, keys)
+
+
+def _numbered(frame: pl.DataFrame, numbers: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
+    """Part by part: a join makes copies of the keys."""
+    parts = [
+        part.select(keys)
         .join(numbers, on=list(keys), how="left", nulls_equal=True, maintain_order="left")
         .get_column(_KEY)
-        for frame in (spine, facts)
+        for part in frame.iter_slices(_PART)
     ]
-    return found[0], found[1]
+    return pl.concat(parts) if parts else numbers.get_column(_KEY).clear()
 
 
 def _standing(facts: pl.DataFrame, key: pl.Series, event_time: str) -> pl.DataFrame:
@@ -85,29 +90,16 @@ def _standing(facts: pl.DataFrame, key: pl.Series, event_time: str) -> pl.DataFr
     order, the answer is the running greatest by (event time, known_at, _version). Where facts became known in
     the order they happened, which is nearly always, each is simply its own answer.
     """
-    rows = facts.with_columns(
-        key.alias(_KEY),
-        pl.max_horizontal(event_time, KNOWN).alias(_AT),
-        pl.int_range(pl.len(), dtype=pl.UInt32).alias(_ROW),
-    )
-    order = [_AT, event_time, KNOWN, VERSION]
-    if not _in_order(rows, order):
-        rows = rows.sort(order, maintain_order=True)
-    if not _in_order(rows, [event_time, KNOWN, VERSION]):
-        rank = pl.struct(event_time, KNOWN, VERSION).rank("ordinal")
-        rows = rows.with_columns(rank.alias("__rank"))
-        by_rank = rows.sort("__rank").get_column(_ROW)
-        running = rows.select(pl.col("__rank").cum_max().over(_KEY) - 1).to_series()
-        rows = rows.with_columns(by_rank.gather(running).alias(_ROW))
-    return rows.select(_AT, _KEY, pl.col(_ROW).alias(_BEST))
-
-
-def _in_order(rows: pl.DataFrame, columns: Sequence[str]) -> bool:
-    """Whether rows ascend by `columns`, the first deciding, without sorting."""
-    if all(rows.get_column(column).is_sorted() for column in columns):
-        return True  # the common case, at a tenth of the cost
-    after = pl.lit(True)
-    for column in reversed(columns):
-        now, before = pl.col(column), pl.col(column).shift(1)
-        after = (now > before) | ((now == before) & after)
-    return cast(bool, rows.select(after.all()).item())
+    event, known, version = (facts.get_column(c).to_physical().to_numpy() for c in (event_time, KNOWN, VERSION))
+    at = np.maximum(event, known)
+    # Not polars' sort: facts are stored nearly in time order, which this one makes use of.
+    order = np.lexsort((version, known, event, at))
+    asked = key.gather(order).alias(_KEY)
+    best, by_age = order, np.lexsort((version, known, event))
+    if not np.array_equal(order, by_age):
+        rank = np.empty(order.size, dtype=np.uint32)
+        rank[by_age] = np.arange(order.size)
+        ranks = pl.DataFrame([asked, pl.Series("rank", rank[order])])
+        best = by_age[ranks.select(pl.col("rank").cum_max().over(_KEY)).to_series().to_numpy()]
+    when = pl.Series(_AT, at[order]).cast(pl.Datetime("us", "UTC"))
+    return pl.DataFrame([when, asked, pl.Series(_BEST, best.astype(np.uint32))])
