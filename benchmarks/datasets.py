@@ -16,6 +16,7 @@ from headrace.features.view import Features
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 HOUR = timedelta(hours=1)
+NAB = "nab_streams"
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,16 @@ class Dataset:
         return end, np.arange(end, last - self.horizon + 1, self.every)
 
 
-def _one(frame: pl.DataFrame, keys: tuple[str, ...]) -> History:
-    """A frame of ``time`` (UTC) and ``y`` on an hourly grid; of repeated times the mean."""
-    frame = frame.group_by([*keys, "time"]).agg(pl.col("y").mean())
-    first, last = frame["time"].min(), frame["time"].max()
+def _one(frame: pl.DataFrame, keys: tuple[str, ...], step: timedelta = HOUR) -> History:
+    """A frame of ``time`` (UTC) and ``y`` on a regular grid from its first time on; of values of one step the mean."""
+    first = frame["time"].min()
     assert isinstance(first, datetime)
+    steps = (pl.col("time") - first).dt.total_microseconds() // (step // timedelta(microseconds=1))
+    frame = frame.with_columns(time=first + steps * step)
+    frame = frame.group_by([*keys, "time"]).agg(pl.col("y").mean())
+    last = frame["time"].max()
     assert isinstance(last, datetime)
-    return history_of(frame, keys=keys, time="time", columns=("y",), grid=Grid(first, last, HOUR))
+    return history_of(frame, keys=keys, time="time", columns=("y",), grid=Grid(first, last, step))
 
 
 def _utc(column: str, form: str | None = None) -> pl.Expr:
@@ -116,3 +120,17 @@ ALL: dict[str, tuple[str, Callable[[], Dataset]]] = {
     "aalborg": ("denmark_private_hourly", aalborg),
 }
 """Name on the command line: folder of the data, and the function that reads it."""
+
+
+def streams() -> list[Dataset]:
+    """Metrics of services, one set a stream with its own step, 12 steps ahead, the last three tenths."""
+    return [_stream(path) for path in sorted((SHARED / NAB).glob("*.csv.gz"))]
+
+
+def _stream(path: Path) -> Dataset:
+    frame = pl.read_csv(path, infer_schema=False).select(_utc("timestamp"), y=pl.col("value").cast(float))
+    step = frame["time"].sort().diff().median()
+    assert isinstance(step, timedelta)
+    name = path.name.removesuffix(".csv.gz").split("__")[-1]
+    history = _one(frame.with_columns(stream=pl.lit(name)), ("stream",), step)
+    return Dataset(name, history, seasonal_features("y", step=step), 12, history.length * 3 // 10, 5)

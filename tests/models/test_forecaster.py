@@ -12,6 +12,7 @@ from headrace.features import seasonal_features
 from headrace.features.arrays import History
 from headrace.features.matrix import every_origin
 from headrace.models import calibration
+from headrace.models.baselines import persistent
 from headrace.models.forecast import ForecastModel
 from headrace.models.forecaster import Forecaster, Task, backtest, scored_origins
 from headrace.models.sampling import sample, spans
@@ -154,3 +155,48 @@ def test_a_series_with_larger_errors_has_wider_intervals():
 def test_scored_origins_lie_between():
     origins = scored_origins(history(), 100, 300, 24)
     assert (origins.min(), origins.max()) == (100, 276)
+
+
+def walk(days=40, seed=7):
+    """A series that follows its last value, far from zero."""
+    return 500 + np.random.default_rng(seed).normal(size=days * 24).cumsum()
+
+
+def test_a_series_persists_where_its_last_value_says_more_than_its_season():
+    y = np.vstack([walk(), history(series=1).values["y"], np.full((1, 960), 7.0), np.full((1, 960), np.nan)])
+    y[0, 100:130] = np.nan
+    assert persistent(y, season=24, ahead=12).tolist() == [True, False, False, False]
+
+
+def test_persistent_series_have_members_of_their_own(tmp_path):
+    y = history(series=4)
+    y.values["y"][1] = walk()
+    fitted = MODEL.fit(TASK, y, y.length - 200).model
+    assert fitted.persistent == {"[1]"}
+    assert [(t.anchor, t.log) for t, _ in fitted.members] == [
+        ("level", False),
+        ("season", True),
+        ("last", False),
+        ("last", True),
+    ]
+    scored = backtest(fitted, y, np.arange(y.length - 200, y.length - 25, 5))
+    own = scored.series == 1
+    held = y.values["y"][scored.series, scored.origin]
+    errors = [np.abs(scored.actual - guess)[own].mean() for guess in (scored.value, held)]
+    assert errors[0] < 1.05 * errors[1]  # nothing beats the last value of a random walk
+    fitted.save(tmp_path)
+    loaded = ForecastModel.load(tmp_path).forecast(y, *every_origin(4, np.array([y.length - 1]))).value
+    for row in range(4):  # a part of the series, of one kind or both, says the same
+        lone = replace(y, keys=y.keys[row : row + 1], values={"y": y.values["y"][row : row + 1]})
+        alone = fitted.forecast(lone, np.array([0]), np.array([y.length - 1])).value
+        np.testing.assert_array_equal(loaded[row : row + 1], alone)
+
+
+def test_where_all_series_persist_an_unknown_one_is_forecast_too():
+    y = history(series=2)
+    y.values["y"][:] = [walk(), walk(seed=8) - 600]  # one lies below zero: no logarithms
+    fitted = MODEL.fit(TASK, y, y.length - 1).model
+    assert [t.anchor for t, _ in fitted.members] == ["last"]
+    unknown = replace(y, keys=pl.DataFrame({"k": [8, 9]}))
+    windows = every_origin(2, np.array([y.length - 1]))
+    np.testing.assert_array_equal(fitted.forecast(unknown, *windows).value, fitted.forecast(y, *windows).value)

@@ -14,11 +14,41 @@ from headrace.features.matrix import Evaluator, Examples
 from headrace.features.row import Col
 from headrace.models.member import Frame
 
+PERSISTENT = 0.7
+"""The last value must be so much better than the season; between series that persist (0.15) and the rest (0.9 on) lies
+little, so the figure matters little."""
+
 
 def seasonal_naive(history: History, target: str, season: timedelta, examples: Examples) -> Array:
     """The newest value at the same phase of the season that the origin knows; NaN where it is missing."""
     expression: Expression = SeasonalLag(Col(target), season)
     return Evaluator(history, examples).column(expression)
+
+
+def persistent(target: Array, *, season: int, ahead: int) -> NDArray[np.bool_]:
+    """Which series follow their last value more than their season, shape (series,).
+
+    Those where the mean error of the last value, `ahead` steps on, is below `PERSISTENT` times that of the value at the
+    same phase of the season; not those of which too little is known.
+
+    Args:
+        target: Values, shape (series, steps), NaN where missing; nothing but what may be learnt from.
+        season: Steps of the season.
+        ahead: Steps ahead to judge by: half the horizon.
+    """
+    back = season * -(-ahead // season)
+    with np.errstate(invalid="ignore"):
+        held, seasonal = (_mean_change(target, by) for by in (ahead, back))
+        return held < PERSISTENT * seasonal
+
+
+def _mean_change(target: Array, by: int) -> Array:
+    """Mean |y[t] - y[t - by]| per series; NaN where nothing is known."""
+    change = np.abs(target[:, by:] - target[:, :-by])
+    known = ~np.isnan(change)
+    with np.errstate(invalid="ignore"):
+        mean: Array = np.where(known, change, 0.0).sum(axis=1) / known.sum(axis=1)
+    return mean
 
 
 def seasonal_scale(history: History, frame: Frame, series: NDArray[np.intp], origin: NDArray[np.intp]) -> Array:

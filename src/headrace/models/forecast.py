@@ -53,8 +53,10 @@ class ForecastModel:
         frame: Target, step and seasons.
         horizon: Steps ahead.
         features: The features that were learnt from, as declared.
-        members: Transforms and boosters; the forecast is the mean of what they say.
+        members: Transforms and boosters; the forecast is the mean of what those of a series' kind say.
         widths: Half widths of the intervals per step ahead, in units of the series' scale.
+        persistent: Series, by their keys as JSON text, that follow their last value more than their season: members
+            that hold speak for them, the others for all others; where there is only one kind, it speaks for all.
         factors: How much wider or narrower they are for a series, by its keys as JSON text; 1 for any other.
         interval: The intervals' nominal coverage.
         nonnegative: No value below zero was seen, so none is predicted.
@@ -67,6 +69,7 @@ class ForecastModel:
     widths: Array
     interval: float
     nonnegative: bool
+    persistent: frozenset[str] = frozenset()
     factors: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -115,15 +118,24 @@ class ForecastModel:
             return np.ones(history.series)
         return np.array([self.factors.get(text, 1.0) for text in key_texts(history.keys)])
 
+    def _persistent(self, history: History) -> NDArray[np.bool_]:
+        """Whether holding members speak, per row of the history."""
+        kinds = {transform.holds for transform, _ in self.members}
+        if len(kinds) == 1:
+            return np.full(history.series, kinds.pop())
+        return np.array([text in self.persistent for text in key_texts(history.keys)])
+
     def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, Array, Array]:
         total, votes = np.zeros(len(examples)), np.zeros(len(examples))
         boosters: tuple[Booster, ...] = self._boosters  # type: ignore[attr-defined]
+        holding = self._persistent(history)[examples.series]
         for (transform, _), booster in zip(self.members, boosters, strict=True):
-            view = View(transform, self.frame, history, examples)
+            own = np.flatnonzero(holding == transform.holds)
+            view = View(transform, self.frame, history, examples[own])
             said = view.restore(booster.predict(view.matrix(self.features), threads=threads))
             heard = np.isfinite(said)  # a series that falls to zero has no logarithm: the other member speaks alone
-            total += np.where(heard, said, 0.0)
-            votes += heard
+            total[own] += np.where(heard, said, 0.0)
+            votes[own] += heard
         known = count(self.frame, history, examples)
         with np.errstate(invalid="ignore"):
             value = np.where(known >= self.needed, total / votes, np.nan)
@@ -144,6 +156,7 @@ class ForecastModel:
             "widths": self.widths.tolist(),
             "interval": self.interval,
             "nonnegative": self.nonnegative,
+            "persistent": sorted(self.persistent),
             "factors": dict(self.factors),
         }
         text = json.dumps(manifest, indent=1, sort_keys=True).replace("NaN", "null")
@@ -176,5 +189,6 @@ class ForecastModel:
             widths=np.array([np.nan if w is None else w for w in data["widths"]]),
             interval=data["interval"],
             nonnegative=data["nonnegative"],
+            persistent=frozenset(data.get("persistent", ())),
             factors=data.get("factors", {}),
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,10 @@ from headrace.features.matrix import Examples, by_series, every_example, every_o
 from headrace.features.view import Features
 from headrace.models import calibration
 from headrace.models.base import Model
-from headrace.models.baselines import seasonal_naive
+from headrace.models.baselines import persistent, seasonal_naive
 from headrace.models.booster import fit_booster
 from headrace.models.forecast import ForecastModel
-from headrace.models.member import LEVEL, SEASON, Frame, Transform, View, lookback, spread
+from headrace.models.member import LAST, LEVEL, SEASON, Frame, Transform, View, lookback, spread
 from headrace.models.sampling import sample, spans
 
 EXAMPLES_NEEDED = 200
@@ -103,8 +104,10 @@ class Forecaster(Model):
         """
         frame, horizon = task.frame, task.horizon
         held = self._held_back(frame, horizon, history, origin)
+        past = history.values[frame.target][:, : origin - held + 1]
+        holding = persistent(past, season=frame.short // frame.step, ahead=max(horizon // 2, 1))
         with ThreadPoolExecutor(workers) as pool:
-            pending = [self._start(task, history, end, pool) for end in (origin - held, origin)]
+            pending = [self._start(task, history, end, holding, pool) for end in (origin - held, origin)]
             measured, kept = (finish() for finish in pending)
         scores = backtest(measured, history, scored_origins(history, origin - held, origin, horizon))
         widths, factors = scores.calibrated(frame, history, horizon, self.interval)
@@ -132,7 +135,9 @@ class Forecaster(Model):
             )
         return held
 
-    def _start(self, task: Task, history: History, end: int, pool: Executor) -> Callable[[], ForecastModel]:
+    def _start(
+        self, task: Task, history: History, end: int, holding: NDArray[np.bool_], pool: Executor
+    ) -> Callable[[], ForecastModel]:
         """Begin to fit on what is known at `end`; the function that is returned waits for it."""
         frame, target = task.frame, history.values[task.frame.target]
         used = covered(task.features, history.step * end)
@@ -147,41 +152,47 @@ class Forecaster(Model):
                 hint="wait for more history",
             )
         least = float(np.nanmin(target[:, : end + 1]))
-        transforms = (Transform(log=False, anchor=LEVEL), Transform(log=least > 0, anchor=SEASON))
-        texts = [
-            self._boost([_taught(View(t, frame, *part), used) for part in by_series(history, examples)], used, pool)
-            for t in transforms
-        ]
+        learners = _learners(examples, holding[examples.series], positive=least > 0)
+        names = frozenset(key_texts(history.keys.filter(holding)))
+        texts = []
+        for transform, some in learners:
+            parts = [_taught(View(transform, frame, *part), used) for part in by_series(history, some)]
+            texts.append(self._boost(parts, used, pool, holds=transform.holds))
 
         def finish() -> ForecastModel:
-            members = tuple((t, text.result()) for t, text in zip(transforms, texts, strict=True))
+            members = tuple((t, text.result()) for (t, _), text in zip(learners, texts, strict=True))
             widths = np.full(task.horizon, np.nan)
-            return ForecastModel(frame, task.horizon, used, members, widths, self.interval, least >= 0)
+            return ForecastModel(frame, task.horizon, used, members, widths, self.interval, least >= 0, names)
 
         return finish
 
-    def _boost(self, parts: Sequence[tuple[Array, Array]], features: Features, pool: Executor) -> Future[str]:
+    def _boost(
+        self, parts: Sequence[tuple[Array, Array]], features: Features, pool: Executor, *, holds: bool
+    ) -> Future[str]:
         matrix, learn = (np.concatenate(each) for each in zip(*parts, strict=True))
         return pool.submit(
             fit_booster,
             matrix,
             learn,
-            rounds=self._rounds(learn.size),
-            params=self._params(),
             feature_names=list(features.names),
+            **self._settings(learn.size, holds=holds),
         )
 
-    def _rounds(self, rows: int) -> int:
-        """Fewer trees for fewer examples, down to half: a small history is soon learnt by heart."""
-        share = float(np.sqrt(rows / ENOUGH))
-        return max(round(self.trees * min(max(share, 0.5), 1.0)), 1)
+    def _settings(self, rows: int, *, holds: bool) -> dict[str, Any]:
+        """Rounds and LightGBM's settings for so many examples of one kind of series.
 
-    def _params(self) -> dict[str, float | int | str]:
-        return {
+        A small history is soon learnt by heart: it gets fewer trees, down to half. Of series that persist little can
+        be said beyond their last value, so theirs are a fifth of the trees, with a quarter of the leaves.
+        """
+        share = min(max(float(np.sqrt(rows / ENOUGH)), 0.5), 1.0)
+        trees, leaves, least = round(self.trees * share), self.leaves, self.min_leaf
+        if holds:
+            trees, leaves, least = self.trees // 5, -(-leaves // 4), 2 * least
+        params = {
             "objective": "l1",
             "learning_rate": self.learning_rate,
-            "num_leaves": self.leaves,
-            "min_data_in_leaf": self.min_leaf,
+            "num_leaves": max(leaves, 2),
+            "min_data_in_leaf": least,
             "feature_fraction": self.feature_share,
             "bagging_fraction": self.row_share,
             "bagging_freq": 1,
@@ -190,6 +201,21 @@ class Forecaster(Model):
             "seed": self.seed,
             "num_threads": 1,
         }
+        return {"rounds": max(trees, 1), "params": params}
+
+
+def _learners(examples: Examples, holding: NDArray[np.bool_], *, positive: bool) -> list[tuple[Transform, Examples]]:
+    """The members and what each learns from: two for series that persist, two for the others, where there are any."""
+    kinds = (
+        (~holding, [Transform(log=False, anchor=LEVEL), Transform(log=positive, anchor=SEASON)]),
+        (holding, [Transform(log=False, anchor=LAST), *([Transform(log=True, anchor=LAST)] if positive else [])]),
+    )
+    return [
+        (transform, examples[own])
+        for own, transforms in kinds
+        if own.sum() >= EXAMPLES_NEEDED / 2  # a kind of which so little is known goes with the other
+        for transform in transforms
+    ]
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ import numpy as np
 
 from headrace.features.arrays import Array, History
 from headrace.features.expression import Expression
-from headrace.features.history import difference, rolling_mean, rolling_std, seasonal_lag
+from headrace.features.history import difference, lag, rolling_mean, rolling_std, seasonal_lag
 from headrace.features.matrix import Evaluator, Examples
 from headrace.features.row import Col, maximum
 from headrace.features.view import Features
 
 LEVEL = "level"
 SEASON = "season"
+LAST = "last"
 FLOOR = 1e-3
 """A scale is at least this share of the series' size: a flat series does not blow up noise."""
 SPREAD = 0.25
@@ -31,11 +32,17 @@ class Transform:
 
     Attributes:
         log: Learn from logarithms; only where every value is above zero.
-        anchor: What is taken off the target: `LEVEL` (mean of the last short season) or `SEASON` (seasonal lag).
+        anchor: What is taken off the target: `LEVEL` (mean of the last short season), `SEASON` (seasonal lag) or, for
+            series that persist, `LAST` (newest value).
     """
 
     log: bool
     anchor: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the member is for series that persist, and for no others."""
+        return self.anchor == LAST
 
     def history(self, history: History, target: str) -> History:
         """The history as this member sees it."""
@@ -62,10 +69,19 @@ class Frame:
         month = rolling_mean(y, self.long * 4)
         return rolling_mean(y, self.short).fill(rolling_mean(y, self.long)).fill(month)
 
+    @property
+    def last(self) -> Expression:
+        """The newest value; after a gap the mean of the newest few, or the level."""
+        return lag(self.target, self.step * 0).fill(rolling_mean(self.target, self.step * 4)).fill(self.level)
+
+    def centre(self, transform: Transform) -> Expression:
+        """What a member's features are relative to."""
+        return self.last if transform.holds else self.level
+
     def scale(self, transform: Transform) -> Expression:
         """How much the series moves; never zero while it has a value."""
         spread = rolling_std(self.target, self.long)
-        if transform.anchor == LEVEL:
+        if transform.anchor != SEASON:
             change = rolling_mean(abs(difference(self.target, self.step)), self.long)
             spread = maximum(change, spread * SPREAD)  # type: ignore[assignment]
         floor = abs(rolling_mean(self.target, self.long * 4)) * FLOOR + 1e-9
@@ -73,8 +89,8 @@ class Frame:
 
     def anchor(self, transform: Transform) -> Expression:
         """What is taken off the target."""
-        if transform.anchor == LEVEL:
-            return self.level
+        if transform.anchor != SEASON:
+            return self.centre(transform)
         return seasonal_lag(self.target, self.short).fill(seasonal_lag(self.target, self.long)).fill(self.level)
 
 
@@ -87,7 +103,7 @@ class View:
     """One member's view of examples: the matrix it reads, and the way back from what it says."""
 
     def __init__(self, transform: Transform, frame: Frame, history: History, examples: Examples) -> None:
-        self._transform, self._frame, self._examples = transform, frame, examples
+        self.transform, self._frame, self._examples = transform, frame, examples
         self._history = transform.history(history, frame.target)
         self._evaluator = Evaluator(self._history, examples)
         self._anchor = self._evaluator.column(frame.anchor(transform))
@@ -95,7 +111,7 @@ class View:
 
     def matrix(self, features: Features) -> Array:
         """Float64 of shape (examples, features)."""
-        bound = features.bind(self._frame.level, self._frame.scale(self._transform))
+        bound = features.bind(self._frame.centre(self.transform), self._frame.scale(self.transform))
         return self._evaluator.matrix(bound)
 
     def learn(self) -> Array:
@@ -107,7 +123,7 @@ class View:
     def restore(self, output: Array) -> Array:
         """The booster's output in the target's own unit."""
         values = self._anchor + output * self._scale
-        return np.exp(values) if self._transform.log else values
+        return np.exp(values) if self.transform.log else values
 
 
 def spread(frame: Frame, history: History, examples: Examples) -> Array:

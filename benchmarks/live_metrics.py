@@ -1,0 +1,111 @@
+"""How good the default forecaster is on metrics of services: one stream a system, the next 12 steps.
+
+    python benchmarks/live_metrics.py [--window report] [--fits 1,6] [--seed 0] [--write]
+
+The streams come every 5 minutes, half hour or hour. Origins are 5 steps apart over the last three tenths of a stream.
+The model is fitted once on what lies before them, and, as a service does, again while they pass. Choices are made on
+`--window choose`, the window before the reported one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from datasets import NAB, SHARED, Dataset, streams
+from headrace import Forecaster, metrics
+from headrace.features.arrays import Array
+from headrace.models.forecaster import Backtest, Task, backtest
+
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
+RESULTS = Path(__file__).parent / "results" / "live_metrics.md"
+
+
+def rolling(data: Dataset, model: Forecaster, choose: bool, fits: int) -> Backtest:
+    """Forecasts from the window's origins, each by the newest of `fits` models fitted at even distances."""
+    task = Task(model.frame("y", data.history.step), data.horizon, data.features)
+    _, origins = data.windows(choose)
+    parts = []
+    for some in np.array_split(origins, fits):
+        fitted = model.fit(task, data.history, int(some[0])).model
+        parts.append(backtest(fitted, data.history, some))
+    names = Backtest.__dataclass_fields__
+    return Backtest(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def last_known(y: Array) -> Array:
+    """Every value, or the newest known one before it; shape (steps,)."""
+    newest = np.maximum.accumulate(np.where(np.isnan(y), 0, np.arange(y.size)))
+    return y[newest]
+
+
+def line(data: Dataset, done: Backtest, seconds: float) -> str:
+    """One row of the table."""
+    held = last_known(data.history.values["y"][0])[done.origin]
+    naive = {"last value": metrics.wape(done.actual, np.where(np.isnan(done.value), np.nan, held))}
+    naive |= {name: done.baseline(data.history, "y", season)["wape"] for name, season in (("day", DAY), ("week", WEEK))}
+    best = min(naive, key=lambda name: naive[name])
+    scores = done.scores()
+    mean = float(np.nanmean((done.upper - done.lower) / 2) / np.nanmean(np.abs(done.actual)))
+    cells = [
+        data.name,
+        f"{data.history.step.seconds // 60} min",
+        f"{scores['wape']:.2%} ({1 - scores['wape'] / naive[best]:+.0%})",
+        f"{naive[best]:.2%} ({best})",
+        f"{scores['coverage']:.1%}",
+        f"{mean:.2f}",
+        f"{seconds:.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+HEADER = """| stream | step | WAPE | best naive | coverage of 90 % | half width / mean | CPU s |
+|---|---|---|---|---|---|---|"""
+
+
+def table(options: argparse.Namespace, fits: int) -> list[str]:
+    """The rows for one number of fits, said as they are found."""
+    lines = [HEADER]
+    print(f"fits: {fits}", HEADER, sep="\n", flush=True)
+    for data in streams():
+        if options.only and options.only not in data.name:
+            continue
+        began = time.process_time()
+        done = rolling(data, Forecaster(seed=options.seed), options.window == "choose", fits)
+        lines.append(line(data, done, time.process_time() - began))
+        print(lines[-1], flush=True)
+    return lines
+
+
+def main() -> int:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--window", choices=("choose", "report"), default="report")
+    parser.add_argument("--fits", default="1,6")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="part of a stream's name")
+    parser.add_argument("--write", action="store_true", help=f"save {RESULTS.name}")
+    options = parser.parse_args()
+    if not (SHARED / NAB).exists():
+        print(f"skipped: {SHARED / NAB} is absent", file=sys.stderr)
+        return 0
+    tables = {fits: table(options, fits) for fits in map(int, options.fits.split(","))}
+    if options.write:
+        head = f"`python benchmarks/live_metrics.py {' '.join(sys.argv[1:])}`, {datetime.now(UTC).date()}."
+        parts = [head]
+        for fits, lines in tables.items():
+            parts += [f"Fitted {'once' if fits == 1 else f'{fits} times'}:", "\n".join(lines)]
+        parts.append(
+            "In brackets after WAPE: what is saved against the best of last value, same time a day and a week ago."
+        )
+        RESULTS.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
