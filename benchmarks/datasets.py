@@ -24,7 +24,7 @@ class Dataset:
     """One set and how it is measured.
 
     Attributes:
-        name: As in the table.
+        name: As in the table, or what goes before each series' own.
         history: All visible values of the column ``y``.
         features: The standard ones, with the calendar of the place.
         horizon: Steps ahead.
@@ -123,14 +123,37 @@ ALL: dict[str, tuple[str, Callable[[], Dataset]]] = {
 
 
 def streams() -> list[Dataset]:
-    """Metrics of services, one set a stream with its own step, 12 steps ahead, the last three tenths."""
-    return [_stream(path) for path in sorted((SHARED / NAB).glob("*.csv.gz"))]
+    """Metrics of services, 12 steps ahead, the last three tenths: one set a stream, and those of 5 minutes as one."""
+    alone = {path.name: _on_grid(path) for path in sorted((SHARED / NAB).glob("*.csv.gz"))}
+    sets = [_metrics(history) for history in alone.values()]
+    fast = [history for history in alone.values() if history.step == timedelta(minutes=5)]
+    return [*sets, _metrics(_together(fast), "together: ")] if len(fast) > 1 else sets
 
 
-def _stream(path: Path) -> Dataset:
+def _on_grid(path: Path) -> History:
     frame = pl.read_csv(path, infer_schema=False).select(_utc("timestamp"), y=pl.col("value").cast(float))
     step = frame["time"].sort().diff().median()
     assert isinstance(step, timedelta)
     name = path.name.removesuffix(".csv.gz").split("__")[-1]
-    history = _one(frame.with_columns(stream=pl.lit(name)), ("stream",), step)
-    return Dataset(name, history, seasonal_features("y", step=step), 12, history.length * 3 // 10, 5)
+    return _one(frame.with_columns(stream=pl.lit(name)), ("stream",), step)
+
+
+def _metrics(history: History, name: str = "") -> Dataset:
+    """The window is three tenths of the shortest stream."""
+    y = history.values["y"]
+    shortest = int((y.shape[1] - (~np.isnan(y)).argmax(axis=1)).min())
+    return Dataset(name, history, seasonal_features("y", step=history.step), 12, shortest * 3 // 10, 5)
+
+
+def _together(histories: list[History]) -> History:
+    """Streams of different years as one system: moved by whole days to end within a day of one another."""
+    step, day = histories[0].step, timedelta(days=1)
+    newest = max(history.end for history in histories)
+    frames = []
+    for history in histories:
+        shift = (newest - history.end) // day * day
+        times = [history.start + shift + step * i for i in range(history.length)]
+        y = pl.Series(history.values["y"][0], nan_to_null=True)
+        name = pl.lit(history.keys["stream"][0])
+        frames.append(pl.DataFrame({"time": times, "y": y}).with_columns(stream=name).drop_nulls())
+    return _one(pl.concat(frames).sort("time"), ("stream",), step)

@@ -49,6 +49,8 @@ class Forecaster(Model):
         max_rows: Examples to learn from; drawn evenly when there are more.
         history: How far back the origins go that are learnt from.
         interval: Nominal coverage of the intervals.
+        adaptive: Whether intervals widen and narrow with the errors of the last short season, where that holds two
+            horizons or more. A forecast then costs as much as one from every horizon-th step of that season.
         seed: Of the sample and the boosters.
     """
 
@@ -64,6 +66,7 @@ class Forecaster(Model):
     max_rows: int = Field(default=120_000, ge=1000)
     history: Duration = timedelta(days=1100)
     interval: float = Field(default=0.9, gt=0, lt=1)
+    adaptive: bool = False
     seed: int = Field(default=0, ge=0)
 
     def check(self, *, step: timedelta | None, horizon: timedelta | None) -> None:
@@ -85,7 +88,7 @@ class Forecaster(Model):
 
     def lookback(self, features: Features) -> timedelta:
         """How far before an origin the fitted forecaster looks."""
-        return lookback(features, self.seasons[0], self.seasons[-1])
+        return lookback(features, self.seasons[0], self.seasons[-1]) + self.seasons[0] * (2 if self.adaptive else 0)
 
     def reach(self, features: Features) -> timedelta:
         """How far back a history must go for a fit."""
@@ -110,8 +113,10 @@ class Forecaster(Model):
             pending = [self._start(task, history, end, holding, pool) for end in (origin - held, origin)]
             measured, kept = (finish() for finish in pending)
         scores = backtest(measured, history, scored_origins(history, origin - held, origin, horizon))
-        widths, factors = scores.calibrated(frame, history, horizon, self.interval)
-        kept, measured = (replace(model, widths=widths, factors=factors) for model in (kept, measured))
+        found = scores.calibrated(frame, history, horizon, self.interval)
+        if not self.adaptive or 2 * horizon * frame.step > frame.short:
+            found["usual"] = None  # not asked for, or forecasts of the last season are too few to tell how it was
+        kept, measured = replace(kept, **found), replace(measured, **found)
         return Fit(kept, measured, origin - held)
 
     def _held_back(self, frame: Frame, horizon: int, history: History, origin: int) -> int:
@@ -211,7 +216,7 @@ def _learners(examples: Examples, holding: NDArray[np.bool_], *, positive: bool)
         (holding, [Transform(log=False, anchor=LAST), *([Transform(log=True, anchor=LAST)] if positive else [])]),
     )
     return [
-        (transform, examples[own])
+        (transform, examples[np.flatnonzero(own)])
         for own, transforms in kinds
         if own.sum() >= EXAMPLES_NEEDED / 2  # a kind of which so little is known goes with the other
         for transform in transforms
@@ -285,11 +290,15 @@ class Backtest:
         later = ~early
         return metrics.coverage(self.actual[later], (self.value - half)[later], (self.value + half)[later])
 
-    def calibrated(self, frame: Frame, history: History, horizon: int, level: float) -> tuple[Array, dict[str, float]]:
-        """Conformal half widths per step ahead, and the factor of every series by its keys, from these errors."""
-        everything = np.ones(self.origin.size, dtype=bool)
-        widths, factors = self._calibrated(self._scale(frame, history), everything, history.series, horizon, level)
-        return widths, dict(zip(key_texts(history.keys), factors.tolist(), strict=True))
+    def calibrated(self, frame: Frame, history: History, horizon: int, level: float) -> dict[str, Any]:
+        """What a model's intervals go by, from these errors: its `widths`, `factors` and `usual`."""
+        everything, scale = np.ones(self.origin.size, dtype=bool), self._scale(frame, history)
+        widths, factors = self._calibrated(scale, everything, history.series, horizon, level)
+        half = widths[self.ahead - 1] * scale * factors[self.series]
+        found = np.isfinite(self.actual) & np.isfinite(self.value) & (half > 0)
+        usual = float((np.abs(self.actual - self.value)[found] / half[found]).mean()) if found.any() else 0.0
+        by_key = dict(zip(key_texts(history.keys), factors.tolist(), strict=True))
+        return {"widths": widths, "factors": by_key, "usual": usual if usual > 0 else None}
 
     def _scale(self, frame: Frame, history: History) -> Array:
         return spread(frame, history, Examples(self.series, self.origin, self.ahead))
