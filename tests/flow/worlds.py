@@ -11,7 +11,7 @@ from headrace.features import col, lag, seasonal_features
 HOUR = timedelta(hours=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-SEASONS = ("6h", "24h")
+SEASONS = ("12h", "24h")  # longer than two horizons: intervals follow the last errors
 HOURS = 24 * 12
 """Length of the world; runs begin 24 hours before its end."""
 

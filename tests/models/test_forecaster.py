@@ -191,6 +191,8 @@ def test_lately_large_errors_widen_intervals_the_same_way_in_any_batch():
     alone = fitted.forecast(later, np.array([0]), np.array([tail - 1]))
     which = (series == 2) & (origin == last)
     np.testing.assert_array_equal(alone.upper, found.upper[which])
+    assert np.isfinite(fitted.forecast(hard, np.array([0]), np.array([30])).upper).all()  # nothing is known before
+    assert fitted.forecast(hard, np.array([], dtype=int), np.array([], dtype=int)).value.shape == (0, 6)
     unknown = replace(hard, values={"y": np.hstack([hard.values["y"], np.full((4, 50), np.nan)])})
     np.testing.assert_array_equal(fitted.forecast(unknown, series, origin).upper, found.upper)
 

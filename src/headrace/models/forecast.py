@@ -104,7 +104,7 @@ class ForecastModel:
         """
         series, origin = np.broadcast_arrays(series, origin)
         value, half, known = self._say(history, series, origin, threads)
-        if self.usual is not None:
+        if self.usual is not None and origin.size:
             half = half * self._lately(history, series, origin, threads)[:, None]
         lower, upper = value - half, value + half
         if self.nonnegative:

@@ -39,8 +39,10 @@ class Forecaster(Model):
     """A global forecaster: two LightGBM members over all series, one row per (series, origin, step ahead).
 
     One member learns differences from the series' level, the other ratios to its last season; the forecast is their
-    mean. Everything is in units of the series' own scale, so large and small series teach one another. Intervals are
-    split conformal: their width is measured on time after the one fitted on. See docs/decisions.md for the figures.
+    mean. Series whose last value says more than their season have two members of their own, which start from that
+    value. Everything is in units of the series' own scale, so large and small series teach one another. Intervals are
+    split conformal: their width is measured on time after the one fitted on, and where a season holds several horizons
+    it follows the errors of the last season. See docs/decisions.md for the figures.
 
     Attributes:
         seasons: One or two seasons, the shorter first.
