@@ -251,14 +251,15 @@ def table(found: list[dict[str, Any]], bad: int, seconds: int) -> str:
         f"`python benchmarks/serving.py --seconds {seconds}`, {datetime.now(UTC):%Y-%m-%d}: one process on one core, "
         "wrk on another, one row a request, each with a key of its own. CPU is the server's, per request.",
         "",
-        "| | 16 conn., req/s | p99 ms | CPU µs | 64 conn., req/s | p99 ms | CPU µs | rows/s, 1,000 a POST | MB | start s |",
+        "| | 16 conn., req/s | p99 ms | CPU µs | 64 conn., req/s | p99 ms | CPU µs | rows/s by 1,000 | MB | start s |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for each in found:
         many = f"{each['many']:,.0f}" if "many" in each else "-"
         lines.append(
-            f"| {each['name']} | {each['rps16']:,.0f} | {each['p99_16']:.1f} | {each['cpu16']:,.0f} | {each['rps64']:,.0f} "
-            f"| {each['p99_64']:.1f} | {each['cpu64']:,.0f} | {many} | {each['memory']:,.0f} | {each['start']:.1f} |"
+            f"| {each['name']} | {each['rps16']:,.0f} | {each['p99_16']:.1f} | {each['cpu16']:,.0f} "
+            f"| {each['rps64']:,.0f} | {each['p99_64']:.1f} | {each['cpu64']:,.0f} "
+            f"| {many} | {each['memory']:,.0f} | {each['start']:.1f} |"
         )
     lines += ["", f"{bad} of 10,000 answers over HTTP differ from the offline pipeline's."]
     return "\n".join(lines) + "\n"

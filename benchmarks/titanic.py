@@ -88,9 +88,9 @@ def main() -> None:
 def table(said: dict[str, list[np.ndarray]], target: np.ndarray, options: argparse.Namespace, seconds: float) -> str:
     """The figures as Markdown: means over repeats; the error is that of a mean over the rows."""
     lines = [
-        f"`python benchmarks/titanic.py --repeats {options.repeats} --folds {options.folds}`, {datetime.now(UTC):%Y-%m-%d}, "
-        f"{target.size} rows, {seconds:,.0f} CPU seconds. The error of an accuracy is its standard error over the rows, "
-        "the spread the standard deviation between repeats.",
+        f"`python benchmarks/titanic.py --repeats {options.repeats} --folds {options.folds}`, "
+        f"{datetime.now(UTC):%Y-%m-%d}, {target.size} rows, {seconds:,.0f} CPU seconds. The error of an accuracy is its "
+        "standard error over the rows, the spread the standard deviation between repeats.",
         "",
         "| | accuracy | spread | log loss | Brier | AUC |",
         "|---|---|---|---|---|---|",

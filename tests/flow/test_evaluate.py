@@ -42,7 +42,7 @@ def test_metrics_equal_those_of_live_runs(place, facts):
     matured = pairs.drop_nulls(["load", "value"])
     error = (matured["value"] - matured["load"]).to_numpy()
     actual, scale = matured["load"].to_numpy(), matured["scale"].to_numpy()
-    naive = matured.drop_nulls("baseline_6h")
+    naive = matured.drop_nulls("baseline_12h")
     assert (done["origins"], done["rows"], done["matured"]) == (5, pairs.height, matured.height)
     expected = {
         "mape": np.mean(abs(error / actual)),
@@ -53,8 +53,8 @@ def test_metrics_equal_those_of_live_runs(place, facts):
         "coverage": ((matured["load"] >= matured["lower"]) & (matured["load"] <= matured["upper"])).mean(),
     }
     assert done["metrics"] == pytest.approx(expected, rel=1e-12)
-    naive_wape = (naive["baseline_6h"] - naive["load"]).abs().sum() / naive["load"].abs().sum()
-    assert done["baselines"]["naive_6h"]["wape"] == pytest.approx(naive_wape, rel=1e-12)
+    naive_wape = (naive["baseline_12h"] - naive["load"]).abs().sum() / naive["load"].abs().sum()
+    assert done["baselines"]["naive_12h"]["wape"] == pytest.approx(naive_wape, rel=1e-12)
     assert {row["place"] for row in done["series"]} == {"p0", "p1", "p2"}
     assert [row["ahead"] for row in done["horizon"]] == [1, 2, 3, 4, 5, 6]
     # From what the home has, the same again.
