@@ -218,7 +218,8 @@ def test_property_any_writes_are_as_in_a_dictionary(ledger: Ledger, batches: lis
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "ledger.db", "mysql://u:sesame@h/d", "sqlite://", "postgresql://u:sesame@h:port/d"]
+    "bad",
+    ["", "ledger.db", "mysql://u:sesame@h/d", "sqlite://", "sqlite:///:memory:", "postgresql://u:sesame@h:port/d"],
 )
 def test_what_is_no_ledger_is_refused_without_its_secrets(bad: str) -> None:
     with pytest.raises(ConfigError) as caught:

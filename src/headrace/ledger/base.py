@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
 
 Row = tuple[Any, ...]
 
@@ -20,28 +19,39 @@ ENGINE_OPTIONS: dict[str, Any] = {
 }
 
 
-class Backend(Protocol):
-    """One kind of database. What differs between them is here; all else is SQLAlchemy Core."""
+def driver(connection: Connection) -> Any:
+    """The driver's own connection, for the few statements of every batch: a fifth less time than through SQLAlchemy."""
+    return connection.connection.driver_connection
 
-    def engine(self, url: URL, timeout: float) -> Engine:
+
+class Backend(Protocol):
+    """One kind of database. What differs between them is here; all else is SQLAlchemy Core.
+
+    `lock`, `stored` and `insert` raise the driver's own errors.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        """`timeout`: the longest wait in seconds for a connection, a lock or an answer."""
+
+    def engine(self, url: URL) -> Engine:
         """Called once, when the ledger is opened; connects to nothing yet.
 
-        Every connection of the engine commits durably, waits at most `timeout` seconds for a connection, a lock or an
-        answer, and begins no transaction by itself. Errors carry no values of statements.
+        Every connection of the engine commits durably and waits no longer than the time-out. Errors carry no values
+        of statements.
         """
 
     def lock(self, connection: Connection) -> None:
         """Called first in every transaction that writes: begins it, and keeps all other writers out until it ends.
 
         Writers one after another are what makes sequence numbers appear in the order in which they were given: a
-        reader that has seen number n never misses a smaller one. Raises `DBAPIError` when the wait is too long.
+        reader that has seen number n never misses a smaller one.
         """
 
-    def stored(self, connection: Connection, system: str, keys: Sequence[str]) -> Sequence[Sequence[Any]]:
+    def stored(self, connection: Connection, system: str, keys: Sequence[str]) -> Sequence[Row]:
         """Rows (as `COLUMNS`) that the system's keys have already: one query, however many keys."""
 
     def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Store rows (as `COLUMNS`), in order."""
 
-    def is_away(self, error: DBAPIError) -> bool:
-        """Whether an error says that the database cannot be used now, not that it refuses what it was given."""
+    def is_away(self, error: BaseException) -> bool:
+        """Whether a driver's error says that the database cannot be used now, not that it refuses what it was given."""

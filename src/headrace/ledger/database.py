@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Connection, insert, make_url, select
@@ -12,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from headrace.errors import ConfigError, LedgerError, LedgerUnavailableError
 from headrace.ledger import tables
-from headrace.ledger.base import Backend
+from headrace.ledger.base import Backend, driver
 from headrace.ledger.postgresql import PostgreSQL
 from headrace.ledger.sqlite import SQLite
 
@@ -31,8 +33,9 @@ class Database:
     def __init__(self, uri: str, timeout: float) -> None:
         url = _parsed(uri)
         self.where = _shown(url)
-        self.backend = _BACKENDS[url.get_backend_name()]()
-        self._engine = self.backend.engine(url, timeout)
+        self.backend = _BACKENDS[url.get_backend_name()](timeout)
+        self._timeout = timeout
+        self._engine = self.backend.engine(url)
 
     def make(self) -> None:
         """Make the tables that are missing. Safe when several processes do it at once.
@@ -64,7 +67,7 @@ class Database:
         """
 
         def transaction(connection: Connection) -> T:
-            with connection.begin():
+            with connection.begin(), self._drivers_errors(connection):
                 self.backend.lock(connection)
                 return work(connection)
 
@@ -83,11 +86,12 @@ class Database:
         self._engine.dispose()
 
     def _run(self, work: Callable[[Connection], T]) -> T:
+        end = time.monotonic() + self._timeout
         try:
             try:
                 return self._connected(work)
             except DBAPIError as error:
-                if not error.connection_invalidated:
+                if not error.connection_invalidated or time.monotonic() > end:
                     raise
                 return self._connected(work)  # the pool has dropped its connections, and this one is new
         except DBAPIError as error:
@@ -101,9 +105,22 @@ class Database:
         with self._engine.connect() as connection:
             return work(connection)
 
+    @contextmanager
+    def _drivers_errors(self, connection: Connection) -> Iterator[None]:
+        """Do with errors of statements that went past SQLAlchemy what it does with those of its own."""
+        dialect = self._engine.dialect
+        try:
+            yield
+        except dialect.loaded_dbapi.Error as error:
+            lost = dialect.is_disconnect(error, driver(connection), None)
+            if lost:
+                connection.invalidate()
+                self._engine.dispose()
+            raise DBAPIError(None, None, error, hide_parameters=True, connection_invalidated=lost) from error
+
     def _failure(self, error: DBAPIError) -> LedgerError:
         said = _first_line(error.orig)
-        if self.backend.is_away(error):
+        if error.orig is not None and self.backend.is_away(error.orig):
             return self._away(said)
         return LedgerError(f"the database refused it: {said}", where=self.where)
 
@@ -116,6 +133,8 @@ class Database:
 
 
 def _parsed(uri: str) -> URL:
+    if uri.startswith("sqlite:///"):  # all the rest is the path, whatever characters it has
+        return URL.create("sqlite", database=uri.removeprefix("sqlite:///"))
     try:
         url = make_url(uri)
     except (ArgumentError, ValueError):

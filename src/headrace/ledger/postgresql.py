@@ -7,10 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
 
 from headrace.errors import ConfigError
-from headrace.ledger.base import ENGINE_OPTIONS, Row
+from headrace.ledger.base import ENGINE_OPTIONS, Row, driver
 from headrace.ledger.tables import COLUMNS
 
 _LOCK = int.from_bytes(b"headrace")  # the number of the advisory lock; any other would do
@@ -32,31 +31,32 @@ _AWAY = ("08", "40", "53", "55", "57", "58", "25006")
 class PostgreSQL:
     """Writers take turns by an advisory lock, which the server frees when their connection ends."""
 
-    def engine(self, url: URL, timeout: float) -> Engine:
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+
+    def engine(self, url: URL) -> Engine:
         """Every wait is bounded: to connect, for a lock, for a statement, for a server that no longer answers."""
-        milliseconds = int(timeout * 1000)
         try:
-            engine = create_engine(
-                url.set(drivername="postgresql+psycopg"),
-                **ENGINE_OPTIONS,
-                pool_timeout=timeout,
-                pool_use_lifo=True,
-                connect_args={
-                    "connect_timeout": max(int(timeout), 2),
-                    "application_name": "headrace",
-                    "keepalives_idle": max(int(timeout), 1),
-                    "keepalives_interval": 1,
-                    "keepalives_count": 3,
-                    "tcp_user_timeout": milliseconds,
-                },
-            )
-        except ModuleNotFoundError as error:
+            from headrace.ledger.bounded import connect
+        except ImportError as error:
             raise ConfigError(
                 "PostgreSQL needs psycopg", where="ledger_uri", hint="pip install 'headrace[postgres]'"
             ) from error
+        timeout, milliseconds = self._timeout, int(self._timeout * 1000)
+        engine = create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_timeout=timeout,
+            connect_args={"connect_timeout": max(int(timeout), 2), "application_name": "headrace"},
+            **ENGINE_OPTIONS,
+        )
+
+        @event.listens_for(engine, "do_connect")
+        def bounded(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+            # The server's own time-out comes first, as long as there is a server.
+            return connect(timeout + 1, *arguments, **options)
 
         @event.listens_for(engine, "connect")
-        def prepare(connection: Any, _: object) -> None:
+        def prepare(connection: Any, _record: object) -> None:
             connection.autocommit = True  # for the next line alone: it must outlive a rollback
             connection.execute(
                 f"SET synchronous_commit = on; SET statement_timeout = {milliseconds};"
@@ -69,23 +69,20 @@ class PostgreSQL:
 
     def lock(self, connection: Connection) -> None:
         """The wait ends with the statement's time-out."""
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        driver(connection).execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
 
-    def stored(self, connection: Connection, system: str, keys: Sequence[str]) -> Sequence[Sequence[Any]]:
+    def stored(self, connection: Connection, system: str, keys: Sequence[str]) -> Sequence[Row]:
         """The keys travel as one array."""
-        return connection.exec_driver_sql(_STORED, (system, list(keys))).all()
+        rows: list[Row] = driver(connection).execute(_STORED, (system, list(keys))).fetchall()
+        return rows
 
     def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
         """One statement for all rows: an array per column."""
-        connection.exec_driver_sql(_INSERT, tuple(list(column) for column in zip(*rows, strict=True)))
+        driver(connection).execute(_INSERT, [list(column) for column in zip(*rows, strict=True)])
 
-    def is_away(self, error: DBAPIError) -> bool:
-        """An error without a state comes from the connection, not from the server."""
-        state = getattr(error.orig, "sqlstate", None)
-        return state.startswith(_AWAY) if state else error.connection_invalidated or _is_operational(error)
+    def is_away(self, error: BaseException) -> bool:
+        """By the error's SQLSTATE; one without comes from the connection, not from the server."""
+        from psycopg import Error, OperationalError
 
-
-def _is_operational(error: DBAPIError) -> bool:
-    from psycopg import OperationalError
-
-    return isinstance(error.orig, OperationalError)
+        state = error.sqlstate if isinstance(error, Error) else None
+        return state.startswith(_AWAY) if state else isinstance(error, OperationalError)

@@ -51,7 +51,7 @@ class Instant(TypeDecorator[datetime]):
 
 def utc_text(time: datetime) -> str:
     """ISO 8601 in UTC with six decimals: always of one length, so texts sort as times do; PostgreSQL reads it too."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds")
+    return (time if time.tzinfo is UTC else time.astimezone(UTC)).isoformat(timespec="microseconds")
 
 
 version = Table("ledger_format", metadata, Column("version", Integer, nullable=False))
