@@ -89,8 +89,8 @@ def table(said: dict[str, list[np.ndarray]], target: np.ndarray, options: argpar
     """The figures as Markdown: means over repeats; the error is that of a mean over the rows."""
     lines = [
         f"`python benchmarks/titanic.py --repeats {options.repeats} --folds {options.folds}`, "
-        f"{datetime.now(UTC):%Y-%m-%d}, {target.size} rows, {seconds:,.0f} CPU seconds. The error of an accuracy is its "
-        "standard error over the rows, the spread the standard deviation between repeats.",
+        f"{datetime.now(UTC):%Y-%m-%d}, {target.size} rows, {seconds:,.0f} CPU seconds. The error of an accuracy is "
+        "that of a mean over the rows, the spread the standard deviation between repeats.",
         "",
         "| | accuracy | spread | log loss | Brier | AUC |",
         "|---|---|---|---|---|---|",
