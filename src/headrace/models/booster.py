@@ -164,7 +164,9 @@ class _Row:
         self._input = (ctypes.c_double * features)()
         self._output = (ctypes.c_double * outputs)()
         self._length = ctypes.c_int64(0)
-        self._function = _library().LGBM_BoosterPredictForMatSingleRowFast
+        # Called with the interpreter's lock held: a row takes microseconds, and to have a lock back that another
+        # thread has taken meanwhile takes many times as long.
+        self._function = ctypes.PyDLL(_library_path()).LGBM_BoosterPredictForMatSingleRowFast
         _call(
             "LGBM_BoosterPredictForMatSingleRowFastInit",
             handle.pointer,
@@ -296,7 +298,15 @@ def _parameters(threads: int) -> ctypes.c_char_p:
 
 @cache
 def _library() -> ctypes.CDLL:
-    """LightGBM's native library, found without running the Python package around it."""
+    """LightGBM's native library."""
+    _wait_politely()
+    library = ctypes.CDLL(_library_path())
+    library.LGBM_GetLastError.restype = ctypes.c_char_p
+    return library
+
+
+def _library_path() -> str:
+    """Where the library is, found without running the Python package around it."""
     from importlib.util import find_spec
     from pathlib import Path
 
@@ -305,10 +315,7 @@ def _library() -> ctypes.CDLL:
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for path in (Path(folder, "lib", name), Path(folder, "bin", name), Path(folder, name)):
             if path.is_file():
-                _wait_politely()
-                library = ctypes.CDLL(str(path))
-                library.LGBM_GetLastError.restype = ctypes.c_char_p
-                return library
+                return str(path)
     raise ModelError(f"LightGBM's library {name} was not found", hint="pip install lightgbm")
 
 
