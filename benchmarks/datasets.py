@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -128,6 +129,14 @@ def streams() -> list[Dataset]:
     sets = [_metrics(history) for history in alone.values()]
     fast = [history for history in alone.values() if history.step == timedelta(minutes=5)]
     return [*sets, _metrics(_together(fast), "together: ")] if len(fast) > 1 else sets
+
+
+def anomalies(stream: str) -> list[tuple[datetime, datetime]]:
+    """First and last time (UTC) of each labelled anomaly of a stream."""
+    labels = json.loads((SHARED / NAB / "anomaly_windows.json").read_text(encoding="utf-8"))
+    pairs = [pair for path, windows in labels.items() if Path(path).stem == stream for pair in windows]
+    first, last = ([datetime.fromisoformat(pair[i]).replace(tzinfo=UTC) for pair in pairs] for i in (0, 1))
+    return list(zip(first, last, strict=True))
 
 
 def _on_grid(path: Path) -> History:
