@@ -2,9 +2,9 @@
 
     python benchmarks/live_metrics.py [--window report] [--fits 1] [--seed 0] [--write]
 
-Intervals are nominal at 90 %. The streams come every 5 minutes, half hour or hour. Origins are 5 steps apart over the last three tenths of a stream.
-The model is fitted once on what lies before them, or, with `--fits N`, again while they pass. Choices are made on
-`--window choose`, the window before the reported one.
+The streams come every 5 minutes, half hour or hour. Origins are 5 steps apart over the last three tenths of a stream.
+The model is fitted once on what lies before them, or, with `--fits N`, again while they pass. Intervals are nominal at
+90 %. Choices are made on `--window choose`, the window before the reported one.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def line(data: Dataset, done: Backtest, row: int) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-HEADER = """| stream | step | WAPE | last value | day ago | week ago | coverage | without anomalies | half width / mean |
+HEADER = """| stream | step | WAPE | last value | day ago | week ago | coverage | no anomalies | half width / mean |
 |---|---|---|---|---|---|---|---|---|"""
 
 
