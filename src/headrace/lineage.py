@@ -135,13 +135,12 @@ def as_of_in(prediction_id: str) -> datetime:
         NotFoundError: It is not an id of a prediction.
     """
     try:
-        value = uuid.UUID(prediction_id)
-    except ValueError as error:
+        return _EPOCH + timedelta(milliseconds=uuid.UUID(prediction_id).int >> 80)
+    except (ValueError, OverflowError) as error:
         raise NotFoundError(
-            f"{prediction_id!r} is not the id of a prediction",
+            f"{prediction_id[:80]!r} is not the id of a prediction",
             hint="ids are listed by `headrace predictions`",
         ) from error
-    return _EPOCH + timedelta(milliseconds=value.int >> 80)
 
 
 def _time_ordered(time: datetime, bits: int) -> uuid.UUID:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -110,8 +111,15 @@ def test_json_schema() -> None:
     assert schema["required"] == ["t", "n", "b", "s"]
     assert schema["properties"] == {
         "t": {"type": "string", "format": "date-time"},
-        "c": {"type": ["string", "null"], "enum": ["a", None]},
+        "c": {"anyOf": [{"type": ["string", "null"], "enum": ["a", None]}, {"type": "string", "pattern": r"^\s*$"}]},
         "n": {"type": "integer", "minimum": 0, "maximum": 9, "description": "how many"},
         "b": {"type": "boolean"},
         "s": {"type": "string", "pattern": "^x"},
+    }
+    plain = Contract(columns=(Column("n", "integer"), Column("x", "float", nullable=True), Column("c", "category")))
+    most = sys.float_info.max
+    assert plain.json_schema()["properties"] == {
+        "n": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+        "x": {"type": ["number", "null"], "minimum": -most, "maximum": most},
+        "c": {"type": "string", "allOf": [{"pattern": r"\S"}]},  # a blank one is missing
     }
