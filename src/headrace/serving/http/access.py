@@ -21,7 +21,7 @@ class Access:
         tokens: Tokens to what they may do: ``system:scope``, with ``*`` for any system.
 
     Raises:
-        ConfigError: A grant is not of that form.
+        ConfigError: A grant is not of that form, or a token is empty.
     """
 
     def __init__(self, tokens: Mapping[SecretStr, tuple[str, ...]]) -> None:
@@ -34,6 +34,8 @@ class Access:
                     hint = 'write {"TOKEN": ["titanic:predict", "*:read"]}'
                     raise ConfigError(f"{grant!r} is not SYSTEM:SCOPE", where="HEADRACE_TOKENS", hint=hint)
                 pairs.append((system, scope))
+            if not token.get_secret_value().strip():
+                raise ConfigError("a token is empty", where="HEADRACE_TOKENS", hint="anybody could send that one")
             self._tokens.append((token.get_secret_value().encode(), frozenset(pairs)))
 
     @property
@@ -44,13 +46,22 @@ class Access:
     def check(self, authorization: bytes, system: str, scope: str) -> None:
         """Let a request pass.
 
-        Every known token is compared, each in constant time, so that an answer's time tells nothing.
-
         Raises:
             Problem: 401 without a known token, 403 where it does not allow this.
         """
+        if not self.may(authorization, system, scope):
+            raise Problem(403, f"the token does not allow {scope} on {system[:80]}")
+
+    def may(self, authorization: bytes, system: str, scope: str) -> bool:
+        """Whether a request may do this.
+
+        Every known token is compared, each in constant time, so that an answer's time tells nothing.
+
+        Raises:
+            Problem: 401 without a known token.
+        """
         if not self._tokens:
-            return
+            return True
         kind, _, given = authorization.partition(b" ")
         granted: frozenset[tuple[str, str]] | None = None
         for token, grants in self._tokens:
@@ -58,5 +69,4 @@ class Access:
                 granted = grants
         if granted is None:
             raise Problem(401, "a known bearer token is needed", headers=_CHALLENGE)
-        if not granted & {(system, scope), ("*", scope)}:
-            raise Problem(403, f"the token does not allow {scope} on {system}")
+        return bool(granted & {(system, scope), ("*", scope)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -21,15 +21,22 @@ from headrace.errors import LedgerError
 from headrace.home import Home
 from headrace.ledger import Writer
 from headrace.serving.http.access import Access
+from headrace.serving.http.body import Receive
 from headrace.serving.http.openapi import document
 from headrace.serving.http.options import Options
-from headrace.serving.http.predict import PredictRoute, Receive, Scope, Send
-from headrace.serving.http.problem import Problem
-from headrace.serving.http.routes import Reading, of_http_exception, of_validation_error, problem_response
+from headrace.serving.http.predict import PredictRoute, Scope, Send
+from headrace.serving.http.problem import Problem, unforeseen
+from headrace.serving.http.routes import (
+    Reading,
+    of_http_exception,
+    of_validation_error,
+    problem_response,
+)
 from headrace.serving.http.served import Served
-from headrace.serving.http.telemetry import AccessLog, Telemetry
+from headrace.serving.http.telemetry import AccessLog, Telemetry, request_id_of
 from headrace.system import System
 
+_log = logging.getLogger("headrace.serving")
 _PREFIX, _SUFFIX = "/v1/systems/", "/predict"
 _NOTED = 0.2
 """Seconds between two writes of the access log."""
@@ -59,7 +66,11 @@ class Application:
         self._inner: Any = self._route
         if options.cors:
             self._inner = CORSMiddleware(
-                self._route, allow_origins=options.cors, allow_methods=["GET", "POST"], allow_headers=["*"]
+                self._route,
+                allow_origins=options.cors,
+                allow_methods=["GET", "POST"],
+                allow_headers=["*"],
+                expose_headers=["ETag", "Retry-After", "X-Request-Id"],
             )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,10 +102,12 @@ class Application:
     async def _watched(self, request: Request, call_next: Callable[[Request], Any]) -> Response:
         """Request id, metrics and access log of the routes that read."""
         began = time.perf_counter()
-        request_id = request.headers.get("x-request-id", "")
-        if not request_id.replace("-", "").isalnum() or len(request_id) > 128:
-            request_id = os.urandom(12).hex()
-        response: Response = await call_next(request)
+        request_id = request_id_of(request.headers.get("x-request-id", "").encode("latin-1")).decode()
+        try:
+            response: Response = await call_next(request)
+        except Exception:  # noqa: BLE001  # it is logged, and the client has an answer
+            _log.exception("request %s failed in an unforeseen way", request_id)
+            response = problem_response(unforeseen())
         seconds = time.perf_counter() - began
         response.headers["x-request-id"] = request_id
         route = getattr(request.scope.get("route"), "path", "unknown")
@@ -154,4 +167,7 @@ class Application:
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(self._options.refresh)
-            await run_in_threadpool(self.refresh)
+            try:
+                await run_in_threadpool(self.refresh)
+            except Exception:  # noqa: BLE001  # it is logged; looking must go on, or no champion is ever taken up
+                _log.exception("looking for new models and forecasts failed in an unforeseen way")

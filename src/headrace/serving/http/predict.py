@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
-import os
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
+from starlette.concurrency import run_in_threadpool
 
 from headrace.errors import HeadraceError, KeyConflictError, LedgerFullError
 from headrace.ledger import Entry, Writer
@@ -21,22 +21,23 @@ from headrace.lineage import row_prediction_id
 from headrace.pipelines.row_inference import key_text, row_cause
 from headrace.row_predictor import digest_of_row, inputs_of
 from headrace.serving.http.access import PREDICT, Access
+from headrace.serving.http.body import Receive, parsed, rows_of, whole
 from headrace.serving.http.deadline import Deadlines
 from headrace.serving.http.options import Options
-from headrace.serving.http.problem import MEDIA_TYPE, Problem, busy
+from headrace.serving.http.problem import MEDIA_TYPE, Problem, busy, unforeseen
 from headrace.serving.http.served import Champion, Served
-from headrace.serving.http.telemetry import AccessLog, Telemetry
+from headrace.serving.http.telemetry import AccessLog, Telemetry, request_id_of
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 ROUTE = "/v1/systems/{system}/predict"
-_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-_PLAIN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}").fullmatch
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}").fullmatch
 _JSON = (b"application/json", b"text/json")
+_LARGE = 2**16
+"""Bytes of a body that is worked on in a thread: on the event loop the other requests would wait for it."""
+_log = logging.getLogger("headrace.serving")
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,12 @@ class PredictRoute:
         self._telemetry, self._log = telemetry, log
         self.writer: Writer | None = None
         self.deadlines = Deadlines()
-        self._ids = itertools.count()
-        self._id_prefix = os.urandom(8).hex()
 
     async def __call__(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Whatever it holds, the answer is a prediction or a problem, never an exception."""
         began = time.perf_counter()
         headers = dict(scope["headers"])
-        request_id, body = self._request_id(headers), b""
+        request_id, body = request_id_of(headers.get(b"x-request-id", b"")), b""
         more: tuple[tuple[bytes, bytes], ...] = ()
         try:
             served = self._allowed(name, scope, headers)
@@ -81,6 +80,9 @@ class PredictRoute:
         except Problem as problem:
             status, kind, said, more = problem.status, MEDIA_TYPE, problem.body(), problem.headers
             self._telemetry.refused.labels(name if name in self._served else "unknown", problem.reason).inc()
+        except Exception:  # noqa: BLE001  # it is logged, and the client has an answer
+            _log.exception("request %s failed in an unforeseen way", request_id.decode())
+            status, kind, said = 500, MEDIA_TYPE, unforeseen().body()
         await send(
             {
                 "type": "http.response.start",
@@ -95,26 +97,19 @@ class PredictRoute:
         )
         await send({"type": "http.response.body", "body": said})
         seconds = time.perf_counter() - began
-        self._telemetry.request(ROUTE, "POST", status, seconds)
+        self._telemetry.request(ROUTE, scope["method"], status, seconds)
         if self._log is not None:
             self._log.write(scope, status, seconds, request_id.decode(), body)
-
-    def _request_id(self, headers: Mapping[bytes, bytes]) -> bytes:
-        given = headers.get(b"x-request-id")
-        if given and _PLAIN_ID(given):
-            return given
-        return f"{self._id_prefix}-{next(self._ids):x}".encode()
 
     def _allowed(self, name: str, scope: Scope, headers: Mapping[bytes, bytes]) -> Served:
         self._access.check(headers.get(b"authorization", b""), name, PREDICT)
         served = self._served.get(name)
         if served is None:
             raise Problem(404, f"no system {name[:80]!r} is served here")
+        if served.system.forecasts:
+            raise Problem(404, f"{name} forecasts series; read them: GET /v1/systems/{name}/predictions")
         if scope["method"] != "POST":
             raise Problem(405, "rows are posted", headers=[(b"allow", b"POST")])
-        if served.system.forecasts:
-            where = f"/v1/systems/{name}/predictions"
-            raise Problem(405, f"{name} forecasts series; read them: GET {where}", headers=[(b"allow", b"GET")])
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if kind not in _JSON and not kind.endswith(b"+json"):
             raise Problem(
@@ -122,6 +117,9 @@ class PredictRoute:
                 "the body must be JSON",
                 errors=[{"loc": ["header", "content-type"], "msg": "is not application/json"}],
             )
+        if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+            errors = [{"loc": ["header", "content-encoding"], "msg": "is not identity"}]
+            raise Problem(415, "the body must not be compressed", errors=errors)
         return served
 
     async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
@@ -131,7 +129,7 @@ class PredictRoute:
             raise Problem(413, f"the body is larger than {limit:,} bytes")
         try:
             with self.deadlines.within(self._options.body_timeout):
-                return await _whole(receive, limit)
+                return await whole(receive, limit)
         except TimeoutError as error:
             raise Problem(408, "the body did not arrive in time") from error
 
@@ -139,24 +137,18 @@ class PredictRoute:
         champion = served.champion
         waits = self._options.logged and (self.writer is None or champion is None or not champion.pinned)
         if champion is None or champion.predictor is None or waits:
-            raise busy(f"{served.system.name} is not ready: {served.trouble}", 5)
-        data = parsed(body)
-        single = not isinstance(data, list)
-        posted = [data] if single else data
-        if len(posted) > self._options.max_rows:
-            raise Problem(413, f"{len(posted):,} rows are more than {self._options.max_rows:,}")
-        rows = decoded_rows(served, posted, single=single)
-        keys = _keys(served, rows, headers, single=single)
-        entries = _entries(served, champion, rows, keys)
+            raise busy(f"{served.system.name} is not ready: {served.trouble or 'the ledger is away'}", 5)
+        prepare = partial(_prepared, served, champion, body, headers, self._options.max_rows)
+        entries, single = prepare() if len(body) < _LARGE else await run_in_threadpool(prepare)
         if self.writer is not None:
-            entries = await self._durable(self.writer, entries)
+            entries = await self._durable(self.writer, entries, single=single)
         told = [entry.answer for entry in entries]
         version = champion.version.version
         if single:
             return Answer(told[0], 1, version)
         return Answer(b'{"predictions":[%b],"model_version":%d}' % (b",".join(told), version), len(told), version)
 
-    async def _durable(self, writer: Writer, entries: list[Entry]) -> list[Entry]:
+    async def _durable(self, writer: Writer, entries: list[Entry], *, single: bool) -> list[Entry]:
         """The entries that stand, once they are durable."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -179,98 +171,25 @@ class PredictRoute:
             raise busy(result.message, 5) from result
         conflicts = [place for place, each in enumerate(result) if isinstance(each, KeyConflictError)]
         if conflicts:
-            errors = [
-                {"loc": ["body", *([at] if len(entries) > 1 else [])], "msg": "another row has this key"}
-                for at in conflicts
-            ]
+            said = "another row has this key"
+            errors = [{"loc": ["body"] if single else ["body", at], "msg": said} for at in conflicts]
             raise Problem(409, "the key is taken by another row", errors=errors)
         standing: list[Entry] = result
         return standing
 
 
-async def _whole(receive: Receive, limit: int) -> bytes:
-    parts, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Problem(400, "the client went away before the body was whole", reason="disconnected")
-        parts.append(message["body"])
-        size += len(message["body"])
-        if size > limit:
-            raise Problem(413, f"the body is larger than {limit:,} bytes")
-        more = message.get("more_body", False)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def parsed(body: bytes) -> Any:
-    """The JSON document of a body: an object or an array.
-
-    Raises:
-        Problem: 400: it is not JSON, or a name occurs twice in an object. 422: it is neither object nor array.
-    """
-    try:
-        data = _decode(body)
-    except RecursionError as error:
-        raise Problem(400, "the JSON is nested too deeply") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Problem(400, f"the body is not JSON: {error}", reason="not_json") from error
-    if not isinstance(data, dict | list):
-        raise Problem(
-            422,
-            "the body is neither a row nor an array of rows",
-            errors=[{"loc": ["body"], "msg": "is neither an object nor an array"}],
-        )
-    if b"\\" in body or body.count(b'"') != 2 * _texts(data):
-        _refuse_twice(body)
-    return data
-
-
-def _texts(data: Any) -> int:
-    """How many names and texts flat rows hold: two quotes each in the body, unless a name is there twice."""
-    found = 0
-    for row in data if data.__class__ is list else (data,):
-        if row.__class__ is dict:
-            found += len(row)
-            for value in row.values():
-                if value.__class__ is str:
-                    found += 1
-    return found
-
-
-def _refuse_twice(body: bytes) -> None:
-    """The quick decoder keeps the last of two values under one name; which one was meant is not ours to guess."""
-
-    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in found]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise Problem(
-                400,
-                f"{twice[:40]!r} is there twice",
-                errors=[{"loc": ["body", twice[:40]], "msg": "is there twice"}],
-                reason="twice",
-            )
-        return dict(found)
-
-    json.loads(body, object_pairs_hook=pairs)
-
-
-def decoded_rows(served: Served, posted: list[Any], *, single: bool) -> list[dict[str, Any]]:
-    """The typed rows.
-
-    Raises:
-        Problem: 422 with every fault, and where it is; not one row is taken then.
-    """
-    rows, errors = [], []
-    for place, data in enumerate(posted):
-        row, faults = served.decoder(data)
-        rows.append(row)
-        if faults:
-            at = ["body"] if single else ["body", place]
-            errors += [{"loc": [*at, *fault["loc"]], "msg": fault["msg"]} for fault in faults]
-    if errors:
-        raise Problem(422, f"{errors[0]['loc'][-1]}: {errors[0]['msg']}", errors=errors, reason="bad_row")
-    return rows
+def _prepared(
+    served: Served, champion: Champion, body: bytes, headers: Mapping[bytes, bytes], most: int
+) -> tuple[list[Entry], bool]:
+    """The entries that a body asks for, and whether it is a single row."""
+    data = parsed(body)
+    single = not isinstance(data, list)
+    posted = [data] if single else data
+    if len(posted) > most:
+        raise Problem(413, f"{len(posted):,} rows are more than {most:,}")
+    rows = rows_of(served.decoder, posted, single=single)
+    keys = _keys(served, rows, headers, single=single)
+    return _entries(served, champion, rows, keys), single
 
 
 def _keys(served: Served, rows: list[dict[str, Any]], headers: Mapping[bytes, bytes], *, single: bool) -> list[str]:
@@ -280,10 +199,13 @@ def _keys(served: Served, rows: list[dict[str, Any]], headers: Mapping[bytes, by
     if not _KEY(given):
         at = ["header", "idempotency-key"]
         raise Problem(
-            400, "the Idempotency-Key is not of 1 to 255 plain signs", errors=[{"loc": at, "msg": "is refused"}]
+            400,
+            "the Idempotency-Key is not of 1 to 255 visible ASCII characters",
+            errors=[{"loc": at, "msg": "is not of 1 to 255 visible ASCII characters"}],
         )
     text = given.decode()
-    return [f"idempotency:{text}"] if single else [f"idempotency:{text}/{place}" for place in range(len(rows))]
+    # A blank cannot be part of the header, so no other key reads like that of a place.
+    return [f"idempotency:{text}"] if single else [f"idempotency:{text} {place}" for place in range(len(rows))]
 
 
 def _entries(served: Served, champion: Champion, rows: list[dict[str, Any]], keys: list[str]) -> list[Entry]:

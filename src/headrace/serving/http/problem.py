@@ -52,3 +52,8 @@ class Problem(Exception):
 def busy(detail: str, seconds: int = 1) -> Problem:
     """503 with the time after which to try again."""
     return Problem(503, detail, headers=[(b"retry-after", str(seconds).encode())], reason="busy")
+
+
+def unforeseen() -> Problem:
+    """500 for what nobody foresaw: an error of the server, which its log tells about."""
+    return Problem(500, "the server failed; its log says why, under the request's id")

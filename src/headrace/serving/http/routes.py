@@ -113,9 +113,10 @@ class Reading:
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def systems(self, request: Request) -> Response:
-        """What is served."""
-        self._may(request, "*")
-        return _json({"systems": [each.about() for each in self._served.values()]})
+        """What is served, as far as the token allows reading it."""
+        given = request.headers.get("authorization", "").encode("latin-1")
+        seen = [each.about() for name, each in self._served.items() if self._access.may(given, name, READ)]
+        return _json({"systems": seen})
 
     async def system(self, request: Request, name: str) -> Response:
         """One system: contract as JSON Schema, horizon, champion version, last run."""
@@ -142,9 +143,17 @@ class Reading:
             return _cached(request, forecasts.predicted(key), forecasts.tag)
         if as_of.tzinfo is None:
             raise Problem(422, "as_of has no zone", errors=[{"loc": ["query", "as_of"], "msg": "has no zone"}])
-        async with self._reads:
-            data = await run_in_threadpool(self._as_of, name, key, as_of.astimezone(UTC))
-        return _cached(request, data, f"{forecasts.tag}-{as_of.isoformat()}")
+        try:
+            moment = as_of.astimezone(UTC)
+        except OverflowError as error:
+            errors = [{"loc": ["query", "as_of"], "msg": "is outside of the calendar"}]
+            raise Problem(422, "as_of is outside of the calendar", errors=errors) from error
+        try:
+            async with self._reads:
+                data = await run_in_threadpool(self._as_of, name, key, moment)
+        except HeadraceError as error:
+            raise Problem(503, error.message, headers=[(b"retry-after", b"5")]) from error
+        return _cached(request, data, f"{forecasts.tag}-{moment.isoformat()}")
 
     def _as_of(self, name: str, key: Key, as_of: datetime) -> dict[str, Any]:
         system = self._served[name].system
@@ -174,17 +183,20 @@ class Reading:
 
     async def prediction(self, request: Request, prediction_id: str) -> Response:
         """The trace of one prediction."""
-        self._may(request, "*")
+        given = request.headers.get("authorization", "").encode("latin-1")
+        self._access.may(given, "", READ)  # who is not known learns nothing, not even what is missing
         try:
             async with self._reads:
-                return _json(await run_in_threadpool(trace, self._home, prediction_id))
+                found = await run_in_threadpool(trace, self._home, prediction_id)
         except NotFoundError as error:
             raise Problem(404, error.message) from error
         except HeadraceError as error:
             raise Problem(503, error.message, headers=[(b"retry-after", b"5")]) from error
+        self._access.check(given, found["system"], READ)
+        return _json(found)
 
     def _may(self, request: Request, system: str) -> None:
-        self._access.check(request.headers.get("authorization", "").encode(), system, READ)
+        self._access.check(request.headers.get("authorization", "").encode("latin-1"), system, READ)
 
     def _find(self, request: Request, name: str) -> Served:
         self._may(request, name)
@@ -239,6 +251,8 @@ def _cached(request: Request, data: Any, tag: str) -> Response:
     """An answer that a client may keep until it changes."""
     etag = f'"{tag}"'
     headers = {"etag": etag, "cache-control": "private, max-age=5"}
-    if request.headers.get("if-none-match") == etag:
+    # A proxy that compresses makes the tag a weak one, which is good enough here.
+    held = (each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(","))
+    if any(each in (etag, "*") for each in held):
         return Response(status_code=304, headers=headers)
     return Response(msgspec.json.encode(data), headers=headers, media_type="application/json")

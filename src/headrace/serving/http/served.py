@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from headrace.contract.row import RowDecoder
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, ModelError
 from headrace.home import RUNS, Home
 from headrace.lineage import PINNED, Pins, code_revision
 from headrace.row_predictor import RowPredictor
@@ -51,6 +51,7 @@ class Served:
     forecasts: Forecasts | None = None
     last_run: Mapping[str, Any] | None = None
     trouble: str | None = "is starting"
+    away: bool = False
 
     def __post_init__(self) -> None:
         self.decoder = RowDecoder(self.system.contract, optional=(self.system.target,))
@@ -61,6 +62,7 @@ class Served:
         """Take up a new champion and newer forecasts. What cannot be read leaves what there is, and is told by
         ``/ready``."""
         try:
+            self._ping()
             self._champion()
             if self.forecasts is not None:
                 self.forecasts.refresh()
@@ -74,10 +76,17 @@ class Served:
         missing = f"there is no model; headrace run {self.system.name}" if self.champion is None else None
         self.trouble = missing
 
+    def _ping(self) -> None:
+        if not self.logged or self.system.forecasts:
+            return
+        self.away = True
+        self.home.ledger.ping()
+        self.away = False
+
     @property
     def ready(self) -> bool:
-        """Whether it can answer."""
-        return self.champion is not None and (self.trouble is None or self.system.horizon is None)
+        """Whether it can answer. Rows are answered without the registry and the store, but not without the ledger."""
+        return self.champion is not None and not self.away and (self.trouble is None or not self.system.forecasts)
 
     def _champion(self) -> None:
         now = datetime.now(UTC)
@@ -91,6 +100,7 @@ class Served:
         predictor = None
         if not self.system.forecasts:
             predictor = RowPredictor.load(self.home.registry.fetch(version))
+            self._refuse_other(predictor)
             predictor.warm()
         pins = Pins(
             as_of=now,
@@ -105,6 +115,16 @@ class Served:
         if self.logged and predictor is not None:
             pinned = self.home.ledger.pin({name: getattr(pins, name) for name in PINNED})
         self.champion = Champion(version, predictor, pins, pinned)
+
+    def _refuse_other(self, predictor: RowPredictor) -> None:
+        """A declaration that has changed since the training may lack what the model reads."""
+        model, contract = predictor.model, self.system.contract
+        types = {column.name: column.type for column in contract.columns}
+        other = [name for name, kind in model.types.items() if types.get(name) != kind]
+        if other or model.target != self.system.target:
+            what = ", ".join(other) or self.system.target
+            hint = f"train again: headrace train {self.system.name}"
+            raise ModelError(f"the champion was trained with another contract ({what})", where="contract", hint=hint)
 
     def _last_run(self) -> None:
         import polars as pl

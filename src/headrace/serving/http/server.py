@@ -9,6 +9,8 @@ import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from headrace.errors import UsageError
 from headrace.home import Home
@@ -19,6 +21,14 @@ from headrace.settings import load_settings
 _HOME, _OPTIONS, _SEVERAL = "_HEADRACE_SERVE_HOME", "_HEADRACE_SERVE_OPTIONS", "_HEADRACE_SERVE_SEVERAL"
 GRACE = 30
 """Seconds that requests under way have to be answered after SIGTERM."""
+_LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"ecs": {"()": "ecs_logging.StdlibFormatter", "exclude_fields": ["process", "log.original"]}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "ecs", "stream": "ext://sys.stderr"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+}
+"""Everything on stderr is one JSON line in the Elastic Common Schema, as the access log's lines are."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,11 @@ def serve(home: Path | None, options: Options, binding: Binding) -> None:
     """
     import uvicorn
 
+    from headrace.serving.http.draining import Protocol
+
+    # uvicorn, having ended in order, raises the signal again, which would make this the status of a killed process.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
     several = binding.workers > 1
     for reference in options.systems:
         load_system(reference, options.settings)  # a mistake is told here, not by a worker that dies
@@ -50,11 +65,12 @@ def serve(home: Path | None, options: Options, binding: Binding) -> None:
         config = uvicorn.Config(
             "headrace.serving.http.server:application",
             factory=True,
+            http=Protocol,
             host=binding.host,
             port=binding.port,
             workers=binding.workers,
             access_log=False,
-            log_level="warning",
+            log_config=_LOGGING,
             timeout_graceful_shutdown=GRACE,
             timeout_keep_alive=30,
             limit_concurrency=None,
@@ -72,6 +88,10 @@ def serve(home: Path | None, options: Options, binding: Binding) -> None:
             Multiprocess(config, sockets=[sock]).run()
         else:
             uvicorn.Server(config).run(sockets=[sock])
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
 
 
 def _plain(options: Options) -> dict[str, object]:

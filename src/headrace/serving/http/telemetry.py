@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,7 +17,14 @@ from headrace._version import __version__
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _TOGETHER = 200
 """Lines of the access log that are written at once, at most."""
+_PLAIN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}").fullmatch
+_METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"))
 _encode = msgspec.json.Encoder().encode
+
+
+def request_id_of(given: bytes) -> bytes:
+    """The id of a request: what its ``X-Request-Id`` says, if that is safe to log and to send back, or a new one."""
+    return given if _PLAIN_ID(given) else os.urandom(12).hex().encode()
 
 
 class Telemetry:
@@ -41,6 +50,8 @@ class Telemetry:
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Note one answered request; `fold` counts it."""
+        if method not in _METHODS:  # a client must not make as many series as it likes
+            method = "other"
         key = (route, method, status)
         noted = self._answered.get(key)
         if noted is None:

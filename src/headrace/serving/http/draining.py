@@ -1,0 +1,20 @@
+"""Connections that end without losing a request that was sent on them."""
+
+from __future__ import annotations
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+LINGER = 0.5
+"""Seconds in which a request on an idle connection is still answered when the server ends."""
+
+
+class Protocol(HttpToolsProtocol):
+    """Uvicorn's HTTP protocol, which by itself closes idle connections at once, even if a request is on its way."""
+
+    def shutdown(self) -> None:
+        """Called once per connection when the server ends, after it has stopped to take new ones.
+
+        Every answer says from now on that the connection closes, so the client makes no further request on it.
+        """
+        self.server_state.default_headers = [(b"connection", b"close")]
+        self.loop.call_later(LINGER, super().shutdown)
