@@ -1,0 +1,147 @@
+"""A small home with trained systems, and servers over it as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tests.cli.helpers import Ran, headrace
+
+from headrace.sources.passengers import Passengers, passenger_rows
+
+ROOT = Path(__file__).resolve().parents[3]
+TITANIC, ENERGY = str(ROOT / "systems" / "titanic"), str(ROOT / "systems" / "energy")
+SMALL = {
+    TITANIC: (
+        *("--set", "model.members=[{strength: 0.3}, {trees: 15, leaves: 5, min_leaf: 15}]"),
+        *("--set", "model.folds=2", "--set", "model.repeats=1"),
+    ),
+    ENERGY: ("--set", "model.trees=5", "--set", "model.max_rows=1000"),
+}
+SOURCE = {TITANIC: "simulated:?rows=400&unknown=60&seed=1", ENERGY: "simulated:?series=3&days=40"}
+PREDICT = "/v1/systems/titanic/predict"
+
+
+def ran(command: str, system: str, home: Path, *arguments: object) -> Ran:
+    """A command on a system with a small model, as JSON."""
+    done = headrace(command, system, "--home", home, "--json", *SMALL[system], *arguments)
+    assert done.code == 0, done.err
+    return done
+
+
+@cache
+def passengers(count: int, *, seed: int = 7, first: int = 100_000) -> list[dict[str, Any]]:
+    """Passengers as JSON rows without an outcome; what is missing is null or left out."""
+    rows = passenger_rows(Passengers(seed=seed, rows=count), datetime(2026, 1, 1, tzinfo=UTC)).to_dicts()
+    for place, row in enumerate(rows):
+        del row["Survived"]
+        row["PassengerId"] = first + place
+        for name in [name for name, value in row.items() if value is None and place % 2]:
+            del row[name]
+        if place % 17 == 0:
+            row["Fare"] = None
+        if place % 19 == 0:
+            row["Embarked"] = ""
+    return rows
+
+
+@dataclass
+class Server:
+    """A running server.
+
+    Attributes:
+        url: Where it listens.
+        log: The file of its stderr.
+    """
+
+    url: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def client(self) -> httpx.Client:
+        """A client with connections of its own."""
+        return httpx.Client(base_url=self.url, timeout=30, verify=False)  # reading certificates takes its time
+
+    @cached_property
+    def _shared(self) -> httpx.Client:
+        return self.client()
+
+    def post(self, body: Any, **headers: str | bytes) -> httpx.Response:
+        """One request: JSON, or bytes as they are."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        given = {"content-type": "application/json"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        return self._shared.post(PREDICT, content=content, headers=given)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """One request."""
+        return self._shared.get(path, **options)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it logged."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def kill(self) -> None:
+        """kill -9 it and all its processes."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(40)
+
+
+@contextmanager
+def serving(
+    home: Path, *arguments: str, systems: Sequence[str] = (TITANIC,), ready: bool = True, **environment: str
+) -> Iterator[Server]:
+    """A server over a home, until the end of the block."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    small = [word for system in systems for word in SMALL[system]] if len(systems) == 1 else []
+    command = [sys.executable, "-m", "headrace", "serve", *systems, "--home", str(home), "--port", str(port)]
+    log = home / f"serve-{port}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [*command, *small, *arguments], stderr=file, env=os.environ | environment, start_new_session=True
+        )
+    server = Server(f"http://127.0.0.1:{port}", log, process)
+    try:
+        until(lambda: answers(server, "/ready" if ready else "/health"), 40, process)
+        yield server
+    finally:
+        if process.poll() is None:
+            server.kill()
+
+
+def answers(server: Server, path: str) -> bool:
+    """Whether a route answers 200."""
+    try:
+        return server.get(path).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def until(good: Callable[[], bool], seconds: float, process: subprocess.Popen[bytes] | None = None) -> float:
+    """Wait for something; returns the seconds that it took, and fails when it takes too long."""
+    began = time.monotonic()
+    while not good():
+        waited = time.monotonic() - began
+        assert waited < seconds, f"not within {seconds} s"
+        assert process is None or process.poll() is None, "the process has ended"
+        time.sleep(0.02)
+    return time.monotonic() - began
