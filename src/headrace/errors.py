@@ -10,7 +10,8 @@
     ├── StoreError                  a table could not be read or written (exit 1)
     │   ├── CorruptTableError       a file of the table is missing or damaged
     │   ├── StoreTooNewError        a newer headrace wrote this store
-    │   └── WriteConflictError      other writers kept winning the race for a table
+    │   ├── WriteConflictError      other writers kept winning the race for a table
+    │   └── OnlineUnavailableError  the database of the online side is away, or locked for too long
     ├── LedgerError                 the ledger did not do as asked (exit 1)
     │   ├── KeyConflictError        a key came again with another row
     │   ├── LedgerUnavailableError  the ledger's database is away, or locked for too long
@@ -103,6 +104,10 @@ class StoreTooNewError(StoreError):
 
 class WriteConflictError(StoreError):
     """Other writers kept winning the race for a table."""
+
+
+class OnlineUnavailableError(StoreError):
+    """The database of the online side is away, or locked for too long. The same may be tried again."""
 
 
 class LedgerError(HeadraceError):

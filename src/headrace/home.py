@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from headrace.ledger import Ledger
     from headrace.registry import Registry
     from headrace.store import Store, Table
+    from headrace.store.online import Online
 
 RAW, QUARANTINE, PREDICTIONS, METRICS, RUNS = "raw", "quarantine", "predictions", "metrics", "runs"
 
@@ -30,7 +31,16 @@ class Home:
         from headrace.store import Store
 
         options = {name: value.get_secret_value() for name, value in self.settings.storage_options.items()}
-        return Store(self.settings.store_uri or self.path / "store", options)
+        return Store(self.settings.store_uri or self.path / "store", options, online=self.online)
+
+    @cached_property
+    def online(self) -> Online:
+        """The online side of the feature groups of all systems."""
+        from headrace.store.online import Online
+
+        uri = self.settings.online_uri
+        place = uri.get_secret_value() if uri else f"sqlite:///{self.path / 'online.db'}"
+        return Online(place, timeout=self.settings.online_timeout)
 
     @cached_property
     def registry(self) -> Registry:

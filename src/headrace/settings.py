@@ -19,6 +19,8 @@ class Settings(BaseSettings):
         tracking_uri: MLflow's tracking server. Default: SQLite in `home`.
         ledger_uri: The database of logged predictions, runs and alerts. Default: ``sqlite:///<home>/ledger.db``.
         ledger_timeout: Longest wait for that database in seconds: for a connection, a lock or an answer.
+        online_uri: The database of the feature store's online side. Default: ``sqlite:///<home>/online.db``.
+        online_timeout: Longest wait for that database in seconds.
         storage_options: Options of the object store as JSON, such as ``{"AWS_REGION": "eu-north-1"}``.
         tokens: Bearer tokens of the HTTP door to what they may do, as JSON:
             ``{"TOKEN": ["titanic:predict", "*:read"]}``. None at all means an open server.
@@ -35,6 +37,8 @@ class Settings(BaseSettings):
     tracking_uri: SecretStr | None = None
     ledger_uri: SecretStr | None = None
     ledger_timeout: float = Field(default=5.0, gt=0)
+    online_uri: SecretStr | None = None
+    online_timeout: float = Field(default=2.0, gt=0)
     storage_options: dict[str, SecretStr] = Field(default_factory=dict)
     tokens: dict[SecretStr, tuple[str, ...]] = Field(default_factory=dict)
     threads: int = Field(default=0, ge=0)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from headrace.errors import UsageError
+from headrace.errors import NotFoundError, UsageError
 from headrace.store.delta import Table, Written
 from headrace.store.store import Store
 
 if TYPE_CHECKING:
     import polars as pl
+
+_FILE = re.compile(r"[^/]+/features-(.+)\.json")
 
 
 class FeatureGroup:
@@ -26,6 +30,12 @@ class FeatureGroup:
         columns: Feature columns and their polars types.
         definition: What computes the features, as text or a digest of it: another definition is another
             version of every view over the group.
+        online: How many of a key's newest event times can be looked up in ``store.online``: 1 for the latest values,
+            more for the history that lags need, 0 for none.
+
+    Raises:
+        UsageError: A name is there twice; or the group is to be online, and the store has no online side or a column
+            is of a type that it cannot hold.
     """
 
     def __init__(
@@ -38,6 +48,7 @@ class FeatureGroup:
         time: str,
         columns: Mapping[str, pl.DataType],
         definition: str = "",
+        online: int = 0,
     ) -> None:
         taken = [*keys, time, "known_at", "_version", *columns]
         twice = sorted({c for c in taken if taken.count(c) > 1})
@@ -46,13 +57,21 @@ class FeatureGroup:
             raise UsageError(said, where=f"feature group {name}")
         self.system, self.name, self.definition = system, name, definition
         self.keys, self.time, self.columns = tuple(keys), time, dict(columns)
+        self.online, self._store = online, store
         self.table: Table = store.table(system, f"features-{name}")
+        if online:
+            _refuse_offline(self, store)
+
+    _declared = False
 
     def __repr__(self) -> str:
         return f"FeatureGroup({self.system!r}, {self.name!r})"
 
     def write(self, frame: pl.DataFrame, *, corrected_at: datetime | None = None) -> Written:
         """Add what is new, once: writing the same frame again adds nothing.
+
+        The table comes first, then the online side where the group is to be there. Should that fail, or the process be
+        killed in between, the facts are stored and the next write brings them online, this one repeated or any other.
 
         Args:
             frame: keys, time, ``known_at`` (when each row's inputs were all known) and the feature columns.
@@ -62,6 +81,7 @@ class FeatureGroup:
         Raises:
             UsageError: A column is missing, or one too many is there.
             StoreError: A column has another type than declared, or the table cannot be written.
+            OnlineUnavailableError: The table has the facts, the online side is away.
         """
         from headrace.store import schema
 
@@ -69,13 +89,45 @@ class FeatureGroup:
         schema.require(wanted, frame.columns, f"feature group {self.name}")
         schema.require(frame.columns, wanted, f"feature group {self.name}")
         frame = schema.conform(frame, schema.normal_types(self.columns, self.table.uri), self.table.uri)
-        return self.table.append(
+        written = self.table.append(
             frame,
             identity=[*self.keys, self.time],
             compare=list(self.columns),
             window=self.time,
             corrected_at=corrected_at,
         )
+        self._declare()
+        if self.online and self._store.online is not None and written.version:
+            # The clock says only what may be forgotten there: no number depends on it.
+            self._store.online.follow(self, now=datetime.now(UTC))
+        return written
+
+    def _declare(self) -> None:
+        """Leave word of what the group is, for readers that know it by its name."""
+        if not self._declared:
+            names = {"keys": self.keys, "time": self.time, "columns": [*self.columns]}
+            said = {**names, "definition": self.definition, "online": self.online}
+            self._store.note(_file(self.system, self.name), json.dumps(said).encode())
+            self._declared = True
+
+    @classmethod
+    def open(cls, store: Store, system: str, name: str) -> FeatureGroup:
+        """The group as it was last written.
+
+        Raises:
+            NotFoundError: It was never written.
+        """
+        noted, types = store.noted(_file(system, name)), store.table(system, f"features-{name}").schema()
+        if noted is None or not types:
+            raise NotFoundError("there is no such feature group yet", where=f"{system}/{name}", hint="write to it")
+        said = json.loads(noted)
+        columns = {column: types[column] for column in said.pop("columns")}
+        return cls(store, system, name, columns=columns, **said)
+
+    @staticmethod
+    def names(store: Store, system: str) -> list[str]:
+        """The groups of a system that were written, sorted."""
+        return [found[1] for found in map(_FILE.fullmatch, store.notes(system)) if found]
 
     def read(
         self,
@@ -127,3 +179,16 @@ class FeatureGroup:
             "columns": {name: str(dtype) for name, dtype in self.columns.items()},
             "definition": self.definition,
         }
+
+
+def _file(system: str, name: str) -> str:
+    return f"{system}/features-{name}.json"
+
+
+def _refuse_offline(group: FeatureGroup, store: Store) -> None:
+    from headrace.store.online.records import refuse_types
+
+    where = f"feature group {group.name}"
+    if store.online is None:
+        raise UsageError("the store has no online side", where=where, hint="Store(uri, online=Online(uri))")
+    refuse_types(group.columns, where)

@@ -16,6 +16,8 @@ from headrace.store.delta import Table, Upkeep
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
+    from headrace.store.online import Online
+
 FORMAT = 1
 """The layout this code writes: ``<uri>/format.json`` and one Delta table per ``<uri>/<system>/<name>``."""
 
@@ -31,6 +33,7 @@ class Store:
         storage_options: Credentials and endpoint of the object store, under the names that Delta uses
             (``aws_access_key_id``, ``aws_endpoint_url``...); never shown in errors.
         upkeep: When its tables are compacted.
+        online: Where the feature groups that say so can be looked up by key.
     """
 
     def __init__(
@@ -39,8 +42,10 @@ class Store:
         storage_options: Mapping[str, str] | None = None,
         *,
         upkeep: Upkeep | None = None,
+        online: Online | None = None,
     ) -> None:
         self.uri = location.normal(uri)
+        self.online = online
         self._given = dict(storage_options or {})
         self._upkeep = upkeep
         self._checked = False
@@ -79,6 +84,38 @@ class Store:
         with self._failures():
             found = self._objects().list_with_delimiter()["common_prefixes"]
         return sorted(name for name in (prefix.rstrip("/") for prefix in found) if _NAME.fullmatch(name))
+
+    def note(self, name: str, data: bytes) -> None:
+        """Keep a small file, ``<system>/<name>``, whole or not at all. Written only where it says something new.
+
+        Raises:
+            StoreError: The storage cannot be reached or written.
+        """
+        if self.noted(name) != data:
+            with self._failures():
+                self._objects().put(name, data)
+
+    def noted(self, name: str) -> bytes | None:
+        """What `note` kept under a name; None: nothing.
+
+        Raises:
+            StoreError: The storage cannot be reached.
+        """
+        with self._failures():
+            try:
+                return bytes(self._objects().get(name).bytes())
+            except FileNotFoundError:
+                return None
+
+    def notes(self, system: str) -> list[str]:
+        """Names of all that `note` kept for a system, sorted.
+
+        Raises:
+            StoreError: The storage cannot be reached.
+        """
+        with self._failures():
+            found = self._objects().list_with_delimiter(f"{system}/")["objects"]
+        return sorted(str(each["path"]) for each in found)
 
     def _check_format(self) -> None:
         """Read the format of this store, or write it: the first of several processes wins, all agree."""

@@ -1,0 +1,85 @@
+"""What a database must do for the online side: the protocol of its back ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class Fact(NamedTuple):
+    """A fact as a database holds it. Times are microseconds since 1970 in UTC; only readers look into the payload."""
+
+    key: str
+    time: int
+    known_at: int
+    version: int
+    payload: bytes
+
+
+class State(NamedTuple):
+    """How current a group is.
+
+    Attributes:
+        version: Logical version of the group's table that is here.
+        since: Readers from this time on (microseconds since 1970) are answered in full.
+        shape: Digest of what the facts here are made from: keys, columns, how many are kept.
+    """
+
+    version: int
+    since: int
+    shape: str
+
+
+class Batch(NamedTuple):
+    """What one write brings.
+
+    Attributes:
+        facts: The facts, each with a key, time, known time and version of its own.
+        after: The group's version that the facts follow; None: they are all there is, whatever was here before goes.
+        state: What holds when they are there.
+        keep: Event times that are kept of every key, of those that all readers from ``state.since`` on can see.
+    """
+
+    facts: Sequence[Fact]
+    after: int | None
+    state: State
+    keep: int
+
+
+class Backend(Protocol):
+    """One kind of database. Any number of threads and processes may call every method at once.
+
+    Every wait is bounded. A failure is a `StoreError`: `OnlineUnavailableError` where the same may be tried again. A
+    failed or killed write leaves what was there before.
+    """
+
+    embedded: bool
+    """Whether it answers without a network, so quickly that an event loop may wait for it."""
+
+    def state(self, group: str) -> State | None:
+        """Called before every write, and by whoever asks how current a group is. None: it was never written."""
+
+    def newest(self, group: str, keys: Sequence[str], at: int) -> tuple[State, list[bytes | None]] | None:
+        """Called for every look-up; the path that must be quick.
+
+        Per key, in their order, the payload of the greatest fact by (time, known time, version) among those whose time
+        and known time are at most `at`; and the state at that very moment. None: the group was never written.
+        """
+
+    def last(self, group: str, key: str, count: int, at: int) -> list[bytes]:
+        """Called for the history of a series: the payloads of its `count` newest event times, newest first.
+
+        Of each event time that of the greatest fact by (known time, version), among those that `newest` looks at.
+        """
+
+    def write(self, group: str, batch: Batch) -> bool:
+        """Called after every write to the table, and by a rebuild.
+
+        In one transaction: add the facts that are not here yet, drop what no reader from ``state.since`` on can be
+        answered with, set the state. Version and `since` only grow, unless everything is replaced. Writing the same
+        again changes nothing. False, and nothing is written, where the group is not at ``batch.after`` or later any
+        more, or has another shape: someone made it anew meanwhile; the caller looks again.
+        """
+
+    def close(self) -> None:
+        """Close all connections. The next call opens new ones."""

@@ -1,0 +1,177 @@
+"""The online side in one file: SQLite in WAL mode, shared by any number of processes of one machine."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from headrace.errors import ConfigError, OnlineUnavailableError, StoreError
+from headrace.store.online.base import Batch, State
+from headrace.store.online.connections import Connections
+
+FORMAT = 1
+
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS groups (
+        name TEXT PRIMARY KEY, version INTEGER NOT NULL, since INTEGER NOT NULL, shape TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS facts (
+        name TEXT NOT NULL, key TEXT NOT NULL, time INTEGER NOT NULL, known_at INTEGER NOT NULL,
+        version INTEGER NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (name, key, time, known_at, version)
+    ) WITHOUT ROWID""",
+)
+_NEWEST = """
+    SELECT g.version, g.since, g.shape, (
+        SELECT payload FROM facts WHERE name = g.name AND key = {key} AND time <= :at AND known_at <= :at
+        ORDER BY time DESC, known_at DESC, version DESC LIMIT 1
+    ) FROM groups AS g {keys} WHERE g.name = :name"""
+_ONE = _NEWEST.format(key=":key", keys="")
+_MANY = _NEWEST.format(key="wanted.value", keys="CROSS JOIN json_each(:keys) AS wanted") + " ORDER BY wanted.key"
+_LAST = """
+    SELECT payload FROM (
+        SELECT payload, time, row_number() OVER (PARTITION BY time ORDER BY known_at DESC, version DESC) AS turn
+        FROM facts WHERE name = ? AND key = ? AND time <= ? AND known_at <= ?
+    ) WHERE turn = 1 ORDER BY time DESC LIMIT ?"""
+_SUPERSEDED = """
+    SELECT :name, key, time, known_at, version FROM (
+        SELECT f.key, f.time, f.known_at, f.version,
+            dense_rank() OVER (PARTITION BY f.key ORDER BY f.time DESC) AS place,
+            row_number() OVER (PARTITION BY f.key, f.time ORDER BY f.known_at DESC, f.version DESC) AS turn
+        FROM json_each(:keys) AS wanted CROSS JOIN facts AS f
+        WHERE f.name = :name AND f.key = wanted.value AND f.time <= :since AND f.known_at <= :since
+    ) WHERE place > :keep OR turn > 1"""
+_DROP = "DELETE FROM facts WHERE name = ? AND key = ? AND time = ? AND known_at = ? AND version = ?"
+
+
+class SQLite:
+    """Readers see one snapshot and wait for no one; writers take turns by SQLite's own lock on the file.
+
+    Args:
+        uri: ``sqlite:///folder/file.db``; the folder is made when it is missing.
+        timeout: Longest wait for another writer, in seconds.
+    """
+
+    embedded = True
+
+    def __init__(self, uri: str, timeout: float) -> None:
+        self._path = uri.removeprefix("sqlite:///")
+        if self._path in ("", ":memory:") or self._path == uri:
+            raise ConfigError("the online side needs a file", where=uri, hint="say sqlite:////folder/online.db")
+        self._timeout = timeout
+        self._connections = Connections(self._connect)
+
+    def state(self, group: str) -> State | None:
+        """One row."""
+        with self._failures():
+            return self._state(self._connections.mine(), group)
+
+    def newest(self, group: str, keys: Sequence[str], at: int) -> tuple[State, list[bytes | None]] | None:
+        """One statement, so one snapshot; many keys travel as one JSON text."""
+        with self._failures():
+            connection = self._connections.mine()
+            if len(keys) == 1:
+                rows = connection.execute(_ONE, {"name": group, "key": keys[0], "at": at}).fetchall()
+            else:
+                given = {"name": group, "keys": json.dumps(keys), "at": at}
+                rows = connection.execute(_MANY, given).fetchall()
+            if rows:
+                return State(*rows[0][:3]), [row[3] for row in rows]
+            state = None if keys else self._state(connection, group)
+            return None if state is None else (state, [])
+
+    def last(self, group: str, key: str, count: int, at: int) -> list[bytes]:
+        """A key has few facts, so a window over all of them is quick."""
+        with self._failures():
+            found = self._connections.mine().execute(_LAST, (group, key, at, at, count))
+            return [row[0] for row in found]
+
+    def write(self, group: str, batch: Batch) -> bool:
+        """Writers are kept out from the first look on."""
+        with self._failures():
+            connection = self._connections.mine()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                written = self._write(connection, group, batch)
+                connection.execute("COMMIT" if written else "ROLLBACK")
+            except BaseException:
+                connection.rollback()
+                raise
+            return written
+
+    def close(self) -> None:
+        """Those of all threads."""
+        self._connections.close()
+
+    def _write(self, connection: sqlite3.Connection, group: str, batch: Batch) -> bool:
+        state, present = batch.state, self._state(connection, group)
+        if batch.after is None:
+            connection.execute("DELETE FROM facts WHERE name = ?", (group,))
+        elif present is None or present.version < batch.after or present.shape != state.shape:
+            return False
+        else:
+            state = State(max(state.version, present.version), max(state.since, present.since), state.shape)
+        rows = ((group, *fact) for fact in batch.facts)
+        connection.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?, ?)", rows)
+        keys = json.dumps(sorted({fact.key for fact in batch.facts}))
+        given = {"name": group, "keys": keys, "since": state.since, "keep": batch.keep}
+        connection.executemany(_DROP, connection.execute(_SUPERSEDED, given).fetchall())
+        connection.execute("INSERT OR REPLACE INTO groups VALUES (?, ?, ?, ?)", (group, *state))
+        return True
+
+    def _state(self, connection: sqlite3.Connection, group: str) -> State | None:
+        row = connection.execute("SELECT version, since, shape FROM groups WHERE name = ?", (group,)).fetchone()
+        return None if row is None else State(*row)
+
+    def _connect(self) -> sqlite3.Connection:
+        Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+        # Closed by another thread than its own, used by its own alone. isolation_level None: `write` begins.
+        connection = sqlite3.connect(
+            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=16
+        )
+        try:
+            _wal(connection, self._timeout)
+            # What a power cut takes is brought back from the table.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+            if found > FORMAT:
+                raise StoreError(
+                    f"it has format {found}, this headrace knows {FORMAT}",
+                    where=self._path,
+                    hint="upgrade headrace, or name another file",
+                )
+            if found < FORMAT:
+                for table in _TABLES:
+                    connection.execute(table)
+                connection.execute(f"PRAGMA user_version = {FORMAT}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise OnlineUnavailableError(f"cannot be used now: {error}", where=self._path) from error
+        except sqlite3.DatabaseError as error:
+            hint = "remove the file; headrace online SYSTEM makes it anew from the tables"
+            raise StoreError(f"is damaged: {error}", where=self._path, hint=hint) from error
+
+
+def _wal(connection: sqlite3.Connection, timeout: float) -> None:
+    """WAL mode. The first processes that start together may find the file locked without SQLite waiting for it."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
