@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headrace.errors import HeadraceError, StoreError, UsageError
+from headrace.errors import HeadraceError, NotFoundError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from headrace.flow.stretch import Stretch
@@ -374,6 +374,25 @@ def export(use: Common, name: Name) -> None:
     if system.forecasts:
         raise UsageError("its predictions are in the store already", where=system.name)
     console.print_tree({"system": system.name, "exported": export(system, home)}, as_json=use.json)
+
+
+@_command
+def online(
+    use: Common,
+    name: Annotated[str, typer.Argument(metavar="SYSTEM", help="Whose feature groups; as the store knows it.")],
+    group: Annotated[str | None, typer.Option("--group", metavar="NAME", help="This one alone.")] = None,
+) -> None:
+    """Make the online side of feature groups anew from their tables."""
+    from headrace import console
+    from headrace.store import FeatureGroup
+
+    home, now = use.open(), datetime.now(UTC)
+    names = [group] if group is not None else FeatureGroup.names(home.store, name)
+    groups = [FeatureGroup.open(home.store, name, each) for each in names]
+    versions = {each.name: home.online.rebuild(each, now=now) for each in groups if each.online}
+    if not versions:
+        raise NotFoundError("no feature group is online", where=name, hint="declare it with online=1 and write to it")
+    console.print_tree({"system": name, "online": versions}, as_json=use.json)
 
 
 Since = Annotated[

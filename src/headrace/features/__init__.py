@@ -25,6 +25,7 @@ from headrace.features.history import (
 from headrace.features.row import col, lit, maximum, minimum, native
 from headrace.features.scaling import scaled
 from headrace.features.standard import seasonal_features
+from headrace.features.stored import stored
 from headrace.features.text import join, text
 from headrace.features.view import Features
 
@@ -56,6 +57,7 @@ __all__ = [
     "seasonal_lag",
     "seasonal_mean",
     "step_ahead",
+    "stored",
     "target_mean",
     "text",
     "weekday",

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 NUMBERS = (FLOAT, INTEGER, BOOLEAN)
-_KIND_OF_COLUMN = {"category": TEXT}
+KIND_OF_COLUMN = {"category": TEXT}
+"""Kinds of the columns whose contract type is called otherwise."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Code:
     def column(self, name: str) -> Value:
         """The value of a column of the row."""
         kind = self.types[name]
-        return self.set(f"row[{self.constant(name)}]", _KIND_OF_COLUMN.get(kind, kind))
+        return self.set(f"row[{self.constant(name)}]", KIND_OF_COLUMN.get(kind, kind))
 
     def number(self, node: Expression) -> str:
         """A variable that holds a node's value as a float, or None."""
@@ -134,7 +135,7 @@ class Code:
             return one.select(expression)["value"][0]
 
         self.slow.add(node.digest)
-        return self.set(f"{self.constant(evaluate)}(row)", _kind_of(dtype))
+        return self.set(f"{self.constant(evaluate)}(row)", kind_of(dtype))
 
 
 def compile_row(
@@ -183,7 +184,12 @@ def dtype_of(kind: str) -> pl.DataType:
     return dtypes.get(kind, pl.String())
 
 
-def _kind_of(dtype: pl.DataType) -> str:
+def kind_of(dtype: pl.DataType) -> str:
+    """The kind of a polars type's values.
+
+    Raises:
+        FeatureError: They are of none.
+    """
     import polars as pl
 
     if dtype.is_float():

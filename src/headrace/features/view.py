@@ -14,6 +14,7 @@ from headrace.features.history import HistoryPrimitive, StepAhead
 from headrace.features.place import place_of
 from headrace.features.row import Col, Literal
 from headrace.features.scaling import bind, unscaled
+from headrace.features.stored import Stored
 
 if TYPE_CHECKING:
     import polars as pl
@@ -68,6 +69,11 @@ class Features(Mapping[str, Expression]):
     def columns(self) -> frozenset[str]:
         """Columns that the features read."""
         return frozenset().union(*(e.columns() for e in self.expressions))
+
+    def stored(self) -> tuple[Stored, ...]:
+        """What is looked up for a row, each once, in order."""
+        nodes = (node for e in self.expressions for node in e.walk() if isinstance(node, Stored))
+        return tuple({node.column: node for node in nodes}.values())
 
     def history_columns(self) -> frozenset[str]:
         """Columns whose past the features read."""
@@ -134,7 +140,8 @@ class Features(Mapping[str, Expression]):
         """
         for name, expression in self._items.items():
             where = f"features.{name}"
-            unknown = sorted(expression.columns() - columns)
+            looked_up = {node.column for node in expression.walk() if isinstance(node, Stored)}
+            unknown = sorted(expression.columns() - columns - looked_up)
             if unknown:
                 raise DeclarationError(
                     f"column {unknown[0]!r} is not in the contract",
@@ -144,6 +151,7 @@ class Features(Mapping[str, Expression]):
             if known_ahead is None:
                 _refuse_history(expression, where)
             else:
+                _refuse_stored(looked_up, where)
                 _refuse_future(expression, known_ahead, where)
                 _compile_once(expression, step, where)
 
@@ -154,6 +162,15 @@ def _refuse_history(expression: Expression, where: str) -> None:
             "a feature over history needs a system that forecasts",
             where=where,
             hint="declare time=, step= and horizon=",
+        )
+
+
+def _refuse_stored(looked_up: set[str], where: str) -> None:
+    if looked_up:
+        raise DeclarationError(
+            "a stored feature is looked up for a row",
+            where=where,
+            hint="make it a column of the contract, or use it in a system without a horizon",
         )
 
 

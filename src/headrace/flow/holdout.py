@@ -12,6 +12,7 @@ from headrace import metrics
 from headrace.contract import check
 from headrace.errors import NotEnoughDataError, NotFoundError
 from headrace.home import Home
+from headrace.lookup import Lookups
 from headrace.row_predictor import RowPredictor
 from headrace.sources import open_source
 from headrace.system import System
@@ -45,6 +46,7 @@ def holdout(system: System, home: Home, data: str, now: datetime) -> dict[str, A
     if rows.is_empty():
         raise NotEnoughDataError("no row has a target", where=data)
     model = RowPredictor.load(home.registry.fetch(champion)).model
+    rows, _ = Lookups.of(model.features, system, home).join(rows, now)
     actual = (rows[system.target] == model.classes[1]).cast(float).to_numpy()
     found = metrics.of_probabilities(actual, model.probabilities(rows), model.threshold)
     share = float(champion.metrics.get("share") or actual.mean())

@@ -11,6 +11,7 @@ import msgspec
 from headrace.errors import NotFoundError
 from headrace.home import PREDICTIONS, RAW, Home
 from headrace.lineage import PINNED, Pins, row_prediction_id
+from headrace.lookup import VERSIONS, Lookups
 from headrace.row_predictor import PROBABILITY, RowPredictor, decoded, digest_of_row, inputs_of
 from headrace.system import System
 
@@ -53,17 +54,26 @@ def predict(system: System, home: Home, pins: Pins, run_id: str, now: datetime) 
         as_of=pins.as_of,
         where=pl.col(system.target).is_null(),
     )
-    frame = _predicted(system, predictor, rows, pins, run_id, now)
+    rows, stored = Lookups.of(predictor.model.features, system, home).join(rows, pins.as_of)
+    frame = _predicted(system, predictor, rows, pins, run_id, now, stored)
     return frame, store(system, home, frame)
 
 
 def _predicted(
-    system: System, predictor: RowPredictor, rows: pl.DataFrame, pins: Pins, run_id: str, now: datetime
+    system: System,
+    predictor: RowPredictor,
+    rows: pl.DataFrame,
+    pins: Pins,
+    run_id: str,
+    now: datetime,
+    stored: Mapping[str, int],
 ) -> pl.DataFrame:
     import polars as pl
 
     data = list(rows.iter_rows(named=True))
     inputs = [inputs_of(row, system.target) for row in data]
+    # Values alone say whether a row was predicted from the same before; where they were read is told beside them.
+    told_inputs = [inputs_of(row | {VERSIONS: stored}, system.target) for row in data] if stored else inputs
     cause, keys = row_cause(system.name, pins), [key_text(system, row) for row in data]
     digests = [digest_of_row(each) for each in inputs]
     ids = [row_prediction_id(f"{cause}|{digest}", key, pins.as_of) for digest, key in zip(digests, keys, strict=True)]
@@ -75,7 +85,7 @@ def _predicted(
             *(rows[name] for name in system.keys),
             told[system.target].cast(rows.schema[system.target]),
             told[PROBABILITY].cast(pl.Float64),
-            pl.Series("inputs", [each.decode() for each in inputs], dtype=pl.String),
+            pl.Series("inputs", [each.decode() for each in told_inputs], dtype=pl.String),
             pl.Series(ROW_DIGEST, digests, dtype=pl.String),
         ]
     ).with_columns(

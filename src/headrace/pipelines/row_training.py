@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ from headrace import metrics
 from headrace.errors import DeclarationError, NotEnoughDataError
 from headrace.home import RAW, Home
 from headrace.lineage import digest_of, iso
-from headrace.models.classifier import Classifier, ClassifierFit, Rows
+from headrace.lookup import Lookups
+from headrace.models.classifier import GATE_ROWS, Classifier, ClassifierFit, Rows
 from headrace.registry import Trained
 from headrace.row_predictor import RowPredictor
 from headrace.system import System
@@ -51,8 +53,13 @@ def _types(system: System) -> dict[str, str]:
     return {column.name: column.type for column in system.contract.columns if column.name in read}
 
 
-def fit(system: System, rows: pl.DataFrame) -> ClassifierFit:
+def fit(system: System, rows: pl.DataFrame, looked_up: Mapping[str, str] | None = None) -> ClassifierFit:
     """Fit the system's model on labelled rows.
+
+    Args:
+        system: The declaration.
+        rows: What it learns from.
+        looked_up: Contract types of the columns that were looked up for them.
 
     Raises:
         DeclarationError: The model is not one of rows.
@@ -60,7 +67,8 @@ def fit(system: System, rows: pl.DataFrame) -> ClassifierFit:
     """
     if not isinstance(system.model, Classifier):
         raise DeclarationError("a system without a horizon needs a Classifier", where="model")
-    return system.model.fit(system.features, Rows(rows, system.target, _types(system), system.time))
+    types = _types(system) | dict(looked_up or {})
+    return system.model.fit(system.features, Rows(rows, system.target, types, system.time))
 
 
 def train(system: System, home: Home, *, as_of: datetime, data_version: int, now: datetime) -> Trained:
@@ -68,17 +76,22 @@ def train(system: System, home: Home, *, as_of: datetime, data_version: int, now
 
     Raises:
         NotEnoughDataError: There are too few labelled rows.
-        ModelError: The new model's row form disagrees with its table form: it is not registered.
+        ModelError: The new model's row form disagrees with its table form, or what a request would look up with the
+            table: it is not registered.
         RegistryError: The tracking server cannot be reached.
     """
     rows = labelled(system, home, as_of=as_of, data_version=data_version)
-    fitted = fit(system, rows)
+    lookups = Lookups.of(system.features, system, home)
+    rows, stored = lookups.join(rows, as_of)
+    lookups.refuse_disagreement(rows.tail(GATE_ROWS), as_of, now)
+    fitted = fit(system, rows, lookups.types)
     pins = {
         "as_of": iso(as_of),
         "data_version": data_version,
         "feature_version": system.features.digest,
         "config_digest": system.config_digest,
         "rows": rows.height,
+        **({"stored": stored} if stored else {}),
     }
     with tempfile.TemporaryDirectory() as folder:
         fitted.model.save(Path(folder))
@@ -104,14 +117,19 @@ def _gate(
     if champion is None:
         reason, wins = "the first version", True
     else:
-        reason, wins = _compare(system, home, champion, fitted, rows)
+        reason, wins = _compare(system, home, champion, fitted, rows, version.as_of)
     decide = registry.promote if wins else registry.reject
     decided = decide(system.name, version.version, created_at=now, as_of=version.as_of, reason=reason)
     return Trained(decided, wins, reason)
 
 
 def _compare(
-    system: System, home: Home, champion: ModelVersion, fitted: ClassifierFit, rows: pl.DataFrame
+    system: System,
+    home: Home,
+    champion: ModelVersion,
+    fitted: ClassifierFit,
+    rows: pl.DataFrame,
+    as_of: datetime,
 ) -> tuple[str, bool]:
     """On the rows that became known after the champion's own; without enough of them, by cross-validation of both."""
     import polars as pl
@@ -121,7 +139,8 @@ def _compare(
         actual = (new[system.target] == fitted.model.classes[1]).cast(float).to_numpy()
         ours = metrics.log_loss(actual, fitted.held_out[new["_at"].to_numpy()])
         model = RowPredictor.load(home.registry.fetch(champion)).model
-        theirs = metrics.log_loss(actual, model.probabilities(new))
+        seen, _ = Lookups.of(model.features, system, home).join(new, as_of)
+        theirs = metrics.log_loss(actual, model.probabilities(seen))
         where = f"on {new.height} rows that are new to it"
     else:
         ours, stored = fitted.scores["log_loss"], champion.metrics.get("log_loss")

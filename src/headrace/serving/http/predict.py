@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from headrace.errors import HeadraceError, KeyConflictError, LedgerFullError
 from headrace.ledger import Entry, Writer
 from headrace.lineage import row_prediction_id
+from headrace.lookup import Lookups
 from headrace.pipelines.row_inference import key_text, row_cause
 from headrace.row_predictor import digest_of_row, inputs_of
 from headrace.serving.http.access import PREDICT, Access
@@ -36,7 +37,8 @@ _encode = msgspec.json.Encoder().encode
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}").fullmatch
 _JSON = (b"application/json", b"text/json")
 _LARGE = 2**16
-"""Bytes of a body that is worked on in a thread: on the event loop the other requests would wait for it."""
+"""Bytes of a body that is worked on in a thread: on the event loop the other requests would wait for it. So they would
+for look-ups over a network; one in a file is quicker than a thread."""
 _log = logging.getLogger("headrace.serving")
 
 
@@ -139,7 +141,8 @@ class PredictRoute:
         if champion is None or champion.predictor is None or waits:
             raise busy(f"{served.system.name} is not ready: {served.trouble or 'the ledger is away'}", 5)
         prepare = partial(_prepared, served, champion, body, headers, self._options.max_rows)
-        entries, single = prepare() if len(body) < _LARGE else await run_in_threadpool(prepare)
+        far = champion.lookups is not None and not champion.lookups.embedded
+        entries, single = await run_in_threadpool(prepare) if far or len(body) >= _LARGE else prepare()
         if self.writer is not None:
             entries = await self._durable(self.writer, entries, single=single)
         told = [entry.answer for entry in entries]
@@ -189,7 +192,15 @@ def _prepared(
         raise Problem(413, f"{len(posted):,} rows are more than {most:,}")
     rows = rows_of(served.decoder, posted, single=single)
     keys = _keys(served, rows, headers, single=single)
-    return _entries(served, champion, rows, keys), single
+    now, digests = datetime.now(UTC), None
+    if champion.lookups is not None:
+        # The same row sent again is the same, whatever is known of its keys by then.
+        digests = [digest_of_row(inputs_of(row, served.system.target)) for row in rows]
+        try:
+            champion.lookups.fill(rows, now)
+        except HeadraceError as error:
+            raise busy(f"the stored features cannot be looked up: {error.message}", 5) from error
+    return _entries(served, champion, rows, keys, now, digests), single
 
 
 def _keys(served: Served, rows: list[dict[str, Any]], headers: Mapping[bytes, bytes], *, single: bool) -> list[str]:
@@ -208,18 +219,25 @@ def _keys(served: Served, rows: list[dict[str, Any]], headers: Mapping[bytes, by
     return [f"idempotency:{text}"] if single else [f"idempotency:{text} {place}" for place in range(len(rows))]
 
 
-def _entries(served: Served, champion: Champion, rows: list[dict[str, Any]], keys: list[str]) -> list[Entry]:
+def _entries(
+    served: Served,
+    champion: Champion,
+    rows: list[dict[str, Any]],
+    keys: list[str],
+    now: datetime,
+    digests: list[str] | None,
+) -> list[Entry]:
     system, predictor = served.system, champion.predictor
     assert predictor is not None
-    now, cause = datetime.now(UTC), row_cause(system.name, champion.pins)
+    cause = row_cause(system.name, champion.pins)
     try:
         told = [predictor.answer(rows[0])] if len(rows) == 1 else predictor.answers(rows)
     except (HeadraceError, ArithmeticError, ValueError) as error:
         raise Problem(422, f"a feature cannot be computed for this: {error}", reason="no_features") from error
     version, entries = champion.version.version, []
-    for row, key, said in zip(rows, keys, told, strict=True):
+    for place, (row, key, said) in enumerate(zip(rows, keys, told, strict=True)):
         inputs = inputs_of(row, system.target)
-        digest = digest_of_row(inputs)
+        digest = digests[place] if digests is not None else digest_of_row(inputs)
         name = row_prediction_id(f"{cause}|{digest}", key, now)
         shown = row[system.keys[0]] if len(system.keys) == 1 else [row[k] for k in system.keys]
         answer = _encode({"id": name, "key": shown, **said, "model_version": version})

@@ -12,6 +12,7 @@ from headrace.contract.row import RowDecoder
 from headrace.errors import HeadraceError, ModelError
 from headrace.home import RUNS, Home
 from headrace.lineage import PINNED, Pins, code_revision
+from headrace.lookup import Lookups
 from headrace.row_predictor import RowPredictor
 from headrace.serving.http.forecasts import Forecasts
 from headrace.system import System
@@ -31,12 +32,14 @@ class Champion:
         predictor: What answers rows; None for a system that forecasts.
         pins: What every prediction of it carries, but for its own time.
         pinned: The id of the same in the ledger; empty while nothing is logged.
+        lookups: What its features look up online; None where they look up nothing.
     """
 
     version: ModelVersion
     predictor: RowPredictor | None
     pins: Pins
     pinned: str = ""
+    lookups: Lookups | None = None
 
 
 @dataclass
@@ -97,11 +100,13 @@ class Served:
         present = self.champion
         if present is not None and present.version.version == version.version and (present.pinned or not self.logged):
             return
-        predictor = None
+        predictor, lookups = None, None
         if not self.system.forecasts:
             predictor = RowPredictor.load(self.home.registry.fetch(version))
             self._refuse_other(predictor)
             predictor.warm()
+            lookups = Lookups.of(predictor.model.features, self.system, self.home)
+            lookups.follow(now)
         pins = Pins(
             as_of=now,
             data_version=int(version.pins["data_version"]),
@@ -114,7 +119,7 @@ class Served:
         pinned = ""
         if self.logged and predictor is not None:
             pinned = self.home.ledger.pin({name: getattr(pins, name) for name in PINNED})
-        self.champion = Champion(version, predictor, pins, pinned)
+        self.champion = Champion(version, predictor, pins, pinned, lookups or None)
 
     def _refuse_other(self, predictor: RowPredictor) -> None:
         """A declaration that has changed since the training may lack what the model reads."""

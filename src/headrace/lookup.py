@@ -1,0 +1,242 @@
+"""Stored features of rows: by the point-in-time join for a table, by key and online for a request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import DeclarationError, ModelError, NotFoundError
+from headrace.features.compiled import KIND_OF_COLUMN, dtype_of, kind_of
+from headrace.features.view import Features
+from headrace.home import Home
+from headrace.store import FeatureGroup, FeatureView
+from headrace.store.online.records import microseconds
+from headrace.system import System
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from headrace.store.online import Online
+
+VERSIONS = "_stored"
+"""Among the inputs of a prediction: the version of every feature group that was looked up."""
+
+_AT = "_at"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One group, asked by one key.
+
+    Attributes:
+        group: The feature group.
+        key: The row's columns that hold the group's keys.
+        ttl: How old an answer may be.
+        features: Columns of the row to features of the group.
+    """
+
+    group: FeatureGroup
+    key: tuple[str, ...]
+    ttl: timedelta | None
+    features: Mapping[str, str]
+
+    @property
+    def label(self) -> str:
+        return f"{self.group.system}/{self.group.name}"
+
+    def join(self, rows: pl.DataFrame, at: pl.Expr, version: int) -> list[pl.Series]:
+        """The looked-up columns of every row, as they were known at its time."""
+        import polars as pl
+
+        keys = zip(self.key, self.group.keys, strict=True)
+        types = self.group.table.schema()
+        spine = rows.select(*(pl.col(ours).cast(types[theirs]).alias(theirs) for ours, theirs in keys), at.alias(_AT))
+        view = FeatureView("look-up", [(self.group, list(dict.fromkeys(self.features.values())))], ttl=self.ttl)
+        frame = view.training_set(spine, time=_AT, versions={self.group.name: version}).frame
+        columns = []
+        for column, feature in self.features.items():
+            values = frame[feature].cast(dtype_of(kind_of(frame.schema[feature])))
+            if values.dtype.is_float():  # an input is JSON, which has no other number
+                values = pl.select(pl.when(values.is_finite()).then(values)).to_series()
+            columns.append(values.alias(column))
+        return columns
+
+    def online(self, online: Online, rows: Sequence[Row], at: datetime) -> int | None:
+        """Put the looked-up columns into rows that ask at one time; the group's version that they were read from.
+
+        None, and nothing is done, for a time from before what is kept online.
+        """
+        keys = [tuple(row[name] for name in self.key) for row in rows]
+        answers = online.look_up(self.group, keys, at=at, ttl=self.ttl)
+        if microseconds(at) < answers.since:
+            return None
+        for row, found in zip(rows, answers.found, strict=True):
+            for column, feature in self.features.items():
+                value = None if found is None else found.get(feature)
+                row[column] = value if type(value) is not float or math.isfinite(value) else None
+        return answers.version
+
+
+class Lookups:
+    """What the features of a system look up, and where. False where they look nothing up.
+
+    Args:
+        sources: Every group by every key.
+        online: The online side.
+        time: The column of a row's time, if rows have one.
+        types: Contract type of every column that is read for a key.
+    """
+
+    def __init__(self, sources: Sequence[_Source], online: Online, time: str | None, types: Mapping[str, str]) -> None:
+        self._sources, self._online, self._time, self._types = tuple(sources), online, time, types
+
+    @classmethod
+    def of(cls, features: Features, system: System, home: Home) -> Lookups:
+        """The look-ups of features, which may be those of an older model.
+
+        Raises:
+            NotFoundError: A group was never written, or has no such feature.
+            DeclarationError: A key does not fit the group's.
+        """
+        wanted: dict[tuple[str, tuple[str, ...], timedelta | None], dict[str, str]] = {}
+        for node in features.stored():
+            wanted.setdefault((node.group, node.key, node.ttl), {})[node.column] = node.feature
+        types = {column.name: column.type for column in system.contract.columns}
+        sources = []
+        for (name, key, ttl), columns in wanted.items():
+            owner, _, short = name.rpartition("/")
+            source = _Source(FeatureGroup.open(home.store, owner or system.name, short), key, ttl, columns)
+            _check(source, types)
+            sources.append(source)
+        return cls(sources, home.online, system.time, types)
+
+    def __bool__(self) -> bool:
+        return bool(self._sources)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether `fill` answers without a network."""
+        return self._online.embedded
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Contract type of every looked-up column."""
+        return {
+            column: kind_of(source.group.columns[feature])
+            for source in self._sources
+            for column, feature in source.features.items()
+        }
+
+    def join(self, rows: pl.DataFrame, at: datetime) -> tuple[pl.DataFrame, dict[str, int]]:
+        """A table with its looked-up columns, and the version of every group that they were read from.
+
+        A row sees what was known at its own time, and at `at` at the latest; at `at` where it has no time.
+        """
+        versions = {source.label: source.group.table.version() for source in self._sources}
+        columns = [c for each in self._sources for c in each.join(rows, self._moment(at), versions[each.label])]
+        return rows.with_columns(columns), versions
+
+    def fill(self, rows: Sequence[Row], now: datetime) -> None:
+        """Put the looked-up columns into the rows of a request, and under `VERSIONS` what they were read from.
+
+        What a row from the past asks for, and is no longer kept online, is read from the table.
+
+        Raises:
+            OnlineUnavailableError: The online side is away.
+            NotFoundError: A group is not online.
+        """
+        for at, some in self._by_time(rows, now):
+            versions: dict[str, int] = {}
+            for source in self._sources:
+                version = source.online(self._online, some, at)
+                versions[source.label] = self._from_table(source, some, at) if version is None else version
+            for row in some:
+                row[VERSIONS] = versions
+
+    def follow(self, now: datetime) -> None:
+        """Bring the online side of every group up to its table.
+
+        Raises:
+            NotFoundError: A group is not to be online.
+            OnlineUnavailableError: The online side is away.
+        """
+        for source in self._sources:
+            if not source.group.online:
+                raise NotFoundError("cannot be looked up for a request", where=source.label, hint="say online=1")
+            self._online.follow(source.group, now=now)
+
+    def refuse_disagreement(self, rows: pl.DataFrame, at: datetime, now: datetime) -> None:
+        """Compare what a request is told with what the table says, for the keys of these rows asking at `at`.
+
+        Groups that are not online, and times from before what is kept there, have nothing to compare.
+
+        Raises:
+            ModelError: They differ; names the column. Models that look it up must not be served.
+        """
+        import polars as pl
+
+        for source in self._sources:
+            asked: list[Row] = rows.select(source.key).to_dicts()
+            if not source.group.online or not asked:
+                continue
+            self._online.follow(source.group, now=now)
+            version = source.online(self._online, asked, at)
+            if version is None:
+                continue
+            for column in source.join(rows, pl.lit(at, pl.Datetime("us", "UTC")), version):
+                for row, theirs in zip(asked, column.to_list(), strict=True):
+                    if row[column.name] != theirs:
+                        raise ModelError(
+                            f"is {row[column.name]!r} online and {theirs!r} in the table",
+                            where=column.name,
+                            hint=f"headrace online {source.group.system}",
+                        )
+
+    def _moment(self, at: datetime) -> pl.Expr:
+        import polars as pl
+
+        latest = pl.lit(at, pl.Datetime("us", "UTC"))
+        return latest if self._time is None else pl.min_horizontal(pl.col(self._time), latest)
+
+    def _by_time(self, rows: Sequence[Row], now: datetime) -> Iterator[tuple[datetime, list[Row]]]:
+        by: dict[datetime, list[Row]] = {}
+        for row in rows:
+            own = row[self._time] if self._time is not None else None
+            by.setdefault(now if own is None else min(own, now), []).append(row)
+        yield from by.items()
+
+    def _from_table(self, source: _Source, rows: Sequence[Row], at: datetime) -> int:
+        import polars as pl
+
+        dtypes = {name: dtype_of(self._types[name]) for name in source.key}
+        frame = pl.DataFrame({name: [row[name] for row in rows] for name in dtypes}, schema=dtypes)
+        version = source.group.table.version()
+        for column in source.join(frame, pl.lit(at, pl.Datetime("us", "UTC")), version):
+            for row, value in zip(rows, column.to_list(), strict=True):
+                row[column.name] = value
+        return version
+
+
+def _check(source: _Source, types: Mapping[str, str]) -> None:
+    """Refuse features that the group does not have, and keys that could never be found."""
+    group = source.group
+    for column, feature in source.features.items():
+        if feature not in group.columns:
+            raise NotFoundError(
+                f"the group has no feature {feature!r}", where=column, hint=f"it has {', '.join(group.columns)}"
+            )
+    where = f"{source.label}[{', '.join(source.key)}]"
+    if len(source.key) != len(group.keys):
+        raise DeclarationError(f"the group's keys are {', '.join(group.keys) or 'none'}", where=where)
+    known = group.table.schema()
+    for ours, theirs in zip(source.key, group.keys, strict=True):
+        kind = KIND_OF_COLUMN.get(types[ours], types[ours])
+        if kind != kind_of(known[theirs]):
+            raise DeclarationError(
+                f"{ours!r} is {kind}, the group's {theirs!r} is {kind_of(known[theirs])}", where=where
+            )
