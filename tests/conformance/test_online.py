@@ -168,6 +168,9 @@ class Remembered:
         new = facts(rows).unique(["key", "time", "known_at"], keep="last", maintain_order=True)
         self.frame = pl.concat([self.frame, new.with_columns(pl.lit(self.version() + 1, pl.Int64).alias("_version"))])
 
+    def id(self) -> str:
+        return self.name
+
     def version(self) -> int:
         return self.frame["_version"].max() or 0
 
@@ -243,12 +246,12 @@ def test_another_declaration_makes_it_anew(online: Online, tmp_path: Path) -> No
 
 
 def test_a_table_that_was_begun_again(online: Online, tmp_path: Path) -> None:
-    for n in range(3):
-        group(tmp_path / "a", online).write(hourly(n))
-    fresh = group(tmp_path / "b", online)
-    fresh.write(hourly(0))
-    assert online.get(fresh, "s0") == {"value": 0.0}
-    assert online.version(fresh) == 1
+    for folder, hours in (("a", range(3)), ("b", [0]), ("c", [5])):
+        fresh = group(tmp_path / folder, online)
+        for n in hours:
+            fresh.write(hourly(n))
+        assert online.get(fresh, "s0") == {"value": max(hours) * 100.0}
+        assert online.version(fresh) == fresh.table.version() == len(hours)
 
 
 def test_many_threads_and_connections(online: Online, uri: str, tmp_path: Path) -> None:

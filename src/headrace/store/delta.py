@@ -101,6 +101,11 @@ class Table:
         snapshot = self._open()
         return 0 if snapshot is None else _version_of(snapshot)
 
+    def id(self) -> str:
+        """What tells this table from another one that is made under its name later; empty while there is none."""
+        snapshot = self._open()
+        return "" if snapshot is None else str(snapshot.metadata().id)
+
     def schema(self) -> dict[str, pl.DataType]:
         """Column types, ``known_at`` and ``_version`` included; empty while there is no table."""
         snapshot = self._open()

@@ -22,7 +22,7 @@ class State(NamedTuple):
     Attributes:
         version: Logical version of the group's table that is here.
         since: Readers from this time on (microseconds since 1970) are answered in full.
-        shape: Digest of what the facts here are made from: keys, columns, how many are kept.
+        shape: Digest of what the facts here are made from: the table, keys, columns, how many are kept.
     """
 
     version: int

@@ -201,11 +201,8 @@ class Online:
         for _ in range(_ATTEMPTS):
             state, shape = self._backend.state(_name(group)), _shape(group)
             version = group.table.version()
-            # A version from before the table was removed and begun again is no place to go on from.
-            same = state is not None and state.shape == shape and state.version <= version
-            if state is not None and same and state.version == version > 0:
-                return version
-            if self._bring(group, state.version if state is not None and same else None, version, now):
+            after = state.version if state is not None and state.shape == shape else None
+            if after == version or self._bring(group, after, version, now):
                 return version
         raise WriteConflictError(
             f"others made the group anew {_ATTEMPTS} times in a row",
@@ -245,8 +242,8 @@ def _absent(group: Group) -> NotFoundError:
 
 
 def _shape(group: Group) -> str:
-    """Facts of another shape are of no use: they are made anew."""
-    said = json.dumps([group.keys, group.time, [*group.columns], group.online])
+    """Facts of another table or another shape are of no use: they are made anew."""
+    said = json.dumps([group.table.id(), group.keys, group.time, [*group.columns], group.online])
     return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
