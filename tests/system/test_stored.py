@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from prometheus_client import REGISTRY
 from starlette.testclient import TestClient
+from tests.cli.helpers import headrace
 
 from headrace import Classifier, Column, Contract, Linear, Schedule, System
 from headrace.errors import DeclarationError, ModelError, NotFoundError
@@ -223,3 +224,17 @@ def test_mistakes_are_named(home):
     again = Features.from_list(shop().features.as_list())
     assert again.digest == shop().features.digest
     assert not Lookups.of(Features({"x": col("amount")}), shop(), home)
+
+
+def test_one_command_makes_the_online_side_anew(home):
+    group = customers(home)
+    before = home.online.get(group, "c1")
+    home.online.close()
+    for path in home.path.glob("online.db*"):
+        path.unlink()
+    said = headrace("online", "shop", "--home", home.path, "--json")
+    assert (said.code, said.json) == (0, {"system": "shop", "online": {"customers": 1}})
+    assert home.online.get(group, "c1") == before
+    for arguments in (("nope",), ("shop", "--group", "nope")):
+        refused = headrace("online", *arguments, "--home", home.path, "--json")
+        assert (refused.code, refused.json["error"]) == (2, "NotFoundError")

@@ -117,7 +117,7 @@ class FeatureGroup:
         Raises:
             NotFoundError: It was never written.
         """
-        noted, types = store.noted(_file(system, name)), store.table(system, f"features-{name}").schema()
+        types, noted = store.table(system, f"features-{name}").schema(), store.noted(_file(system, name))
         if noted is None or not types:
             raise NotFoundError("there is no such feature group yet", where=f"{system}/{name}", hint="write to it")
         said = json.loads(noted)

@@ -18,7 +18,6 @@ from starlette.concurrency import run_in_threadpool
 from headrace.errors import HeadraceError, KeyConflictError, LedgerFullError
 from headrace.ledger import Entry, Writer
 from headrace.lineage import row_prediction_id
-from headrace.lookup import Lookups
 from headrace.pipelines.row_inference import key_text, row_cause
 from headrace.row_predictor import digest_of_row, inputs_of
 from headrace.serving.http.access import PREDICT, Access
