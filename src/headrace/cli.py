@@ -456,6 +456,20 @@ def stream(
 
 
 @_command
+def archive(use: Common, name: Name, bootstrap: Bootstrap) -> None:
+    """Bring events and predictions from the topics into the tables, and compute each prediction again on the way."""
+    from headrace import console
+    from headrace.serving.stream.archive import archive as store
+    from headrace.sources.broker import Broker
+
+    home = use.open()
+    done = store(use.system(name), home, Broker(bootstrap, home.kafka), datetime.now(UTC))
+    console.print_tree(done, as_json=use.json)
+    if done["differing"]:
+        raise typer.Exit(1)
+
+
+@_command
 def produce(
     use: Common,
     name: Name,
@@ -472,14 +486,13 @@ def produce(
     from headrace import console
     from headrace.serving.stream.produce import Playing
     from headrace.serving.stream.produce import produce as send
-    from headrace.serving.stream.run import broker_of
-    from headrace.settings import load_settings
+    from headrace.sources.broker import Broker
 
     now, stop = datetime.now(UTC), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     playing = Playing(source, _time(start, now, "--start") if start else None, _time(end, now, "--end"), speed, now)
-    done = send(use.system(name), broker_of(load_settings(use.home), bootstrap), playing, stop)
+    done = send(use.system(name), Broker(bootstrap, use.open().kafka), playing, stop)
     console.print_tree(done, as_json=use.json)
 
 

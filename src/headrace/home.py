@@ -64,6 +64,11 @@ class Home:
         return self.store.table(system, name)
 
     @property
+    def kafka(self) -> dict[str, str]:
+        """Settings of Kafka clients beside the address, such as how to log in."""
+        return {name: value.get_secret_value() for name, value in self.settings.kafka.items()}
+
+    @property
     def workers(self) -> int:
         """Threads for fitting and predicting; no number depends on it."""
         return self.settings.threads or os.cpu_count() or 1

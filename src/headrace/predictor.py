@@ -140,12 +140,26 @@ class Predictor:
         series, origin = views.windows()
         forecast = self.model.forecast(views.history, series, origin, threads=threads)
         good = forecast.known >= forecast.needed
-        return Outcome(self._frame(views, forecast, good), self._skipped(views, forecast, good))
+        return Outcome(self._frame(views, forecast, good, np.flatnonzero(good)), self._skipped(views, forecast, good))
 
-    def _frame(self, views: Views, forecast: Forecast, good: NDArray[np.bool_]) -> pl.DataFrame:
+    def predict_some(self, views: Views, reader: NDArray[np.intp], series: NDArray[np.intp]) -> pl.DataFrame:
+        """Forecast some series from some readers' origins: those (reader[i], series[i]), numbered as in `views`.
+
+        Returns `Outcome.frame` of those that can be forecast, in their order.
+        """
+        windows = reader * views.keys.height + series
+        of, origin = (each[windows] for each in views.windows())
+        forecast = self.model.forecast(views.history, of, origin)
+        good = forecast.known >= forecast.needed
+        return self._frame(views, forecast, good, windows[good])
+
+    def _frame(
+        self, views: Views, forecast: Forecast, good: NDArray[np.bool_], windows: NDArray[np.intp]
+    ) -> pl.DataFrame:
+        """The good ones of some forecasts; `windows` says which windows of the views they are."""
         import polars as pl
 
-        of, origin = (windows[good] for windows in views.windows())
+        of, origin = (each[windows] for each in views.windows())
         history, horizon, target = views.history, self.model.horizon, self.model.frame.target
         examples = every_example(of, origin, horizon)
         baselines = {
@@ -153,7 +167,7 @@ class Predictor:
             for season in self.schema.baselines
         }
         scale = np.repeat(seasonal_scale(history, self.model.frame, of, origin), horizon)
-        reader, series = (np.repeat(index[good], horizon) for index in _product(views))
+        reader, series = (np.repeat(index[windows], horizon) for index in _product(views))
         times = times_of(history.start, history.step, examples.target)
         numbers = {name: getattr(forecast, name)[good].ravel() for name in ("value", "lower", "upper")}
         return pl.DataFrame(

@@ -17,6 +17,7 @@ system = System(
             Column("value", "float"),
         ),
         max_bad_share=0.05,
+        allow_empty=True,  # a topic without new events is fine
     ),
     keys=("metric",),
     time="time",

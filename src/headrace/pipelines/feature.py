@@ -26,6 +26,8 @@ from headrace.system import System
 if TYPE_CHECKING:
     import polars as pl
 
+    from headrace.sources.kafka import Stream
+
 FILED = "filed_under"
 """Quarantined rows are filed under their event time, or under the epoch where they have none."""
 
@@ -69,9 +71,17 @@ def read(
     Raises:
         SourceError: The records could not be read whole.
     """
-    reader = open_source(system.source, source, home.path / "cache" / system.name)
+    cache, stream = home.path / "cache" / system.name, partial(_stream, system, home)
+    reader = open_source(system.source, source, cache, stream)
     records = reader.read(as_of=as_of, now=now, since=partial(_newest, system, home, as_of), first=first)
     return _with_target(system, with_constants(records, system.source.constants))
+
+
+def _stream(system: System, home: Home) -> Stream:
+    """What the system's events look like, and how to log in where they are."""
+    from headrace.sources.kafka import Stream
+
+    return Stream(system.event_shape(), home.kafka)
 
 
 def _with_target(system: System, records: Records) -> Records:
@@ -128,6 +138,7 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
         window=system.time or system.keys[0],
         corrected_at=None if records.known.column is not None else as_of,
     )
+    records.stored()
     return Validated(validation, written.added, written.version)
 
 

@@ -117,10 +117,11 @@ def _with_lineage(
         pl.col("as_of").alias("known_at"),
         pl.lit(0, pl.Int64).alias("revision"),
     )
-    return frame.with_columns(_ids(system, frame, pins))
+    return frame.with_columns(ids_of(system, frame, pins))
 
 
-def _ids(system: System, frame: pl.DataFrame, pins: Pins) -> pl.Series:
+def ids_of(system: System, frame: pl.DataFrame, pins: Pins) -> pl.Series:
+    """The id of every row: by its keys, `as_of`, `ahead` and `revision`, and the pins of all."""
     import polars as pl
 
     keys = frame.select(system.keys).unique()
@@ -163,7 +164,7 @@ def _revised(system: System, frame: pl.DataFrame, stored: pl.DataFrame, target: 
     last = stored.group_by([*target, *_CAUSE]).agg(pl.col("revision").max().alias("last"))
     new = beside.filter(~same).join(last, on=[*target, *_CAUSE], how="left", nulls_equal=True, maintain_order="left")
     new = new.with_columns((pl.col("last") + 1).fill_null(0).alias("revision")).select(frame.columns)
-    return new.with_columns(_ids(system, new, pins)) if new.height else new
+    return new.with_columns(ids_of(system, new, pins)) if new.height else new
 
 
 def read_predictions(

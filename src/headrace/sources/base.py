@@ -83,11 +83,13 @@ class Records:
             No row is judged or dropped here: the contract does that, and the split by known time.
         origin: The URI they came from, complete enough to read them again.
         known: How the known time of a row is found.
+        stored: To be called once the rows are durable: a reader that goes on where it was writes down where that is.
     """
 
     frame: pl.DataFrame
     origin: str
     known: Known
+    stored: Callable[[], None] = lambda: None
 
 
 def with_constants(records: Records, constants: dict[str, str]) -> Records:

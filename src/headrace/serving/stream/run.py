@@ -20,7 +20,7 @@ from headrace.serving.stream.identity import Identity
 from headrace.serving.stream.log import logger
 from headrace.serving.stream.telemetry import serve
 from headrace.serving.stream.worker import Options, Worker
-from headrace.settings import Settings, load_settings
+from headrace.settings import load_settings
 from headrace.sources.broker import Broker
 
 PORT = 9464
@@ -51,11 +51,6 @@ class Job:
     options: Options
 
 
-def broker_of(settings: Settings, bootstrap: str) -> Broker:
-    """The cluster, with the environment's settings for it."""
-    return Broker(bootstrap, {name: value.get_secret_value() for name, value in settings.kafka.items()})
-
-
 def run(job: Job, workers: int) -> dict[str, Any]:
     """Answer events until SIGTERM or SIGINT; returns what was done, where one worker did it.
 
@@ -75,7 +70,7 @@ def work(job: Job, number: int, stop: threading.Event) -> dict[str, Any]:
     system, settings = load_system(job.system, job.settings), load_settings(job.home)
     home = Home(settings)
     identity = Identity(home.path / "stream" / system.name, settings.replica, number)
-    worker = Worker(system, home, broker_of(settings, job.bootstrap), identity.name, job.options)
+    worker = Worker(system, home, Broker(job.bootstrap, home.kafka), identity.name, job.options)
     server = serve(worker.telemetry, job.port)
     logger(system.name, identity.name).info("serves metrics", port=server.server_address[1], pid=os.getpid())
     try:

@@ -1,0 +1,193 @@
+"""``kafka://HOST:PORT/TOPIC``: the events of a topic as facts, each with the time at which the stream knew it.
+
+Bad events and those that came too late are no facts: the stream door sets them apart on topics of their own. Where a
+read ended is written down once its rows are stored. A read that is repeated, because the process died in between, gives
+the same rows with the same known times, and the table adds nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from headrace.contract import KNOWN_AT, Known
+from headrace.errors import UsageError
+from headrace.lineage import digest_of
+from headrace.sources.base import Reader, Records, Since, Source, require_zone
+from headrace.sources.broker import Broker
+from headrace.sources.events import NEVER, EventDecoder, Events, Shape, known_at
+
+MOST = 500_000
+"""Events of one read: bounds memory. What is left comes with the next one."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What a system knows of its topic.
+
+    Attributes:
+        shape: What its events look like.
+        options: Settings of the client, such as how to log in.
+    """
+
+    shape: Shape
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass
+class Place:
+    """Where a read of a topic ended.
+
+    Attributes:
+        offsets: The next event of each partition.
+        series: Newest step and clock of each partition's series, by partition and keys as JSON.
+    """
+
+    offsets: dict[int, int] = field(default_factory=dict)
+    series: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path | None) -> Place:
+        """What `save` wrote; the beginning where there is nothing."""
+        if path is None or not path.exists():
+            return cls()
+        data = json.loads(path.read_text(encoding="utf-8"))
+        series = {name: (newest, clock) for name, (newest, clock) in data["series"].items()}
+        return cls({int(p): offset for p, offset in data["offsets"].items()}, series)
+
+    def save(self, path: Path | None) -> None:
+        """Write it, whole or not at all."""
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps({"offsets": self.offsets, "series": self.series}), encoding="utf-8")
+        part.replace(path)
+
+
+@dataclass(frozen=True)
+class TopicReader:
+    """Reads the events of one topic that came since the last read."""
+
+    source: Source
+    broker: Broker
+    topic: str
+    shape: Shape
+    path: Path | None
+
+    def read(
+        self, *, as_of: datetime, now: datetime, since: Since | None = None, first: datetime | None = None
+    ) -> Records:
+        """Events that are known at ``as_of``: on each partition those before the first that is not.
+
+        Raises:
+            StreamError: The cluster cannot be reached, or there is no such topic.
+        """
+        import polars as pl
+
+        require_zone(as_of=as_of, now=now)
+        place = Place.load(self.path)
+        partitions = self._partitions()
+        facts = _Facts(self.shape, place, (as_of - _EPOCH) // _MICROSECOND, keyless=len(partitions) == 1)
+        ends = self.broker.ends(self.topic, partitions)
+        begin = {p: place.offsets.get(p, 0) for p in ends}
+        begin = {p: offset if offset <= ends[p] else 0 for p, offset in begin.items()}  # the topic was made anew
+        batch: list[Any] = []
+        for message in self.broker.read(self.topic, begin):
+            batch.append(message)
+            if len(batch) == 10_000:
+                facts.add(batch)
+                batch = []
+                if facts.full:
+                    break
+        facts.add(batch)
+        frame = pl.DataFrame(facts.columns, schema=facts.schema()).sort(KNOWN_AT, maintain_order=True)
+        known = Known(column=KNOWN_AT)
+        return Records(frame, f"kafka://{self.broker.bootstrap}/{self.topic}", known, lambda: place.save(self.path))
+
+    def _partitions(self) -> list[int]:
+        count = self.broker.partitions().get(self.topic)
+        if count is None:
+            raise UsageError(
+                f"there is no topic {self.topic}",
+                where=self.broker.bootstrap,
+                hint="`headrace stream` and `headrace produce` make it",
+            )
+        return list(range(count))
+
+
+class _Facts:
+    """Rows of events, and how far each partition was read."""
+
+    def __init__(self, shape: Shape, place: Place, as_of: int, *, keyless: bool) -> None:
+        self._shape, self._place, self._as_of, self._keyless = shape, place, as_of, keyless
+        self._decode = EventDecoder(shape)
+        self._names = [c.name for c in shape.contract.columns]
+        self.columns: dict[str, list[Any]] = {name: [] for name in (*self._names, KNOWN_AT)}
+        self._waits: set[int] = set()
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many rows as one read gives."""
+        return len(self.columns[KNOWN_AT]) >= MOST
+
+    def add(self, messages: list[Any]) -> None:
+        """Take events in their order, up to the first of each partition that is not known yet."""
+        events = self._decode([m.value() for m in messages], [m.timestamp()[1] for m in messages])
+        good = {place: i for i, place in enumerate(events.place) if self._keyless or messages[place].key() is not None}
+        for place, message in enumerate(messages):
+            partition = message.partition()
+            if partition in self._waits:
+                continue
+            i = good.get(place)
+            if i is not None and not self._take(events, i, partition):
+                self._waits.add(partition)
+                continue
+            self._place.offsets[partition] = message.offset() + 1
+
+    def _take(self, events: Events, i: int, partition: int) -> bool:
+        series = json.dumps([partition, *events.keys[i]])
+        newest, clock = self._place.series.get(series, (NEVER, NEVER))
+        known = known_at(newest, clock, events.slot[i], events.at[i], self._shape)
+        if isinstance(known, str):
+            return True
+        if known > self._as_of:
+            return False
+        self._place.series[series] = max(newest, events.slot[i]), known
+        row = {**events.rows[i], self._shape.time: _EPOCH + events.slot[i] * self._shape.step}
+        for name in self._names:
+            self.columns[name].append(row.get(name))
+        self.columns[KNOWN_AT].append(_EPOCH + known * _MICROSECOND)
+        return True
+
+    def schema(self) -> dict[str, Any]:
+        """Types of the columns."""
+        import polars as pl
+
+        utc = pl.Datetime("us", "UTC")
+        kinds: dict[str, Any] = {"float": pl.Float64, "integer": pl.Int64, "boolean": pl.Boolean, "time": utc}
+        return {c.name: kinds.get(c.type, pl.String) for c in self._shape.contract.columns} | {KNOWN_AT: utc}
+
+
+def open_reader(
+    source: Source, rest: str, cache: Path | None = None, stream: Callable[[], Stream] | None = None
+) -> Reader:
+    """A reader of the topic ``rest``: ``//HOST:PORT/TOPIC``.
+
+    Raises:
+        UsageError: The URI has another form, or nothing says what the events look like.
+    """
+    bootstrap, _, topic = rest.removeprefix("//").partition("/")
+    if not bootstrap or not topic or not rest.startswith("//"):
+        raise UsageError("is not a topic", where=f"kafka:{rest}", hint="write it as kafka://HOST:PORT/TOPIC")
+    if stream is None:
+        raise UsageError("only a system that forecasts reads events", where=f"kafka:{rest}")
+    of = stream()
+    path = cache / f"kafka-{topic}-{digest_of(bootstrap, 8)}.json" if cache is not None else None
+    return TopicReader(source, Broker(bootstrap, of.options), topic, of.shape, path)
