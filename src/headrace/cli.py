@@ -470,6 +470,31 @@ def archive(use: Common, name: Name, bootstrap: Bootstrap) -> None:
 
 
 @_command
+def letters(
+    use: Common,
+    name: Name,
+    bootstrap: Bootstrap,
+    late: Annotated[bool, typer.Option("--late", help="Events that came too late, not bad ones.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that were sent again.")] = False,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="List so many at most.")] = 100,
+    resend: Annotated[bool, typer.Option("--resend", help="Send them again as they came, each once.")] = False,
+) -> None:
+    """List events that the stream set apart, with the reasons, or send them again after a fix."""
+    from itertools import islice
+
+    from headrace import console
+    from headrace.serving.stream import letters as apart
+    from headrace.sources.broker import Broker, Topics
+
+    broker, topics = Broker(bootstrap, use.open().kafka), Topics(use.system(name).name)
+    if resend:
+        console.print_tree({"resent": apart.resend(broker, topics, late=late)}, as_json=use.json)
+        return
+    found = islice(apart.letters(broker, topics, late=late, everything=everything), limit)
+    console.print_tree({"letters": [apart.described(each) for each in found]}, as_json=use.json)
+
+
+@_command
 def produce(
     use: Common,
     name: Name,

@@ -1,0 +1,139 @@
+"""The whole way over a real broker: produce, stream, set apart, send again, archive, trace, replay, a new champion."""
+
+import json
+import urllib.request
+from datetime import timedelta
+
+import pytest
+from tests import kafka
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    made = kafka.cluster(tmp_path_factory.mktemp("kafka"))
+    kafka.delete(made.bootstrap, "live_metrics")
+    yield made.bootstrap
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def place(world, tmp_path_factory):
+    return world.train(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def command(world, broker, place):
+    """Runs a command of the stream on the small system."""
+    sets = [each for setting in world.SETTINGS for each in ("--set", setting)]
+    common = [str(world.ROOT / "systems" / "live_metrics"), "--home", place.path, "--json", *sets]
+
+    def run(name, *more, start=False):
+        bootstrap = () if name in ("train", "monitor", "predict") else ("--bootstrap", broker)
+        process = kafka.headrace(name, *common, *bootstrap, *more)
+        return process if start else kafka.finish(process)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def produced(world, command):
+    """Two days of eight simulated series."""
+    ends = [(world.TRAINED + timedelta(hours=h)).isoformat() for h in (1, 48)]
+    source = world.SOURCE.replace("days=20", "days=30")
+    return command("produce", "--source", source, "--speed", 0, "--start", ends[0], "--end", ends[1])
+
+
+def answers(broker):
+    return [json.loads(m.value()) for m in kafka.committed(broker, "live_metrics.predictions")]
+
+
+def test_every_event_has_one_answer(broker, command, produced):
+    assert produced["sent"] == 8 * 48
+    done = command("stream", "--stop-when-idle", "2s", "--workers", 1)
+    assert (done["events"], done["answers"], done["dead_letters"]) == (384, 384, 0)
+    found = answers(broker)
+    events = {
+        f"live_metrics.events-{m.partition()}-{m.offset()}" for m in kafka.committed(broker, "live_metrics.events")
+    }
+    assert sorted(a["event_id"] for a in found) == sorted(events)
+    assert all(len(a["predictions"]) == 3 and a["model_version"] == 1 for a in found)
+    for name in ("metric", "prediction_id", "as_of", "value", "anomaly", "pins"):
+        assert name in found[0]
+
+
+def test_the_archive_computes_each_answer_again_and_traces_it(broker, command, place, produced):
+    done = command("archive")
+    assert (done["events"], done["predictions"], done["differing"]) == (384, 384 * 3, 0)
+    assert command("archive") == {"events": 0, "predictions": 0, "differing": 0}
+    answer = answers(broker)[-1]
+    traced = kafka.finish(kafka.headrace("trace", answer["prediction_id"], "--home", place.path, "--json"))
+    assert traced["prediction"]["run_id"] == answer["event_id"]
+    again = kafka.finish(kafka.headrace("replay", answer["prediction_id"], "--home", place.path, "--json"))
+    assert again["identical"] is True
+    assert again["stored"] == answer["value"]
+
+
+def test_bad_events_are_letters_that_can_be_sent_again(world, broker, command, produced):
+    from confluent_kafka import Producer
+
+    good = world.message(0, "orders", world.TRAINED + timedelta(hours=49), 5.0).value
+    large = b'{"pad": "' + b"x" * 1_000_000 + b'"}'
+    late = world.message(0, "orders", world.TRAINED + timedelta(hours=2), 5.0).value
+    producer = Producer({"bootstrap.servers": broker, "message.max.bytes": 2_000_000})
+    for value in (b"{", good, large, None, late, b"\xff\xfe"):
+        producer.produce("live_metrics.events", key="orders", value=value)
+    producer.produce("live_metrics.events", value=good)
+    assert producer.flush(30) == 0
+    done = command("stream", "--stop-when-idle", "2s")
+    assert (done["answers"], done["dead_letters"], done["late"]) == (1, 5, 1)
+    dead = kafka.committed(broker, "live_metrics.dead_letters")
+    assert {m.value() for m in dead} == {b"{", large, None, b"\xff\xfe", good}
+    listed = command("letters")["letters"]
+    assert len(listed) == 5
+    assert all(letter["reason"] and letter["source"].startswith("live_metrics.events-") for letter in listed)
+    assert "before the newest" in command("letters", "--late")["letters"][0]["reason"]
+    assert command("letters", "--resend") == {"resent": 5}
+    assert command("letters", "--resend") == {"resent": 0}
+    assert len(command("letters", "--all")["letters"]) == 5
+    assert command("stream", "--stop-when-idle", "2s")["dead_letters"] == 5
+
+
+def test_a_new_champion_answers_without_a_restart(world, broker, command, place, produced):
+    from confluent_kafka import Producer
+
+    process = command("stream", "--port", 19464, start=True)
+    try:
+        health = "http://localhost:19464"
+        kafka.eventually(lambda: get(f"{health}/ready")[0] == 200)
+        assert get(f"{health}/health")[0] == 200
+        command("train", "--as-of", (world.TRAINED + timedelta(hours=48)).isoformat(), "--set", "model.seed=3")
+        kafka.finish(
+            kafka.headrace("promote", str(world.ROOT / "systems" / "live_metrics"), 2, "--home", place.path, "--json")
+        )
+        kafka.eventually(lambda: 'model_version{system="live_metrics"} 2.0' in get(f"{health}/metrics")[1])
+        producer = Producer({"bootstrap.servers": broker})
+        event = world.message(0, "orders", world.TRAINED + timedelta(hours=50), 5.0)
+        producer.produce("live_metrics.events", key="orders", value=event.value)
+        assert producer.flush(30) == 0
+        kafka.eventually(lambda: 'answers_total{system="live_metrics"} 1.0' in get(f"{health}/metrics")[1])
+    finally:
+        process.terminate()
+        done = kafka.finish(process)
+    assert done["answers"] == 1
+    assert sorted({a["model_version"] for a in answers(broker)}) == [1, 2]
+    assert command("archive")["differing"] == 0
+
+
+def get(url):
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except OSError as error:
+        return getattr(error, "code", None), ""
+
+
+def test_workers_that_are_supervised_stop_when_idle(command, produced):
+    done = command("stream", "--workers", 2, "--stop-when-idle", "2s")
+    assert (done["workers"], done["restarts"]) == (2, 0)
