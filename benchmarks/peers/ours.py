@@ -86,7 +86,8 @@ def learn(system: System, home: Home, as_of: datetime, *, fit: bool) -> None:
         used = covered(system.features, history.step * at)
         picked = sample(history.values[system.target], span, horizon=horizon, end=at, most=model.max_rows, seed=0)
         examples = Examples(picked.series, picked.origin, picked.ahead)
-        matrix = View(Transform(log=False, anchor=LEVEL), frame, history, examples).matrix(used)
+        level = Transform(log=False, anchor=LEVEL)
+        matrix = View(level, frame, history, examples).matrix(frame.bound(used, level))
         (rows, columns), what = matrix.shape, 1
     spent = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
     print(json.dumps(spent | {"rows": rows, "columns": columns, "units": what, "cells": int(np.prod((rows, columns)))}))

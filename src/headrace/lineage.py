@@ -100,12 +100,11 @@ def prediction_ids(
     turn = (ahead * 1_000_003 + revision).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     high = (as_of // 1000).astype(np.uint64) << np.uint64(16) | np.uint64(7 << 12) | words[:, 0] >> np.uint64(52)
     low = (words[:, 1] + turn) & np.uint64((1 << 62) - 1) | np.uint64(2 << 62)
-    digits = np.stack([high, low], axis=1).astype(">u8").tobytes().hex()
-    return [
-        f"{digits[i : i + 8]}-{digits[i + 8 : i + 12]}-{digits[i + 12 : i + 16]}-"
-        f"{digits[i + 16 : i + 20]}-{digits[i + 20 : i + 32]}"
-        for i in range(0, len(digits), 32)
-    ]
+    digits = np.stack([high, low], axis=1).astype(">u8").tobytes().hex().encode()
+    written = np.full((of.size, 36), ord("-"), dtype=np.uint8)
+    written[:, [i for i in range(36) if i not in (8, 13, 18, 23)]] = np.frombuffer(digits, np.uint8).reshape(-1, 32)
+    text = written.tobytes().decode()
+    return [text[i : i + 36] for i in range(0, len(text), 36)]
 
 
 def row_prediction_id(cause: str, key: str, as_of: datetime) -> str:

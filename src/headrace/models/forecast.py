@@ -77,7 +77,10 @@ class ForecastModel:
     usual: float | None = None
 
     def __post_init__(self) -> None:
-        boosters = tuple(Booster.from_text(text) for _, text in self.members)
+        boosters = tuple(
+            (transform, self.frame.bound(self.features, transform), Booster.from_text(text))
+            for transform, text in self.members
+        )
         object.__setattr__(self, "_boosters", boosters)
 
     @property
@@ -170,12 +173,12 @@ class ForecastModel:
 
     def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, Array, Array]:
         total, votes = np.zeros(len(examples)), np.zeros(len(examples))
-        boosters: tuple[Booster, ...] = self._boosters  # type: ignore[attr-defined]
+        boosters: tuple[tuple[Transform, Features, Booster], ...] = self._boosters  # type: ignore[attr-defined]
         holding = self._persistent(history)[examples.series]
-        for (transform, _), booster in zip(self.members, boosters, strict=True):
+        for transform, features, booster in boosters:
             own = np.flatnonzero(holding == transform.holds)
             view = View(transform, self.frame, history, examples[own])
-            said = view.restore(booster.predict(view.matrix(self.features), threads=threads))
+            said = view.restore(booster.predict(view.matrix(features), threads=threads))
             heard = np.isfinite(said)  # a series that falls to zero has no logarithm: the other member speaks alone
             total[own] += np.where(heard, said, 0.0)
             votes[own] += heard

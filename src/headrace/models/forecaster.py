@@ -163,7 +163,8 @@ class Forecaster(Model):
         names = frozenset(key_texts(history.keys.filter(holding)))
         texts = []
         for transform, some in learners:
-            parts = [_taught(View(transform, frame, *part), used) for part in by_series(history, some)]
+            bound = frame.bound(used, transform)
+            parts = [_taught(View(transform, frame, *part), bound) for part in by_series(history, some)]
             texts.append(self._boost(parts, used, pool, holds=transform.holds))
 
         def finish() -> ForecastModel:

@@ -93,6 +93,10 @@ class Frame:
             return self.centre(transform)
         return seasonal_lag(self.target, self.short).fill(seasonal_lag(self.target, self.long)).fill(self.level)
 
+    def bound(self, features: Features, transform: Transform) -> Features:
+        """The features as a member reads them. Bind once: their digests are known to the same objects only."""
+        return features.bind(self.centre(transform), self.scale(transform))
+
 
 def lookback(features: Features, short: timedelta, long: timedelta) -> timedelta:
     """How far before an origin a history must reach for every feature and scale to be exact."""
@@ -110,9 +114,8 @@ class View:
         self._scale = self._evaluator.column(frame.scale(transform))
 
     def matrix(self, features: Features) -> Array:
-        """Float64 of shape (examples, features)."""
-        bound = features.bind(self._frame.centre(self.transform), self._frame.scale(self.transform))
-        return self._evaluator.matrix(bound)
+        """Float64 of shape (examples, features), of features from `Frame.bound`."""
+        return self._evaluator.matrix(features)
 
     def learn(self) -> Array:
         """The known targets in the member's units."""
