@@ -177,7 +177,7 @@ def main() -> None:
     model = json.loads((options.model / "model.json").read_text())
     keys, y, origin = read(options.facts, options.as_of)
     value = forecast(y, origin, options.model, model)
-    factors = [model["factors"].get(json.dumps(list(row)), 1.0) for row in keys.iter_rows()]
+    factors = [model.get("factors", {}).get(json.dumps(list(row)), 1.0) for row in keys.iter_rows()]
     half = np.array(model["widths"], dtype=float) * scale(y, level=True)[:, None] * np.array(factors)[:, None]
     mase = np.repeat(mean(np.abs(y[:, -MONTH:] - y[:, -MONTH - DAY : -DAY])), H)
     low = 0.0 if model["nonnegative"] else -np.inf

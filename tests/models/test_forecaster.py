@@ -56,6 +56,14 @@ def test_the_same_seed_gives_the_same_bytes_on_any_number_of_workers(fit, tmp_pa
     assert files(other.model, tmp_path / "c") != files(first.model, tmp_path / "d")
 
 
+def test_the_size_of_blocks_changes_no_bit(fit, tmp_path, monkeypatch):
+    y, whole = fit
+    monkeypatch.setattr("headrace.features.matrix.CELLS", 2 * y.length)
+    monkeypatch.setattr("headrace.models.forecast.CHUNK", 7000)
+    again = MODEL.fit(TASK, y, y.length - 1)
+    assert files(again.model, tmp_path / "a") == files(whole.model, tmp_path / "b")
+
+
 def test_a_loaded_model_says_the_same(fit, tmp_path):
     y, fitted = fit
     fitted.model.save(tmp_path)
