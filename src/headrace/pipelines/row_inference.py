@@ -136,12 +136,19 @@ def export(system: System, home: Home, *, limit: int = 10_000) -> int:
 
 
 def _exported(system: System, home: Home) -> int:
+    """The number in the log up to which it is exported; 0 where the log is another one than last time."""
     import polars as pl
 
     table = home.table(system.name, PREDICTIONS)
     if not table.exists():
         return 0
-    return table.collect(table.scan().select(pl.col(SEQUENCE).max())).item() or 0
+    newest = table.scan().filter(pl.col(SEQUENCE).is_not_null()).sort(SEQUENCE, "created_at").tail(1)
+    found = table.collect(newest.select(SEQUENCE, "id")).rows()
+    if not found:
+        return 0
+    number, name = found[0]
+    there = home.ledger.read(system.name, after=number - 1, limit=1)
+    return int(number) if there and (there[0][0], there[0][1].id) == (number, name) else 0
 
 
 def logged(system: System, home: Home, entries: list[tuple[int, Entry]]) -> pl.DataFrame:
