@@ -96,7 +96,7 @@ class Application:
         api.add_exception_handler(RequestValidationError, of_validation_error)
         api.middleware("http")(self._watched)
         described = api.openapi
-        api.openapi = lambda: document(described(), self.served)  # type: ignore[method-assign]
+        api.openapi = lambda: document(described(), self.served, tokens=not access.open)  # type: ignore[method-assign]
         return api
 
     async def _watched(self, request: Request, call_next: Callable[[Request], Any]) -> Response:

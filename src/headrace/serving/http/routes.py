@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -19,14 +19,15 @@ from headrace.home import Home
 from headrace.pipelines.inference import read_predictions, trace
 from headrace.pipelines.scores import measures
 from headrace.serving.http.access import READ, Access
-from headrace.serving.http.forecasts import Forecasts, Key, answer
+from headrace.serving.http.forecasts import KEPT, Forecasts, Key, answer
+from headrace.serving.http.openapi import described_answer
 from headrace.serving.http.problem import MEDIA_TYPE, Problem
 from headrace.serving.http.served import Served
 from headrace.serving.http.telemetry import Telemetry
 
 TABLE_READS = 4
 """Requests that may read tables at once; the others wait."""
-_RESERVED = frozenset(("as_of", "hours"))
+Hours = Annotated[int, Query(ge=1, le=KEPT // timedelta(hours=1), description="How far back from the newest.")]
 
 
 def problem_response(problem: Problem) -> Response:
@@ -70,24 +71,26 @@ class Reading:
     def router(self) -> APIRouter:
         """All routes."""
         router = APIRouter()
-        unknown: dict[int | str, dict[str, Any]] = {
-            code: {"content": {MEDIA_TYPE.decode(): {}}, "description": text}
-            for code, text in ((404, "There is no such thing."), (422, "A parameter is wrong."), (503, "Not ready."))
-        }
-        for path, handler in (
-            ("/health", self.health),
-            ("/ready", self.ready),
-            ("/metrics", self.metrics_text),
-            ("/v1/systems", self.systems),
-            ("/v1/systems/{name}", self.system),
-            ("/v1/systems/{name}/series", self.series),
-            ("/v1/systems/{name}/observations", self.observations),
-            ("/v1/systems/{name}/predictions", self.predictions),
-            ("/v1/systems/{name}/metrics", self.metrics),
-            ("/v1/systems/{name}/alerts", self.alerts),
-            ("/v1/predictions/{prediction_id}", self.prediction),
+        found, series = (401, 403, 404), (304, 401, 403, 404, 422)
+        for path, handler, schema, problems in (
+            ("/health", self.health, "Health", ()),
+            ("/ready", self.ready, "Ready", (503,)),
+            ("/metrics", self.metrics_text, None, ()),
+            ("/v1/systems", self.systems, "Systems", (401,)),
+            ("/v1/systems/{name}", self.system, "System", found),
+            ("/v1/systems/{name}/series", self.series, "Series", (304, *found)),
+            ("/v1/systems/{name}/observations", self.observations, "Observations", series),
+            ("/v1/systems/{name}/predictions", self.predictions, "Predictions", (*series, 503)),
+            ("/v1/systems/{name}/metrics", self.metrics, "Metrics", series),
+            ("/v1/systems/{name}/alerts", self.alerts, "Alerts", (*found, 503)),
+            ("/v1/predictions/{prediction_id}", self.prediction, "Trace", (*found, 503)),
         ):
-            router.add_api_route(path, handler, methods=["GET"], response_model=None, responses=unknown)
+            # Every status is told, also the 422 that the framework would add to all routes with parameters.
+            told = described_answer(schema, problems if 422 in problems else (*problems, 422))
+            kind = PlainTextResponse if schema is None else JSONResponse
+            router.add_api_route(
+                path, handler, methods=["GET"], response_model=None, response_class=kind, responses=told
+            )
         return router
 
     async def health(self) -> Response:
@@ -127,11 +130,9 @@ class Reading:
         forecasts = self._forecasts(request, name)
         return _cached(request, {"series": forecasts.series()}, forecasts.tag)
 
-    async def observations(self, request: Request, name: str, hours: int = 168) -> Response:
+    async def observations(self, request: Request, name: str, hours: Hours = 168) -> Response:
         """The last observations of one series."""
         forecasts = self._forecasts(request, name)
-        if not 1 <= hours <= 744:
-            raise Problem(422, "hours is 1 to 744", errors=[{"loc": ["query", "hours"], "msg": "is not 1 to 744"}])
         key = self._key(request, name)
         return _cached(request, {"observations": forecasts.observed(key, hours)}, f"{forecasts.tag}-{hours}")
 
@@ -167,10 +168,12 @@ class Reading:
         return answer(system, rows, made if isinstance(made, datetime) else None, version)
 
     async def metrics(self, request: Request, name: str) -> Response:
-        """Monitoring metrics over time, overall or of one series."""
+        """Monitoring metrics over time: overall, or of the series with these keys."""
         served, forecasts = self._find(request, name), self._forecasts(request, name)
-        key = self._key(request, name) if set(request.query_params) & set(served.system.keys) else None
-        return _cached(request, await run_in_threadpool(_metrics, served, key), forecasts.tag)
+        wanted = {key: request.query_params[key] for key in served.system.keys if key in request.query_params}
+        if wanted and not any(wanted.items() <= series.items() for series in forecasts.series()):
+            raise Problem(404, f"{name} has no series {', '.join(wanted.values())}"[:200])
+        return _cached(request, await run_in_threadpool(_metrics, served, wanted), forecasts.tag)
 
     async def alerts(self, request: Request, name: str) -> Response:
         """Open and past warnings and alarms."""
@@ -225,15 +228,13 @@ class Reading:
         return key
 
 
-def _metrics(served: Served, key: Key | None) -> dict[str, Any]:
+def _metrics(served: Served, wanted: Mapping[str, str]) -> dict[str, Any]:
     import polars as pl
 
     system, scores = served.system, served.forecasts.scores if served.forecasts is not None else None
     if scores is None:
         return {"metrics": {}, "over_time": []}
-    if key is not None:
-        wanted = [pl.col(k).cast(pl.String) == text for k, text in zip(system.keys, key, strict=True)]
-        scores = scores.filter(*wanted)
+    scores = scores.filter(*(pl.col(key).cast(pl.String) == text for key, text in wanted.items()))
     baselines = system.monitoring.baselines
     overall = measures(scores, [], baselines).row(0, named=True)
     over_time = measures(scores, [system.event_time], baselines).sort(system.event_time)

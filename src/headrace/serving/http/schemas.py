@@ -1,0 +1,98 @@
+"""JSON Schemas of what the reading routes answer: the components of the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+TIME: Schema = {"type": "string", "format": "date-time"}
+NUMBER: Schema = {"type": ["number", "null"]}
+WHOLE: Schema = {"type": "integer"}
+ANYTHING: Schema = {"type": "object"}
+
+
+def record(optional: tuple[str, ...] = (), /, **properties: Schema) -> Schema:
+    """An object that has these properties, all but the optional ones."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def rows(item: Schema) -> Schema:
+    """An array."""
+    return {"type": "array", "items": item}
+
+
+def maybe(schema: Schema) -> Schema:
+    """The same, or null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def part(name: str) -> Schema:
+    """A reference to one of `PARTS`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+PARTS: dict[str, Schema] = {
+    "Problem": record(
+        ("errors",),
+        type=TEXT,
+        title=TEXT,
+        status={"type": "integer", "minimum": 400, "maximum": 599},
+        detail=TEXT,
+        errors=rows(record(loc=rows({"type": ["string", "integer"]}), msg=TEXT)),
+    )
+    | {"description": "RFC 9457; `errors` says what is wrong where: a path into the body, the query or the headers."},
+    "Health": record(status={"const": "alive"}),
+    "Ready": record(ready={"const": True}, systems={"type": "object", "additionalProperties": TEXT}),
+    "System": record(
+        name=TEXT,
+        kind={"enum": ["forecast", "rows"]},
+        keys=rows(TEXT),
+        target=TEXT,
+        horizon=maybe(TEXT),
+        step=maybe(TEXT),
+        contract=ANYTHING | {"description": "JSON Schema of a row."},
+        model_version=maybe(WHOLE),
+        last_run=maybe(ANYTHING),
+        ready={"type": "boolean"},
+        reason=maybe(TEXT),
+    ),
+    "Systems": record(systems=rows(part("System"))),
+    "Series": record(series=rows({"type": "object", "additionalProperties": TEXT})),
+    "Observations": record(observations=rows(record(time=TIME, value=NUMBER))),
+    "Predictions": record(
+        predictions=rows(
+            record(time=TIME, value=NUMBER, lower=NUMBER, upper=NUMBER, id={"type": "string", "format": "uuid"})
+        ),
+        as_of=maybe(TIME),
+        model_version=maybe(WHOLE),
+    ),
+    "Metrics": record(
+        metrics={"type": "object", "additionalProperties": NUMBER},
+        over_time=rows(record(time=TIME) | {"additionalProperties": NUMBER}),
+    ),
+    "Alerts": record(
+        alerts=rows(
+            record(
+                id=TEXT,
+                system=TEXT,
+                severity={"enum": ["warning", "alarm"]},
+                name=TEXT,
+                message=TEXT,
+                opened_at=TIME,
+                closed_at=maybe(TIME),
+                details=ANYTHING,
+            )
+        )
+    ),
+    "Trace": record(
+        id={"type": "string", "format": "uuid"},
+        system=TEXT,
+        prediction=ANYTHING,
+        pins=ANYTHING,
+        model=record(version=WHOLE, digest=TEXT, state=TEXT, trained=ANYTHING, metrics=ANYTHING),
+        run=maybe(ANYTHING),
+    ),
+}
