@@ -1,0 +1,209 @@
+"""What an operator relies on: tokens, CORS, request ids, logs, metrics, limits of time, and the export."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.cli.helpers import headrace
+from tests.serving.http.helpers import PREDICT, TITANIC, Server, passengers, ran, serving
+
+from headrace.errors import ConfigError
+from headrace.home import Home
+from headrace.serving.http.access import Access
+from headrace.settings import Settings
+
+TOKENS = {"reader": ["*:read"], "shop": ["titanic:predict", "titanic:read"], "other": ["energy:predict", "energy:read"]}
+
+
+@pytest.fixture(scope="module")
+def guarded(titanic_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = Path(shutil.copytree(titanic_home, tmp_path_factory.mktemp("guarded") / "home"))
+    with serving(home, "--access-log", "inputs", HEADRACE_TOKENS=json.dumps(TOKENS)) as server:
+        yield server
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize(
+    ("token", "predict", "read", "one"),
+    [
+        (None, 401, 401, 401),
+        ("wrong", 401, 401, 401),
+        ("reader2", 401, 401, 401),
+        ("reader", 403, 200, 200),
+        ("shop", 200, 200, 200),
+        ("other", 403, 200, 403),
+    ],
+)
+def test_tokens_allow_what_they_name(guarded: Server, token: str | None, predict: int, read: int, one: int) -> None:
+    (row,) = passengers(1)
+    answer = guarded.post(row, **bearer(token))
+    assert answer.status_code == predict
+    listed = guarded.get("/v1/systems", headers=bearer(token))
+    assert listed.status_code == read
+    if listed.status_code == 200:
+        assert [each["name"] for each in listed.json()["systems"]] == (["titanic"] if one == 200 else [])
+    assert guarded.get("/v1/systems/titanic", headers=bearer(token)).status_code == one
+    assert guarded.get("/v1/systems/titanic/alerts", headers=bearer(token)).status_code == one
+    known = guarded.post(row, **bearer("shop")).json()["id"]
+    assert guarded.get(f"/v1/predictions/{known}", headers=bearer(token)).status_code == one
+    if predict == 401:
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert guarded.get("/v1/predictions/nothing", headers=bearer(token)).status_code == 401
+        assert guarded.post(row, authorization="Basic shop").status_code == 401
+    for path in ("/health", "/ready", "/metrics"):
+        assert guarded.get(path).status_code == 200
+
+
+def test_the_document_asks_for_the_token(guarded: Server, titanic: Server) -> None:
+    document = guarded.get("/openapi.json").json()
+    assert document["paths"][PREDICT]["post"]["security"] == [{"token": []}]
+    assert "security" not in document["paths"]["/health"]["get"]
+    assert "security" not in titanic.get("/openapi.json").json()["paths"][PREDICT]["post"]
+
+
+def test_a_grant_that_is_none_is_refused() -> None:
+    for tokens in ({"a": ("titanic",)}, {"a": ("titanic:write",)}, {" ": ("*:read",)}):
+        with pytest.raises(ConfigError, match="HEADRACE_TOKENS"):
+            Access(Settings(tokens=tokens).tokens)
+
+
+def test_browsers_may_call_from_named_origins(titanic: Server) -> None:
+    asked = {"origin": "https://shop.example", "access-control-request-method": "POST"}
+    with titanic.client() as client:
+        good = client.options(
+            PREDICT, headers=asked | {"access-control-request-headers": "content-type,idempotency-key"}
+        )
+        bad = client.options(PREDICT, headers=asked | {"origin": "https://evil.example"})
+    assert good.status_code == 200
+    assert good.headers["access-control-allow-origin"] == "https://shop.example"
+    assert bad.status_code == 400
+    assert "access-control-allow-origin" not in bad.headers
+    answer = titanic.post(passengers(1)[0], origin="https://shop.example")
+    assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+    assert "X-Request-Id" in answer.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/systems", PREDICT])
+def test_every_answer_has_a_request_id(titanic: Server, path: str) -> None:
+    for given in ("order.7:a_b-c", "x" * 128):
+        assert titanic.get(path, headers={"x-request-id": given}).headers["x-request-id"] == given
+    for given in ("", "a b", "x" * 129, "<script>", b"\xe9"):
+        made = titanic.get(path, headers={"x-request-id": given}).headers["x-request-id"]
+        assert len(made) == 24
+        assert made != given
+
+
+def test_the_access_log_is_ecs_without_inputs(titanic: Server, guarded: Server) -> None:
+    (row,) = passengers(1, first=88_000_000)
+    titanic.post(row | {"Name": "Secret, Mr. Very"}, x_request_id="of-this-test")
+    (line,) = [each for each in titanic.lines() if each.get("http.request.id") == "of-this-test"]
+    assert line["log.level"] == "info"
+    assert line["ecs.version"]
+    assert (line["http.request.method"], line["http.response.status_code"]) == ("POST", 200)
+    assert (line["url.path"], line["client.ip"]) == (PREDICT, "127.0.0.1")
+    assert 0 < line["event.duration"] < 30e9
+    assert "Secret" not in titanic.log.read_text()
+    guarded.post(row | {"Name": "Secret, Mr. Very"}, x_request_id="told", **bearer("shop"))
+    (told,) = [each for each in guarded.lines() if each.get("http.request.id") == "told"]
+    assert json.loads(told["http.request.body.content"])["Name"] == "Secret, Mr. Very"
+    assert "Bearer" not in guarded.log.read_text()
+
+
+def test_prometheus_counts(titanic: Server) -> None:
+    def values() -> dict[str, float]:
+        lines = titanic.get("/metrics").text.splitlines()
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line[:1] not in ("#", "")}
+
+    before = values()
+    titanic.post(passengers(5, first=89_000_000))
+    titanic.post(b"{")
+    titanic.post([{"PassengerId": -1}])
+    after = values()
+    route = 'route="/v1/systems/{system}/predict"'
+    for name, change in (
+        ('headrace_predictions_total{model_version="1",system="titanic"}', 5),
+        ('headrace_refused_rows_total{reason="not_json",system="titanic"}', 1),
+        ('headrace_refused_rows_total{reason="bad_row",system="titanic"}', 1),
+        (f'headrace_http_requests_total{{method="POST",{route},status="200"}}', 1),
+        (f"headrace_http_request_seconds_count{{{route}}}", 3),
+    ):
+        assert after[name] - before.get(name, 0) == change, name
+    assert after['headrace_model_version{system="titanic"}'] == 1
+    assert after["headrace_ledger_waiting"] >= 0
+    assert titanic.get("/metrics").headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+def test_the_export_copies_each_prediction_once(home: Path) -> None:
+    rows = passengers(300)
+    with serving(home) as server:
+        assert server.post(rows[:200]).status_code == 200
+    first = ran("export", TITANIC, home)
+    assert first.json["exported"] == 200
+    assert ran("export", TITANIC, home).json["exported"] == 0
+    with serving(home) as server:
+        assert server.post(rows).status_code == 200
+    # Killed at any moment and repeated, or twice at once: each is there once.
+    command = [sys.executable, "-m", "headrace", "export", TITANIC, "--home", str(home)]
+    for seconds in (0.6, 0.9):
+        killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        killed.kill()
+        killed.wait()
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
+    assert [each.wait() for each in both] == [0, 0], [each.stderr.read() for each in both if each.stderr]
+    table = Home(Settings(home=home)).table("titanic", "predictions")
+    frame = table.collect(table.scan())
+    exported = frame.filter(frame["door"] == "http")
+    assert (exported.height, exported["id"].n_unique(), exported["PassengerId"].n_unique()) == (300, 300, 300)
+    assert len(ran("predictions", TITANIC, home, "--where", "door=http").json) == 300
+
+
+def test_a_new_ledger_is_exported_whole(home: Path) -> None:
+    """Its numbers begin anew, but its predictions are others."""
+    rows = passengers(6)
+    for name, part in (("ledger.db", rows[:4]), ("other.db", rows[4:])):
+        os.environ["HEADRACE_LEDGER_URI"] = f"sqlite:///{home}/{name}"
+        try:
+            with serving(home) as server:
+                assert server.post(part).status_code == 200
+            assert ran("export", TITANIC, home).json["exported"] == len(part)
+            assert ran("export", TITANIC, home).json["exported"] == 0
+        finally:
+            del os.environ["HEADRACE_LEDGER_URI"]
+
+
+def test_holdout_scores_the_champion(home: Path, tmp_path: Path) -> None:
+    done = headrace("evaluate", TITANIC, "--home", home, "--json", "--data", "simulated:?rows=300&unknown=0&seed=5")
+    assert done.code == 0, done.err
+    found = done.json
+    assert (found["rows"], found["model_version"]) == (300, 1)
+    assert found["metrics"]["log_loss"] < found["baselines"]["share_of_training"]["log_loss"]
+    assert headrace("evaluate", TITANIC, "--home", home, "--json").code == 2
+
+
+def test_a_taken_port_is_told(titanic: Server, home: Path) -> None:
+    port = titanic.url.rpartition(":")[2]
+    done = headrace("serve", TITANIC, "--home", home, "--port", port)
+    assert (done.code, "choose another --port" in done.err) == (2, True)
+
+
+def test_a_slow_body_does_not_hold_others(titanic: Server) -> None:
+    host, port = titanic.url.removeprefix("http://").split(":")
+    head = f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n"
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(head.encode() + b'{"PassengerId"')
+        assert titanic.post(passengers(1)[0]).elapsed.total_seconds() < 2
+        slow.shutdown(socket.SHUT_WR)
+    assert titanic.get("/health").status_code == 200
