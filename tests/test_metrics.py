@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace import metrics
 
@@ -31,3 +33,37 @@ def test_nothing_to_compare_is_not_zero():
     assert math.isnan(metrics.wape(np.zeros(2), np.ones(2)))
     assert math.isnan(metrics.mase(np.ones(2), np.ones(2), 0.0))
     assert math.isnan(metrics.seasonal_scale(np.ones(3), 24))
+
+
+PAIRS = st.lists(st.tuples(st.booleans(), st.floats(0, 1) | st.sampled_from([0.0, 0.5, 1.0])), min_size=2, max_size=60)
+
+
+@given(PAIRS)
+def test_property_scores_of_probabilities_are_those_of_scikit_learn(pairs: list[tuple[bool, float]]) -> None:
+    from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
+
+    actual, said = np.array([float(a) for a, _ in pairs]), np.array([p for _, p in pairs])
+    found = metrics.of_probabilities(actual, said)
+    clipped = np.clip(said, 1e-15, 1)
+    assert found["accuracy"] == pytest.approx(accuracy_score(actual, said >= 0.5))
+    assert found["brier"] == pytest.approx(brier_score_loss(actual, said, labels=[0, 1]))
+    if 0 < actual.sum() < actual.size:
+        assert found["auc"] == pytest.approx(roc_auc_score(actual, said))
+        inner = (said > 1e-14) & (said < 1 - 1e-14)
+        if 0 < actual[inner].sum() < inner.sum():
+            ours = metrics.log_loss(actual[inner], clipped[inner])
+            assert ours == pytest.approx(log_loss(actual[inner], clipped[inner], labels=[0, 1]))
+    else:
+        assert np.isnan(found["auc"])
+    assert np.isfinite(found["log_loss"])
+
+
+def test_scores_of_probabilities_by_hand() -> None:
+    actual, said = np.array([1.0, 0.0, 1.0, np.nan]), np.array([0.8, 0.4, 0.3, 0.5])
+    assert metrics.log_loss(actual, said) == pytest.approx(-(np.log(0.8) + np.log(0.6) + np.log(0.3)) / 3)
+    assert metrics.brier(actual, said) == pytest.approx((0.04 + 0.16 + 0.49) / 3)
+    assert metrics.auc(actual, said) == 0.5
+    assert metrics.accuracy(actual, said) == pytest.approx(2 / 3)
+    assert metrics.accuracy(actual, said, threshold=0.3) == pytest.approx(2 / 3)
+    assert metrics.auc(np.array([1.0, 0.0]), np.array([0.5, 0.5])) == 0.5
+    assert metrics.log_loss(np.array([1.0]), np.array([0.0])) == pytest.approx(-np.log(1e-15))

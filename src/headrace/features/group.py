@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from headrace.errors import DeclarationError
 from headrace.features.expression import TEXT, Expression, Table, Value, Writer
 
 if TYPE_CHECKING:
@@ -60,5 +61,11 @@ class TargetMean(Expression):
 
 
 def target_mean(of: Expression, *, prior: float = 1.0, towards: TargetMean | None = None) -> TargetMean:
-    """The mean target of the training rows for which `of` gives the same; see `TargetMean`."""
+    """The mean target of the training rows for which `of` gives the same; see `TargetMean`.
+
+    Raises:
+        DeclarationError: The prior is below zero.
+    """
+    if not prior >= 0:
+        raise DeclarationError(f"a prior counts rows, it cannot be {prior}", where="target_mean.prior")
     return TargetMean(of, prior, towards)

@@ -143,6 +143,7 @@ class _Handle:
 
     def __init__(self, text: bytes) -> None:
         self.pointer = ctypes.c_void_p()
+        self._free = _library().LGBM_BoosterFree  # at the interpreter's end this module's own names are gone
         iterations = ctypes.c_int(0)
         if _library().LGBM_BoosterLoadModelFromString(
             ctypes.c_char_p(text), ctypes.byref(iterations), ctypes.byref(self.pointer)
@@ -151,8 +152,8 @@ class _Handle:
 
     def __del__(self) -> None:
         if self.pointer.value:
-            _library().LGBM_BoosterFree(self.pointer)
-            self.pointer = ctypes.c_void_p()
+            self._free(self.pointer)
+            self.pointer.value = None
 
 
 class _Row:
@@ -161,6 +162,7 @@ class _Row:
     def __init__(self, handle: _Handle, features: int, outputs: int) -> None:
         self._handle = handle  # keeps the booster alive for as long as the native configuration refers to it
         self._config = ctypes.c_void_p()
+        self._free = _library().LGBM_FastConfigFree
         self._input = (ctypes.c_double * features)()
         self._output = (ctypes.c_double * outputs)()
         self._length = ctypes.c_int64(0)
@@ -192,8 +194,8 @@ class _Row:
 
     def __del__(self) -> None:
         if self._config.value:
-            _library().LGBM_FastConfigFree(self._config)
-            self._config = ctypes.c_void_p()
+            self._free(self._config)
+            self._config.value = None
 
 
 def fit_booster(

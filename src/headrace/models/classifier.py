@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 Indices = NDArray[np.intp]
 GATE_ROWS = 200
 """Rows on which a new model's two forms are compared before it is registered."""
-_LEAST = 20
+_LEAST, _OF_EACH = 20, 2
+_STILL = 1e-10
+"""A smaller step of the calibration's weights is none."""
 
 
 def _member(value: object) -> object:
@@ -224,24 +226,38 @@ def _classes(rows: Rows) -> tuple[tuple[Any, Any], Array]:
         counted = f"{rows.frame.height} rows with {len(found)} different targets are too few"
         raise NotEnoughDataError(counted, where=rows.target, hint=f"at least {_LEAST} rows, with both classes")
     target = (rows.frame[rows.target] == found[1]).cast(float).to_numpy()
+    rarest = int(min(target.sum(), target.size - target.sum()))
+    if rarest < _OF_EACH:  # then some part of the cross-validation would learn from one class only
+        raise NotEnoughDataError(
+            f"one class has {rarest} row", where=rows.target, hint=f"at least {_OF_EACH} rows of each class"
+        )
     return (found[0], found[1]), target
 
 
 def _platt(probabilities: Array, target: Array) -> Calibration:
     """Newton's method on the log loss of logistic(slope * log odds + shift), from the identity.
 
-    A touch of ridge towards the identity keeps it finite where classes are separated.
+    Far from the optimum a whole step can go beyond it and never come back, so a step is halved until it is downhill. A
+    touch of ridge towards the identity keeps it finite where classes are separated.
     """
     p = np.clip(probabilities, 1e-6, 1 - 1e-6)
     design = np.column_stack([np.log(p / (1 - p)), np.ones(p.size)])
-    identity, ridge = np.array([1.0, 0.0]), np.eye(2)
+    identity = np.array([1.0, 0.0])
+
+    def loss(weights: Array) -> float:
+        odds = design @ weights
+        return float((np.logaddexp(0, odds) - target * odds).sum() + ((weights - identity) ** 2).sum() / 2)
+
     weights = identity.copy()
     for _ in range(50):
         said = np.array([logistic(z) for z in (design @ weights).tolist()])
-        gradient = design.T @ (said - target) + ridge @ (weights - identity)
-        hessian = (design * (said * (1 - said))[:, None]).T @ design + ridge
+        gradient = design.T @ (said - target) + weights - identity
+        hessian = (design * (said * (1 - said))[:, None]).T @ design + np.eye(2)
         step = np.linalg.solve(hessian, gradient)
-        weights -= step
-        if float(np.abs(step).max()) < 1e-10:
+        now = loss(weights)
+        while loss(weights - step) > now and float(np.abs(step).max()) > _STILL:
+            step = step / 2
+        weights = weights - step
+        if float(np.abs(step).max()) <= _STILL:
             break
     return Calibration(float(weights[0]), float(weights[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,9 @@ _NAN = float("nan")
 class Encoder:
     """Turns feature values into floats, in a table and in a row alike. NaN is a missing value.
 
-    Numbers and truths stay as they are. A category becomes its place among the `levels` seen at the fit; one that was
-    not seen is missing. The keys of a `TargetMean` become its fitted mean.
+    Numbers and truths stay as they are; an infinite one, such as after a division by zero, is missing. A category
+    becomes its place among the `levels` seen at the fit; one that was not seen is missing. The keys of a `TargetMean`
+    become its fitted mean.
 
     Attributes:
         names: Features in order.
@@ -98,7 +100,8 @@ class Encoder:
         import polars as pl
 
         if name not in self.levels and name not in self.groups:
-            return values.cast(pl.Float64).fill_null(_NAN).to_numpy()
+            found = values.cast(pl.Float64).fill_null(_NAN).to_numpy()
+            return np.where(np.isfinite(found), found, _NAN)
         code = self._coder(name)
         return np.array([_NAN if v is None else code(v) for v in values.to_list()], dtype=np.float64)
 
@@ -123,7 +126,7 @@ class Encoder:
         if name in self.levels:
             table = self.levels[name]
             return lambda text: table.get(text, _NAN)
-        return float
+        return _finite
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` reads it back."""
@@ -140,9 +143,15 @@ class Encoder:
         groups = {}
         for name, group in data["groups"].items():
             expression = features[name]
-            assert isinstance(expression, TargetMean)
+            if not isinstance(expression, TargetMean):
+                raise TypeError(f"{name} has means but is no target_mean")
             groups[name] = GroupMeans.from_dict(expression, group)
         return cls(tuple(data["names"]), tuple(data["roles"]), data["levels"], groups)
+
+
+def _finite(value: Any) -> float:
+    found = float(value)
+    return found if math.isfinite(found) else _NAN
 
 
 def _role(name: str, expression: Any, values: pl.Series) -> str:

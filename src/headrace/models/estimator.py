@@ -16,6 +16,9 @@ from headrace.errors import ArtefactError, DeclarationError
 from headrace.models.encoding import Array, Encoder
 from headrace.models.linear import Design
 
+BLOCK = 64
+"""Rows that an estimator is always asked for at once."""
+
 
 class Estimator(Declared):
     """A scikit-learn classifier with ``predict_proba``, or one that keeps to its protocol, named by its path.
@@ -65,8 +68,18 @@ class EstimatorScorer:
     design: Design
 
     def scores(self, matrix: Array) -> Array:
-        """Probabilities of encoded rows: shape (rows,)."""
-        return np.asarray(self.estimator.predict_proba(self.design.dense(matrix))[:, 1], dtype=np.float64)
+        """Probabilities of encoded rows: shape (rows,).
+
+        Linear algebra rounds a product of matrices by their shapes. In blocks of one size, the last one filled up, a
+        row gets the same bits whoever its neighbours are, and also when it has none.
+        """
+        blocks = [self._block(matrix[at : at + BLOCK]) for at in range(0, matrix.shape[0], BLOCK)]
+        return np.concatenate(blocks) if blocks else np.empty(0)
+
+    def _block(self, matrix: Array) -> Array:
+        size = matrix.shape[0]
+        full = np.vstack([matrix, np.repeat(matrix[-1:], BLOCK - size, axis=0)])
+        return np.asarray(self.estimator.predict_proba(self.design.dense(full))[:size, 1], dtype=np.float64)
 
     def score(self, row: list[float]) -> float:
         """The probability of one encoded row, through the columnar way."""

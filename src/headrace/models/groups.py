@@ -64,7 +64,8 @@ class GroupMeans:
             if own is not None and (place < last or last == 0):
                 total, count = total - own, count - 1
             prior = priors[place]
-            found = (total + prior * found) / (count + prior)
+            if count + prior > 0:  # without a prior, an unknown group says nothing
+                found = (total + prior * found) / (count + prior)
         return found
 
     def as_dict(self) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from pydantic import Field
 from headrace.declaration import Declared
 from headrace.models.encoding import CATEGORY, Array, Encoder
 
+_LARGE = 1e30
+
 
 class Linear(Declared):
     """Logistic regression: categories one-hot, numbers standardised, missing values with a weight of their own.
@@ -93,7 +95,9 @@ class Column:
         if self.levels:
             out = (values[:, None] == np.arange(self.levels)).astype(np.float64)
         else:
-            out = np.where(gone, 0.0, (values - self.mean) / self.scale)[:, None]
+            # Many estimators compute with 32 bits, in which a larger number is infinite, and refuse it.
+            standard = np.clip((values - self.mean) / self.scale, -_LARGE, _LARGE)
+            out = np.where(gone, 0.0, standard)[:, None]
         return np.column_stack([out, gone]) if self.marked else out
 
     def term(self, weights: Array) -> Term:

@@ -182,19 +182,20 @@ class RowModel:
                 (kind, _SCORERS[kind].load(folder / f"member_{place}")) for place, kind in enumerate(data["members"])
             )
             features = Features.from_list(data["features"])
-            features = Features.from_list(data["features"])
+            slope, shift = map(float, data["calibration"])
+            first, second = data["classes"]
             return cls(
                 target=data["target"],
-                classes=tuple(data["classes"]),
+                classes=(first, second),
                 types=data["types"],
                 time=data["time"],
                 features=features,
                 encoder=Encoder.from_dict(data["encoder"], features),
                 members=members,
-                calibration=Calibration(*data["calibration"]),
+                calibration=Calibration(slope, shift),
                 threshold=data["threshold"],
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise ArtefactError(f"cannot be read: {error}", where=str(folder), hint="train again") from error
 
 

@@ -1,0 +1,262 @@
+"""The classifier of rows: chosen by cross-validation, calibrated, and the same in its two forms."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace import Boosting, Classifier, Linear
+from headrace.errors import ArtefactError, DeclarationError, HeadraceError, ModelError, NotEnoughDataError
+from headrace.features import col, join, target_mean
+from headrace.features.view import Features
+from headrace.models.classifier import ClassifierFit, Rows, _platt, refuse_disagreement, stratified
+from headrace.models.estimator import Estimator
+from headrace.models.rowmodel import RowModel
+from headrace.row_predictor import RowPredictor
+
+TYPES = {"size": "float", "count": "integer", "kind": "category", "place": "text", "new": "boolean"}
+FEATURES = Features(
+    {
+        "size": col("size"),
+        "each": col("size") / col("count"),
+        "kind": col("kind"),
+        "new": col("new"),
+        "place": target_mean(col("place"), prior=2.0, towards=target_mean(join(col("kind"), col("new")), prior=3.0)),
+    }
+)
+LOGISTIC = Estimator(path="sklearn.linear_model.LogisticRegression")
+FOREST = Estimator(path="sklearn.ensemble.RandomForestClassifier", params={"n_estimators": 8})
+MEMBERS: dict[str, Any] = {
+    "linear": (Linear(),),
+    "boosting": (Boosting(trees=12, min_leaf=5),),
+    "logistic": (LOGISTIC,),
+    "forest": (FOREST,),
+    "all": (Linear(), Boosting(trees=12, min_leaf=5), LOGISTIC),
+}
+
+
+def frame(count: int = 240, seed: int = 1) -> pl.DataFrame:
+    random = np.random.default_rng(seed)
+    size, kind = random.normal(3, 2, count).round(2), random.choice(["a", "b", "c"], count)
+    chance = 1 / (1 + np.exp(-(size - 3 + 1.5 * (kind == "a"))))
+    data = {
+        "size": [None if gone else float(v) for v, gone in zip(size, random.random(count) < 0.1, strict=True)],
+        "count": random.integers(0, 4, count),  # zero makes a ratio infinite
+        "kind": [None if gone else str(v) for v, gone in zip(kind, random.random(count) < 0.1, strict=True)],
+        "place": [f"p{v}" for v in random.integers(0, 30, count)],
+        "new": random.random(count) < 0.5,
+        "won": (random.random(count) < chance).astype(int),
+    }
+    return pl.DataFrame(data, schema_overrides={"won": pl.Int64})
+
+
+def fit(model: Classifier, rows: pl.DataFrame) -> ClassifierFit:
+    return model.fit(FEATURES, Rows(rows, "won", TYPES))
+
+
+@cache
+def fitted(name: str) -> ClassifierFit:
+    return fit(Classifier(members=MEMBERS[name], folds=3, repeats=1), frame())
+
+
+ROW = st.fixed_dictionaries(
+    {
+        "size": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        "count": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "kind": st.none() | st.sampled_from("abcd") | st.text(max_size=3),
+        "place": st.none() | st.sampled_from(["p1", "p2", "nowhere", "\x1f", "\x00", ""]),
+        "new": st.none() | st.booleans(),
+    }
+)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+@settings(max_examples=20)
+@given(rows=st.lists(ROW, min_size=1, max_size=20))
+def test_property_a_row_is_as_in_a_table(name: str, rows: list[dict[str, Any]]) -> None:
+    model = fitted(name).model
+    table = model.probabilities(pl.DataFrame(rows, schema=model.schema(), orient="row")).tolist()
+    assert [model.probability(row) for row in rows] == table
+    assert model.of_rows(rows) == table
+    assert all(0 < p < 1 for p in table)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_saving_and_loading_changes_no_bit(name: str, tmp_path: Path) -> None:
+    model = fitted(name).model
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    model.save(tmp_path / "one")
+    again = RowModel.load(tmp_path / "one")
+    again.save(tmp_path / "two")
+    for path in (tmp_path / "one").iterdir():
+        same = path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+        assert same or (name == "forest" and path.name == "member_0")  # a pickle tells copies from the same object
+    rows = frame(300, seed=9)
+    assert again.probabilities(rows).tolist() == model.probabilities(rows).tolist()
+    predictor = RowPredictor.load(tmp_path / "one")
+    row = rows.row(0, named=True)
+    assert predictor.answers([row] * 40) == [predictor.answer(row)] * 40
+    assert predictor.predict(rows)["probability"].to_list() == model.probabilities(rows).tolist()
+
+
+def test_the_same_rows_give_the_same_model(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        model = fit(Classifier(members=MEMBERS["all"][:2], folds=3, repeats=1), frame()).model
+        model.save(tmp_path / name)
+    for each in sorted(path.name for path in (tmp_path / "one").iterdir()):
+        assert (tmp_path / "one" / each).read_bytes() == (tmp_path / "two" / each).read_bytes()
+
+
+@pytest.mark.parametrize("file", ["model.json", "member_0"])
+@pytest.mark.parametrize("name", ["linear", "boosting", "forest"])
+def test_a_damaged_artefact_is_refused(name: str, file: str, tmp_path: Path) -> None:
+    fitted(name).model.save(tmp_path)
+    whole = (tmp_path / file).read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"[]", b'{"kind": "classifier", "format": 1}', b"\xff\x00" * 50):
+        (tmp_path / file).write_bytes(damaged)
+        with pytest.raises(ArtefactError):
+            RowModel.load(tmp_path)
+    (tmp_path / file).unlink()
+    with pytest.raises(ArtefactError):
+        RowModel.load(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["encoder", "features", "members", "calibration", "classes", "kind", "format"])
+@pytest.mark.parametrize("value", [None, 5, "text", ["text"], {"a": 1}, 99])
+def test_a_nonsensical_manifest_is_refused(key: str, value: Any, tmp_path: Path) -> None:
+    fitted("linear").model.save(tmp_path)
+    manifest = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(manifest | {key: value}))
+    with pytest.raises(HeadraceError):
+        RowModel.load(tmp_path).probability(frame(1).row(0, named=True))
+
+
+def test_the_best_candidate_is_chosen() -> None:
+    found = fitted("all")
+    losses = {name.removeprefix("log_loss_"): v for name, v in found.scores.items() if name.startswith("log_loss_")}
+    assert set(losses) == {"0_linear", "1_boosting", "2_estimator", "all"}
+    assert losses[found.chosen] == min(losses.values())
+    assert len(found.model.members) == (3 if found.chosen == "all" else 1)
+    useless = Boosting(trees=1, learning_rate=1e-6, min_leaf=200)
+    assert fit(Classifier(members=(useless, Linear()), folds=3, repeats=1), frame()).chosen == "1_linear"
+
+
+def test_probabilities_are_calibrated() -> None:
+    rows = frame(600)
+    strained = Classifier(members=(Boosting(trees=150, leaves=20, min_leaf=3, learning_rate=0.3),), folds=3, repeats=1)
+    raw = fit(strained.model_copy(update={"calibrate": False}), rows)
+    good = fit(strained, rows)
+    assert raw.model.calibration(0.9) == pytest.approx(0.9)
+    assert 0 < good.model.calibration.slope < 0.9  # it was too sure of itself
+    assert good.scores["log_loss"] < raw.scores["log_loss"]
+    assert abs(good.held_out.mean() - rows["won"].mean()) < 0.01
+    assert good.scores["auc"] == pytest.approx(raw.scores["auc"])
+
+
+@pytest.mark.parametrize("sure", [1e-6, 0.01, 0.3, 0.4999])
+def test_any_probabilities_can_be_calibrated(sure: float) -> None:
+    """Against a general minimiser, also from far away."""
+    from scipy.optimize import minimize
+
+    random = np.random.default_rng(2)
+    target = (random.random(500) < 0.4).astype(float)
+    raw = np.where(random.random(500) < 0.3, 1 - target, target) * (1 - 2 * sure) + sure
+    found = _platt(raw, target)
+    odds = np.log(raw / (1 - raw))
+
+    def loss(weights: np.ndarray) -> float:
+        z = weights[0] * odds + weights[1]
+        return float((np.logaddexp(0, z) - target * z).sum() + ((weights[0] - 1) ** 2 + weights[1] ** 2) / 2)
+
+    assert loss(np.array([found.slope, found.shift])) <= minimize(loss, [1.0, 0.0]).fun + 1e-6
+    assert found.slope > 0
+
+
+def test_no_row_sees_its_own_target() -> None:
+    """A key of its own per row, and nothing else to learn: then nothing can be learnt."""
+    random = np.random.default_rng(0)
+    rows = pl.DataFrame({"place": [str(n) for n in range(400)], "won": random.integers(0, 2, 400)})
+    features = Features({"place": target_mean(col("place"))})
+    found = Classifier(members=(Linear(), Boosting(trees=20)), folds=4, repeats=1).fit(
+        features, Rows(rows, "won", {"place": "text"})
+    )
+    assert found.scores["log_loss"] > 0.68
+    assert found.scores["auc"] < 0.6
+
+
+@pytest.mark.parametrize("positive", [2, 7, 50])
+def test_folds_are_stratified(positive: int) -> None:
+    target = np.array([1.0] * positive + [0.0] * (101 - positive))
+    folds = list(stratified(target, 5, seed=3))
+    assert sorted(np.concatenate(folds).tolist()) == list(range(101))
+    for fold in folds:
+        assert abs(target[fold].sum() - positive / 5) < 1
+        assert abs(fold.size - 101 / 5) < 1
+    other = list(stratified(target, 5, seed=4))
+    assert any(a.tolist() != b.tolist() for a, b in zip(folds, other, strict=True))
+    assert [a.tolist() for a in stratified(target, 5, seed=3)] == [a.tolist() for a in folds]
+
+
+def test_forms_that_disagree_are_refused_by_name() -> None:
+    model = fitted("linear").model
+    model.__dict__["row"] = _lying(model.row)
+    try:
+        with pytest.raises(ModelError, match=r"features\.each"):
+            refuse_disagreement(model, frame(30))
+    finally:
+        del model.__dict__["row"]
+
+
+def _lying(function: Any) -> Any:
+    def call(row: Any) -> tuple[Any, ...]:
+        first, _, *rest = function.call(row)
+        return (first, 7.0, *rest)
+
+    return replace(function, call=call)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (pl.lit(1), NotEnoughDataError),
+        (pl.int_range(pl.len()) % 3, DeclarationError),
+        ((pl.int_range(pl.len()) == 0).cast(int), NotEnoughDataError),
+    ],
+)
+def test_rows_that_cannot_be_learnt_from_are_refused(change: pl.Expr, error: type[HeadraceError]) -> None:
+    with pytest.raises(error, match="won"):
+        fit(Classifier(folds=2, repeats=1), frame(60).with_columns(change.alias("won")))
+    with pytest.raises(NotEnoughDataError):
+        fit(Classifier(folds=2, repeats=1), frame(19))
+
+
+def test_two_rows_of_a_class_are_enough() -> None:
+    rows = frame(60).with_columns((pl.int_range(pl.len()) < 2).cast(pl.Int64).alias("won"))
+    found = fit(Classifier(members=(Linear(), Boosting(trees=5)), repeats=1), rows)
+    assert 0 < found.scores["log_loss"] < 0.4
+
+
+@pytest.mark.parametrize("path", ["sklearn.nowhere.Classifier", "sklearn.svm.Nothing", "headrace_absent.Model"])
+def test_an_estimator_that_cannot_be_made_is_named(path: str) -> None:
+    with pytest.raises(DeclarationError, match=path):
+        fit(Classifier(members=(Estimator(path=path),), folds=2, repeats=1), frame(40))
+    with pytest.raises(ValueError, match="path of a class"):
+        Estimator(path="no path")
+
+
+def test_texts_are_targets_too() -> None:
+    rows = frame(100).with_columns(pl.when(pl.col("won") == 1).then(pl.lit("yes")).otherwise(pl.lit("no")).alias("won"))
+    model = fit(Classifier(members=(Linear(),), folds=2, repeats=1, threshold=0.4), rows).model
+    assert model.classes == ("no", "yes")
+    assert (model.label(0.39), model.label(0.4)) == ("no", "yes")
