@@ -235,7 +235,8 @@ def _check(source: _Source, types: Mapping[str, str]) -> None:
         raise DeclarationError(f"the group's keys are {', '.join(group.keys) or 'none'}", where=where)
     known = group.table.schema()
     for ours, theirs in zip(source.key, group.keys, strict=True):
-        kind = KIND_OF_COLUMN.get(types[ours], types[ours])
+        said = types.get(ours, "not in the contract")
+        kind = KIND_OF_COLUMN.get(said, said)
         if kind != kind_of(known[theirs]):
             raise DeclarationError(
                 f"{ours!r} is {kind}, the group's {theirs!r} is {kind_of(known[theirs])}", where=where

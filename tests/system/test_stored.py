@@ -215,6 +215,9 @@ def test_mistakes_are_named(home):
     ):
         with pytest.raises(error, match=said):
             Lookups.of(Features(features), shop(**features), home)
+    lost = Features({"x": stored("customers", "spend", key="gone")})  # of a model from before the contract changed
+    with pytest.raises(DeclarationError, match="'gone' is not in the contract"):
+        Lookups.of(lost, shop(), home)
     with pytest.raises(DeclarationError, match="not in the contract"):
         shop(x=stored("customers", "spend", key="nope"))
     with pytest.raises(DeclarationError, match="reads the target"):

@@ -103,10 +103,10 @@ class Served:
         predictor, lookups = None, None
         if not self.system.forecasts:
             predictor = RowPredictor.load(self.home.registry.fetch(version))
-            self._refuse_other(predictor)
-            predictor.warm()
             lookups = Lookups.of(predictor.model.features, self.system, self.home)
+            self._refuse_other(predictor, lookups)
             lookups.follow(now)
+            predictor.warm()
         pins = Pins(
             as_of=now,
             data_version=int(version.pins["data_version"]),
@@ -121,10 +121,10 @@ class Served:
             pinned = self.home.ledger.pin({name: getattr(pins, name) for name in PINNED})
         self.champion = Champion(version, predictor, pins, pinned, lookups or None)
 
-    def _refuse_other(self, predictor: RowPredictor) -> None:
-        """A declaration that has changed since the training may lack what the model reads."""
+    def _refuse_other(self, predictor: RowPredictor, lookups: Lookups) -> None:
+        """A declaration or a feature group that has changed since the training may lack what the model reads."""
         model, contract = predictor.model, self.system.contract
-        types = {column.name: column.type for column in contract.columns}
+        types: dict[str, str] = {column.name: column.type for column in contract.columns} | lookups.types
         other = [name for name, kind in model.types.items() if types.get(name) != kind]
         if other or model.target != self.system.target:
             what = ", ".join(other) or self.system.target

@@ -1,9 +1,8 @@
-"""One connection per thread and process: neither SQLite's nor PostgreSQL's is to be shared while in use."""
+"""Connections that are free, to be used by one thread at a time: as many as ever were in use at once."""
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
@@ -19,40 +18,32 @@ C = TypeVar("C", bound=Closable)
 
 
 class Connections(Generic[C]):
-    """Opens a connection where a thread has none yet.
+    """Opens a connection where none is free.
 
     Args:
         connect: Opens one.
     """
 
     def __init__(self, connect: Callable[[], C]) -> None:
-        self._connect, self._local = connect, threading.local()
-        self._lock, self._open = threading.Lock(), list[C]()
+        self._connect = connect
+        self._free: list[C] = []
+        self._process = os.getpid()
 
-    def mine(self) -> C:
-        """This thread's connection. One that was opened before a fork belongs to the parent and is left alone."""
-        held: tuple[int, list[C], C] | None = getattr(self._local, "held", None)
-        if held is not None and held[0] == os.getpid() and held[1] is self._open:
-            return held[2]
-        made = self._connect()
-        with self._lock:
-            self._open.append(made)
-            self._local.held = (os.getpid(), self._open, made)
-        return made
+    def take(self) -> C:
+        """A connection for the caller alone. Those from before a fork belong to the parent and are left alone."""
+        if self._process != os.getpid():
+            self._free, self._process = [], os.getpid()
+        try:
+            return self._free.pop()  # the one last used: it is the warmest, and pop is atomic
+        except IndexError:
+            return self._connect()
 
-    def drop(self) -> None:
-        """Close this thread's connection; the next call opens another."""
-        held: tuple[int, list[C], C] | None = getattr(self._local, "held", None)
-        if held is not None:
-            self._local.held = None
-            with self._lock:
-                if held[2] in self._open:
-                    self._open.remove(held[2])
-            held[2].close()
+    def give(self, connection: C) -> None:
+        """Take a connection back that works."""
+        self._free.append(connection)
 
     def close(self) -> None:
-        """Close all connections. No other thread may be using one."""
-        with self._lock:
-            closing, self._open = self._open, []
+        """Close those that are free."""
+        closing, self._free = self._free, []
         for each in closing:
             each.close()

@@ -110,7 +110,7 @@ class PostgreSQL:
         return self._run(transaction)
 
     def close(self) -> None:
-        """Those of all threads."""
+        """Those that are free."""
         self._connections.close()
 
     def _write(self, connection: Connection[Any], group: str, batch: Batch) -> bool:
@@ -167,14 +167,18 @@ class PostgreSQL:
         import psycopg
 
         try:
-            connection = self._connections.mine()
+            connection = self._connections.take()
             try:
                 return work(connection)
             except psycopg.OperationalError:
                 if not connection.closed:
                     raise
-                self._connections.drop()
-                return work(self._connections.mine())
+                self._connections.close()  # the others have died with it
+                connection = self._connections.take()
+                return work(connection)
+            finally:
+                if not connection.closed:
+                    self._connections.give(connection)
         except psycopg.OperationalError as error:
             raise OnlineUnavailableError(f"cannot be used now: {_first_line(error)}", where=self._where) from error
         except psycopg.Error as error:

@@ -66,13 +66,12 @@ class SQLite:
 
     def state(self, group: str) -> State | None:
         """One row."""
-        with self._failures():
-            return self._state(self._connections.mine(), group)
+        with self._connected() as connection:
+            return self._state(connection, group)
 
     def newest(self, group: str, keys: Sequence[str], at: int) -> tuple[State, list[bytes | None]] | None:
         """One statement, so one snapshot; many keys travel as one JSON text."""
-        with self._failures():
-            connection = self._connections.mine()
+        with self._connected() as connection:
             if len(keys) == 1:
                 rows = connection.execute(_ONE, {"name": group, "key": keys[0], "at": at}).fetchall()
             else:
@@ -85,14 +84,12 @@ class SQLite:
 
     def last(self, group: str, key: str, count: int, at: int) -> list[bytes]:
         """A key has few facts, so a window over all of them is quick."""
-        with self._failures():
-            found = self._connections.mine().execute(_LAST, (group, key, at, at, count))
-            return [row[0] for row in found]
+        with self._connected() as connection:
+            return [row[0] for row in connection.execute(_LAST, (group, key, at, at, count))]
 
     def write(self, group: str, batch: Batch) -> bool:
         """Writers are kept out from the first look on."""
-        with self._failures():
-            connection = self._connections.mine()
+        with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 written = self._write(connection, group, batch)
@@ -103,7 +100,7 @@ class SQLite:
             return written
 
     def close(self) -> None:
-        """Those of all threads."""
+        """Those that are free."""
         self._connections.close()
 
     def _write(self, connection: sqlite3.Connection, group: str, batch: Batch) -> bool:
@@ -128,7 +125,7 @@ class SQLite:
 
     def _connect(self) -> sqlite3.Connection:
         Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-        # Closed by another thread than its own, used by its own alone. isolation_level None: `write` begins.
+        # One thread at a time uses it, not always the same. isolation_level None: `write` begins.
         connection = sqlite3.connect(
             self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=16
         )
@@ -153,9 +150,13 @@ class SQLite:
         return connection
 
     @contextmanager
-    def _failures(self) -> Iterator[None]:
+    def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
-            yield
+            connection = self._connections.take()
+            try:
+                yield connection
+            finally:
+                self._connections.give(connection)
         except sqlite3.OperationalError as error:
             raise OnlineUnavailableError(f"cannot be used now: {error}", where=self._path) from error
         except sqlite3.DatabaseError as error:
