@@ -27,7 +27,7 @@ def examine(home: Home) -> list[dict[str, str]]:
     findings = [_found("python", "ok" if sys.version_info >= (3, 11) else "failed", python)]
     findings += [_package(name) for name in PACKAGES]
     findings += [_package(name, f"extra {extra}", "absent") for extra, name in EXTRAS.items()]
-    findings += [_native(), _folder(home), _store(home), _systems()]
+    findings += [_native(), _folder(home), _store(home), _online(home), _systems()]
     git = shutil.which("git")
     findings.append(_found("git", "ok" if git else "warning", git or "absent: predictions carry no code revision"))
     return findings
@@ -72,6 +72,25 @@ def _store(home: Home) -> dict[str, str]:
     except HeadraceError as error:
         return _found("store", "failed", str(error))
     return _found("store", "ok", f"{home.store.uri}; {'; '.join(versions) or 'empty'}")
+
+
+def _online(home: Home) -> dict[str, str]:
+    from headrace.store import FeatureGroup
+
+    if home.settings.online_uri is None and not (home.path / "online.db").exists():
+        return _found("online features", "ok", "nothing online yet")
+    told, behind = [], False
+    try:
+        for system in home.store.systems():
+            groups = (FeatureGroup.open(home.store, system, name) for name in FeatureGroup.names(home.store, system))
+            for group in (each for each in groups if each.online):
+                here, there = home.online.version(group) or 0, group.table.version()
+                behind |= here < there
+                told.append(f"{system}/{group.name}: version {here} of {there}")
+    except HeadraceError as error:
+        return _found("online features", "failed", str(error))
+    hint = "; the next write brings them up, or: headrace online SYSTEM" if behind else ""
+    return _found("online features", "warning" if behind else "ok", ("; ".join(told) or "empty") + hint)
 
 
 def _systems() -> dict[str, str]:

@@ -6,6 +6,7 @@ import itertools
 import math
 import pickle
 import random
+import sqlite3
 import subprocess
 import sys
 import time
@@ -363,13 +364,39 @@ def test_a_database_that_is_away_is_named_without_its_secrets(tmp_path: Path) ->
     whole.close()
 
 
+def test_connections_that_the_server_ended_are_replaced(postgres_database: str, tmp_path: Path) -> None:
+    import psycopg
+
+    online = Online(postgres_database)
+    lags = group(tmp_path, online)
+    for n in range(3):
+        lags.write(hourly(n))
+        assert online.get(lags, "s0") == {"value": n * 100.0}
+        with psycopg.connect(postgres_database, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'headrace'")
+    online.close()
+
+
+def test_a_locked_file_is_read_and_written_later(tmp_path: Path) -> None:
+    online = Online(f"sqlite:///{tmp_path}/online.db", timeout=0.1)
+    lags = group(tmp_path, online)
+    lags.write(hourly(0))
+    other = sqlite3.connect(tmp_path / "online.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OnlineUnavailableError, match="locked"):
+        lags.write(hourly(1))
+    assert online.get(lags, "s0") == {"value": 0.0}
+    other.close()
+    lags.write(hourly(1))
+    assert online.get(lags, "s0") == {"value": 100.0}
+    online.close()
+
+
 def test_a_damaged_or_newer_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "online.db"
     path.write_bytes(b"not a database, but long enough to be taken for one" * 100)
     with pytest.raises(StoreError, match="damaged"):
         Online(f"sqlite:///{path}").version(group(tmp_path, Online(f"sqlite:///{path}")))
-    import sqlite3
-
     newer = sqlite3.connect(tmp_path / "newer.db")
     newer.execute("PRAGMA user_version = 99")
     newer.close()

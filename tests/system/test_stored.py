@@ -13,7 +13,8 @@ from starlette.testclient import TestClient
 from tests.cli.helpers import headrace
 
 from headrace import Classifier, Column, Contract, Linear, Schedule, System
-from headrace.errors import DeclarationError, ModelError, NotFoundError
+from headrace.doctor import examine
+from headrace.errors import DeclarationError, ModelError, NotFoundError, OnlineUnavailableError
 from headrace.features import col, native, stored
 from headrace.features.view import Features
 from headrace.flow.run import Request, run
@@ -206,6 +207,22 @@ def test_without_an_online_side_batch_works_and_the_door_says_why_it_does_not(ho
         assert (said.status_code, "online=1" in said.text or "cannot be looked up" in said.text) == (503, True)
 
 
+def test_the_online_side_away_is_503_and_not_for_ever(home, door, tmp_path, monkeypatch):
+    system, row = shop(), {"order": 1, "customer": "c1", "amount": 1.0}
+    ran(system, home, tmp_path)
+    with door(system) as client:
+
+        def away(*_):
+            raise OnlineUnavailableError("cannot be used now", where="here")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(home.online._backend, "newest", away)
+            said = client.post("/v1/systems/shop/predict", json=row)
+            assert (said.status_code, "retry-after" in said.headers) == (503, True)
+            assert client.get("/health").status_code == 200
+        assert client.post("/v1/systems/shop/predict", json=row).status_code == 200
+
+
 def test_mistakes_are_named(home):
     for features, error, said in (
         ({"x": stored("nobody", "spend", key="customer")}, NotFoundError, "shop/nobody"),
@@ -230,11 +247,18 @@ def test_mistakes_are_named(home):
 
 
 def test_one_command_makes_the_online_side_anew(home):
+    def found():
+        findings = {each["what"]: each for each in examine(home)}
+        return findings["online features"]["status"], findings["online features"]["said"]
+
     group = customers(home)
     before = home.online.get(group, "c1")
+    assert found() == ("ok", "shop/customers: version 1 of 1")
     home.online.close()
     for path in home.path.glob("online.db*"):
         path.unlink()
+    home.online.version(group)
+    assert found()[0] == "warning"
     said = headrace("online", "shop", "--home", home.path, "--json")
     assert (said.code, said.json) == (0, {"system": "shop", "online": {"customers": 1}})
     assert home.online.get(group, "c1") == before
