@@ -225,3 +225,13 @@ def test_what_is_no_ledger_is_refused_without_its_secrets(bad: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Ledger.open(bad)
     assert "sesame" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_of_a_group_all_is_stored_or_nothing(ledger: Ledger) -> None:
+    ledger.write([entry(ledger, "a")])
+    free, taken, other = entry(ledger, "b"), entry(ledger, "a", "another row"), entry(ledger, "c")
+    first, second = ledger.write_groups([[free, taken], [other]])
+    assert isinstance(first[1], KeyConflictError)
+    assert second == [other]
+    assert ledger.find("titanic", "b") is None
+    assert ledger.find("titanic", "c") == other

@@ -32,13 +32,13 @@ class Ledger:
         self.taken = threading.Event()
         self.error: Exception | None = None
 
-    def write(self, entries: Sequence[Entry]) -> list[Any]:
+    def write_groups(self, groups: Sequence[Sequence[Entry]]) -> list[Any]:
         self.taken.set()
         assert self.go.wait(10)
-        self.batches.append([e.key for e in entries])
+        self.batches.append([e.key for group in groups for e in group])
         if self.error:
             raise self.error
-        return list(entries)
+        return [list(group) for group in groups]
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def test_missing_and_folders(tmp_path: Path) -> None:
         "api",
         "duckdb:x.db",
         "postgresql://h/d",
-        "kafka://h:1/t",
+        "kafka://h:1",
         "x.csv",
         "file:",
         "file:x.xlsx",
