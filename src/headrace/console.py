@@ -166,15 +166,13 @@ def print_tree(data: Mapping[str, Any], *, as_json: bool) -> None:
 
 def print_models(system: str, versions: Sequence[ModelVersion], *, as_json: bool) -> None:
     """Model versions with their state and scores."""
+    shown = [name for name in _SCORES if not versions or any(name in v.metrics for v in versions)]
     rows = [
         {
             "version": v.version,
             "state": v.state,
             "as_of": v.as_of,
-            "wape": v.metrics.get("wape"),
-            "mape": v.metrics.get("mape"),
-            "rmse": v.metrics.get("rmse"),
-            "coverage": v.metrics.get("coverage"),
+            **{name: v.metrics.get(name) for name in shown},
             "digest": v.digest[:8],
             "reason": v.reason,
         }
@@ -257,6 +255,7 @@ def evaluation_report(done: Evaluation) -> None:
 
 
 METRICS = ("wape", "mape", "rmse", "coverage")
+_SCORES = (*METRICS, "accuracy", "log_loss", "brier", "auc")
 _HELD_BACK = ("mape", "wape", "coverage", "accuracy", "log_loss", "auc")
 
 

@@ -227,7 +227,7 @@ def read(
         parts.append(logged(system, home, entries))
     if not parts:
         raise NotFoundError("no predictions yet", where=system.name, hint=f"headrace run {system.name}")
-    frame = pl.concat(parts, how="vertical_relaxed").sort("created_at", "id")
+    frame = pl.concat(parts, how="vertical_relaxed").sort("created_at", *system.keys, "id")
     if as_of is not None:
         frame = frame.filter(pl.col("as_of") <= pl.lit(as_of, pl.Datetime("us", "UTC")))
     for name, text in (where or {}).items():
