@@ -164,3 +164,12 @@ def test_nullable_columns() -> None:
     found = one(Column("x", "float", nullable=True), ["", None, "x", "1"])
     assert found.good["x"].to_list() == [None, None, 1.0]
     assert one(Column("x", "float", nullable=True), [None, None], pl.Null).good.height == 2
+
+
+def test_times_outside_of_the_calendar() -> None:
+    wrong = ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "0000-06-01T00:00:00Z"]
+    found = one(Column("t", "time"), ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", *wrong])
+    assert reasons(found) == [f"t: '{text}' is outside of the years 1 to 9999" for text in wrong]
+    assert (found.good.height, found.bad.height) == (2, 3)
+    frame = pl.DataFrame({"t": pl.Series([2**62]).cast(pl.Datetime("us", "UTC"))})
+    assert check(Contract(columns=(Column("t", "time"),)), frame, as_of=NOW, now=NOW).bad.height == 1

@@ -17,6 +17,8 @@ _ISO = (
     r"(?:[Tt ](?<clock>\d{2}:\d{2})(?::(?<second>\d{2})(?:[.,](?<part>\d{1,9}))?)?"
     r"\s?(?<offset>[Zz]|[+-]\d{2}(?::?\d{2})?)?)?$"
 )
+_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""Microseconds from 1970 to the first and the last moment of the years 1 to 9999, in UTC."""
 _OFFSET_IN_FORMAT = ("%z", "%:z", "%#z", "%+")
 
 
@@ -25,6 +27,15 @@ def parse_times(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
 
     Text without an offset and typed times without a zone are read in ``column.zone``.
     """
+    values, wrong = _parsed(column, raw)
+    # A column holds a wider span than Python's own times, through which all rows go sooner or later.
+    inside = values.dt.epoch("us").is_between(_FIRST, _LAST).fill_null(True)
+    if inside.all():
+        return values, wrong
+    return values.set(~inside, None), [*wrong, ("is outside of the years 1 to 9999", ~inside)]
+
+
+def _parsed(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
     import polars as pl
 
     utc = pl.Datetime("us", "UTC")
