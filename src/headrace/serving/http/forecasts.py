@@ -57,6 +57,21 @@ class Index:
         return self.frame.slice(begin, size)
 
 
+@dataclass(frozen=True)
+class Made:
+    """Stored predictions, taken up whole.
+
+    Attributes:
+        index: The newest one of every step of every series.
+        as_of: Of the newest ones, UTC.
+        model_version: Of the newest ones.
+    """
+
+    index: Index
+    as_of: datetime
+    model_version: int | None
+
+
 def _starts(names: pl.DataFrame) -> NDArray[np.bool_]:
     import polars as pl
 
@@ -71,10 +86,8 @@ class Forecasts:
         self._system, self._home = system, home
         self._versions: dict[str, int] = {}
         self.observations: Index | None = None
-        self.predictions: Index | None = None
+        self.predictions: Made | None = None
         self.scores: pl.DataFrame | None = None
-        self.as_of: datetime | None = None
-        self.model_version: int | None = None
 
     @property
     def tag(self) -> str:
@@ -106,6 +119,8 @@ class Forecasts:
         system, time = self._system, self._system.event_time
         table = self._home.table(system.name, RAW)
         last = table.collect(table.scan().select(pl.col(time).max())).item()
+        if last is None:
+            return
         frame = table.read(
             identity=system.identity,
             columns=[*system.keys, time, system.target],
@@ -119,7 +134,9 @@ class Forecasts:
         system, time = self._system, self._system.event_time
         table = self._home.table(system.name, PREDICTIONS)
         newest = table.collect(table.scan().select(pl.col("as_of").max(), pl.col("origin").max())).row(0)
-        self.as_of, origin = newest
+        as_of, origin = newest
+        if as_of is None:
+            return
         wanted = [
             *system.keys,
             time,
@@ -135,35 +152,40 @@ class Forecasts:
         lazy = table.scan(where=pl.col(time) > origin - SHOWN).select(wanted)
         frame = table.collect(lazy).sort("as_of", "created_at", "revision", maintain_order=True)
         frame = frame.unique([*system.keys, time], keep="last", maintain_order=True)
-        made = frame.filter(pl.col("as_of") == self.as_of)["model_version"]
-        self.model_version = int(made[-1]) if made.len() else None
-        self.predictions = Index.of(frame, list(system.keys), time)
+        versions = frame.filter(pl.col("as_of") == as_of)["model_version"]
+        index = Index.of(frame, list(system.keys), time)
+        self.predictions = Made(index, as_of, int(versions[-1]) if versions.len() else None)
 
     def series(self) -> list[dict[str, str]]:
         """Every key combination that was observed or predicted."""
-        found: set[Key] = set()
-        for index in (self.observations, self.predictions):
-            found |= set(index.slices) if index is not None else set()
+        found: set[Key] = set().union(*(index.slices for index in self._indices()))
         return [dict(zip(self._system.keys, key, strict=True)) for key in sorted(found)]
 
     def has(self, key: Key) -> bool:
         """Whether there is such a series."""
-        return any(index is not None and key in index.slices for index in (self.observations, self.predictions))
+        return any(key in index.slices for index in self._indices())
+
+    def _indices(self) -> list[Index]:
+        made = self.predictions
+        return [index for index in (self.observations, made.index if made else None) if index is not None]
 
     def observed(self, key: Key, hours: int) -> list[dict[str, Any]]:
         """The newest observations of a series: ``time value``."""
-        if self.observations is None:
+        observations = self.observations
+        if observations is None:
             return []
         time, target = self._system.event_time, self._system.target
-        rows = self.observations.rows(key).select(time, target)
+        rows = observations.rows(key).select(time, target)
         if rows.height:
             rows = rows.filter(rows[time] > rows[time][-1] - timedelta(hours=hours))
         return [{"time": iso(at), "value": value} for at, value in rows.iter_rows()]
 
     def predicted(self, key: Key) -> dict[str, Any]:
         """The newest prediction for every step of the last week and of the horizon."""
-        rows = self.predictions.rows(key) if self.predictions is not None else None
-        return answer(self._system, rows, self.as_of, self.model_version)
+        made = self.predictions
+        if made is None:
+            return answer(self._system, None, None, None)
+        return answer(self._system, made.index.rows(key), made.as_of, made.model_version)
 
 
 def answer(
