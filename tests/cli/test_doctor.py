@@ -1,0 +1,57 @@
+"""What `doctor` says of the HTTP door: features that are slow there, the ledger, an open server."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.cli.helpers import Ran, headrace
+
+from headrace.ledger import Ledger
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def said(ran: Ran) -> dict[str, tuple[str, str]]:
+    return {each["what"]: (each["status"], each["said"]) for each in ran.json["findings"]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a system of rows that has a slow feature, and one that has none."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "tests/serving/http/shop", tmp_path / "systems/shop")
+    shutil.copytree(ROOT / "systems/titanic", tmp_path / "systems/titanic")
+    return tmp_path
+
+
+def test_slow_features_are_named(folder: Path) -> None:
+    ran = headrace("doctor", "--home", folder / "home", "--json")
+    found = said(ran)
+    assert found["row features of shop"] == ("warning", "slow, without a form for one row: value, hour")
+    assert found["row features of titanic"][0] == "ok"
+    assert ran.code == 0
+
+
+def test_the_ledger_is_asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = folder / "home"
+    assert said(headrace("doctor", "--home", home, "--json"))["ledger"] == ("ok", "nothing logged yet")
+    assert not (home / "ledger.db").exists()
+    Ledger.open(f"sqlite:///{home}/ledger.db").close()
+    assert said(headrace("doctor", "--home", home, "--json"))["ledger"] == ("ok", "answers")
+    monkeypatch.setenv("HEADRACE_LEDGER_URI", "postgresql://ann:sesame@127.0.0.1:9/none")
+    ran = headrace("doctor", "--home", home, "--json")
+    assert (ran.code, said(ran)["ledger"][0]) == (1, "failed")
+    assert "sesame" not in ran.out
+
+
+def test_an_open_server_is_information(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, text = said(headrace("doctor", "--home", folder / "home", "--json"))["HTTP tokens"]
+    assert (status, "HEADRACE_TOKENS" in text) == ("ok", True)
+    monkeypatch.setenv("HEADRACE_TOKENS", '{"sesame": ["*:read"]}')
+    ran = headrace("doctor", "--home", folder / "home", "--json")
+    assert said(ran)["HTTP tokens"] == ("ok", "1 known")
+    assert "sesame" not in ran.out
+    monkeypatch.setenv("HEADRACE_TOKENS", '{"sesame": ["*:write"]}')
+    assert said(headrace("doctor", "--home", folder / "home", "--json"))["HTTP tokens"][0] == "failed"
