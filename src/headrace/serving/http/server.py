@@ -48,7 +48,7 @@ def serve(home: Path | None, options: Options, binding: Binding) -> None:
     """
     import uvicorn
 
-    from headrace.serving.http.draining import Protocol
+    from headrace.serving.http.draining import Processes, Protocol
 
     # uvicorn, having ended in order, raises the signal again, which would make this the status of a killed process.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -83,9 +83,7 @@ def serve(home: Path | None, options: Options, binding: Binding) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda number, frame: None)
         if several:
-            from uvicorn.supervisors import Multiprocess
-
-            Multiprocess(config, sockets=[sock]).run()
+            Processes(config, sockets=[sock]).run()
         else:
             uvicorn.Server(config).run(sockets=[sock])
 
