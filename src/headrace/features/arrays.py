@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -131,7 +132,12 @@ def history_of(
 
 def key_texts(keys: pl.DataFrame) -> tuple[str, ...]:
     """Every series' keys as a JSON list, in order: what tells it from others across histories and models."""
-    return tuple(json.dumps(list(row), default=str) for row in keys.iter_rows())
+    return tuple(map(_key_text, keys.iter_rows()))
+
+
+@lru_cache(maxsize=200_000)
+def _key_text(row: tuple[object, ...]) -> str:
+    return json.dumps(list(row), default=str)
 
 
 class Arrays:
@@ -194,14 +200,18 @@ class Arrays:
 
 def rolling(x: Array, statistic: str, width: int, at_least: int) -> Array:
     """A statistic of each window of `width` columns: shape (n, m) to (n, m - width + 1). See `Rolling`."""
-    known = ~np.isnan(x)
-    count = _sums(known.astype(np.float64), width)
+    missing = np.isnan(x)
+    whole = not missing.any()
+    if whole:
+        count = np.full((x.shape[0], x.shape[1] - width + 1), float(width))
+    else:
+        count = _sums((~missing).astype(np.float64), width)
     if statistic == "count":
         return count
     enough = count >= at_least
     if statistic in ("min", "max"):
         return np.where(enough, _extremes(x, width, statistic), np.nan)
-    filled = np.where(known, x, 0.0)
+    filled = x if whole else np.where(missing, 0.0, x)
     total = _sums(filled, width)
     if statistic == "sum":
         return np.where(enough, total, np.nan)

@@ -15,6 +15,14 @@ def place_of(expression: Expression) -> str:
         return CONSTANT
     if expression.place != ROW:
         return expression.place
+    known = expression.__dict__.get("_place")
+    if known is None:
+        known = _of_children(expression)
+        object.__setattr__(expression, "_place", known)
+    return str(known)
+
+
+def _of_children(expression: Expression) -> str:
     places = {place_of(child) for child in expression.children()} - {CONSTANT}
     if not places:
         return ROW if expression.columns() or expression.uses_time() else CONSTANT

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import lru_cache
 
 import numpy as np
 
 from headrace.features.arrays import Array, History
 from headrace.features.expression import Expression
-from headrace.features.history import difference, lag, rolling_mean, rolling_std, seasonal_lag
+from headrace.features.history import difference, lag, rolling_count, rolling_mean, rolling_std, seasonal_lag
 from headrace.features.matrix import Evaluator, Examples
 from headrace.features.row import Col, maximum
 from headrace.features.view import Features
@@ -65,14 +66,12 @@ class Frame:
     @property
     def level(self) -> Expression:
         """Mean of the newest season; of a longer time where that is empty."""
-        y = self.target
-        month = rolling_mean(y, self.long * 4)
-        return rolling_mean(y, self.short).fill(rolling_mean(y, self.long)).fill(month)
+        return _level(self)
 
     @property
     def last(self) -> Expression:
         """The newest value; after a gap the mean of the newest few, or the level."""
-        return lag(self.target, self.step * 0).fill(rolling_mean(self.target, self.step * 4)).fill(self.level)
+        return _last(self)
 
     def centre(self, transform: Transform) -> Expression:
         """What a member's features are relative to."""
@@ -80,18 +79,46 @@ class Frame:
 
     def scale(self, transform: Transform) -> Expression:
         """How much the series moves; never zero while it has a value."""
-        spread = rolling_std(self.target, self.long)
-        if transform.anchor != SEASON:
-            change = rolling_mean(abs(difference(self.target, self.step)), self.long)
-            spread = maximum(change, spread * SPREAD)  # type: ignore[assignment]
-        floor = abs(rolling_mean(self.target, self.long * 4)) * FLOOR + 1e-9
-        return maximum(spread, floor)
+        return _scale(self, transform)
 
     def anchor(self, transform: Transform) -> Expression:
         """What is taken off the target."""
-        if transform.anchor != SEASON:
-            return self.centre(transform)
-        return seasonal_lag(self.target, self.short).fill(seasonal_lag(self.target, self.long)).fill(self.level)
+        return self.centre(transform) if transform.anchor != SEASON else _season(self)
+
+
+# Made once per frame: an expression remembers its digest, and small histories are evaluated in less time than it takes.
+
+
+@lru_cache(maxsize=64)
+def _level(frame: Frame) -> Expression:
+    y = frame.target
+    month = rolling_mean(y, frame.long * 4)
+    return rolling_mean(y, frame.short).fill(rolling_mean(y, frame.long)).fill(month)
+
+
+@lru_cache(maxsize=64)
+def _last(frame: Frame) -> Expression:
+    return lag(frame.target, frame.step * 0).fill(rolling_mean(frame.target, frame.step * 4)).fill(frame.level)
+
+
+@lru_cache(maxsize=64)
+def _scale(frame: Frame, transform: Transform) -> Expression:
+    spread = rolling_std(frame.target, frame.long)
+    if transform.anchor != SEASON:
+        change = rolling_mean(abs(difference(frame.target, frame.step)), frame.long)
+        spread = maximum(change, spread * SPREAD)  # type: ignore[assignment]
+    floor = abs(rolling_mean(frame.target, frame.long * 4)) * FLOOR + 1e-9
+    return maximum(spread, floor)
+
+
+@lru_cache(maxsize=64)
+def _season(frame: Frame) -> Expression:
+    return seasonal_lag(frame.target, frame.short).fill(seasonal_lag(frame.target, frame.long)).fill(frame.level)
+
+
+@lru_cache(maxsize=64)
+def _count(frame: Frame) -> Expression:
+    return rolling_count(Col(frame.target), frame.long * 4)
 
     def bound(self, features: Features, transform: Transform) -> Features:
         """The features as a member reads them. Bind once: their digests are known to the same objects only."""
@@ -136,6 +163,4 @@ def spread(frame: Frame, history: History, examples: Examples) -> Array:
 
 def count(frame: Frame, history: History, examples: Examples) -> Array:
     """How many values of the last four long seasons are known at the origin."""
-    from headrace.features.history import rolling_count
-
-    return Evaluator(history, examples).column(rolling_count(Col(frame.target), frame.long * 4))
+    return Evaluator(history, examples).column(_count(frame))

@@ -160,9 +160,9 @@ class _Facts:
         if known > self._as_of:
             return False
         self._place.series[series] = max(newest, events.slot[i]), known
-        row = {**events.rows[i], self._shape.time: _EPOCH + events.slot[i] * self._shape.step}
-        for name in self._names:
-            self.columns[name].append(row.get(name))
+        for name, attribute in self._decode.fields.items():
+            self.columns[name].append(getattr(events.rows[i], attribute))
+        self.columns[self._shape.time].append(_EPOCH + events.slot[i] * self._shape.step)
         self.columns[KNOWN_AT].append(_EPOCH + known * _MICROSECOND)
         return True
 

@@ -34,6 +34,7 @@ class Answers:
         self._system, self._keys = system, keys
         self._step = step // _MICROSECOND
         self._encode = msgspec.json.Encoder().encode
+        self._answer, self._ahead, self._raw = _answer_type(keys), _step_type(), msgspec.Raw
         self._texts: dict[int, str] = {}
 
     def encode(self, done: Plan, series: Sequence[Keys], causes: Sequence[str], said: Said, pins: Pins) -> list[bytes]:
@@ -46,42 +47,37 @@ class Answers:
             said: What is predicted.
             pins: Of the model; `as_of` is each event's own.
         """
-        ids, digests = self._ids(done, series, pins), _digests(pins)
-        answers = []
-        columns = (said.forecast.value.tolist(), said.forecast.lower.tolist(), said.forecast.upper.tolist())
-        good = np.isfinite(said.forecast.value).all(axis=1) & (said.forecast.known >= said.forecast.needed)
-        rows = zip(
-            *(series, ids, causes, done.known.tolist(), done.origin.tolist(), done.slot.tolist(), good.tolist()),
-            *columns,
+        made, forecast, time, step, answers = self._answer, said.forecast, self._time, self._step, []
+        digests, none = self._raw(self._encode(_digests(pins))), self._raw(b"null")
+        version, needed = pins.model_version, forecast.needed
+        for keys, id_, cause, known, origin, slot, fine, value, lower, upper, observed, low, high, count in zip(
+            *(series, self._ids(done, series, pins), causes, done.known.tolist(), done.origin.tolist()),
+            *(done.slot.tolist(), (np.isfinite(forecast.value).all(axis=1) & (forecast.known >= needed)).tolist()),
+            *(forecast.value.tolist(), forecast.lower.tolist(), forecast.upper.tolist()),
             *(said.observed.tolist(), said.expected_lower.tolist(), said.expected_upper.tolist()),
-            said.forecast.known.tolist(),
+            forecast.known.tolist(),
             strict=True,
-        )
-        for keys, id_, cause, known, origin, slot, fine, value, lower, upper, observed, low, high, count in rows:
-            answer: dict[str, Any] = dict(zip(self._keys, keys, strict=True))
-            answer["prediction_id"], answer["event_id"] = id_, cause
-            answer["as_of"], answer["origin"] = self._time(known), self._time(origin * self._step)
-            answer["event_time"], answer["observed"] = self._time(slot * self._step), observed
-            expected = low == low and high == high
-            answer["anomaly"] = not low <= observed <= high if expected else None
-            answer["expected"] = {"lower": low, "upper": high} if expected else None
-            answer["value"] = value[0] if fine else None
-            answer["predictions"] = self._steps(origin, value, lower, upper) if fine else []
+        ):
+            expects = low == low and high == high
+            answer = made(
+                *keys,
+                *(id_, cause, time(known), time(origin * step), time(slot * step), observed),
+                not low <= observed <= high if expects else None,
+                {"lower": low, "upper": high} if expects else none,
+                value[0] if fine else None,
+                self._steps(origin, value, lower, upper) if fine else [],
+                version,
+                digests,
+            )
             if not fine:
-                answer["reason"] = f"{count} values are known, {said.forecast.needed} are needed"
-            answer["model_version"], answer["pins"] = pins.model_version, digests
+                answer.reason = f"{count} values are known, {needed} are needed"
             answers.append(self._encode(answer))
         return answers
 
-    def _steps(self, origin: int, value: list[float], lower: list[float], upper: list[float]) -> list[dict[str, Any]]:
-        at, step, time = origin * self._step, self._step, self._time
+    def _steps(self, origin: int, value: list[float], lower: list[float], upper: list[float]) -> list[Any]:
+        at, step, time, made = origin * self._step, self._step, self._time, self._ahead
         return [
-            {
-                "time": time(at + step * ahead),
-                "value": v,
-                "lower": a if a == a else None,  # a model from very little data has no intervals
-                "upper": b if b == b else None,
-            }
+            made(time(at + step * ahead), v, a if a == a else None, b if b == b else None)  # NaN: there is no interval
             for ahead, (v, a, b) in enumerate(zip(value, lower, upper, strict=True), 1)
         ]
 
@@ -116,6 +112,23 @@ class Said:
     observed: Floats
     expected_lower: Floats
     expected_upper: Floats
+
+
+def _answer_type(keys: tuple[str, ...]) -> Any:
+    """The document that an answer is, with the key columns first."""
+    import msgspec
+
+    names = {f"key_{i}": name for i, name in enumerate(keys)}
+    fixed = ("prediction_id", "event_id", "as_of", "origin", "event_time", "observed", "anomaly", "expected", "value")
+    fields = [(name, Any) for name in (*names, *fixed, "predictions", "model_version", "pins")]
+    reason: Any = ("reason", Any, msgspec.UNSET)
+    return msgspec.defstruct("Answer", [*fields, reason], rename=names, gc=False)
+
+
+def _step_type() -> Any:
+    import msgspec
+
+    return msgspec.defstruct("Step", [(name, Any) for name in ("time", "value", "lower", "upper")], gc=False)
 
 
 def _digests(pins: Pins) -> dict[str, str]:

@@ -10,6 +10,7 @@ import json
 import struct
 from collections.abc import Iterable
 from datetime import timedelta
+from functools import lru_cache
 
 import numpy as np
 
@@ -51,14 +52,13 @@ class Changelog:
         intervals = np.concatenate([rings.lower[row], rings.upper[row]], axis=1)
         bodies = np.concatenate([values, intervals], axis=1).astype("<f8")
         blocks = rings.length // BLOCK + 2
-        found = []
-        for i, (r, b) in enumerate(pairs.tolist()):
+        fixed = (_FORMAT, BLOCK, self._columns, rings.horizon, self._step)
+        heads = np.stack([row, block, rings.newest[row], rings.clock[row], rings.origin[row]], axis=1).tolist()
+        width, data, found = bodies.shape[1] * 8, bodies.tobytes(), []
+        for i, (r, b, newest, clock, origin) in enumerate(heads):
             partition, keys = rings.name(r)
-            header = _HEADER.pack(
-                *(_FORMAT, BLOCK, self._columns, rings.horizon, self._step, b),
-                *(int(rings.newest[r]), int(rings.clock[r]), int(rings.origin[r])),
-            )
-            found.append((partition, json.dumps([*keys, b % blocks]).encode(), header + bodies[i].tobytes()))
+            body = _HEADER.pack(*fixed, b, newest, clock, origin) + data[i * width : (i + 1) * width]
+            found.append((partition, b"[%b, %d]" % (_inner(keys), b % blocks), body))
         return found
 
     def _values(self, rings: Rings, row: Ints, block: Ints) -> Floats:
@@ -117,3 +117,9 @@ class Changelog:
                 hint="delete the system's state topic and its group's offsets to begin anew",
             )
         return head
+
+
+@lru_cache(maxsize=200_000)
+def _inner(keys: Keys) -> bytes:
+    """Keys as JSON without the brackets around them."""
+    return json.dumps(list(keys))[1:-1].encode()

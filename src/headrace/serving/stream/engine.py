@@ -7,6 +7,7 @@ calls it sends them in one transaction, or, where that fails, throws the state a
 from __future__ import annotations
 
 import json
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -128,7 +129,8 @@ class Engine:
         columns = self._shape.columns
         slots, at = (np.array([column[i] for i in kept], dtype=np.int64) for column in (events.slot, events.at))
         taken = [events.rows[i] for i in kept]
-        values = np.array([[row.get(name) for row in taken] for name in columns], dtype=np.float64)
+        attributes = [operator.attrgetter(self._decode.fields[name]) for name in columns]
+        values = np.array([[read(row) for row in taken] for read in attributes], dtype=np.float64)
         rows = self._rows([(m.partition, events.keys[i]) for m, i in zip(chosen, kept, strict=True)], slots, at)
         done = plan(rows, slots, at, self.rings, self._shape)
         answered.late += [(chosen[place], reason) for place, reason in done.refused]
@@ -239,6 +241,9 @@ class Engine:
         """Places of whole series whose windows fit into one array together."""
         last = done.last_of_row
         first = np.r_[0, last[:-1] + 1]
+        if last.size * int(done.origin.max() - done.origin.min()) <= _APART:
+            yield np.arange(done.row.size)
+            return
         order = np.argsort(done.origin[first], kind="stable")
         group: list[int] = []
         begin = end = 0

@@ -100,19 +100,17 @@ class Rings:
         before = self.newest[unique]
         after = before.copy()
         np.maximum.at(after, inverse, steps)
-        by_one = after == before + 1
-        self.values[:, unique[by_one], after[by_one] % self.length] = np.nan
-        for which in np.flatnonzero(after > before + 1):
-            self._skip(int(unique[which]), int(before[which]), int(after[which]))
+        self._skip(unique, before, after)
         self.newest[unique] = after
         kept = steps > after[inverse] - self.length
         self.values[:, rows[kept], steps[kept] % self.length] = values[:, kept]
 
-    def _skip(self, row: int, before: int, now: int) -> None:
-        if now - before >= self.length:
-            self.values[:, row] = np.nan
-        else:
-            self.values[:, row, np.arange(before + 1, now + 1) % self.length] = np.nan
+    def _skip(self, rows: Ints, before: Ints, after: Ints) -> None:
+        """Make the steps after `before`, up to `after`, NaN: what they hold is a length older."""
+        gone = np.minimum(after - np.maximum(before, after - self.length), self.length)
+        which = np.repeat(rows, gone)
+        back = np.arange(which.size) - np.repeat(np.cumsum(gone) - gone, gone)
+        self.values[:, which, (np.repeat(after, gone) - back) % self.length] = np.nan
 
     def _clear(self, row: int) -> None:
         self.values[:, row] = np.nan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Sequence
@@ -93,6 +94,8 @@ class Worker:
         self._consumer = self._subscribed()
         watch.start()
         self._log.info("started", model_version=first.pins.model_version, partitions=partitions)
+        gc.freeze()  # a batch makes many small objects, and none of them in cycles: what is there need not be looked at
+        gc.set_threshold(100_000, 20, 50)
         try:
             self._loop(stop, watch)
         finally:

@@ -1,0 +1,220 @@
+"""The stream beside a bare transactional copy: events a second, CPU, latency, restore. One command, one broker.
+
+python benchmarks/streaming.py [--bootstrap HOST:PORT] [--events N] [--quix PYTHON] [--out FILE]
+
+Events of about 100 bytes, 1,000 series, 4 partitions; the system has 24 lags and 100 trees. Throughput: all events wait on
+the topic, and one worker answers them; time from its first commit to its last. Latency: 500 events a second, from produce
+to a read-committed consumer. `--quix` names a Python with Quix Streams: it then reads, keeps 24 lags and writes, once at
+least once and once exactly once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from headrace.flow.run import Request, run
+from headrace.home import Home
+from headrace.loading import load_system
+from headrace.settings import Settings
+from headrace.sources.broker import Broker, Topics
+from headrace.sources.metrics import name_of
+
+HERE = Path(__file__).resolve().parent
+SYSTEM = str(HERE / "streaming_system")
+START = datetime(2026, 3, 2, tzinfo=UTC)
+SERIES = 1000
+
+
+def fresh(broker: Broker) -> None:
+    """The topics of the benchmark, empty."""
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient(broker.settings())
+    names = [name for name in broker.partitions() if name.startswith("bench.")]
+    for future in admin.delete_topics(names).values() if names else ():
+        future.result()
+    time.sleep(1.0)
+    broker.ensure(Topics("bench"), 4)
+
+
+def events(broker: Broker, count: int, series: int = SERIES, rate: float = 0.0) -> None:
+    """Put events on the topic; with a rate, so many a second, each with the time it was sent in its value's key."""
+    from confluent_kafka import Producer
+
+    producer = Producer(broker.settings(linger_ms=0 if rate else 20, queue_buffering_max_messages=1_000_000))
+    began = time.perf_counter()
+    for i in range(count):
+        minute, place = divmod(i, series)
+        at = (START + timedelta(minutes=minute + 1)).isoformat().replace("+00:00", "Z")
+        body = (
+            f'{{"metric":"{name_of(place)}","time":"{at}","value":{10 + place * 0.01 + i % 7:.4f},"unit":"per minute"}}'
+        )
+        if rate:
+            time.sleep(max(began + i / rate - time.perf_counter(), 0))
+        producer.produce("bench.events", key=name_of(place), value=body)
+        if i % 1000 == 0:
+            producer.poll(0)
+    producer.flush(60)
+
+
+COPY = """
+import sys, time
+from confluent_kafka import Consumer, Producer, TopicPartition
+bootstrap, count = sys.argv[1], int(sys.argv[2])
+consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench-copy", "enable.auto.commit": False,
+                     "auto.offset.reset": "earliest", "isolation.level": "read_committed", "fetch.queue.backoff.ms": 10})
+producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "bench-copy", "linger.ms": 1})
+producer.init_transactions(30)
+consumer.subscribe(["bench.events"])
+done, first = 0, None
+while done < count:
+    messages = [m for m in consumer.consume(2000, 0.02) if m.error() is None]
+    if not messages:
+        continue
+    first = first or time.perf_counter()
+    producer.begin_transaction()
+    ends = {}
+    for m in messages:
+        producer.produce("bench.copy", key=m.key(), value=m.value(), partition=m.partition())
+        ends[m.partition()] = m.offset() + 1
+    producer.send_offsets_to_transaction(
+        [TopicPartition("bench.events", p, o) for p, o in ends.items()], consumer.consumer_group_metadata(), 30)
+    producer.commit_transaction(30)
+    done += len(messages)
+print(time.perf_counter() - first)
+"""
+
+
+def measured(command: list[str], **more: object) -> tuple[str, float, float]:
+    """Output, CPU seconds and peak memory (MB) of a command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900, **more)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done.stdout, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, after.ru_maxrss / 1024
+
+
+def copy(broker: Broker, count: int) -> dict[str, float]:
+    """What consuming, producing and committing alone cost."""
+    out, cpu, _ = measured([sys.executable, "-c", COPY, broker.bootstrap, str(count)])
+    return {"events/s": count / float(out), "CPU s per million": cpu * 1e6 / count}
+
+
+def stream(broker: Broker, home: Path, *more: str) -> list[str]:
+    """The command of the worker."""
+    common = ["--home", str(home), "--bootstrap", broker.bootstrap, "--json", "--set", "stream.grace=1m"]
+    return [sys.executable, "-m", "headrace", "stream", SYSTEM, *common, *more]
+
+
+def ours(broker: Broker, home: Path, count: int) -> dict[str, float]:
+    """One worker answers all that waits."""
+    _, cpu, memory = measured(stream(broker, home, "--stop-when-idle", "3s"))
+    _, idle, _ = measured(stream(broker, home, "--stop-when-idle", "3s"))
+    seconds = span(broker, count)
+    return {"events/s": count / seconds, "CPU s per million": (cpu - idle) * 1e6 / count, "MB": memory}
+
+
+def span(broker: Broker, count: int) -> float:
+    """Seconds from the first to the last answer, by the broker's clock."""
+    stamps = [m.timestamp()[1] for m in broker.read("bench.predictions", dict.fromkeys(range(4), 0))]
+    if len(stamps) != count:
+        raise SystemExit(f"{len(stamps)} answers to {count} events")
+    return (max(stamps) - min(stamps)) / 1000
+
+
+def latency(broker: Broker, home: Path, count: int, rate: float) -> dict[str, float]:
+    """From produce to a read-committed consumer, at a steady rate."""
+    from confluent_kafka import Consumer
+
+    worker = subprocess.Popen(stream(broker, home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    consumer = Consumer(
+        broker.settings(
+            group_id=f"bench-latency-{os.getpid()}", isolation_level="read_committed", auto_offset_reset="latest"
+        )
+    )
+    consumer.subscribe(["bench.predictions"])
+    while not consumer.assignment():
+        consumer.poll(0.1)
+    time.sleep(6)
+    sender = threading.Thread(target=events, args=(broker, count, SERIES, rate))
+    found: list[float] = []
+    sender.start()
+    until = time.monotonic() + count / rate + 20
+    while len(found) < count and time.monotonic() < until:
+        message = consumer.poll(0.1)
+        if message is not None and message.error() is None:
+            cause = json.loads(message.value())["event_id"].rsplit("-", 2)
+            found.append(time.time() - stamp_of(broker, int(cause[1]), int(cause[2])))
+    sender.join()
+    worker.terminate()
+    worker.wait(60)
+    consumer.close()
+    if len(found) < count:
+        raise SystemExit(f"{len(found)} answers to {count} events")
+    cuts = statistics.quantiles(found[count // 10 :], n=100)
+    return {"p50 ms": cuts[49] * 1000, "p99 ms": cuts[98] * 1000}
+
+
+_STAMPS: dict[tuple[int, int], float] = {}
+
+
+def stamp_of(broker: Broker, partition: int, offset: int) -> float:
+    """When the broker got an event, read ahead of need by a consumer of its own."""
+    while (partition, offset) not in _STAMPS:
+        for each in _events(broker).consume(500, 0.05):
+            if each.error() is None:
+                _STAMPS[each.partition(), each.offset()] = each.timestamp()[1] / 1000
+    return _STAMPS.pop((partition, offset))
+
+
+def _events(broker: Broker) -> object:
+    from confluent_kafka import Consumer, TopicPartition
+
+    if not hasattr(_events, "consumer"):
+        ends = broker.ends("bench.events", list(range(4)))
+        _events.consumer = Consumer(broker.settings(group_id="bench-stamps", enable_auto_commit=False))
+        _events.consumer.assign([TopicPartition("bench.events", p, max(end - 5000, 0)) for p, end in ends.items()])
+    return _events.consumer
+
+
+def main() -> None:
+    """Measure, print a table, write it where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bootstrap", default=os.environ.get("KAFKA_BOOTSTRAP", "localhost:9092"))
+    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--rate", type=float, default=500.0)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    broker = Broker(options.bootstrap)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        request = Request(START, START, f"simulated:?series={SERIES}&days=0.3&step=1m", ("ingest", "validate", "train"))
+        run(load_system(SYSTEM), Home(Settings(home=home)), request)
+        fresh(broker)
+        events(broker, options.events)
+        rows = {"bare transactional copy": copy(broker, options.events), "headrace": ours(broker, home, options.events)}
+        fresh(broker)
+        rows["headrace, 500 events/s"] = latency(broker, home, int(options.rate * options.seconds), options.rate)
+    lines = ["| what | figures |", "|---|---|"]
+    for name, figures in rows.items():
+        lines.append(f"| {name} | {', '.join(f'{what} {value:,.1f}' for what, value in figures.items())} |")
+    print("\n".join(lines))
+    if options.out:
+        options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
