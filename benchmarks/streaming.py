@@ -1,11 +1,10 @@
 """The stream beside a bare transactional copy: events a second, CPU, latency, restore. One command, one broker.
 
-python benchmarks/streaming.py [--bootstrap HOST:PORT] [--events N] [--quix PYTHON] [--out FILE]
+python benchmarks/streaming.py [--bootstrap HOST:PORT] [--events N] [--rate R] [--seconds S] [--restore N] [--out FILE]
 
-Events of about 100 bytes, 1,000 series, 4 partitions; the system has 24 lags and 100 trees. Throughput: all events wait on
-the topic, and one worker answers them; time from its first commit to its last. Latency: 500 events a second, from produce
-to a read-committed consumer. `--quix` names a Python with Quix Streams: it then reads, keeps 24 lags and writes, once at
-least once and once exactly once.
+Events of about 100 bytes, 1,000 series, 4 partitions; the system has 24 lags and 100 trees. Throughput: all events wait
+on the topic, and one worker answers them; time from the first answer to the last. Latency: a steady rate of events, from
+the broker's receipt of an event to a read-committed consumer. Restore: a worker starts with so many series.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def fresh(broker: Broker) -> None:
 
 
 def events(broker: Broker, count: int, series: int = SERIES, rate: float = 0.0) -> None:
-    """Put events on the topic; with a rate, so many a second, each with the time it was sent in its value's key."""
+    """Put events on the topic; with a rate, so many a second."""
     from confluent_kafka import Producer
 
     producer = Producer(broker.settings(linger_ms=0 if rate else 20, queue_buffering_max_messages=1_000_000))
@@ -73,7 +72,8 @@ import sys, time
 from confluent_kafka import Consumer, Producer, TopicPartition
 bootstrap, count = sys.argv[1], int(sys.argv[2])
 consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench-copy", "enable.auto.commit": False,
-                     "auto.offset.reset": "earliest", "isolation.level": "read_committed", "fetch.queue.backoff.ms": 10})
+                     "auto.offset.reset": "earliest", "isolation.level": "read_committed",
+                     "fetch.queue.backoff.ms": 10})
 producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "bench-copy", "linger.ms": 1})
 producer.init_transactions(30)
 consumer.subscribe(["bench.events"])
@@ -170,6 +170,15 @@ def latency(broker: Broker, home: Path, count: int, rate: float) -> dict[str, fl
 _STAMPS: dict[tuple[int, int], float] = {}
 
 
+def restored(broker: Broker, home: Path) -> dict[str, float]:
+    """Seconds to restore the state that a first worker left."""
+    accept = ("--stop-when-idle", "5s", "--set", "stream.unknown=accept", "--set", "stream.idle=never")
+    measured(stream(broker, home, *accept))
+    done = subprocess.run(stream(broker, home, *accept), capture_output=True, text=True, check=True, timeout=900)
+    told = [json.loads(line) for line in done.stderr.splitlines() if '"restored"' in line]
+    return {"series": max(each["series"] for each in told), "seconds": max(each["seconds"] for each in told)}
+
+
 def stamp_of(broker: Broker, partition: int, offset: int) -> float:
     """When the broker got an event, read ahead of need by a consumer of its own."""
     while (partition, offset) not in _STAMPS:
@@ -196,6 +205,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--rate", type=float, default=500.0)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--restore", type=int, default=0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     broker = Broker(options.bootstrap)
@@ -208,6 +218,10 @@ def main() -> None:
         rows = {"bare transactional copy": copy(broker, options.events), "headrace": ours(broker, home, options.events)}
         fresh(broker)
         rows["headrace, 500 events/s"] = latency(broker, home, int(options.rate * options.seconds), options.rate)
+        if options.restore:
+            fresh(broker)
+            events(broker, options.restore, options.restore)
+            rows[f"restore of {options.restore:,} series"] = restored(broker, home)
     lines = ["| what | figures |", "|---|---|"]
     for name, figures in rows.items():
         lines.append(f"| {name} | {', '.join(f'{what} {value:,.1f}' for what, value in figures.items())} |")

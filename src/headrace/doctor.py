@@ -139,10 +139,11 @@ def _row_features(system: System, home: Home) -> dict[str, str]:
     from headrace.features.compiled import compile_row
     from headrace.lookup import Lookups
 
-    types = {column.name: column.type for column in system.contract.columns}
+    types: dict[str, str] = {column.name: column.type for column in system.contract.columns}
     what = f"row features of {system.name}"
     try:
-        types |= Lookups.of(system.features, system, home).types
+        if any(True for _ in system.features.stored()):
+            types |= Lookups.of(system.features, system, home).types
         compiled = compile_row(system.features, types, time=system.time)
     except HeadraceError as error:
         return _found(what, "failed", str(error))

@@ -24,6 +24,7 @@ from headrace.serving.stream.answers import Answers, Said
 from headrace.serving.stream.changelog import Changelog
 from headrace.serving.stream.plan import Plan, plan, views
 from headrace.serving.stream.rings import Floats, Ints, Keys, Rings, Series
+from headrace.serving.stream.spill import Spill
 from headrace.sources.events import EventDecoder, Shape
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Engine:
         self._decode = EventDecoder(shape)
         self._answers = Answers(system, shape.keys, shape.step)
         self.changelog = Changelog(len(shape.columns), shape.step)
-        self.rings = Rings(len(shape.columns), 0, 0)
+        self.rings, self.spill = Rings(len(shape.columns), 0, 0), Spill()
         self.use(champion)
 
     def use(self, champion: Champion) -> bool:
@@ -109,8 +110,23 @@ class Engine:
         self.champion, self._known = champion, _known_series(champion.predictor)
         if (self.rings.length, self.rings.horizon) == (length, horizon):
             return False
+        for partition in {partition for partition, _ in self.rings.index}:
+            self.drop(partition)
         self.rings = Rings(len(self._shape.columns), length, horizon)
         return True
+
+    def drop(self, partition: int) -> None:
+        """Forget all series of a partition."""
+        self.rings.drop(partition)
+        self.spill.drop(partition)
+
+    def evict(self, before: float) -> int:
+        """Put series without an event since a clock time (seconds) on disk until their next one; returns how many."""
+        idle = [series for series, row in self.rings.index.items() if self.rings.used[row] < before]
+        for series in idle:
+            self.spill.put(series, self.rings.state(self.rings.index[series]))
+            self.rings.remove(series)
+        return len(idle)
 
     def answer(self, messages: Sequence[Message], keyless: bool = False) -> Answered:
         """Answer a micro-batch, and move the state on.
@@ -163,12 +179,20 @@ class Engine:
         for place, each in enumerate(series):
             if each not in index and each not in fresh:
                 fresh[each] = place
+        for each in [each for each in fresh if self._recall(each)]:
+            del fresh[each]
         if fresh:
             first = np.fromiter(fresh.values(), dtype=np.int64)
             self._plant(list(fresh), slots[first], at[first])
         rows = np.array([index[each] for each in series], dtype=np.int64)
         self.rings.used[rows] = now
         return rows
+
+    def _recall(self, series: Series) -> bool:
+        state = self.spill.take(series)
+        if state is not None:
+            self.rings.put(self.rings.add(*series), state)
+        return state is not None
 
     def _plant(self, fresh: list[Series], slots: Ints, at: Ints) -> None:
         length = self.rings.length

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from headrace.serving.stream.engine import Engine
@@ -19,8 +20,10 @@ def restore(engine: Engine, broker: Broker, topics: Topics, partitions: Iterable
     """
     wanted = list(partitions)
     for partition in wanted:
-        engine.rings.drop(partition)
+        engine.drop(partition)
     records: dict[int, list[tuple[bytes, bytes]]] = {partition: [] for partition in wanted}
     for message in broker.read(topics.state, dict.fromkeys(wanted, BEGINNING)):
         records[message.partition()].append((message.key(), message.value()))
-    return sum(engine.changelog.restore(engine.rings, partition, found) for partition, found in records.items())
+    count = sum(engine.changelog.restore(engine.rings, partition, found) for partition, found in records.items())
+    engine.rings.used[engine.rings.used == 0] = time.time()
+    return count

@@ -82,6 +82,22 @@ class Rings:
         for series in [each for each in self.index if each[0] == partition]:
             self.remove(series)
 
+    def state(self, row: int) -> bytes:
+        """All that is remembered of a series, for `put` of rings of the same shape."""
+        head = np.array([self.newest[row], self.clock[row], self.origin[row]])
+        return head.tobytes() + b"".join(part.tobytes() for part in self._parts(row))
+
+    def put(self, row: int, state: bytes) -> None:
+        """Remember of a series what `state` gave."""
+        self.newest[row], self.clock[row], self.origin[row] = np.frombuffer(state, dtype=np.int64, count=3)
+        at = 24
+        for part in self._parts(row):
+            part[...] = np.frombuffer(state, offset=at, count=part.size).reshape(part.shape)
+            at += part.nbytes
+
+    def _parts(self, row: int) -> tuple[Floats, ...]:
+        return self.values[:, row], self.lower[row], self.upper[row]
+
     def window(self, rows: Ints, lo: int, hi: int) -> Floats:
         """Steps lo to hi - 1 of the rows, shape (columns, rows, hi - lo), NaN where nothing is remembered."""
         steps = np.arange(lo, hi)

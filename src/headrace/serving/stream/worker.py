@@ -103,6 +103,7 @@ class Worker:
             self.telemetry.reason = "has stopped"
             self._consumer.close()
             self._sender.close()
+            self._engine.spill.close()
             self._log.info("stopped", **self._done())
         return self._done()
 
@@ -211,7 +212,9 @@ class Worker:
         """What changes slowly: lag and sizes."""
         from confluent_kafka import KafkaException, TopicPartition
 
-        rings, t = self._engine.rings, self.telemetry
+        rings, t, idle = self._engine.rings, self.telemetry, self._system.stream.idle
+        if idle is not None:
+            self._engine.evict(time.time() - idle.total_seconds())
         t.series.set(len(rings))
         t.state_bytes.set(rings.nbytes)
         for partition, position in self._positions.items():
@@ -266,7 +269,7 @@ class Worker:
         """Forget the state of partitions that another worker has now."""
         self.telemetry.rebalances.inc()
         for each in partitions:
-            self._engine.rings.drop(each.partition)
+            self._engine.drop(each.partition)
             self._positions.pop(each.partition, None)
             self.telemetry.no_lag(each.partition)
         consumer.incremental_unassign(partitions)
