@@ -85,6 +85,10 @@ class Frame:
         """What is taken off the target."""
         return self.centre(transform) if transform.anchor != SEASON else _season(self)
 
+    def bound(self, features: Features, transform: Transform) -> Features:
+        """The features as a member reads them. Bind once: their digests are known to the same objects only."""
+        return features.bind(self.centre(transform), self.scale(transform))
+
 
 # Made once per frame: an expression remembers its digest, and small histories are evaluated in less time than it takes.
 
@@ -119,10 +123,6 @@ def _season(frame: Frame) -> Expression:
 @lru_cache(maxsize=64)
 def _count(frame: Frame) -> Expression:
     return rolling_count(Col(frame.target), frame.long * 4)
-
-    def bound(self, features: Features, transform: Transform) -> Features:
-        """The features as a member reads them. Bind once: their digests are known to the same objects only."""
-        return features.bind(self.centre(transform), self.scale(transform))
 
 
 def lookback(features: Features, short: timedelta, long: timedelta) -> timedelta:
