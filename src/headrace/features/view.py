@@ -25,7 +25,6 @@ class Features(Mapping[str, Expression]):
 
     def __init__(self, items: Mapping[str, Operand] | Iterable[tuple[str, Operand]] = ()) -> None:
         self._items = {name: as_expression(value) for name, value in dict(items).items()}
-        self._bound: dict[tuple[str, str], Features] = {}
 
     def __getitem__(self, name: str) -> Expression:
         return self._items[name]
@@ -83,12 +82,7 @@ class Features(Mapping[str, Expression]):
 
     def bind(self, level: Expression, scale: Expression) -> Features:
         """The features with every `scaled` filled in: less the level, in units of the scale."""
-        # Kept, because trees remember their digests: what is small is evaluated in less time than it takes to bind.
-        found = self._bound.get((level.digest, scale.digest))
-        if found is None:
-            found = Features({name: bind(e, level, scale) for name, e in self._items.items()})
-            self._bound[level.digest, scale.digest] = found
-        return found
+        return Features({name: bind(e, level, scale) for name, e in self._items.items()})
 
     def at_origin(self) -> Features:
         """The features that belong to the origin alone, in the target's own unit: what a series looks like there."""
