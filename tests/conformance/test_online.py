@@ -392,6 +392,19 @@ def test_a_locked_file_is_read_and_written_later(tmp_path: Path) -> None:
     online.close()
 
 
+def test_a_file_that_was_removed_is_not_read_on(tmp_path: Path) -> None:
+    online = Online(f"sqlite:///{tmp_path}/online.db")
+    lags = group(tmp_path, online)
+    lags.write(hourly(0))
+    for path in tmp_path.glob("online.db*"):
+        path.unlink()
+    with pytest.raises(NotFoundError):
+        online.get(lags, "s0")
+    lags.write(hourly(0))
+    assert online.get(lags, "s0") == {"value": 0.0}
+    online.close()
+
+
 def test_a_damaged_or_newer_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "online.db"
     path.write_bytes(b"not a database, but long enough to be taken for one" * 100)

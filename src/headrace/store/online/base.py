@@ -34,7 +34,8 @@ class Batch(NamedTuple):
     """What one write brings.
 
     Attributes:
-        facts: The facts, each with a key, time, known time and version of its own.
+        facts: The facts, each with a key, time, known time and version of its own; none that would be dropped at once
+            for others among them.
         after: The group's version that the facts follow; None: they are all there is, whatever was here before goes.
         state: What holds when they are there.
         keep: Event times that are kept of every key, of those that all readers from ``state.since`` on can see.

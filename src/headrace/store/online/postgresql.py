@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FORMAT = 1
 
+_PART = 10_000
+"""Facts that one statement brings: each has to be done within the time-out."""
+_CLEARING = 600
+"""Seconds in which everything of a group may be replaced."""
 _LOCK = int.from_bytes(b"headonln")  # an advisory lock of ours: tables that are missing are made by one at a time
 _MAKE = (
     "CREATE SCHEMA IF NOT EXISTS headrace_online",
@@ -116,16 +120,18 @@ class PostgreSQL:
     def _write(self, connection: Connection[Any], group: str, batch: Batch) -> bool:
         state, present = batch.state, self._state(connection, group)
         if batch.after is None:
+            connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(_CLEARING * 1000),))
             connection.execute("DELETE FROM headrace_online.facts WHERE name = %s", (group,))
         elif present is None or present.version < batch.after or present.shape != state.shape:
             return False
         else:
             state = State(max(state.version, present.version), max(state.since, present.since), state.shape)
-        if batch.facts:
-            columns = [list(column) for column in zip(*batch.facts, strict=True)]
-            connection.execute(_INSERT, (group, *columns))
-            given = {"name": group, "keys": sorted(set(columns[0])), "since": state.since, "keep": batch.keep}
-            connection.execute(_PRUNE, given)
+        for start in range(0, len(batch.facts), _PART):
+            part = batch.facts[start : start + _PART]
+            connection.execute(_INSERT, (group, *(list(column) for column in zip(*part, strict=True))))
+            if batch.after is not None:
+                keys = sorted({fact.key for fact in part})
+                connection.execute(_PRUNE, {"name": group, "keys": keys, "since": state.since, "keep": batch.keep})
         connection.execute(_SET, (group, *state, FORMAT))
         return True
 

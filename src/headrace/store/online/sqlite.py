@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,7 @@ class SQLite:
             raise ConfigError("the online side needs a file", where=uri, hint="say sqlite:////folder/online.db")
         self._timeout = timeout
         self._connections = Connections(self._connect)
+        self._file: int | None = None
 
     def state(self, group: str) -> State | None:
         """One row."""
@@ -113,9 +115,10 @@ class SQLite:
             state = State(max(state.version, present.version), max(state.since, present.since), state.shape)
         rows = ((group, *fact) for fact in batch.facts)
         connection.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?, ?)", rows)
-        keys = json.dumps(sorted({fact.key for fact in batch.facts}))
-        given = {"name": group, "keys": keys, "since": state.since, "keep": batch.keep}
-        connection.executemany(_DROP, connection.execute(_SUPERSEDED, given).fetchall())
+        if batch.after is not None:
+            keys = json.dumps(sorted({fact.key for fact in batch.facts}))
+            given = {"name": group, "keys": keys, "since": state.since, "keep": batch.keep}
+            connection.executemany(_DROP, connection.execute(_SUPERSEDED, given).fetchall())
         connection.execute("INSERT OR REPLACE INTO groups VALUES (?, ?, ?, ?)", (group, *state))
         return True
 
@@ -147,11 +150,14 @@ class SQLite:
         except BaseException:
             connection.close()
             raise
+        self._file = _file_at(self._path)
         return connection
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
+            if self._file is not None and self._file != _file_at(self._path):
+                self._connections.close()  # of a file that was removed: nobody writes to it any more
             connection = self._connections.take()
             try:
                 yield connection
@@ -162,6 +168,14 @@ class SQLite:
         except sqlite3.DatabaseError as error:
             hint = "remove the file; headrace online SYSTEM makes it anew from the tables"
             raise StoreError(f"is damaged: {error}", where=self._path, hint=hint) from error
+
+
+def _file_at(path: str) -> int | None:
+    """What tells a file from another one under its name."""
+    try:
+        return os.stat(path).st_ino  # noqa: PTH116  # a path object would cost as much again, on every look-up
+    except FileNotFoundError:
+        return None
 
 
 def _wal(connection: sqlite3.Connection, timeout: float) -> None:
