@@ -49,7 +49,7 @@ def answers(broker):
     return [json.loads(m.value()) for m in kafka.committed(broker, "live_metrics.predictions")]
 
 
-def test_every_event_has_one_answer(broker, command, produced):
+def check_every_event_has_one_answer(broker, command, produced):
     assert produced["sent"] == 8 * 48
     done = command("stream", "--stop-when-idle", "2s", "--workers", 1)
     assert (done["events"], done["answers"], done["dead_letters"]) == (384, 384, 0)
@@ -63,7 +63,7 @@ def test_every_event_has_one_answer(broker, command, produced):
         assert name in found[0]
 
 
-def test_the_archive_computes_each_answer_again_and_traces_it(broker, command, place, produced):
+def check_the_archive_computes_each_answer_again_and_traces_it(broker, command, place, produced):
     done = command("archive")
     assert (done["events"], done["predictions"], done["differing"]) == (384, 384 * 3, 0)
     assert command("archive") == {"events": 0, "predictions": 0, "differing": 0}
@@ -75,7 +75,7 @@ def test_the_archive_computes_each_answer_again_and_traces_it(broker, command, p
     assert again["stored"] == answer["value"]
 
 
-def test_bad_events_are_letters_that_can_be_sent_again(world, broker, command, produced):
+def check_bad_events_are_letters_that_can_be_sent_again(world, broker, command, produced):
     from confluent_kafka import Producer
 
     good = world.message(0, "orders", world.TRAINED + timedelta(hours=49), 5.0).value
@@ -100,7 +100,7 @@ def test_bad_events_are_letters_that_can_be_sent_again(world, broker, command, p
     assert command("stream", "--stop-when-idle", "2s")["dead_letters"] == 5
 
 
-def test_a_new_champion_answers_without_a_restart(world, broker, command, place, produced):
+def check_a_new_champion_answers_without_a_restart(world, broker, command, place, produced):
     from confluent_kafka import Producer
 
     process = command("stream", "--port", 19464, start=True)
@@ -134,6 +134,15 @@ def get(url):
         return getattr(error, "code", None), ""
 
 
-def test_workers_that_are_supervised_stop_when_idle(command, produced):
+def check_workers_that_are_supervised_stop_when_idle(command, produced):
     done = command("stream", "--workers", 2, "--stop-when-idle", "2s")
     assert (done["workers"], done["restarts"]) == (2, 0)
+
+
+def test_the_whole_way(world, broker, command, place, produced):
+    """One test, because each part goes on from the topics that the one before it left."""
+    check_every_event_has_one_answer(broker, command, produced)
+    check_the_archive_computes_each_answer_again_and_traces_it(broker, command, place, produced)
+    check_bad_events_are_letters_that_can_be_sent_again(world, broker, command, produced)
+    check_a_new_champion_answers_without_a_restart(world, broker, command, place, produced)
+    check_workers_that_are_supervised_stop_when_idle(command, produced)
