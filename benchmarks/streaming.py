@@ -3,8 +3,8 @@
 python benchmarks/streaming.py [--bootstrap HOST:PORT] [--events N] [--rate R] [--seconds S] [--restore N] [--out FILE]
 
 Events of about 100 bytes, 1,000 series, 4 partitions; the system has 24 lags and 100 trees. Throughput: all events wait
-on the topic, and one worker answers them; time from its first answer to its last. Latency: a steady rate of events, from
-the broker's receipt of an event to a read-committed consumer. Restore: a worker starts with so many series.
+on the topic, and one worker answers them; time from its first answer to its last. Latency: a steady rate of events,
+from the broker's receipt of an event to a read-committed consumer. Restore: a worker starts with so many series.
 """
 
 from __future__ import annotations
