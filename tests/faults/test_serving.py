@@ -17,23 +17,16 @@ from typing import Any
 import httpx
 import pytest
 from tests.postgres import Postgres
-from tests.serving.http.helpers import PREDICT, SOURCE, TITANIC, Server, answers, passengers, ran, serving, until
+from tests.serving.http.helpers import PREDICT, Server, answers, passengers, serving, titanic_template, until
 
 from headrace.ledger import Ledger
 
 pytestmark = pytest.mark.fault
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("titanic") / "home"
-    ran("run", TITANIC, home, "--source", SOURCE[TITANIC])
-    return home
-
-
 @pytest.fixture
-def home(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "home"))
+def home(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(titanic_template(tmp_path_factory.getbasetemp()), tmp_path / "home"))
 
 
 class Load:

@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.serving.http.helpers import ENERGY, SOURCE, TITANIC, Server, ran, serving
+from tests.serving.http.helpers import ENERGY, SOURCE, Server, ran, serving, titanic_template
 
 
 @pytest.fixture(scope="session")
 def titanic_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("titanic") / "home"
-    ran("run", TITANIC, home, "--source", SOURCE[TITANIC])
-    return home
+    return titanic_template(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")

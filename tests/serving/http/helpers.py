@@ -43,6 +43,14 @@ def ran(command: str, system: str, home: Path, *arguments: object) -> Ran:
 
 
 @cache
+def titanic_template(folder: Path) -> Path:
+    """A home with a trained titanic, made once a process in `folder`; to be copied."""
+    home = folder / "titanic" / "home"
+    ran("run", TITANIC, home, "--source", SOURCE[TITANIC])
+    return home
+
+
+@cache
 def passengers(count: int, *, seed: int = 7, first: int = 100_000) -> list[dict[str, Any]]:
     """Passengers as JSON rows without an outcome; what is missing is null or left out."""
     rows = passenger_rows(Passengers(seed=seed, rows=count), datetime(2026, 1, 1, tzinfo=UTC)).to_dicts()
@@ -91,7 +99,12 @@ class Server:
 
     def lines(self) -> list[dict[str, Any]]:
         """What it logged."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [json.loads(line) for line in self.log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+    def line(self, request_id: str) -> dict[str, Any]:
+        """What it logged of a request, which it does after the answer."""
+        until(lambda: any(each.get("http.request.id") == request_id for each in self.lines()), 10)
+        return next(each for each in self.lines() if each.get("http.request.id") == request_id)
 
     def kill(self) -> None:
         """kill -9 it and all its processes."""
