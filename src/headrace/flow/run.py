@@ -12,21 +12,14 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import NotFoundError, UsageError
 from headrace.home import RAW, RUNS, Home
 from headrace.lineage import Pins, code_revision, iso, run_id
-from headrace.pipelines import (
-    feature,
-    inference,
-    monitoring,
-    row_inference,
-    row_monitoring,
-    row_training,
-    training,
-)
+from headrace.pipelines import feature, inference, monitoring, training
 from headrace.system import System
 
 if TYPE_CHECKING:
     import polars as pl
 
     from headrace.contract import Validation
+    from headrace.pipelines import row_monitoring
     from headrace.registry import ModelVersion, Trained
     from headrace.sources import Records
     from headrace.store.views import Views
@@ -188,6 +181,8 @@ class _Run:
             series = feature.series_of(self._system)
             self._result.trained = training.train(self._system, self._home, series, **seen)
         else:
+            from headrace.pipelines import row_training
+
             self._result.trained = row_training.train(self._system, self._home, **seen)
         return 1
 
@@ -195,6 +190,8 @@ class _Run:
         result = self._result
         result.pins = pins_of(self._system, self._champion(), self._request.as_of, self._data_version)
         if not self._system.forecasts:
+            from headrace.pipelines import row_inference
+
             result.scored, result.stored = row_inference.predict(
                 self._system, self._home, result.pins, result.run_id, self._request.now
             )
@@ -208,6 +205,8 @@ class _Run:
     def _monitor(self) -> int:
         r = self._request
         if not self._system.forecasts:
+            from headrace.pipelines import row_inference, row_monitoring
+
             row_inference.export(self._system, self._home)
             self._result.monitored = row_monitoring.monitor(
                 self._system, self._home, as_of=r.as_of, data_version=self._data_version

@@ -15,7 +15,6 @@ from headrace.errors import NotEnoughDataError, NotFoundError, ReplayError
 from headrace.home import PREDICTIONS, RAW, RUNS, Home
 from headrace.lineage import PINNED, Pins, as_of_in, iso, prediction_ids
 from headrace.predictor import Predictor
-from headrace.row_predictor import PROBABILITY, RowPredictor, decoded
 from headrace.store.views import Views
 from headrace.system import System
 
@@ -319,6 +318,8 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
 
 def _replay_row(home: Home, system: str, prediction_id: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """A row's prediction again, from its own inputs by the model that it pins."""
+    from headrace.row_predictor import PROBABILITY, RowPredictor, decoded
+
     predictor = RowPredictor.load(home.registry.fetch(home.registry.get(system, row["model_version"])))
     model = predictor.model
     replayed = predictor.answer(decoded(row["inputs"], model.types))
