@@ -106,6 +106,12 @@ class Server:
         until(lambda: any(each.get("http.request.id") == request_id for each in self.lines()), 10)
         return next(each for each in self.lines() if each.get("http.request.id") == request_id)
 
+    def close(self) -> None:
+        """Close the connections of `post` and `get`."""
+        shared: httpx.Client | None = self.__dict__.get("_shared")
+        if shared is not None:
+            shared.close()
+
     def kill(self) -> None:
         """kill -9 it and all its processes."""
         os.killpg(self.process.pid, signal.SIGKILL)
@@ -137,6 +143,7 @@ def serving(
         until(lambda: answers(server, "/ready" if ready else "/health"), 40, process)
         yield server
     finally:
+        server.close()
         if process.poll() is None:
             server.kill()
 
