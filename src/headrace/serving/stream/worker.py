@@ -19,7 +19,7 @@ from headrace.serving.stream.restore import restore
 from headrace.serving.stream.seeding import Seeding
 from headrace.serving.stream.sender import Aborted, Sender
 from headrace.serving.stream.telemetry import Telemetry
-from headrace.sources.broker import BEGINNING, TIMEOUT, Broker, Topics
+from headrace.sources.broker import TIMEOUT, Broker, Topics
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Worker:
         self._topics = Topics(system.name)
         self._log = logger(system.name, name)
         self._positions: dict[int, int] = {}
+        self._read_up: set[int] = set()
         self._failure: Exception | None = None
 
     def run(self, stop: threading.Event) -> dict[str, Any]:
@@ -125,11 +126,16 @@ class Worker:
                 self._answer(messages)
             if messages or not self._positions:
                 quiet = time.monotonic()
-            elif self._options.idle is not None and now - quiet > self._options.idle:
+            elif self._rests(now - quiet):
                 return
             if now - looked > _STATUS:
                 looked = now
                 self._tell()
+
+    def _rests(self, quiet: float) -> bool:
+        """Whether there was nothing to do for as long as the options say, and nothing waits."""
+        idle = self._options.idle
+        return idle is not None and quiet >= idle and self._positions.keys() <= self._read_up
 
     def _next(self) -> list[Message]:
         """The events of a micro-batch: what is there once the first has come, and a little after."""
@@ -142,14 +148,14 @@ class Worker:
             raise failure
         messages, expected = [], dict(self._positions)
         for each in came:
-            error = each.error()
+            error, partition, offset = each.error(), each.partition(), each.offset()
             if error is not None:
-                self._trouble(error)
+                self._trouble(error, partition)
                 continue
-            partition, offset = each.partition(), each.offset()
             # A partition that went and came back in between begins where its last transaction ended.
             if partition in expected and offset >= expected[partition]:
                 expected[partition] = offset + 1
+                self._read_up.discard(partition)
                 messages.append(Message(partition, offset, each.key(), each.value(), each.timestamp()[1]))
         return messages
 
@@ -160,9 +166,12 @@ class Worker:
         except HeadraceError as failure:  # an exception here would be lost inside the client
             self._failure = failure
 
-    def _trouble(self, error: Any) -> None:
+    def _trouble(self, error: Any, partition: int | None = None) -> None:
         from confluent_kafka import KafkaError
 
+        if error.code() == KafkaError._PARTITION_EOF and partition is not None:  # noqa: SLF001 - its public name
+            self._read_up.add(partition)
+            return
         fatal = error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001 - its public name
         if error.code() == KafkaError.FENCED_INSTANCE_ID or (fatal and "fenced" in error.str()):
             raise FencedError("another worker with this identity was started", where=self._name)
@@ -239,6 +248,7 @@ class Worker:
                 enable_auto_commit=False,
                 isolation_level="read_committed",
                 error_cb=self._outage,
+                enable_partition_eof=True,
                 auto_offset_reset="earliest",
                 partition_assignment_strategy="cooperative-sticky",
                 session_timeout_ms=int(self._options.session * 1000),
@@ -289,7 +299,7 @@ class Worker:
         self.telemetry.restore_seconds.observe(seconds)
         self.telemetry.reason = ""
         self._log.info("restored", partitions=partitions, series=series, seconds=round(seconds, 3))
-        return [TopicPartition(t.topic, t.partition, t.offset if t.offset >= 0 else BEGINNING) for t in committed]
+        return [TopicPartition(t.topic, t.partition, max(t.offset, 0)) for t in committed]
 
     def _committed(self, asked: list[TopicPartition]) -> list[TopicPartition]:
         return self._broker.patiently(lambda: self._consumer.committed(asked, timeout=TIMEOUT), self._topics.events)
