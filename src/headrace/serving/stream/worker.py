@@ -281,6 +281,7 @@ class Worker:
         for each in partitions:
             self._engine.drop(each.partition)
             self._positions.pop(each.partition, None)
+            self._read_up.discard(each.partition)
             self.telemetry.no_lag(each.partition)
         consumer.incremental_unassign(partitions)
         self._log.info("taken away", partitions=[each.partition for each in partitions])
@@ -312,6 +313,7 @@ class Worker:
         try:
             self._consumer.incremental_unassign(mine)
             self._positions.clear()
+            self._read_up.clear()
             begin = self._restored([each.partition for each in mine])
             self._consumer.incremental_assign(begin)
         except KafkaException as error:
