@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
 from headrace.errors import StreamError
 from headrace.serving.stream.rings import Floats, Ints, Keys, Rings
 
+T = TypeVar("T")
+
+_PART = 20_000
+"""Records that are put into the state at once."""
 BLOCK = 32
 """Steps per record."""
 _FORMAT = 1
@@ -72,51 +77,70 @@ class Changelog:
     def restore(self, rings: Rings, partition: int, records: Iterable[tuple[bytes, bytes]]) -> int:
         """Put the records of a partition, in their order, into the state; returns how many series there are.
 
+        Of the records of one block only the last is kept on the way, so memory is bounded by the state.
+
         Raises:
             StreamError: A record is damaged, or was written for another declaration.
         """
-        blocks: dict[tuple[Keys, int], bytes] = {}
-        newest: dict[Keys, bytes] = {}
+        blocks: dict[tuple[bytes, int], bytes] = {}
+        newest: dict[bytes, bytes] = {}
         for key, value in records:
-            *keys, _ = json.loads(key)
-            head = self._checked(value, partition)
-            series = tuple(keys)
-            blocks[series, head[5]] = value
+            series = key.rpartition(b",")[0]
+            blocks[series, self._checked(value, partition)] = value
             newest[series] = value  # the last record of a series has its newest clock
-        for series, value in newest.items():
-            self._restore_head(rings, rings.add(partition, series), value)
-        for (series, block), value in blocks.items():
-            self._restore_block(rings, rings.index[partition, series], block, value)
+        names = {series: tuple(json.loads(series + b"]")) for series in newest}
+        row = {series: rings.add(partition, keys) for series, keys in names.items()}
+        for part in _of_one_length(newest.items()):
+            self._restore_heads(rings, np.array([row[series] for series, _ in part]), [value for _, value in part])
+        for some in _of_one_length((key, value) for key, value in blocks.items()):
+            rows = np.array([row[series] for (series, _), _ in some])
+            self._restore_blocks(rings, rows, [value for _, value in some])
         return len(newest)
 
-    def _restore_head(self, rings: Rings, row: int, value: bytes) -> None:
-        head = _HEADER.unpack_from(value)
-        rings.newest[row], rings.clock[row], rings.origin[row] = head[6:9]
-        horizon = head[3]
-        body = np.frombuffer(value, dtype="<f8", offset=_HEADER.size + 8 * self._columns * BLOCK)
-        if horizon == rings.horizon:  # a model with another horizon has said nothing yet
-            rings.lower[row], rings.upper[row] = body[:horizon], body[horizon:]
+    def _restore_heads(self, rings: Rings, rows: Ints, values: list[bytes]) -> None:
+        """Newest, clock, origin and interval of series."""
+        words = np.frombuffer(b"".join(values), dtype="<i8").reshape(len(values), -1)
+        rings.newest[rows], rings.clock[rows], rings.origin[rows] = words[:, 3:6].T
+        intervals = words[:, _HEADER.size // 8 + self._columns * BLOCK :].view("<f8")
+        if intervals.shape[1] == 2 * rings.horizon:  # a model with another horizon has said nothing yet
+            rings.lower[rows], rings.upper[rows] = np.hsplit(intervals, 2)
 
-    def _restore_block(self, rings: Rings, row: int, block: int, value: bytes) -> None:
-        steps = block * BLOCK + np.arange(BLOCK)
-        newest = int(rings.newest[row])
-        kept = (steps <= newest) & (steps > newest - rings.length)
-        body = np.frombuffer(value, dtype="<f8", offset=_HEADER.size, count=self._columns * BLOCK)
-        rings.values[:, row, steps[kept] % rings.length] = body.reshape(self._columns, BLOCK)[:, kept]
+    def _restore_blocks(self, rings: Rings, rows: Ints, values: list[bytes]) -> None:
+        words = np.frombuffer(b"".join(values), dtype="<i8").reshape(len(values), -1)
+        head = _HEADER.size // 8
+        steps = words[:, 2][:, None] * BLOCK + np.arange(BLOCK)
+        newest = rings.newest[rows][:, None]
+        which, at = np.nonzero((steps <= newest) & (steps > newest - rings.length))
+        for column in range(self._columns):
+            first = head + column * BLOCK
+            body = words[:, first : first + BLOCK].view("<f8")
+            rings.values[column, rows[which], steps[which, at] % rings.length] = body[which, at]
 
-    def _checked(self, value: bytes, partition: int) -> tuple[int, ...]:
+    def _checked(self, value: bytes, partition: int) -> int:
+        """The number of a record's block."""
         where = f"state of partition {partition}"
         if len(value) < _HEADER.size:
             raise StreamError("a record is cut off", where=where)
-        head = _HEADER.unpack_from(value)
-        written, ours = head[:3] + head[4:5], (_FORMAT, BLOCK, self._columns, self._step)
-        if written != ours or len(value) != _HEADER.size + 8 * (self._columns * BLOCK + 2 * head[3]):
+        kind, block, columns, horizon, step, number = _HEADER.unpack_from(value)[:6]
+        written, ours = (kind, block, columns, step), (_FORMAT, BLOCK, self._columns, self._step)
+        if written != ours or len(value) != _HEADER.size + 8 * (self._columns * BLOCK + 2 * horizon):
             raise StreamError(
                 f"was written for another declaration: format, block, columns, step {written}, not {ours}",
                 where=where,
                 hint="delete the system's state topic and its group's offsets to begin anew",
             )
-        return head
+        return int(number)
+
+
+def _of_one_length(records: Iterable[tuple[T, bytes]]) -> Iterator[list[tuple[T, bytes]]]:
+    """Records in parts of equal length and bounded size."""
+    parts: dict[int, list[tuple[T, bytes]]] = {}
+    for record in records:
+        part = parts.setdefault(len(record[1]), [])
+        part.append(record)
+        if len(part) == _PART:
+            yield parts.pop(len(record[1]))
+    yield from parts.values()
 
 
 @lru_cache(maxsize=200_000)

@@ -21,9 +21,9 @@ def restore(engine: Engine, broker: Broker, topics: Topics, partitions: Iterable
     wanted = list(partitions)
     for partition in wanted:
         engine.drop(partition)
-    records: dict[int, list[tuple[bytes, bytes]]] = {partition: [] for partition in wanted}
-    for message in broker.read(topics.state, dict.fromkeys(wanted, BEGINNING)):
-        records[message.partition()].append((message.key(), message.value()))
-    count = sum(engine.changelog.restore(engine.rings, partition, found) for partition, found in records.items())
+    count = 0
+    for partition in wanted:
+        read = broker.read(topics.state, {partition: BEGINNING})
+        count += engine.changelog.restore(engine.rings, partition, ((m.key(), m.value()) for m in read))
     engine.rings.used[engine.rings.used == 0] = time.time()
     return count
