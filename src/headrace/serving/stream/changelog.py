@@ -82,11 +82,15 @@ class Changelog:
         Raises:
             StreamError: A record is damaged, or was written for another declaration.
         """
-        blocks: dict[tuple[bytes, int], bytes] = {}
+        blocks: dict[tuple[bytes, bytes], bytes] = {}
         newest: dict[bytes, bytes] = {}
+        good, length = b"", 0
         for key, value in records:
+            if value[:16] != good or len(value) != length:
+                self._check(value, partition)
+                good, length = value[:16], len(value)
             series = key.rpartition(b",")[0]
-            blocks[series, self._checked(value, partition)] = value
+            blocks[series, value[16:24]] = value
             newest[series] = value  # the last record of a series has its newest clock
         names = {series: tuple(json.loads(series + b"]")) for series in newest}
         row = {series: rings.add(partition, keys) for series, keys in names.items()}
@@ -116,12 +120,11 @@ class Changelog:
             body = words[:, first : first + BLOCK].view("<f8")
             rings.values[column, rows[which], steps[which, at] % rings.length] = body[which, at]
 
-    def _checked(self, value: bytes, partition: int) -> int:
-        """The number of a record's block."""
+    def _check(self, value: bytes, partition: int) -> None:
         where = f"state of partition {partition}"
         if len(value) < _HEADER.size:
             raise StreamError("a record is cut off", where=where)
-        kind, block, columns, horizon, step, number = _HEADER.unpack_from(value)[:6]
+        kind, block, columns, horizon, step = _HEADER.unpack_from(value)[:5]
         written, ours = (kind, block, columns, step), (_FORMAT, BLOCK, self._columns, self._step)
         if written != ours or len(value) != _HEADER.size + 8 * (self._columns * BLOCK + 2 * horizon):
             raise StreamError(
@@ -129,7 +132,6 @@ class Changelog:
                 where=where,
                 hint="delete the system's state topic and its group's offsets to begin anew",
             )
-        return int(number)
 
 
 def _of_one_length(records: Iterable[tuple[T, bytes]]) -> Iterator[list[tuple[T, bytes]]]:
