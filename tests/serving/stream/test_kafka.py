@@ -75,6 +75,22 @@ def check_the_archive_computes_each_answer_again_and_traces_it(broker, command, 
     assert again["stored"] == answer["value"]
 
 
+def check_the_topic_is_a_source(world, broker, tmp_path, produced):
+    """A run reads what came since the last one, and nothing that is not yet known."""
+    sets = [each for setting in world.SETTINGS for each in ("--set", setting)]
+    system, source = str(world.ROOT / "systems" / "live_metrics"), f"kafka://{broker}/live_metrics.events"
+
+    def ingest(hours, source=source):
+        as_of = (world.TRAINED + timedelta(hours=hours)).isoformat()
+        options = ("--home", tmp_path, "--json", *sets, "--source", source, "--as-of", as_of)
+        return kafka.finish(kafka.headrace("ingest", system, *options))["ingested"]
+
+    assert [ingest(hours) for hours in (24, 24, 48)] == [8 * 24, 0, 8 * 24]
+    for cache in (tmp_path / "cache").rglob("kafka-*.json"):
+        cache.unlink()
+    assert ingest(48) == 0, "read once more from the beginning, and nothing was added twice"
+
+
 def check_bad_events_are_letters_that_can_be_sent_again(world, broker, command, produced):
     from confluent_kafka import Producer
 
@@ -139,10 +155,11 @@ def check_workers_that_are_supervised_stop_when_idle(command, produced):
     assert (done["workers"], done["restarts"]) == (2, 0)
 
 
-def test_the_whole_way(world, broker, command, place, produced):
+def test_the_whole_way(world, broker, command, place, produced, tmp_path):
     """One test, because each part goes on from the topics that the one before it left."""
     check_every_event_has_one_answer(broker, command, produced)
     check_the_archive_computes_each_answer_again_and_traces_it(broker, command, place, produced)
+    check_the_topic_is_a_source(world, broker, tmp_path, produced)
     check_bad_events_are_letters_that_can_be_sent_again(world, broker, command, produced)
     check_a_new_champion_answers_without_a_restart(world, broker, command, place, produced)
     check_workers_that_are_supervised_stop_when_idle(command, produced)
