@@ -1,10 +1,11 @@
 """The stream beside a bare transactional copy: events a second, CPU, latency, restore. One command, one broker.
 
-python benchmarks/streaming.py [--bootstrap HOST:PORT] [--events N] [--rate R] [--seconds S] [--restore N] [--out FILE]
+python benchmarks/streaming.py [--bootstrap HOST:PORT] [--events N] [--rate R] [--seconds S] [--restore N] [--quix PY]
 
 Events of about 100 bytes, 1,000 series, 4 partitions; the system has 24 lags and 100 trees. Throughput: all events wait
 on the topic, and one worker answers them; time from its first answer to its last. Latency: a steady rate of events,
 from the broker's receipt of an event to a read-committed consumer. Restore: a worker starts with so many series.
+`--quix` names a Python with Quix Streams; it answers a tenth of the events, at least once and exactly once.
 """
 
 from __future__ import annotations
@@ -126,6 +127,13 @@ def ours(broker: Broker, home: Path, count: int) -> dict[str, float]:
     return {"events/s": count / seconds, "CPU s per million": (cpu - idle) * 1e6 / count, "MB": memory}
 
 
+def quix(broker: Broker, python: str, guarantee: str, count: int) -> dict[str, float]:
+    """Quix Streams with state and without a model."""
+    script = str(HERE / "peers" / "quix_stream.py")
+    out, cpu, _ = measured([python, script, broker.bootstrap, guarantee, str(count)])
+    return {"events/s": count / float(out.split()[-1]), "CPU s per million": cpu * 1e6 / count}
+
+
 def span(broker: Broker, count: int) -> float:
     """Seconds from the first to the last answer, by the broker's clock."""
     stamps = [m.timestamp()[1] for m in broker.read("bench.predictions", dict.fromkeys(range(4), 0))]
@@ -206,7 +214,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=500.0)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--restore", type=int, default=0)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--quix")
     options = parser.parse_args()
     broker = Broker(options.bootstrap)
     with tempfile.TemporaryDirectory() as folder:
@@ -216,6 +224,8 @@ def main() -> None:
         fresh(broker)
         events(broker, options.events)
         rows = {"bare transactional copy": copy(broker, options.events), "headrace": ours(broker, home, options.events)}
+        for guarantee in ("at-least-once", "exactly-once") if options.quix else ():
+            rows[f"Quix Streams, {guarantee}"] = quix(broker, options.quix, guarantee, options.events // 10)
         fresh(broker)
         rows["headrace, 500 events/s"] = latency(broker, home, int(options.rate * options.seconds), options.rate)
         if options.restore:
@@ -226,8 +236,6 @@ def main() -> None:
     for name, figures in rows.items():
         lines.append(f"| {name} | {', '.join(f'{what} {value:,.1f}' for what, value in figures.items())} |")
     print("\n".join(lines))
-    if options.out:
-        options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -118,11 +118,13 @@ class EventDecoder:
         """
         events, shape = Events(), self._shape
         step, lag, single = shape.step_us, shape.lag_us, len(shape.keys) == 1
-        ahead = shape.ahead // _MICROSECOND
+        ahead, times = shape.ahead // _MICROSECOND, self._times
         for place, value in enumerate(values):
             try:
                 row = self._decoded(value)
-                time = self._moment(row.time)
+                time = times.get(row.time) if type(row.time) is str else None
+                if time is None:
+                    time = self._moment(row.time)
                 if time > received[place] * 1000 + ahead:
                     raise _Refused(f"{shape.time}: {_text(time)} is in the future")
             except _Refused as refused:
@@ -146,8 +148,10 @@ class EventDecoder:
                 row = self._quick(value)
             except self._broken:
                 return self._checked(value)  # which says what is wrong with it
-            if all(getattr(row, name).strip() for name in self._texts):
-                return row
+            for name in self._texts:
+                if not getattr(row, name).strip():
+                    return self._checked(value)
+            return row
         return self._checked(value)
 
     def _checked(self, value: bytes) -> Any:
@@ -171,14 +175,12 @@ class EventDecoder:
             raise _Refused(f"{name}: is missing")
         if type(text) is not str:
             raise _Refused(f"{name}: is not a time in ISO 8601")
-        found = self._times.get(text)
-        if found is None:
-            found = self._parsed(text)
-            if not self._time.align and found % self._shape.step_us:
-                raise _Refused(f"{name}: {text} is not a multiple of the step")
-            if len(self._times) >= _REMEMBERED:
-                self._times.clear()
-            self._times[text] = found
+        found = self._parsed(text)
+        if not self._time.align and found % self._shape.step_us:
+            raise _Refused(f"{name}: {text} is not a multiple of the step")
+        if len(self._times) >= _REMEMBERED:
+            self._times.clear()
+        self._times[text] = found
         return found
 
     def _parsed(self, text: str) -> int:

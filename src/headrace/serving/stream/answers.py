@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from headrace.lineage import Pins, prediction_ids
+from headrace.lineage import Pins, iso, prediction_ids
 from headrace.models.forecast import Forecast
 from headrace.serving.stream.plan import Plan
-from headrace.serving.stream.rings import Floats, Keys
+from headrace.serving.stream.rings import Floats, Ints, Keys
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -36,6 +36,7 @@ class Answers:
         self._encode = msgspec.json.Encoder().encode
         self._answer, self._ahead, self._raw = _answer_type(keys), _step_type(), msgspec.Raw
         self._texts: dict[int, str] = {}
+        self._after: dict[tuple[int, int], list[str]] = {}
 
     def encode(self, done: Plan, series: Sequence[Keys], causes: Sequence[str], said: Said, pins: Pins) -> list[bytes]:
         """One JSON document per event of the plan, in its order.
@@ -47,7 +48,9 @@ class Answers:
             said: What is predicted.
             pins: Of the model; `as_of` is each event's own.
         """
-        made, forecast, time, step, answers = self._answer, said.forecast, self._time, self._step, []
+        made, forecast, step, answers = self._answer, said.forecast, self._step, []
+        self._remember(done.known, done.origin * step, done.slot * step)
+        texts = self._texts
         digests, none = self._raw(self._encode(_digests(pins))), self._raw(b"null")
         version, needed = pins.model_version, forecast.needed
         for keys, id_, cause, known, origin, slot, fine, value, lower, upper, observed, low, high, count in zip(
@@ -61,7 +64,7 @@ class Answers:
             expects = low == low and high == high
             answer = made(
                 *keys,
-                *(id_, cause, time(known), time(origin * step), time(slot * step), observed),
+                *(id_, cause, texts[known], texts[origin * step], texts[slot * step], observed),
                 not low <= observed <= high if expects else None,
                 {"lower": low, "upper": high} if expects else none,
                 value[0] if fine else None,
@@ -75,11 +78,20 @@ class Answers:
         return answers
 
     def _steps(self, origin: int, value: list[float], lower: list[float], upper: list[float]) -> list[Any]:
-        at, step, time, made = origin * self._step, self._step, self._time, self._ahead
+        times, made = self._times_after(origin, len(value)), self._ahead
         return [
-            made(time(at + step * ahead), v, a if a == a else None, b if b == b else None)  # NaN: there is no interval
-            for ahead, (v, a, b) in enumerate(zip(value, lower, upper, strict=True), 1)
+            made(time, v, a if a == a else None, b if b == b else None)  # NaN: there is no interval
+            for time, v, a, b in zip(times, value, lower, upper, strict=True)
         ]
+
+    def _times_after(self, origin: int, steps: int) -> list[str]:
+        found = self._after.get((origin, steps))
+        if found is None:
+            if len(self._after) >= _REMEMBERED // 10:
+                self._after.clear()
+            at = [(origin + ahead) * self._step for ahead in range(1, steps + 1)]
+            found = self._after[origin, steps] = [iso(_EPOCH + micros * _MICROSECOND) for micros in at]
+        return found
 
     def _ids(self, done: Plan, series: Sequence[Keys], pins: Pins) -> list[str]:
         number: dict[Keys, int] = {}
@@ -88,14 +100,13 @@ class Answers:
         ones = np.ones(of.size, dtype=np.int64)
         return prediction_ids(self._system, pins, texts, of, done.known, ones, np.zeros_like(ones)) if texts else []
 
-    def _time(self, micros: int) -> str:
-        text = self._texts.get(micros)
-        if text is None:
-            if len(self._texts) >= _REMEMBERED:
-                self._texts.clear()
-            moment = _EPOCH + micros * _MICROSECOND
-            text = self._texts[micros] = moment.isoformat().replace("+00:00", "Z")
-        return text
+    def _remember(self, *times: Ints) -> None:
+        """Have the texts of times (microseconds since 1970) at hand; series of one system share most of them."""
+        if len(self._texts) >= _REMEMBERED:
+            self._texts.clear()
+        for micros in np.unique(np.concatenate(times)).tolist():
+            if micros not in self._texts:
+                self._texts[micros] = iso(_EPOCH + micros * _MICROSECOND)
 
 
 @dataclass(frozen=True)
