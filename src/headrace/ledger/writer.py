@@ -78,17 +78,27 @@ class Writer:
             LedgerFullError: There is no room; `done` will not be called.
             LedgerUnavailableError: The writer is closed; `done` will not be called.
         """
+        refused = self.submit_all([(entries, done)])
+        if refused:
+            raise refused[0][1]
+
+    def submit_all(self, submissions: Sequence[tuple[Sequence[Entry], Done]]) -> list[tuple[Done, LedgerError]]:
+        """`submit` many at once, which wakes the writer once: who was refused, each with the reason."""
+        refused: list[tuple[Done, LedgerError]] = []
         with self._changed:
-            if self._closing:
-                raise LedgerUnavailableError("the ledger's writer is closed", hint="try again when the server is back")
-            if self._waiting + len(entries) > self._capacity:
-                raise LedgerFullError(
-                    f"{self._waiting} predictions are waiting to be written, {self._capacity} may",
-                    hint="try again in a second, or with fewer rows",
-                )
-            self._queue.append(_Submission(entries, done))
-            self._waiting += len(entries)
+            for entries, done in submissions:
+                if self._closing:
+                    hint = "try again when the server is back"
+                    refused.append((done, LedgerUnavailableError("the ledger's writer is closed", hint=hint)))
+                elif self._waiting + len(entries) > self._capacity:
+                    said = f"{self._waiting} predictions are waiting to be written, {self._capacity} may"
+                    hint = "try again in a second, or with fewer rows"
+                    refused.append((done, LedgerFullError(said, hint=hint)))
+                else:
+                    self._queue.append(_Submission(entries, done))
+                    self._waiting += len(entries)
             self._changed.notify()
+        return refused
 
     def close(self, timeout: float = 10.0) -> None:
         """Take nothing more, write what is waiting, and end the thread; whatever is not taken in time fails.

@@ -65,6 +65,7 @@ class PredictRoute:
         self._telemetry, self._log = telemetry, log
         self.writer: Writer | None = None
         self.deadlines = Deadlines()
+        self._waiting: list[tuple[list[Entry], Callable[[Any], None]]] = []
 
     async def __call__(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Whatever it holds, the answer is a prediction or a problem, never an exception."""
@@ -150,6 +151,12 @@ class PredictRoute:
             return Answer(told[0], 1, version)
         return Answer(b'{"predictions":[%b],"model_version":%d}' % (b",".join(told), version), len(told), version)
 
+    def _hand_over(self, writer: Writer) -> None:
+        """Give what came in one turn of the loop to the writer together: to wake it for each costs more than a row."""
+        waiting, self._waiting = self._waiting, []
+        for settle, error in writer.submit_all(waiting):
+            settle(error)
+
     async def _durable(self, writer: Writer, entries: list[Entry], *, single: bool) -> list[Entry]:
         """The entries that stand, once they are durable."""
         loop = asyncio.get_running_loop()
@@ -159,10 +166,9 @@ class PredictRoute:
             if not future.done():
                 future.set_result(result)
 
-        try:
-            writer.submit(entries, settle)
-        except LedgerFullError as error:
-            raise busy(error.message) from error
+        self._waiting.append((entries, settle))
+        if len(self._waiting) == 1:
+            loop.call_soon(self._hand_over, writer)
         try:
             with self.deadlines.within(self._options.ledger_timeout):
                 result = await future
@@ -170,7 +176,7 @@ class PredictRoute:
             # Written or not is not known here; the same key sent again finds out.
             raise busy("the prediction was not durable in time; send the same key again") from error
         if isinstance(result, HeadraceError):
-            raise busy(result.message, 5) from result
+            raise busy(result.message, 1 if isinstance(result, LedgerFullError) else 5) from result
         conflicts = [place for place, each in enumerate(result) if isinstance(each, KeyConflictError)]
         if conflicts:
             said = "another row has this key"

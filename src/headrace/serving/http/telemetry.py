@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -18,13 +19,14 @@ _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 _TOGETHER = 200
 """Lines of the access log that are written at once, at most."""
 _PLAIN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}").fullmatch
+_PROCESS, _COUNT = os.urandom(8).hex().encode(), itertools.count()
 _METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"))
 _encode = msgspec.json.Encoder().encode
 
 
 def request_id_of(given: bytes) -> bytes:
     """The id of a request: what its ``X-Request-Id`` says, if that is safe to log and to send back, or a new one."""
-    return given if _PLAIN_ID(given) else os.urandom(12).hex().encode()
+    return given if _PLAIN_ID(given) else b"%b%08x" % (_PROCESS, next(_COUNT) & 0xFFFFFFFF)
 
 
 class Telemetry:
