@@ -5,7 +5,7 @@ python benchmarks/streaming.py [--bootstrap HOST:PORT] [--events N] [--rate R] [
 Events of about 100 bytes, 1,000 series, 4 partitions; the system has 24 lags and 100 trees. Throughput: all events wait
 on the topic, and one worker answers them; time from its first answer to its last. Latency: a steady rate of events,
 from the broker's receipt of an event to a read-committed consumer. Restore: a worker starts with so many series.
-`--quix` names a Python with Quix Streams; it answers a tenth of the events, at least once and exactly once.
+`--quix` names a Python with Quix Streams; it answers half of the events, at least once and exactly once.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ bootstrap, count = sys.argv[1], int(sys.argv[2])
 consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench-copy", "enable.auto.commit": False,
                      "auto.offset.reset": "earliest", "isolation.level": "read_committed",
                      "fetch.queue.backoff.ms": 10})
-producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "bench-copy", "linger.ms": 1})
+producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "bench-copy", "linger.ms": 1,
+                     "retry.backoff.ms": 2})
 producer.init_transactions(30)
 consumer.subscribe(["bench.events"])
 done, first = 0, None
@@ -225,7 +226,7 @@ def main() -> None:
         events(broker, options.events)
         rows = {"bare transactional copy": copy(broker, options.events), "headrace": ours(broker, home, options.events)}
         for guarantee in ("at-least-once", "exactly-once") if options.quix else ():
-            rows[f"Quix Streams, {guarantee}"] = quix(broker, options.quix, guarantee, options.events // 10)
+            rows[f"Quix Streams, {guarantee}"] = quix(broker, options.quix, guarantee, options.events // 2)
         fresh(broker)
         rows["headrace, 500 events/s"] = latency(broker, home, int(options.rate * options.seconds), options.rate)
         if options.restore:

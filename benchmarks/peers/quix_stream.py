@@ -10,12 +10,13 @@ import time
 from quixstreams import Application
 
 SEEN: list[float] = []
-"""When the first and the newest event was seen."""
+"""When the first event was seen."""
 
 
 def lags(value: dict, state: object) -> dict:
     """The event with the mean of the newest 24 values of its series."""
-    SEEN[:] = [SEEN[0] if SEEN else time.perf_counter(), time.perf_counter()]
+    if not SEEN:
+        SEEN.append(time.perf_counter())
     kept = [*state.get("lags", []), value["value"]][-24:]
     state.set("lags", kept)
     return {"metric": value["metric"], "time": value["time"], "value": sum(kept) / len(kept), "lags": len(kept)}
@@ -39,7 +40,7 @@ def main() -> None:
         answers = app.topic(f"bench.quix-{guarantee}", value_serializer="json")
         app.dataframe(events).apply(lags, stateful=True).to_topic(answers)
         app.run(count=count, timeout=30.0)
-    print(SEEN[1] - SEEN[0])
+    print(time.perf_counter() - SEEN[0])  # the last commit counts
 
 
 if __name__ == "__main__":

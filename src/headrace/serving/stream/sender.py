@@ -40,6 +40,9 @@ class Sender:
                 transactional_id=identity,
                 transaction_timeout_ms=int(timeout * 1000),
                 linger_ms=1,
+                # The first request of a transaction is refused while the one before is being marked: ask again at once.
+                retry_backoff_ms=2,
+                retry_backoff_max_ms=500,
                 batch_size=1_000_000,
                 queue_buffering_max_messages=1_000_000,
                 message_max_bytes=LARGEST,
