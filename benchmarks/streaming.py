@@ -4,8 +4,8 @@ python benchmarks/streaming.py [--bootstrap HOST:PORT] [--events N] [--rate R] [
 
 Events of about 100 bytes, 1,000 series, 4 partitions; the system has 24 lags and 100 trees. Throughput: all events wait
 on the topic, and one worker answers them; time from its first answer to its last. Latency: a steady rate of events,
-from the broker's receipt of an event to a read-committed consumer. Restore: a worker starts with so many series.
-`--quix` names a Python with Quix Streams; it answers half of the events, at least once and exactly once.
+from produce to a read-committed consumer. Restore: a worker starts with so many series. `--quix` names a Python with
+Quix Streams; it answers half of the events, at least once and exactly once.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ HERE = Path(__file__).resolve().parent
 SYSTEM = str(HERE / "streaming_system")
 START = datetime(2026, 3, 2, tzinfo=UTC)
 SERIES = 1000
+SENT: dict[tuple[str, str], float] = {}
+"""When events of a steady rate were sent, by series and time."""
 
 
 def fresh(broker: Broker) -> None:
@@ -62,6 +64,7 @@ def events(broker: Broker, count: int, series: int = SERIES, rate: float = 0.0) 
         )
         if rate:
             time.sleep(max(began + i / rate - time.perf_counter(), 0))
+            SENT[name_of(place), at] = time.perf_counter()
         producer.produce("bench.events", key=name_of(place), value=body)
         if i % 1000 == 0:
             producer.poll(0)
@@ -164,8 +167,8 @@ def latency(broker: Broker, home: Path, count: int, rate: float) -> dict[str, fl
     while len(found) < count and time.monotonic() < until:
         message = consumer.poll(0.1)
         if message is not None and message.error() is None:
-            cause = json.loads(message.value())["event_id"].rsplit("-", 2)
-            found.append(time.time() - stamp_of(broker, int(cause[1]), int(cause[2])))
+            answer = json.loads(message.value())
+            found.append(time.perf_counter() - SENT[answer["metric"], answer["event_time"]])
     sender.join()
     worker.terminate()
     worker.wait(60)
@@ -176,9 +179,6 @@ def latency(broker: Broker, home: Path, count: int, rate: float) -> dict[str, fl
     return {"p50 ms": cuts[49] * 1000, "p99 ms": cuts[98] * 1000}
 
 
-_STAMPS: dict[tuple[int, int], float] = {}
-
-
 def restored(broker: Broker, home: Path) -> dict[str, float]:
     """Seconds to restore the state that a first worker left."""
     accept = ("--stop-when-idle", "5s", "--set", "stream.unknown=accept", "--set", "stream.idle=never")
@@ -186,25 +186,6 @@ def restored(broker: Broker, home: Path) -> dict[str, float]:
     done = subprocess.run(stream(broker, home, *accept), capture_output=True, text=True, check=True, timeout=900)
     told = [json.loads(line) for line in done.stderr.splitlines() if '"restored"' in line]
     return {"series": max(each["series"] for each in told), "seconds": max(each["seconds"] for each in told)}
-
-
-def stamp_of(broker: Broker, partition: int, offset: int) -> float:
-    """When the broker got an event, read ahead of need by a consumer of its own."""
-    while (partition, offset) not in _STAMPS:
-        for each in _events(broker).consume(500, 0.05):
-            if each.error() is None:
-                _STAMPS[each.partition(), each.offset()] = each.timestamp()[1] / 1000
-    return _STAMPS.pop((partition, offset))
-
-
-def _events(broker: Broker) -> object:
-    from confluent_kafka import Consumer, TopicPartition
-
-    if not hasattr(_events, "consumer"):
-        ends = broker.ends("bench.events", list(range(4)))
-        _events.consumer = Consumer(broker.settings(group_id="bench-stamps", enable_auto_commit=False))
-        _events.consumer.assign([TopicPartition("bench.events", p, max(end - 5000, 0)) for p, end in ends.items()])
-    return _events.consumer
 
 
 def main() -> None:
