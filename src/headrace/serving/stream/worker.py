@@ -29,6 +29,8 @@ LINGER = 0.005
 """Seconds that a micro-batch is filled for after its first event."""
 _WAIT = 0.25
 """Seconds that a turn of the loop waits for an event."""
+_CLOSING = 10.0
+"""Seconds that the consumer has to close."""
 _STATUS = 5.0
 """Seconds between two looks at the lag."""
 
@@ -102,11 +104,19 @@ class Worker:
         finally:
             watch.stop()
             self.telemetry.reason = "has stopped"
-            self._consumer.close()
+            self._leave()
             self._sender.close()
             self._engine.spill.close()
             self._log.info("stopped", **self._done())
         return self._done()
+
+    def _leave(self) -> None:
+        """Close the consumer. In the middle of a rebalance its client may wait for ever; by then all is committed."""
+        closing = threading.Thread(target=self._consumer.close, name="close", daemon=True)
+        closing.start()
+        closing.join(_CLOSING)
+        if closing.is_alive():
+            self._log.warning("did not close in time", seconds=_CLOSING)
 
     def _done(self) -> dict[str, Any]:
         t = self.telemetry
