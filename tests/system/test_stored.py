@@ -3,6 +3,7 @@
 import json
 import random
 import sqlite3
+import sys
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -29,7 +30,7 @@ from headrace.sources import Source
 from headrace.store import FeatureGroup
 
 TIME = pl.Datetime("us", "UTC")
-NOW = datetime.now(UTC).replace(microsecond=0)
+NOW = datetime(2020, 1, 1, tzinfo=UTC)  # set anew for each test
 SPEND = stored("customers", "spend", key="customer")
 
 
@@ -91,8 +92,14 @@ def orders(folder, system, count=80):
     return f"file:{path}"
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """The time of each test: the online side answers for the present, and a suite takes minutes."""
+    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
+
+
 @pytest.fixture
-def home(tmp_path):
+def home(clock, tmp_path):
     home = Home(Settings(home=tmp_path / "home"))
     chance = random.Random(1)
     facts = [(f"c{c}", d, chance.uniform(5, 90), chance.randrange(6)) for c in range(10) for d in (60, 45, 20, 2)]
