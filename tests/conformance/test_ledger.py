@@ -162,9 +162,12 @@ def test_alerts(ledger: Ledger) -> None:
 
 def test_opened_by_many_at_once(uri: str) -> None:
     with ThreadPoolExecutor(8) as pool:
-        for opened in list(pool.map(Ledger.open, [uri] * 8)):
-            opened.ping()
-            opened.close()
+        opened = list(pool.map(Ledger.open, [uri] * 8))
+    made = entry(opened[0], "1")
+    opened[0].write([made])
+    assert [each.find("titanic", "1") for each in opened] == [made] * 8
+    for each in opened:
+        each.close()
 
 
 def test_a_newer_ledger_is_refused(ledger: Ledger, uri: str) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 from headrace.errors import ConfigError, LedgerUnavailableError
 from headrace.ledger.base import ENGINE_OPTIONS, Row, driver
 from headrace.ledger.tables import COLUMNS
+from headrace.store.wal import to_wal
 
 _NAMES = ", ".join(COLUMNS)
 # CROSS JOIN keeps SQLite from scanning the predictions and looking each up in the list of keys.
@@ -54,7 +55,7 @@ class SQLite:
 
         @event.listens_for(engine, "connect")
         def prepare(connection: sqlite3.Connection, _: object) -> None:
-            _journal(connection, self._timeout)
+            to_wal(connection, self._timeout)
             connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk, not only in the WAL's buffers
             connection.execute("PRAGMA foreign_keys = ON")
 
@@ -99,17 +100,3 @@ def _begun(connection: sqlite3.Connection, is_last: bool) -> bool:
             raise
         return False
     return True
-
-
-def _journal(connection: sqlite3.Connection, timeout: float) -> None:
-    """WAL mode. The first processes that start together may find the file locked without SQLite waiting for it."""
-    end = time.monotonic() + timeout
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.01)
-        else:
-            return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from headrace.errors import ConfigError, OnlineUnavailableError, StoreError
 from headrace.store.online.base import Batch, State
 from headrace.store.online.connections import Connections
+from headrace.store.wal import to_wal
 
 FORMAT = 1
 
@@ -133,7 +133,7 @@ class SQLite:
             self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=16
         )
         try:
-            _wal(connection, self._timeout)
+            to_wal(connection, self._timeout)
             # What a power cut takes is brought back from the table.
             connection.execute("PRAGMA synchronous = NORMAL")
             found: int = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -176,17 +176,3 @@ def _file_at(path: str) -> int | None:
         return os.stat(path).st_ino  # noqa: PTH116  # a path object would cost as much again, on every look-up
     except FileNotFoundError:
         return None
-
-
-def _wal(connection: sqlite3.Connection, timeout: float) -> None:
-    """WAL mode. The first processes that start together may find the file locked without SQLite waiting for it."""
-    end = time.monotonic() + timeout
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.01)
-        else:
-            return
