@@ -30,7 +30,9 @@ class Monitored:
 
 
 def monitor(system: System, home: Home, *, as_of: datetime, data_version: int) -> Monitored:
-    """Compare the newest prediction of every row with its target, as far as that is known.
+    """Compare the newest prediction of every row with its target, where that became known after the prediction.
+
+    A target that was known before may have been trained on: to predict it proves nothing.
 
     Each figure is computed from the stored facts as of a time, so repeating it changes nothing and any time of the
     past can be asked about.
@@ -40,17 +42,18 @@ def monitor(system: System, home: Home, *, as_of: datetime, data_version: int) -
     table = home.table(system.name, PREDICTIONS)
     if not table.exists():
         return Monitored({}, 0, {"predictions": 0, "matured": 0})
-    columns = ["id", *system.keys, system.target, PROBABILITY, "created_at"]
+    columns = ["id", *system.keys, system.target, PROBABILITY, "created_at", "as_of"]
     made = table.read(identity=["id"], columns=columns, as_of=as_of, order=["created_at", "id"])
     made = made.rename({system.target: _PREDICTED}).unique(list(system.keys), keep="last", maintain_order=True)
     truth = home.table(system.name, RAW).read(
         identity=system.identity,
-        columns=[*system.keys, system.target],
+        columns=[*system.keys, system.target, "known_at"],
         version=data_version,
         as_of=as_of,
         where=pl.col(system.target).is_not_null(),
     )
     pairs = made.join(truth, on=list(system.keys), how="inner", nulls_equal=True)
+    pairs = pairs.filter(pl.col("known_at") > pl.col("as_of"))
     completeness = {"predictions": made.height, "matured": pairs.height}
     if pairs.is_empty():
         return Monitored({}, 0, completeness)
