@@ -140,7 +140,9 @@ def _stretch(start: str, end: str, every: str) -> Stretch:
     return Stretch(_time(start, now, "--start"), _time(end, now, "--end"), _duration(every, "--every"))
 
 
-def _steps(use: Common, name: str, source: str | None, as_of: str | None, steps: tuple[str, ...]) -> None:
+def _steps(
+    use: Common, name: str, source: str | None, as_of: str | None, steps: tuple[str, ...], *, retrain: bool = False
+) -> None:
     from headrace import console
     from headrace.flow.run import Request, run
 
@@ -152,7 +154,7 @@ def _steps(use: Common, name: str, source: str | None, as_of: str | None, steps:
         def on_step(step: str) -> None:
             on_progress(step, steps.index(step), len(steps))
 
-        result = run(system, home, Request(moment, now, source, steps, steps == ("train",), on_step))
+        result = run(system, home, Request(moment, now, source, steps, retrain, on_step))
     if use.json:
         console.print_json(result.as_dict())
     else:
@@ -171,23 +173,27 @@ def ingest(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None
     _steps(use, name, source, as_of, ("ingest", "validate"))
 
 
+def _ingested(source: str | None) -> tuple[str, ...]:
+    """The steps before one that reads the store only: a source that is named is ingested first."""
+    return () if source is None else ("ingest", "validate")
+
+
 @_command
-def train(use: Common, name: Name, as_of: AsOf = None) -> None:
-    """Train a version now; it becomes the champion if it beats the present one."""
-    _steps(use, name, None, as_of, ("train",))
+def train(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
+    """Train a version now; it becomes the champion if it beats the present one. --source is ingested first."""
+    _steps(use, name, source, as_of, (*_ingested(source), "train"), retrain=True)
 
 
 @_command
 def predict(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
     """Predict every series, or every row without a target, with the champion; --source is ingested first."""
-    before = ("ingest", "validate") if source is not None else ()
-    _steps(use, name, source, as_of, (*before, "features", "predict"))
+    _steps(use, name, source, as_of, (*_ingested(source), "features", "predict"))
 
 
 @_command
-def monitor(use: Common, name: Name, as_of: AsOf = None) -> None:
-    """Compare matured predictions with the truth."""
-    _steps(use, name, None, as_of, ("monitor",))
+def monitor(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
+    """Compare matured predictions with the truth; --source is ingested first."""
+    _steps(use, name, source, as_of, (*_ingested(source), "monitor"))
 
 
 @_command

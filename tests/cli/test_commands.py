@@ -163,6 +163,15 @@ def test_a_run_tells_what_the_interface_names(home):
     assert (ingested["ingested"], ingested["predictions"], ingested["pins"]) == (0, 0, None)
 
 
+def test_the_truth_is_ingested_before_it_is_compared(home):
+    later = AS_OF + timedelta(days=2)
+    write(home / "more.csv", rows(AS_OF, 48))
+    assert energy("monitor", home, as_of=later).json["metrics"] == {}
+    seen = energy("monitor", home, "--source", f"file:{home}/more.csv", as_of=later).json
+    assert [step["name"] for step in seen["steps"]] == ["ingest", "validate", "monitor"]
+    assert (seen["ingested"], seen["matured"]) == (4 * 47, 96)  # the first of the 48 hours was known
+
+
 def test_people_see_tables(home, tmp_path):
     ran = headrace("run", ENERGY, "--home", home, *SMALL, "--source", "simulated:?series=4&days=3", "--as-of", AS_OF)
     assert ran.code == 0
@@ -237,8 +246,8 @@ def test_trace_and_replay(home):
 def test_two_versions_and_back(home):
     later = AS_OF + timedelta(days=2)
     write(home / "more.csv", rows(AS_OF, 48))
-    assert energy("ingest", home, "--source", f"file:{home}/more.csv", as_of=later).code == 0
-    trained = energy("train", home, as_of=later)
+    trained = energy("train", home, "--source", f"file:{home}/more.csv", as_of=later)
+    assert [step["name"] for step in trained.json["steps"]] == ["ingest", "validate", "train"]
     assert (trained.code, trained.json["trained"], trained.json["model"]["version"]) == (0, True, 2)
 
     def state(ran):

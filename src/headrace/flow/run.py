@@ -217,7 +217,7 @@ class _Run:
             self._home,
             as_of=r.as_of,
             data_version=self._data_version,
-            whole=tuple(r.steps) == ("monitor",),
+            whole="predict" not in r.steps,
         )
         return self._result.monitored.matured
 
