@@ -31,7 +31,12 @@ UTC_TIME = pl.Datetime("us", "UTC")
 START = datetime(2025, 1, 1, tzinfo=UTC)
 NOW = START + timedelta(days=30)
 HISTORY = 168
-TARGETS = {"get, 1 key": 50e-6, "get, 100 keys": 1e-3}
+TARGETS = {
+    "get, 1 key": 50e-6,
+    "get, 100 keys": 1e-3,
+    "view of a group, 1 key": 50e-6,
+    "view of a group, 100 keys": 1e-3,
+}
 """Seconds, on SQLite."""
 
 
@@ -86,10 +91,13 @@ def measure(folder: Path, uri: str, count: int, width: int) -> dict[str, float]:
     series.write(pl.concat([rows(hour, 50, columns) for hour in range(200)]))
     keys = [f"k{i:06d}" for i in range(count)]
     check(online, group, random.Random(0).sample(keys, min(count, 500)), columns)
+    view = FeatureView("view", [(group, columns)])
     hours = iter(range(1, 100))
     found = {
         "get, 1 key": median(lambda: online.get(group, random.choice(keys), at=NOW), 5000),
         "get, 100 keys": median(lambda: online.get_many(group, random.sample(keys, 100), at=NOW), 500),
+        "view of a group, 1 key": median(lambda: view.get(random.choice(keys), at=NOW), 5000),
+        "view of a group, 100 keys": median(lambda: view.get_many(random.sample(keys, 100), at=NOW), 500),
         f"history, {HISTORY} observations": median(lambda: online.history(series, keys[7], HISTORY, at=NOW), 500),
         "write of 500 keys, table included": median(lambda: group.write(rows(next(hours), 500, columns)), 20),
         f"rebuild of {count:,} keys": median(lambda: online.rebuild(group, now=NOW), 3),

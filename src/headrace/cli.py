@@ -401,6 +401,26 @@ def online(
     console.print_tree({"system": name, "online": versions}, as_json=use.json)
 
 
+@_command
+def lookup(
+    use: Common,
+    name: Annotated[str, typer.Argument(metavar="SYSTEM", help="Whose features; as the store knows it.")],
+    view: Annotated[str, typer.Argument(metavar="VIEW", help="A feature view, or a group.")],
+    key: Annotated[list[str] | None, typer.Argument(metavar="[KEY ...]", help="A value for each of its keys.")] = None,
+    last: Annotated[int, typer.Option("--last", metavar="N", min=0, help="The last N observations.")] = 0,
+    as_of: AsOf = None,
+) -> None:
+    """Look stored features up by key: the latest known values, or the last observations."""
+    from headrace import console
+    from headrace.lookup import look_up
+    from headrace.store import FeatureView
+
+    now = datetime.now(UTC)
+    found = look_up(FeatureView.open(use.open().store, name, view), key or [], at=_time(as_of, now), last=last)
+    rows = [{"time": each.time, "known_at": each.known_at, "values": dict(each)} for each in found]
+    console.print_tree({"system": name, "view": view, "key": key or [], "found": rows}, as_json=use.json)
+
+
 Since = Annotated[
     str | None,
     typer.Option("--as-of", metavar="TIME", help="From when on. Default: from the newest run on."),

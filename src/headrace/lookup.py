@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import DeclarationError, ModelError, NotFoundError
+from headrace.errors import DeclarationError, ModelError, NotFoundError, UsageError
 from headrace.features.compiled import KIND_OF_COLUMN, dtype_of, kind_of
 from headrace.features.view import Features
 from headrace.home import Home
-from headrace.store import FeatureGroup, FeatureView
+from headrace.store import FeatureGroup, FeatureView, Observed
 from headrace.store.online.records import microseconds
 from headrace.system import System
 
@@ -55,7 +55,8 @@ class _Source:
 
         keys = zip(self.key, self.group.keys, strict=True)
         types = self.group.table.schema()
-        spine = rows.select(*(pl.col(ours).cast(types[theirs]).alias(theirs) for ours, theirs in keys), at.alias(_AT))
+        asked = (pl.col(ours).cast(types[theirs]).alias(theirs) for ours, theirs in keys)
+        spine = rows.with_columns(at.alias(_AT)).select(*asked, _AT)  # one row each, keys or not
         view = FeatureView("look-up", [(self.group, list(dict.fromkeys(self.features.values())))], ttl=self.ttl)
         frame = view.training_set(spine, time=_AT, versions={self.group.name: version}).frame
         columns = []
@@ -100,7 +101,7 @@ class Lookups:
         """The look-ups of features, which may be those of an older model.
 
         Raises:
-            NotFoundError: A group was never written, or has no such feature.
+            NotFoundError: There is no such group or view, or it has no such feature.
             DeclarationError: A key does not fit the group's.
         """
         wanted: dict[tuple[str, tuple[str, ...], timedelta | None], dict[str, str]] = {}
@@ -110,9 +111,10 @@ class Lookups:
         sources = []
         for (name, key, ttl), columns in wanted.items():
             owner, _, short = name.rpartition("/")
-            source = _Source(FeatureGroup.open(home.store, owner or system.name, short), key, ttl, columns)
+            view = FeatureView.open(home.store, owner or system.name, short)
+            sources += _sources(view, f"{owner or system.name}/{short}", key, ttl, columns)
+        for source in sources:
             _check(source, types)
-            sources.append(source)
         return cls(sources, home.online, system.time, types)
 
     def __bool__(self) -> bool:
@@ -222,19 +224,59 @@ class Lookups:
         return version
 
 
-def _check(source: _Source, types: Mapping[str, str]) -> None:
-    """Refuse features that the group does not have, and keys that could never be found."""
-    group = source.group
-    for column, feature in source.features.items():
-        if feature not in group.columns:
+def look_up(view: FeatureView, key: Sequence[str], *, at: datetime, last: int = 0) -> list[Observed]:
+    """What is online of a key that is given as texts, such as on a command line.
+
+    Args:
+        view: The view.
+        key: The key's values, in the order of the view's keys.
+        at: The asking time.
+        last: How many observations, oldest first; 0 for the latest known values alone.
+
+    Raises:
+        UsageError: A text is no value of its key column, or there are more or fewer than keys.
+    """
+    import polars as pl
+
+    types = {name: group.table.schema()[name] for group, _ in view.features for name in group.keys}
+    try:
+        typed = tuple(pl.Series([text]).cast(types[name]).item() for text, name in zip(key, view.keys, strict=True))
+    except (pl.exceptions.PolarsError, ValueError) as error:
+        said = ", ".join(f"{name} ({types[name]})" for name in view.keys)
+        raise UsageError(f"{' '.join(key)!r} is no key", where=view.name, hint=f"its keys: {said}") from error
+    if last:
+        return view.history(typed, last, at=at)
+    found = view.get(typed, at=at)
+    return [] if found is None else [found]
+
+
+def _sources(
+    view: FeatureView, label: str, key: tuple[str, ...], ttl: timedelta | None, columns: Mapping[str, str]
+) -> list[_Source]:
+    """The groups of a view that have a wanted column, each by its own part of the key."""
+    for column, feature in columns.items():
+        if feature not in view.columns:
             raise NotFoundError(
-                f"the group has no feature {feature!r}", where=column, hint=f"it has {', '.join(group.columns)}"
+                f"{label} has no feature {feature!r}", where=column, hint=f"it has {', '.join(view.columns)}"
             )
-    where = f"{source.label}[{', '.join(source.key)}]"
-    if len(source.key) != len(group.keys):
-        raise DeclarationError(f"the group's keys are {', '.join(group.keys) or 'none'}", where=where)
-    known = group.table.schema()
-    for ours, theirs in zip(source.key, group.keys, strict=True):
+    if len(key) != len(view.keys):
+        said = f"the keys of {label} are {', '.join(view.keys) or 'none'}"
+        raise DeclarationError(said, where=f"{label}[{', '.join(key)}]")
+    ours = dict(zip(view.keys, key, strict=True))
+    sources = []
+    for group, there in view.features:
+        some = {column: feature for column, feature in columns.items() if feature in there}
+        if some:
+            sources.append(
+                _Source(group, tuple(ours[each] for each in group.keys), view.ttl if ttl is None else ttl, some)
+            )
+    return sources
+
+
+def _check(source: _Source, types: Mapping[str, str]) -> None:
+    """Refuse keys that could never be found."""
+    where, known = f"{source.label}[{', '.join(source.key)}]", source.group.table.schema()
+    for ours, theirs in zip(source.key, source.group.keys, strict=True):
         said = types.get(ours, "not in the contract")
         kind = KIND_OF_COLUMN.get(said, said)
         if kind != kind_of(known[theirs]):

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from tests.store.helpers import Row, facts, hour, hourly
 
 from headrace.errors import ConfigError, NotFoundError, OnlineUnavailableError, StoreError, UsageError
-from headrace.store import FeatureGroup, Store
+from headrace.store import FeatureGroup, FeatureView, Store
 from headrace.store.online import Found, Online
 from headrace.store.online.online import CLOCKS
 
@@ -153,6 +153,82 @@ def test_the_history_that_lags_need(online: Online, tmp_path: Path) -> None:
     assert online.history(lags, "x", 2) == []
     with pytest.raises(UsageError, match="3 are kept"):
         online.history(lags, "s0", 4)
+
+
+def pair(store: str | Path, online: Online, keep: int = 3) -> tuple[FeatureGroup, FeatureGroup, FeatureView]:
+    """A group by key, one by (key, shop), and a view over both."""
+    one = group(store, online, keep)
+    two = FeatureGroup(
+        one.store, "energy", "shops", keys=["shop", "key"], time="time", columns={"n": pl.Int64()}, online=keep
+    )
+    return one, two, FeatureView("both", [(one, ["value"]), (two, ["n"])])
+
+
+def shops(rows: list[Row]) -> pl.DataFrame:
+    frame = facts(rows).with_columns(pl.col("value").cast(pl.Int64).alias("n"), pl.lit("x").alias("shop"))
+    return frame.select("shop", "key", "time", "known_at", "n")
+
+
+def test_a_view_is_looked_up_as_it_is_joined(online: Online, tmp_path: Path) -> None:
+    chance, (one, two, view) = random.Random(3), pair(tmp_path, online)
+    for n in range(4):
+        hours = [(4 * n + i, 4 * n + i + chance.randrange(3)) for i in range(4)]
+        one.write(facts([(k, *h, chance.random()) for k, h in zip("abca", hours, strict=True)]))
+        two.write(shops([(k, *h, h[0]) for k, h in zip("bac", hours[:3], strict=True)]))
+    assert view.keys == ("key", "shop")
+    asked = [(key, shop) for key in ("a", "b", "z", None) for shop in ("x", "y")]
+    for ttl in (None, timedelta(hours=2)):
+        some = FeatureView("both", [(one, ["value"]), (two, ["n"])], ttl=ttl)
+        spine = pl.DataFrame(asked, schema={"key": pl.String, "shop": pl.String}, orient="row")
+        for at in (16, 17, 30):
+            frame, _ = some.training_set(spine.with_columns(pl.lit(hour(at)).alias("time")))
+            told = [(f["value"], f["n"]) if f else (None, None) for f in some.get_many(asked, at=hour(at))]
+            assert told == frame.select("value", "n").rows()
+            assert some.get(asked[0], at=hour(at)) == some.get_many(asked[:1], at=hour(at))[0]
+    found = view.get(("a", "y"), at=hour(30))
+    assert found is not None
+    assert (found["n"], list(found.parts)) == (None, ["lags"])
+    assert found.time == found.parts["lags"].time <= found.known_at
+    with pytest.raises(UsageError, match="keys are key, shop"):
+        view.get("a", at=hour(30))
+
+
+def test_the_history_of_a_view_is_that_of_its_groups(online: Online, tmp_path: Path) -> None:
+    one, two, view = pair(tmp_path, online)
+    one.write(facts([("a", h, h, float(h)) for h in (0, 2, 4, 6)]))
+    two.write(shops([("a", h, h, h) for h in (3, 4)]))
+    told = [(each.time, each["value"], each["n"]) for each in view.history(("a", "x"), 3, at=hour(9))]
+    assert told == [(hour(3), None, 3), (hour(4), 4.0, 4), (hour(6), 6.0, None)]
+    assert view.history(("a", "x"), 2, at=hour(3)) == [{"value": 2.0, "n": None}, {"value": None, "n": 3}]
+    assert view.history(("z", "x"), 3) == view.history(("a", "x"), 0) == []
+    with pytest.raises(UsageError, match="3 are kept"):
+        view.history(("a", "x"), 4)
+
+
+def test_a_view_is_known_by_its_name(online: Online, tmp_path: Path) -> None:
+    one, two, view = pair(tmp_path, online)
+    with pytest.raises(NotFoundError, match="no such feature group or view"):
+        FeatureView.open(one.store, "energy", "both")
+    one.write(hourly(0))
+    two.write(shops([("s0", 0, 0, 5)]))
+    view.declare("energy").declare("energy")
+    opened = FeatureView.open(one.store, "energy", "both")
+    assert opened.digest == view.digest
+    assert opened.get(("s0", "x")) == {"value": 0.0, "n": 5}
+    alone = FeatureView.open(one.store, "energy", "lags")  # a group is a view of all its columns
+    assert (alone.keys, alone.get("s0")) == (("key",), {"value": 0.0})
+    aged = FeatureView("both", [(two, ["n"])], ttl=timedelta(hours=1)).declare("energy")
+    assert FeatureView.open(one.store, "energy", "both").digest == aged.digest
+    with pytest.raises(UsageError, match="has this name"):
+        FeatureView("lags", [(one, ["value"])]).declare("energy")
+    offline = FeatureView("v", [(group(tmp_path / "other", None, 0), ["value"])])
+    with pytest.raises(NotFoundError, match="online=1"):
+        offline.get("a")
+    said = one.store.noted("energy/view-both.json")
+    assert said is not None
+    one.store.note("energy/view-both.json", said.replace(b'"n"', b'"m"'))
+    with pytest.raises(NotFoundError, match="no feature 'm' any more"):
+        FeatureView.open(one.store, "energy", "both")
 
 
 class Remembered:

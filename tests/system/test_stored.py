@@ -27,7 +27,7 @@ from headrace.serving.http.app import Application
 from headrace.serving.http.options import Options
 from headrace.settings import Settings
 from headrace.sources import Source
-from headrace.store import FeatureGroup
+from headrace.store import FeatureGroup, FeatureView
 
 TIME = pl.Datetime("us", "UTC")
 NOW = datetime(2020, 1, 1, tzinfo=UTC)  # set anew for each test
@@ -166,6 +166,46 @@ def test_batch_predicts_again_only_where_a_value_is_another(home, tmp_path):
     assert run(system, home, Request(**again)).stored >= 1
 
 
+def test_a_view_is_looked_up_by_name_at_every_door(home, door, tmp_path):
+    tiers = FeatureGroup(home.store, "shop", "tiers", keys=[], time="day", columns={"rate": pl.Float64()}, online=1)
+    day = NOW - timedelta(days=3)
+    tiers.write(pl.DataFrame({"day": [day], "known_at": [day], "rate": [0.25]}, schema_overrides={"day": TIME}))
+    group = customers(home)
+    FeatureView("loyalty", [(group, ["spend", "visits"]), (tiers, ["rate"])], ttl=timedelta(days=30)).declare("shop")
+    viewed = {name: stored("shop/loyalty", name, key="customer") for name in ("spend", "visits", "rate")}
+    system = shop(amount=col("amount"), due=viewed["spend"] * viewed["rate"], visits=viewed["visits"])
+    done = ran(system, home, tmp_path)
+    assert done.trained.version.pins["stored"] == {"shop/customers": 1, "shop/tiers": 1}
+    batch = done.scored.to_dicts()
+    names = list(Lookups.of(system.features, system, home).types)
+    assert sorted(names) == [f"shop/loyalty[customer].{name}" for name in ("rate", "spend", "visits")]
+    inputs = [json.loads(row["inputs"]) for row in batch]
+    assert {each["shop/loyalty[customer].rate"] for each in inputs} == {0.25}
+    posted = [{k: v for k, v in each.items() if k not in (*names, VERSIONS)} for each in inputs]
+    with door(system) as client:
+        answers = client.post("/v1/systems/shop/predict", json=posted).json()["predictions"]
+    assert [a["probability"] for a in answers] == [row["probability"] for row in batch]
+    assert all(replay(home, answer["id"])["identical"] for answer in answers)
+    group.write(known([("aged", 40, 3.0, 5)]))
+    row = {"customer": "aged"}
+    Lookups.of(system.features, system, home).fill([row], NOW)
+    assert [row[f"shop/loyalty[customer].{name}"] for name in ("spend", "rate")] == [None, 0.25]
+
+
+def test_the_command_line_looks_up(home):
+    FeatureView("loyalty", [(customers(home), ["spend"])]).declare("shop")
+    found = home.online.get(customers(home), "c1", at=NOW)
+    for view, values in (("loyalty", {"spend": found["spend"]}), ("customers", dict(found))):
+        said = headrace("lookup", "shop", view, "c1", "--home", home.path, "--json")
+        assert said.code == 0
+        assert [each["values"] for each in said.json["found"]] == [values]
+    assert headrace("lookup", "shop", "loyalty", "absent", "--home", home.path, "--json").json["found"] == []
+    one = headrace("lookup", "shop", "loyalty", "c1", "--last", "1", "--home", home.path, "--json").json["found"]
+    assert one[0]["time"] == found.time.isoformat().replace("+00:00", "Z")
+    for arguments, code in ((("loyalty",), 2), (("nope", "c1"), 2), (("loyalty", "c1", "--last", "9"), 2)):
+        assert headrace("lookup", "shop", *arguments, "--home", home.path, "--json").code == code
+
+
 def test_what_is_not_there_too_old_or_no_number_is_missing(home):
     group, system = customers(home), shop()
     group.write(known([("old", 50, 3.0, 5), ("odd", 1, float("nan"), 5), ("inf", 1, float("inf"), 5)]))
@@ -234,7 +274,7 @@ def test_mistakes_are_named(home):
     for features, error, said in (
         ({"x": stored("nobody", "spend", key="customer")}, NotFoundError, "shop/nobody"),
         ({"x": stored("customers", "nope", key="customer")}, NotFoundError, "it has spend, visits"),
-        ({"x": stored("customers", "spend", key=("customer", "amount"))}, DeclarationError, "the group's keys are id"),
+        ({"x": stored("customers", "spend", key=("customer", "amount"))}, DeclarationError, "shop/customers are id"),
         ({"x": stored("customers", "spend", key="order")}, DeclarationError, "'order' is integer"),
     ):
         with pytest.raises(error, match=said):

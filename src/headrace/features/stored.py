@@ -1,4 +1,4 @@
-"""A feature that is looked up: what a feature group knows of the row's key."""
+"""A feature that is looked up: what a feature group, or a view over several, knows of the row's key."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def stored(group: str, feature: str, *, key: str | tuple[str, ...], ttl: str | t
     """The latest known value of a stored feature; missing where there is none. For systems that score rows.
 
     Args:
-        group: The feature group: ``"customers"``, or ``"shop/customers"`` for another system's.
+        group: The feature group or view: ``"customers"``, or ``"shop/customers"`` for another system's.
         feature: Its column.
-        key: The row's columns that hold the group's keys, in their order.
-        ttl: How old the value may be, by event time, such as ``"30d"``; an older one is missing.
+        key: The row's columns that hold its keys, in their order.
+        ttl: How old the value may be, by event time, such as ``"30d"``; an older one is missing. A view has its own.
 
     Raises:
         DeclarationError: There is no key, or the duration cannot be read.

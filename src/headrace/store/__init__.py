@@ -24,6 +24,8 @@ retention may drop both at any time and every pinned version reads the same. The
     group.write(frame)
     frame, pins = FeatureView("default", [(group, ["lag_1h"])], ttl=timedelta(days=2)).training_set(spine)
 
+With ``online=1`` the group's newest values are also found by key, in microseconds: ``view.get("DK1", at=now)``.
+
 What a failure does: a write is there whole or not at all, killed at any moment; writing again is always
 safe and adds only what is missing. Writers that race look again and retry; none loses rows. Reads see one
 snapshot. Failures are `headrace.errors.StoreError` (no space, no access, a column of the wrong type) and its
@@ -33,7 +35,7 @@ or column that does not exist is a `UsageError`.
 
 from headrace.store.delta import Table, Upkeep, Written
 from headrace.store.feature_group import FeatureGroup
-from headrace.store.feature_view import FeatureView, TrainingSet
+from headrace.store.feature_view import FeatureView, Observed, TrainingSet
 from headrace.store.store import Store
 
-__all__ = ["FeatureGroup", "FeatureView", "Store", "Table", "TrainingSet", "Upkeep", "Written"]
+__all__ = ["FeatureGroup", "FeatureView", "Observed", "Store", "Table", "TrainingSet", "Upkeep", "Written"]

@@ -15,6 +15,8 @@ from headrace.store.store import Store
 if TYPE_CHECKING:
     import polars as pl
 
+    from headrace.store.online import Online
+
 _FILE = re.compile(r"[^/]+/features-(.+)\.json")
 
 
@@ -57,7 +59,7 @@ class FeatureGroup:
             raise UsageError(said, where=f"feature group {name}")
         self.system, self.name, self.definition = system, name, definition
         self.keys, self.time, self.columns = tuple(keys), time, dict(columns)
-        self.online, self._store = online, store
+        self.online, self.store = online, store
         self.table: Table = store.table(system, f"features-{name}")
         if online:
             _refuse_offline(self, store)
@@ -66,6 +68,17 @@ class FeatureGroup:
 
     def __repr__(self) -> str:
         return f"FeatureGroup({self.system!r}, {self.name!r})"
+
+    @property
+    def online_side(self) -> Online:
+        """Where the group is looked up by key.
+
+        Raises:
+            NotFoundError: It is not to be online.
+        """
+        if not self.online or self.store.online is None:
+            raise NotFoundError("cannot be looked up by key", where=f"{self.system}/{self.name}", hint="say online=1")
+        return self.store.online
 
     def write(self, frame: pl.DataFrame, *, corrected_at: datetime | None = None) -> Written:
         """Add what is new, once: writing the same frame again adds nothing.
@@ -97,9 +110,9 @@ class FeatureGroup:
             corrected_at=corrected_at,
         )
         self._declare()
-        if self.online and self._store.online is not None and written.version:
+        if self.online and self.store.online is not None and written.version:
             # The clock says only what may be forgotten there: no number depends on it.
-            self._store.online.follow(self, now=datetime.now(UTC))
+            self.store.online.follow(self, now=datetime.now(UTC))
         return written
 
     def _declare(self) -> None:
@@ -107,7 +120,7 @@ class FeatureGroup:
         if not self._declared:
             names = {"keys": self.keys, "time": self.time, "columns": [*self.columns]}
             said = {**names, "definition": self.definition, "online": self.online}
-            self._store.note(_file(self.system, self.name), json.dumps(said).encode())
+            self.store.note(_file(self.system, self.name), json.dumps(said).encode())
             self._declared = True
 
     @classmethod
@@ -119,7 +132,9 @@ class FeatureGroup:
         """
         types, noted = store.table(system, f"features-{name}").schema(), store.noted(_file(system, name))
         if noted is None or not types:
-            raise NotFoundError("there is no such feature group yet", where=f"{system}/{name}", hint="write to it")
+            raise NotFoundError(
+                "there is no such feature group or view yet", where=f"{system}/{name}", hint="write to it"
+            )
         said = json.loads(noted)
         columns = {column: types[column] for column in said.pop("columns")}
         return cls(store, system, name, columns=columns, **said)

@@ -1,18 +1,21 @@
-"""`FeatureView`: the columns a model is fed, joined as they were known at the time of asking."""
+"""`FeatureView`: the columns a model is fed: joined as they were known at the time of asking, or looked up by key."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headrace.errors import UsageError
+from headrace.errors import NotFoundError, UsageError
 from headrace.store.feature_group import FeatureGroup
+from headrace.store.store import Store
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from headrace.store.online import Found
 
 VALUES = 25_000_000
 """Feature values that are read at once, by whole columns: 200 MB."""
@@ -25,8 +28,33 @@ class TrainingSet(NamedTuple):
     pins: dict[str, int]
 
 
+class Observed(dict[str, Any]):
+    """The values of a view's columns by name; None where their group says nothing.
+
+    Attributes:
+        parts: By name of a group what it says, with its time, known time and version. Never empty.
+    """
+
+    __slots__ = ("parts",)
+
+    parts: dict[str, Found]
+
+    @property
+    def time(self) -> datetime:
+        """When the newest of it happened."""
+        return max(each.time for each in self.parts.values())
+
+    @property
+    def known_at(self) -> datetime:
+        """Since when all of it is known."""
+        return max(each.known_at for each in self.parts.values())
+
+
 class FeatureView:
     """Which columns of which feature groups belong together. Immutable; its version is its `digest`.
+
+    For training it is joined (`training_set`); for one request its groups are looked up online (`get`, `history`), and
+    both give the same values. A view that was declared (`declare`) is known by its name.
 
     Args:
         name: The view's name.
@@ -48,6 +76,7 @@ class FeatureView:
 
         self._name, self._ttl = name, ttl
         self._features = tuple((group, tuple(columns)) for group, columns in features)
+        self._keys = tuple(dict.fromkeys(key for group, _ in self._features for key in group.keys))
         for group, columns in self._features:
             schema.require(columns, group.columns, f"feature view {name}, group {group.name}")
         for what, names in (("column", self.columns), ("group", tuple(g.name for g, _ in self._features))):
@@ -72,6 +101,16 @@ class FeatureView:
         return tuple(column for _, columns in self._features for column in columns)
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The key columns of all groups, each once."""
+        return self._keys
+
+    @property
+    def features(self) -> tuple[tuple[FeatureGroup, tuple[str, ...]], ...]:
+        """The groups and the columns taken from each."""
+        return self._features
+
+    @property
     def digest(self) -> str:
         """The version of the view: 12 hexadecimal digits over its canonical JSON definition."""
         definition = {
@@ -81,6 +120,112 @@ class FeatureView:
         }
         text = json.dumps(definition, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def declare(self, system: str) -> FeatureView:
+        """Leave word of the view under its name, for `open` and for `stored(...)`. Its groups must have been written.
+
+        Raises:
+            UsageError: A feature group of the system has this name.
+            StoreError: The storage cannot be written.
+        """
+        store = self._features[0][0].store
+        if self._name in FeatureGroup.names(store, system):
+            raise UsageError("a feature group has this name", where=f"feature view {self._name}")
+        features = [[group.system, group.name, columns] for group, columns in self._features]
+        said = {"features": features, "ttl_seconds": None if self._ttl is None else self._ttl.total_seconds()}
+        store.note(_file(system, self._name), json.dumps(said).encode())
+        return self
+
+    @classmethod
+    def open(cls, store: Store, system: str, name: str) -> FeatureView:
+        """The view as it was last declared. A feature group is a view too: of all its columns, under its own name.
+
+        Raises:
+            NotFoundError: There is neither; or a group of the view is gone, or a column of it.
+        """
+        noted = store.noted(_file(system, name))
+        if noted is None:
+            group = FeatureGroup.open(store, system, name)
+            return cls(name, [(group, list(group.columns))])
+        said = json.loads(noted)
+        ttl = None if said["ttl_seconds"] is None else timedelta(seconds=said["ttl_seconds"])
+        groups = [(FeatureGroup.open(store, owner, short), columns) for owner, short, columns in said["features"]]
+        for group, columns in groups:
+            gone = [column for column in columns if column not in group.columns]
+            if gone:
+                raise NotFoundError(
+                    f"its group {group.name!r} has no feature {gone[0]!r} any more",
+                    where=f"{system}/{name}",
+                    hint="declare the view anew",
+                )
+        return cls(name, groups, ttl=ttl)
+
+    def get(self, key: Any, *, at: datetime | None = None) -> Observed | None:
+        """The latest known values of a key, online: what `training_set` gives for it at this time.
+
+        Args:
+            key: The key's value; a tuple in the order of `keys` where there are several, or none.
+            at: The asking time: only what had happened and was known then. None: all that is here; not with a `ttl`.
+
+        Returns:
+            None where no group says anything.
+
+        Raises:
+            UsageError: The key has another number of values, or the view has a `ttl` and `at` is missing.
+            NotFoundError: A group is not online.
+            OnlineUnavailableError: The online side is away.
+        """
+        return self.get_many([key], at=at)[0]
+
+    def get_many(self, keys: Sequence[Any], *, at: datetime | None = None) -> list[Observed | None]:
+        """The latest known values of many keys, in their order, as `get` gives them: one question a group."""
+        asked = [self._key(key) for key in keys]
+        told: list[dict[str, Found]] = [{} for _ in keys]
+        for group, picked in self._picked():
+            some = [tuple(key[i] for i in picked) for key in asked]
+            for parts, found in zip(told, group.online_side.get_many(group, some, at=at, ttl=self._ttl), strict=True):
+                if found is not None:
+                    parts[group.name] = found
+        return [self._observed(parts) if parts else None for parts in told]
+
+    def history(self, key: Any, last: int, *, at: datetime | None = None) -> list[Observed]:
+        """The last observations of a key, online, oldest first: one for every time at which a group says something.
+
+        However old they are: `ttl` is about the latest values.
+
+        Args:
+            key: As for `get`.
+            last: How many; every group must keep that many event times (``online=last`` or more).
+            at: As for `get`.
+
+        Raises:
+            UsageError: A group keeps fewer.
+        """
+        asked, told = self._key(key), dict[datetime, dict[str, "Found"]]()
+        for group, picked in self._picked():
+            for found in group.online_side.history(group, tuple(asked[i] for i in picked), last, at=at):
+                told.setdefault(found.time, {})[group.name] = found
+        # What is among the last of all is among the last of its own group.
+        return [self._observed(told[time]) for time in sorted(told)[-last:]] if last > 0 else []
+
+    def _observed(self, parts: dict[str, Found]) -> Observed:
+        row = Observed()
+        for group, columns in self._features:
+            part = parts.get(group.name)
+            row.update(dict.fromkeys(columns) if part is None else {column: part.get(column) for column in columns})
+        row.parts = parts
+        return row
+
+    def _picked(self) -> list[tuple[FeatureGroup, list[int]]]:
+        """Per group the places of its keys among the view's."""
+        return [(group, [self._keys.index(key) for key in group.keys]) for group, _ in self._features]
+
+    def _key(self, key: Any) -> tuple[Any, ...]:
+        values = key if isinstance(key, tuple) else (key,)
+        if len(values) != len(self._keys):
+            said = f"{key!r} has {len(values)} values, the view's keys are {', '.join(self._keys) or 'none'}"
+            raise UsageError(said, where=f"feature view {self._name}")
+        return values
 
     def training_set(
         self, spine: pl.DataFrame, *, time: str = "time", versions: Mapping[str, int] | None = None
@@ -150,6 +295,10 @@ class FeatureView:
             # Column by column into one piece each: a gather over many pieces costs three times as much.
             answers += [each.rechunk().gather(found) for each in values]
         return pl.DataFrame(answers)
+
+
+def _file(system: str, name: str) -> str:
+    return f"{system}/view-{name}.json"
 
 
 def _beside(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
