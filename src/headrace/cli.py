@@ -328,6 +328,21 @@ def replay(use: Common, prediction: Annotated[str, typer.Argument(metavar="ID")]
 
 
 @_command
+def runs(
+    use: Common,
+    name: Name,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="So many at most.")] = 20,
+) -> None:
+    """List the last runs, newest first, the failed ones included."""
+    from headrace import console
+    from headrace.pipelines.runs import newest
+
+    system = use.system(name).name
+    console.print_runs(system, newest(use.open(), system, limit, failed=failed), as_json=use.json)
+
+
+@_command
 def models(use: Common, name: Name) -> None:
     """List model versions, their metrics and the champion."""
     _show_models(use, use.system(name).name)

@@ -119,7 +119,11 @@ def _table(frame: pl.DataFrame, title: str) -> None:
     table = Table(title=title, title_justify="left")
     shown = frame.select(frame.columns[:9])
     for name in shown.columns:
-        table.add_column(name, justify="right" if shown.schema[name].is_numeric() else "left", no_wrap=name != "reason")
+        table.add_column(
+            name,
+            justify="right" if shown.schema[name].is_numeric() else "left",
+            no_wrap=name not in ("reason", "error"),
+        )
     for row in shown.head(_SHOWN).iter_rows():
         table.add_row(*(_cell(value) for value in row))
     console = _console()
@@ -162,6 +166,17 @@ def print_tree(data: Mapping[str, Any], *, as_json: bool) -> None:
                 sys.stdout.write(f"{'  ' * indent}{key}: {text}\n")
 
     show({k: v for k, v in data.items() if k != "run"}, 0)
+
+
+def print_runs(system: str, found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Runs, how they ended, and why."""
+    if as_json:
+        print_json({"system": system, "runs": found})
+        return
+    import polars as pl
+
+    shown = ("as_of", "created_at", "ended_at", "status", "predictions", "error", "run_id")
+    _table(pl.DataFrame([{name: run[name] for name in shown} for run in found], infer_schema_length=None), "runs")
 
 
 def print_models(system: str, versions: Sequence[ModelVersion], *, as_json: bool) -> None:

@@ -52,7 +52,7 @@ class Home:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The logged predictions, runs and alerts of all systems."""
+        """The logged predictions and alerts of all systems."""
         from headrace.ledger import Ledger
 
         uri = self.settings.ledger_uri

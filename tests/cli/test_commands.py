@@ -15,7 +15,7 @@ from headrace import cli, loading
 
 COMMANDS = (
     *("run", "ingest", "train", "predict", "monitor", "predictions", "trace", "replay"),
-    *("models", "promote", "rollback", "init", "doctor", "online"),
+    *("models", "promote", "rollback", "init", "doctor", "online", "lookup", "runs"),
 )
 
 

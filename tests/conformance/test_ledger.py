@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 from tests.ledger.helpers import NOW, PINS, entry
 
 from headrace.errors import ConfigError, KeyConflictError, LedgerError, LedgerUnavailableError, NotFoundError
-from headrace.ledger import Alert, Ledger, Run, Writer
+from headrace.ledger import Alert, Ledger, Writer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -129,18 +129,6 @@ def test_pins_are_stored_once(ledger: Ledger, uri: str) -> None:
     assert ledger.pin({"b": [2.5, None], "a": 1}) == digest
     assert Ledger.open(uri).pin({"a": 1, "b": [2.5, None]}) == digest
     assert ledger.pin({"a": 2}) != digest
-
-
-def test_runs(ledger: Ledger) -> None:
-    runs = [Run(f"r{i}", "energy", NOW + timedelta(hours=i), "running", {"rows": i}) for i in range(3)]
-    for run in runs:
-        ledger.record_run(run)
-    done = replace(runs[0], status="done", record={"rows": 7, "metrics": {"mape": None}})
-    ledger.record_run(done)
-    ledger.record_run(done)
-    assert ledger.runs("energy") == [runs[2], runs[1], done]
-    assert ledger.runs("energy", 1) == [runs[2]]
-    assert ledger.runs("titanic") == []
 
 
 def test_alerts(ledger: Ledger) -> None:

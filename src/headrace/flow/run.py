@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import NotFoundError, UsageError
-from headrace.home import RAW, RUNS, Home
+from headrace.errors import HeadraceError, NotFoundError, UsageError
+from headrace.home import RAW, Home
 from headrace.lineage import Pins, code_revision, iso, run_id
-from headrace.pipelines import feature, inference, monitoring, training
+from headrace.pipelines import feature, inference, monitoring, runs, training
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -51,7 +50,10 @@ class Request:
 
 @dataclass
 class Result:
-    """What a run did. `as_dict` is its record; the rest is for the caller's eyes."""
+    """What a run did. `as_dict` is its record; the rest is for the caller's eyes.
+
+    `seconds` is None where a run was done together with others, and `error` where it did not fail.
+    """
 
     run_id: str
     system: str
@@ -65,6 +67,8 @@ class Result:
     predicted: inference.Predicted | None = None
     scored: pl.DataFrame | None = None
     stored: int = 0
+    seconds: float | None = None
+    error: dict[str, str | None] | None = None
     monitored: monitoring.Monitored | row_monitoring.Monitored | None = None
 
     @property
@@ -109,6 +113,8 @@ class Result:
 def run(system: System, home: Home, request: Request) -> Result:
     """Run the steps. Killed at any moment and run again, it ends as if it had not been killed.
 
+    What it did is kept in the store, also where it failed.
+
     Raises:
         HeadraceError: A step failed; steps before it are done, and repeating them changes nothing.
     """
@@ -127,15 +133,30 @@ class _Run:
         self._seen: Views | None = None
 
     def execute(self) -> Result:
-        for step in STEPS:
-            if step in self._request.steps:
-                self._request.on_step(step)
-                began = time.perf_counter()
-                rows = getattr(self, f"_{step}")()
-                seconds = round(time.perf_counter() - began, 4)
-                self._result.steps.append({"name": step, "seconds": seconds, "rows": rows})
+        began = time.perf_counter()
+        try:
+            for step in STEPS:
+                if step in self._request.steps:
+                    self._step(step)
+        except Exception as error:
+            self._result.seconds, self._result.error = time.perf_counter() - began, _described(error)
+            try:
+                self._record()
+            except HeadraceError as second:  # the first failure is the one to tell
+                error.add_note(f"nor could the run be recorded: {second}")
+            raise
+        self._result.seconds = time.perf_counter() - began
         self._record()
         return self._result
+
+    def _step(self, name: str) -> None:
+        self._request.on_step(name)
+        began, rows = time.perf_counter(), 0
+        try:
+            rows = getattr(self, f"_{name}")()
+        finally:
+            seconds = round(time.perf_counter() - began, 4)
+            self._result.steps.append({"name": name, "seconds": seconds, "rows": rows})
 
     @property
     def _data_version(self) -> int:
@@ -253,30 +274,35 @@ def pins_of(system: System, champion: ModelVersion, as_of: datetime, data_versio
 
 def write_records(system: System, home: Home, results: Sequence[Result], now: datetime) -> None:
     """Keep what runs did, with the whole configuration: the last thing that they write."""
-    import polars as pl
-
-    utc, config = pl.Datetime("us", "UTC"), system.config()
-    rows = []
+    config, rows = system.config(), []
     for result in results:
-        record = result.as_dict() | {"created_at": iso(now), "config": config}
-        pins = result.pins.as_dict() if result.pins else {}
+        status = runs.DONE if result.error is None else runs.FAILED
+        told = {"status": status, "error": result.error, "created_at": iso(now), "config": config}
+        record, pins = result.as_dict() | told, result.pins.as_dict() if result.pins else {}
         rows.append(
             {
                 "run_id": result.run_id,
                 "as_of": result.as_of,
                 "created_at": now,
+                "ended_at": None if result.seconds is None else now + timedelta(seconds=result.seconds),
                 "known_at": result.as_of,
+                "status": status,
+                "error": None if result.error is None else _line(result.error),
                 **{name: pins.get(name) for name in ("data_version", "model_version", "config_digest")},
-                "predictions": record["predictions"] if result.pins else None,
-                "record": json.dumps(record, default=_text),
+                "predictions": None if result.frame is None else result.frame.height,
+                "record": record,
             }
         )
-    times = dict.fromkeys(("as_of", "created_at", "known_at"), utc)
-    numbers = dict.fromkeys(("data_version", "model_version", "predictions"), pl.Int64)
-    texts = dict.fromkeys(("run_id", "config_digest", "record"), pl.String)
-    frame = pl.DataFrame(rows, schema_overrides={**times, **numbers, **texts})
-    home.table(system.name, RUNS).append(frame, identity=["run_id"], compare=["record"], window="created_at")
+    runs.write(home, system.name, rows)
 
 
-def _text(value: object) -> str:
-    return iso(value) if isinstance(value, datetime) else str(value)
+def _line(error: Mapping[str, str | None]) -> str:
+    where = "" if error.get("where") is None else f"{error['where']}: "
+    return f"{error['error']}: {where}{error['message']}"
+
+
+def _described(error: Exception) -> dict[str, str | None]:
+    """A failure for the record. Of one that is not ours only the kind: its words may hold a secret."""
+    if isinstance(error, HeadraceError):
+        return error.as_dict()
+    return {"error": type(error).__name__, "message": "is no error that headrace knows; see its log"}

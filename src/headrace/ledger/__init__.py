@@ -1,16 +1,16 @@
-"""The transactional side: the prediction log, runs and alerts, in SQLite or PostgreSQL."""
+"""The transactional side: the prediction log and alerts, in SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headrace.ledger.records import Alert, Entry, Run
+from headrace.ledger.records import Alert, Entry
 from headrace.ledger.writer import Writer
 
 if TYPE_CHECKING:
     from headrace.ledger.ledger import Ledger
 
-__all__ = ["Alert", "Entry", "Ledger", "Run", "Writer"]
+__all__ = ["Alert", "Entry", "Ledger", "Writer"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""`Ledger`: what was predicted, what was run, what was alarming; durable, and once."""
+"""`Ledger`: what was predicted, what was alarming; durable, and once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Row, RowMapping, Select, insert, select, upda
 
 from headrace.errors import KeyConflictError, NotFoundError
 from headrace.ledger.database import Database
-from headrace.ledger.records import Alert, Entry, Run
-from headrace.ledger.tables import alerts, pins, predictions, runs, utc_text
+from headrace.ledger.records import Alert, Entry
+from headrace.ledger.tables import alerts, pins, predictions, utc_text
 from headrace.lineage import digest_of
 
 TIMEOUT = 5.0
@@ -138,21 +138,6 @@ class Ledger:
         query = select(number, *_ENTRY).where(predictions.c.system == system, number > after)
         rows = self._database.read(lambda connection: connection.execute(query.order_by(number).limit(limit)).all())
         return [(row[0], _entry(row[1:])) for row in rows]
-
-    def record_run(self, run: Run) -> None:
-        """Store a run, or what has become of it: the last record of an id stays."""
-
-        def work(connection: Connection) -> None:
-            values = asdict(run)
-            if not connection.execute(update(runs).where(runs.c.id == run.id).values(values)).rowcount:
-                connection.execute(insert(runs).values(values))
-
-        self._database.write(work)
-
-    def runs(self, system: str, limit: int = 100) -> list[Run]:
-        """The last runs of a system, by `as_of`, newest first."""
-        query = select(runs).where(runs.c.system == system).order_by(runs.c.as_of.desc(), runs.c.id.desc())
-        return [Run(**row) for row in self._mappings(query.limit(limit))]
 
     def raise_alert(self, alert: Alert) -> bool:
         """Store an alert; whether it is new. The first record of an id stays."""

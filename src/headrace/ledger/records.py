@@ -1,4 +1,4 @@
-"""What the ledger keeps: predictions as they were answered, runs, alerts."""
+"""What the ledger keeps: predictions as they were answered, and alerts."""
 
 from __future__ import annotations
 
@@ -34,25 +34,6 @@ class Entry:
     pins: str
     model_version: int
     created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of a system.
-
-    Attributes:
-        id: The run's id.
-        system: Name of the system.
-        as_of: What was known at this time, UTC, is what the run saw.
-        status: Such as ``running``, ``done``, ``failed``.
-        record: What the run says about itself, JSON-ready.
-    """
-
-    id: str
-    system: str
-    as_of: datetime
-    status: str
-    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,17 +82,6 @@ predictions = Table(
     sqlite_autoincrement=True,  # a number is never given twice, even if rows at the end are deleted
 )
 
-runs = Table(
-    "runs",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("system", Text, nullable=False),
-    Column("as_of", Instant, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("record", JSON, nullable=False),
-    Index("runs_system_as_of", "system", "as_of"),
-)
-
 alerts = Table(
     "alerts",
     metadata,

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.errors import NotEnoughDataError, NotFoundError, ReplayError
-from headrace.home import PREDICTIONS, RAW, RUNS, Home
+from headrace.home import PREDICTIONS, RAW, Home
 from headrace.lineage import PINNED, Pins, as_of_in, iso, prediction_ids
+from headrace.pipelines import runs
 from headrace.predictor import Predictor
 from headrace.store.views import Views
 from headrace.system import System
@@ -262,19 +263,8 @@ def trace(home: Home, prediction_id: str) -> dict[str, Any]:
             "trained": dict(version.pins),
             "metrics": dict(version.metrics),
         },
-        "run": _run_of(home, system, row["run_id"]) if row["run_id"] is not None else None,
+        "run": runs.record(home, system, row["run_id"]) if row["run_id"] is not None else None,
     }
-
-
-def _run_of(home: Home, system: str, run_id: str) -> dict[str, Any] | None:
-    """The run's record; None for a run that was killed after it stored predictions and before it wrote its record."""
-    import polars as pl
-
-    table = home.table(system, RUNS)
-    if not table.exists():
-        return None
-    rows = table.collect(table.scan(where=pl.col("run_id") == run_id))
-    return json.loads(rows["record"][0]) if rows.height else None
 
 
 def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def test_schemathesis_finds_nothing(both: Server, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "Operations:       13 selected / 13 total" in done.stdout
+    assert "Operations:       15 selected / 15 total" in done.stdout
     assert [line["message"] for line in both.lines() if line["log.level"] == "error"] == []
 
 
@@ -44,9 +44,13 @@ def test_every_route_is_described_with_its_answers(both: Server) -> None:
     document = both.get("/openapi.json").json()
     paths = document["paths"]
     assert {path for path in paths if "energy" in path} == {
-        f"/v1/systems/energy/{route}" for route in ("series", "observations", "predictions", "metrics", "alerts")
+        f"/v1/systems/energy/{route}"
+        for route in ("series", "observations", "predictions", "metrics", "runs", "alerts")
     }
-    assert {path for path in paths if "titanic" in path} == {PREDICT, "/v1/systems/titanic/alerts"}
+    assert {path for path in paths if "titanic" in path} == {
+        PREDICT,
+        *(f"/v1/systems/titanic/{route}" for route in ("runs", "alerts")),
+    }
     for path, item in paths.items():
         for operation in item.values():
             for status, answer in operation["responses"].items():

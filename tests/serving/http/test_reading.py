@@ -34,6 +34,13 @@ def test_what_is_served(energy: Server) -> None:
     assert about == energy.get(BASE).json()
     assert (about["kind"], about["horizon"], about["model_version"], about["ready"]) == ("forecast", "1d", 1, True)
     assert about["last_run"]["as_of"] == "2026-03-02T12:00:00Z"
+    listed = energy.get(f"{BASE}/runs").json()["runs"]
+    assert [each["as_of"][11:13] for each in listed] == ["12", "10"]
+    assert listed[0] == about["last_run"]
+    assert {each["status"] for each in listed} == {"done"}
+    assert energy.get(f"{BASE}/runs", params={"status": "failed"}).json() == {"runs": []}
+    assert len(energy.get(f"{BASE}/runs", params={"limit": 1}).json()["runs"]) == 1
+    assert energy.get(f"{BASE}/runs", params={"limit": 0}).status_code == 422
     assert about["contract"]["properties"]["area"]["enum"] == ["DK1", "DK2"]
     listed = energy.get(f"{BASE}/series").json()["series"]
     assert len(listed) == 3

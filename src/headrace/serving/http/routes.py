@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from headrace.errors import HeadraceError, NotFoundError
 from headrace.home import Home
+from headrace.pipelines import runs
 from headrace.pipelines.inference import read_predictions, trace
 from headrace.pipelines.scores import measures
 from headrace.serving.http.access import READ, Access
@@ -27,6 +28,8 @@ from headrace.serving.http.telemetry import Telemetry
 
 TABLE_READS = 4
 """Requests that may read tables at once; the others wait."""
+Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
+Status = Annotated[Literal["failed"], Query(description="Only those that failed.")]
 Hours = Annotated[int, Query(ge=1, le=KEPT // timedelta(hours=1), description="How far back from the newest.")]
 
 
@@ -82,6 +85,7 @@ class Reading:
             ("/v1/systems/{name}/observations", self.observations, "Observations", series),
             ("/v1/systems/{name}/predictions", self.predictions, "Predictions", (*series, 503)),
             ("/v1/systems/{name}/metrics", self.metrics, "Metrics", series),
+            ("/v1/systems/{name}/runs", self.runs, "Runs", (*found, 422, 503)),
             ("/v1/systems/{name}/alerts", self.alerts, "Alerts", (*found, 503)),
             ("/v1/predictions/{prediction_id}", self.prediction, "Trace", (*found, 503)),
         ):
@@ -174,6 +178,16 @@ class Reading:
         if wanted and not any(wanted.items() <= series.items() for series in forecasts.series()):
             raise Problem(404, f"{name} has no series {', '.join(wanted.values())}"[:200])
         return _cached(request, await run_in_threadpool(_metrics, served, wanted), forecasts.tag)
+
+    async def runs(self, request: Request, name: str, limit: Limit = 100, status: Status | None = None) -> Response:
+        """The last runs that ended, newest first, the failed ones included."""
+        self._find(request, name)
+        try:
+            async with self._reads:
+                found = await run_in_threadpool(runs.newest, self._home, name, limit, failed=status == runs.FAILED)
+        except HeadraceError as error:
+            raise Problem(503, error.message, headers=[(b"retry-after", b"5")]) from error
+        return _json({"runs": found})
 
     async def alerts(self, request: Request, name: str) -> Response:
         """Open and past warnings and alarms."""

@@ -46,6 +46,17 @@ PARTS: dict[str, Schema] = {
     | {"description": "RFC 9457; `errors` says what is wrong where: a path into the body, the query or the headers."},
     "Health": record(status={"const": "alive"}),
     "Ready": record(ready={"const": True}, systems={"type": "object", "additionalProperties": TEXT}),
+    "Run": record(
+        run_id=TEXT,
+        as_of=TIME,
+        created_at=TIME,
+        ended_at=maybe(TIME),
+        status={"enum": ["done", "failed"]},
+        error=maybe(TEXT),
+        model_version=maybe(WHOLE),
+        data_version=maybe(WHOLE),
+        predictions=maybe(WHOLE),
+    ),
     "System": record(
         name=TEXT,
         kind={"enum": ["forecast", "rows"]},
@@ -55,7 +66,7 @@ PARTS: dict[str, Schema] = {
         step=maybe(TEXT),
         contract=ANYTHING | {"description": "JSON Schema of a row."},
         model_version=maybe(WHOLE),
-        last_run=maybe(ANYTHING),
+        last_run=maybe(part("Run")),
         ready={"type": "boolean"},
         reason=maybe(TEXT),
     ),
@@ -73,6 +84,7 @@ PARTS: dict[str, Schema] = {
         metrics={"type": "object", "additionalProperties": NUMBER},
         over_time=rows(record(time=TIME) | {"additionalProperties": NUMBER}),
     ),
+    "Runs": record(runs=rows(part("Run"))),
     "Alerts": record(
         alerts=rows(
             record(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.contract.row import RowDecoder
 from headrace.errors import HeadraceError, ModelError
-from headrace.home import RUNS, Home
+from headrace.home import Home
 from headrace.lineage import PINNED, Pins, code_revision
 from headrace.lookup import Lookups
+from headrace.pipelines import runs
 from headrace.row_predictor import RowPredictor
 from headrace.serving.http.forecasts import Forecasts
 from headrace.system import System
@@ -132,13 +133,7 @@ class Served:
             raise ModelError(f"the champion was trained with another contract ({what})", where="contract", hint=hint)
 
     def _last_run(self) -> None:
-        import polars as pl
-
-        table = self.home.table(self.system.name, RUNS)
-        if table.exists():
-            newest = table.scan().sort("created_at").tail(1)
-            row = table.collect(newest.select("run_id", "as_of", "created_at", pl.col("predictions"))).to_dicts()
-            self.last_run = row[0] if row else None
+        self.last_run = next(iter(runs.newest(self.home, self.system.name, 1)), None)
 
     def about(self) -> dict[str, Any]:
         """The system as ``GET /v1/systems/{s}`` tells it."""
