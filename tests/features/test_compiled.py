@@ -2,13 +2,31 @@
 
 import math
 import struct
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfoNotFoundError
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.features import Features, Table, col, hour, lit, maximum, minimum, native, text
+from headrace.features import (
+    Features,
+    Table,
+    col,
+    day_of_year,
+    holiday,
+    hour,
+    lit,
+    maximum,
+    minimum,
+    minute_of_day,
+    month,
+    native,
+    text,
+    weekday,
+)
+from headrace.features.calendar import DatetimePart
 from headrace.features.compiled import compile_row
 from headrace.features.expression import Expression
 
@@ -107,6 +125,17 @@ def test_both_forms_give_the_same_bits(expressions, data):
             assert same(ours, theirs), (features[name].as_dict(), row, ours, theirs)
 
 
+def test_a_constant_is_compared_with_a_column_that_is_missing_everywhere():
+    binned = lit(2).cut(-1, 0, 2.5)
+    features = Features({"same": binned == (-col("x")).sqrt(), "less": binned < (-col("x")).sqrt()})
+    for values, same, less in (
+        ([None, None], [None, None], [None, None]),
+        ([-4.0, -9.0], [True, False], [False, True]),
+    ):
+        table = features.over(pl.DataFrame({"x": values}, schema={"x": pl.Float64}), Table())
+        assert (table["same"].to_list(), table["less"].to_list()) == (same, less)
+
+
 def test_a_text_operation_that_python_does_otherwise_takes_the_tables_way():
     features = Features({"word": col("t").extract(r"(\w+)"), "plain": col("t").extract("([a-z]+)"), "x": col("x")})
     compiled = compile_row(features, TYPES)
@@ -122,11 +151,45 @@ def test_a_users_own_polars_expression_works_on_the_row_path():
     assert compiled.call({"x": 7.0, "n": 2}) == (3.0, 14.0)
 
 
-def test_a_calendar_of_the_row_works_on_the_row_path():
-    from datetime import UTC, datetime
+ZONES = st.sampled_from(
+    ["UTC", "Europe/Copenhagen", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Monrovia"]
+)
+calendars = st.one_of(
+    st.builds(
+        lambda part, zone: part(zone), st.sampled_from([hour, minute_of_day, weekday, month, day_of_year]), ZONES
+    ),
+    st.builds(lambda zone, shift: holiday("DK", zone, shift=shift), ZONES, st.integers(-2, 2)),
+    st.builds(DatetimePart, st.sampled_from(["minute", "day"]), ZONES),
+)
+moments = st.one_of(
+    st.none(),
+    st.datetimes(datetime.fromisoformat("1960-01-01"), datetime.fromisoformat("2110-01-01"), timezones=st.just(UTC)),
+    st.datetimes(datetime.fromisoformat("0001-01-05"), datetime.fromisoformat("9999-12-25"), timezones=st.just(UTC)),
+)
 
+
+@settings(max_examples=300, deadline=None)
+@given(calendars, st.lists(moments, min_size=1, max_size=4))
+def test_both_forms_of_a_calendar_give_the_same(calendar, times):
+    features = Features({"part": calendar, "filled": calendar.fill(-1)})
+    table = features.over(pl.DataFrame({"at": times}, schema={"at": pl.Datetime("us", "UTC")}), Table(time="at"))
+    compiled = compile_row(features, {"at": "time"}, time="at")
+    assert (compiled.slow, compiled.kinds[0]) == ((), "integer")
+    for moment, expected in zip(times, table.iter_rows(), strict=True):
+        for ours, theirs in zip(compiled.call({"at": moment}), expected, strict=True):
+            assert same(ours, theirs), (calendar.as_dict(), moment, ours, theirs)
+
+
+def test_a_zone_that_python_does_not_know_takes_the_tables_way(monkeypatch):
     compiled = compile_row(Features({"hour": hour("Europe/Copenhagen")}), {"at": "time"}, time="at")
     assert compiled.call({"at": datetime(2026, 7, 1, 12, tzinfo=UTC)}) == (14,)
+
+    def unknown(zone):
+        raise ZoneInfoNotFoundError(zone)
+
+    monkeypatch.setattr("headrace.features.calendar.ZoneInfo", unknown)
+    compiled = compile_row(Features({"hour": hour("Europe/Copenhagen")}), {"at": "time"}, time="at")
+    assert (compiled.slow, compiled.call({"at": datetime(2026, 7, 1, 12, tzinfo=UTC)})) == (("hour",), (14,))
 
 
 def test_what_occurs_twice_is_computed_once():

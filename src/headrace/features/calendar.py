@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from headrace.errors import DeclarationError, FeatureError
-from headrace.features.expression import Expression, Table
+from headrace.features.expression import INTEGER, Expression, NoRowForm, Table, Value, Writer
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,6 +25,17 @@ _PARTS = {
     "month": timedelta(days=366),
 }
 """The parts of a time, and the period after which each repeats."""
+_OF_LOCAL: dict[str, Callable[[datetime], int]] = {
+    "minute": lambda t: t.minute,
+    "hour": lambda t: t.hour,
+    "minute_of_day": lambda t: t.hour * 60 + t.minute,
+    "weekday": datetime.weekday,
+    "day": lambda t: t.day,
+    "day_of_year": lambda t: t.timetuple().tm_yday,
+    "month": lambda t: t.month,
+}
+_ALIKE = datetime(1970, 1, 2, tzinfo=UTC), datetime(2099, 12, 31, tzinfo=UTC)
+"""Between these Python and the table engine know the same offsets of a zone; neither is sure about clocks of others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +73,9 @@ class DatetimePart(Expression):
                 value = getattr(local, self.part)()
         return value.cast(pl.Int64)
 
+    def emit(self, code: Writer) -> Value:
+        return _emit(self, self.zone, _OF_LOCAL[self.part], code)
+
 
 @dataclass(frozen=True, eq=False)
 class Holiday(Expression):
@@ -88,6 +104,10 @@ class Holiday(Expression):
         local = _local(table, self.zone).dt.date().dt.offset_by(f"{self.shift}d")
         return local.is_in(pl.Series(days, dtype=pl.Date).implode()).cast(pl.Int64)
 
+    def emit(self, code: Writer) -> Value:
+        days, shift = frozenset(_holidays(self.country, *Table().years)), timedelta(days=self.shift)
+        return _emit(self, self.zone, lambda local: int(local.date() + shift in days), code)
+
 
 @cache
 def _holidays(country: str, first: int, last: int) -> list[date]:
@@ -104,6 +124,30 @@ def _local(table: Table, zone: str) -> pl.Expr:
         raise FeatureError("a calendar feature needs rows with a time", hint="declare time= in the system")
     column = pl.col(table.time)
     return column if zone == "UTC" else column.dt.convert_time_zone(zone)
+
+
+def _emit(node: Expression, zone: str, of_local: Callable[[datetime], int], code: Writer) -> Value:
+    """A calendar feature of one row: by Python's own calendar, and by the table's where the two may differ."""
+    if code.time is None:
+        raise NoRowForm
+    try:
+        there = UTC if zone == "UTC" else ZoneInfo(zone)
+    except ZoneInfoNotFoundError as error:
+        raise NoRowForm from error
+    first, last = _ALIKE
+
+    def value(moment: datetime) -> int:
+        return of_local(moment.astimezone(there)) if first <= moment < last else _in_table(node, moment)
+
+    moment = code.column(code.time).name
+    return code.set(f"None if {moment} is None else {code.constant(value)}({moment})", INTEGER)
+
+
+def _in_table(node: Expression, moment: datetime) -> int:
+    import polars as pl
+
+    row = pl.DataFrame({"time": [moment]}, schema={"time": pl.Datetime("us", "UTC")})
+    return int(row.select(node.compile(Table(time="time"))).item())
 
 
 def hour(zone: str = "UTC") -> DatetimePart:

@@ -49,6 +49,9 @@ class Value:
 class Writer(Protocol):
     """What `Expression.emit` writes its lines with."""
 
+    time: str | None
+    """The column of the row's time, if rows have one."""
+
     def value(self, node: Expression) -> Value:
         """The variable that holds a node's value."""
         ...

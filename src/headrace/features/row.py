@@ -117,6 +117,9 @@ class Arithmetic(Expression):
         return code.set(f"None if {a} is None or {b} is None else {source}", FLOAT)
 
 
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
 @dataclass(frozen=True, eq=False)
 class Compare(Expression):
     """Whether two values stand in a relation; missing where either is."""
@@ -127,8 +130,12 @@ class Compare(Expression):
     right: Expression
 
     def polars(self, table: Table) -> pl.Expr:
-        a, b = self.left.compile(table), self.right.compile(table)
-        match self.sign:
+        left, right, sign = self.left, self.right, self.sign
+        if not left.columns() and not left.uses_time():
+            # polars 2 compares a constant on the left with a column of nulls alone to one value, not to a column
+            left, right, sign = right, left, _MIRRORED.get(sign, sign)
+        a, b = left.compile(table), right.compile(table)
+        match sign:
             case "==":
                 return a == b
             case "!=":
