@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 
 WIDTH, HEIGHT = 760, 250
-LEFT, RIGHT, TOP, BOTTOM = 66, 12, 12, 30
+LEFT, RIGHT, TOP, BOTTOM = 66, 24, 12, 30
 _TICKS = 5
 _SPANS = [timedelta(hours=h) for h in (1, 3, 6, 12, 24, 48, 96, 168, 336, 720, 2160, 8760)]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The monitoring report: how good the forecasts were, on what that rests, and what is forecast now."""
+"""The monitoring report: how good the predictions were, on what that rests, and what is forecast now."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from headrace.pipelines.monitoring import RUN, completeness_of, read_scores
 from headrace.pipelines.scores import measures, naive_name
 from headrace.reporting.chart import Chart, Line
 from headrace.reporting.page import Page
+from headrace.reporting.rows import write_rows
+from headrace.store import Table
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -53,9 +55,14 @@ def write_report(system: System, home: Home, *, as_of: datetime | None, now: dat
     table = home.table(system.name, PREDICTIONS)
     if not table.exists():
         raise NotFoundError("no predictions yet", where=system.name, hint=f"headrace run {system.name}")
-    facts = _Facts(system, home, as_of)
-    page = Page(f"{system.name}: monitoring", f"as of {iso(as_of or facts.newest)}; written {iso(now)}")
-    summary = _Writer(facts, page).write()
+    newest = _newest(table, as_of)
+    page = Page(
+        f"{system.name}: monitoring", f"as of {iso(as_of or newest)}; written {iso(now.replace(microsecond=0))}"
+    )
+    if system.forecasts:
+        summary = _Writer(_Facts(system, home, as_of, newest), page).write()
+    else:
+        summary = write_rows(system, home, page, as_of)
     path = out or home.reports(system.name) / "monitoring.html"
     part = path.with_name(f".{path.name}.part")
     part.write_text(page.html(), encoding="utf-8")
@@ -63,21 +70,23 @@ def write_report(system: System, home: Home, *, as_of: datetime | None, now: dat
     return Report(path, summary)
 
 
+def _newest(predictions: Table, as_of: datetime | None) -> datetime:
+    import polars as pl
+
+    newest = predictions.collect(predictions.scan(as_of=as_of).select(pl.col("as_of").max())).item()
+    if not isinstance(newest, datetime):
+        raise NotFoundError("no predictions were known then", where=predictions.uri, hint="choose a later --as-of")
+    return newest
+
+
 class _Facts:
-    """What the report reads."""
+    """What the report of a system that forecasts reads; `newest` is the time of its newest run."""
 
-    def __init__(self, system: System, home: Home, as_of: datetime | None) -> None:
-        import polars as pl
-
-        self.system, self.home, self.as_of = system, home, as_of
+    def __init__(self, system: System, home: Home, as_of: datetime | None, newest: datetime) -> None:
+        self.system, self.home, self.as_of, self.newest = system, home, as_of, newest
         self.seasons = system.monitoring.baselines
         self.scores = read_scores(system, home, as_of)
         self.runs = read_scores(system, home, as_of, scope=RUN)
-        table = home.table(system.name, PREDICTIONS)
-        newest = table.collect(table.scan(as_of=as_of).select(pl.col("as_of").max())).item()
-        if newest is None:
-            raise NotFoundError("no predictions were known then", where=system.name, hint="choose a later --as-of")
-        self.newest: datetime = newest
 
     def measured(self, *by: str) -> pl.DataFrame:
         """Metrics by columns of the scores: those of runs where a run or a step is asked for."""

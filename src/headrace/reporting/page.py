@@ -57,7 +57,8 @@ class Page:
         if title:
             self.heading(title)
         body = [list(row) for row in rows]
-        numeric = [any(isinstance(row[i], int | float) for row in body) for i in range(len(header))]
+        there = [[row[i] for row in body if row[i] is not None] for i in range(len(header))]
+        numeric = [bool(column) and all(isinstance(value, int | float) for value in column) for column in there]
         marks = [" class=n" if each else "" for each in numeric]
         heads = "".join(f"<th{mark}>{escape(name)}</th>" for name, mark in zip(header, marks, strict=True))
         lines = [

@@ -36,7 +36,7 @@ def test_schemathesis_finds_nothing(both: Server, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "Operations:       15 selected / 15 total" in done.stdout
+    assert "Operations:       16 selected / 16 total" in done.stdout
     assert [line["message"] for line in both.lines() if line["log.level"] == "error"] == []
 
 
@@ -49,7 +49,7 @@ def test_every_route_is_described_with_its_answers(both: Server) -> None:
     }
     assert {path for path in paths if "titanic" in path} == {
         PREDICT,
-        *(f"/v1/systems/titanic/{route}" for route in ("runs", "alerts")),
+        *(f"/v1/systems/titanic/{route}" for route in ("metrics", "runs", "alerts")),
     }
     for path, item in paths.items():
         for operation in item.values():

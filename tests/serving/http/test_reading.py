@@ -174,7 +174,7 @@ def test_what_is_not_there_is_a_problem(energy: Server, method: str, path: str, 
 
 
 def test_rows_have_no_series(titanic: Server) -> None:
-    for route in ("series", "observations", "predictions", "metrics"):
+    for route in ("series", "observations", "predictions"):
         assert titanic.get(f"/v1/systems/titanic/{route}").status_code == 404
     assert titanic.get("/v1/systems/titanic/alerts").json() == {"alerts": []}
     assert titanic.get("/v1/systems/titanic/predict").headers["allow"] == "POST"
@@ -192,3 +192,11 @@ def test_a_posted_row_is_traced_to_its_pins(titanic: Server) -> None:
     assert (trace["prediction"]["door"], trace["run"]) == ("http", None)
     assert json.dumps(trace["pins"])
     assert trace["model"]["version"] == trace["pins"]["model_version"] == said["model_version"]
+
+
+def test_metrics_of_rows(titanic: Server) -> None:
+    said = titanic.get("/v1/systems/titanic/metrics")
+    assert set(said.json()) == {"metrics", "over_time", "by_version"}
+    assert [each["model_version"] for each in said.json()["by_version"]] in ([], [1])
+    again = titanic.get("/v1/systems/titanic/metrics", headers={"if-none-match": said.headers["etag"]})
+    assert again.status_code == 304

@@ -23,7 +23,7 @@ PROBLEMS = {
     503: "Not ready, or too busy; try again later.",
 }
 _GENERIC = "/v1/systems/{name}"
-_OF_SERIES = frozenset(("series", "observations", "predictions", "metrics"))
+_OF_SERIES = frozenset(("series", "observations", "predictions"))
 _KEYED = frozenset(("observations", "predictions"))
 
 
@@ -78,7 +78,7 @@ def _reading(generic: Mapping[str, Any], route: str, served: Served) -> dict[str
     system = served.system
     parameters = [each for each in generic.get("parameters", ()) if each["name"] != "name"]
     known = served.forecasts.series() if served.forecasts is not None else []
-    for key in system.keys if route in (*_KEYED, "metrics") else ():
+    for key in system.keys if system.forecasts and route in (*_KEYED, "metrics") else ():
         values = sorted({series[key] for series in known})[:20]
         parameters.append(
             {

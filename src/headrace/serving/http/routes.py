@@ -15,8 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from headrace.errors import HeadraceError, NotFoundError
-from headrace.home import Home
-from headrace.pipelines import runs
+from headrace.home import METRICS, Home
+from headrace.pipelines import row_monitoring, row_scores, runs
 from headrace.pipelines.inference import read_predictions, trace
 from headrace.pipelines.scores import measures
 from headrace.serving.http.access import READ, Access
@@ -84,7 +84,7 @@ class Reading:
             ("/v1/systems/{name}/series", self.series, "Series", (304, *found)),
             ("/v1/systems/{name}/observations", self.observations, "Observations", series),
             ("/v1/systems/{name}/predictions", self.predictions, "Predictions", (*series, 503)),
-            ("/v1/systems/{name}/metrics", self.metrics, "Metrics", series),
+            ("/v1/systems/{name}/metrics", self.metrics, "Metrics", (*series, 503)),
             ("/v1/systems/{name}/runs", self.runs, "Runs", (*found, 422, 503)),
             ("/v1/systems/{name}/alerts", self.alerts, "Alerts", (*found, 503)),
             ("/v1/predictions/{prediction_id}", self.prediction, "Trace", (*found, 503)),
@@ -172,12 +172,23 @@ class Reading:
         return answer(system, rows, made if isinstance(made, datetime) else None, version)
 
     async def metrics(self, request: Request, name: str) -> Response:
-        """Monitoring metrics over time: overall, or of the series with these keys."""
-        served, forecasts = self._find(request, name), self._forecasts(request, name)
+        """Monitoring metrics over time: overall, or of the series with these keys; of rows by model version too."""
+        served = self._find(request, name)
+        if not served.system.forecasts:
+            return await self._of_rows(request, served)
+        forecasts = self._forecasts(request, name)
         wanted = {key: request.query_params[key] for key in served.system.keys if key in request.query_params}
         if wanted and not any(wanted.items() <= series.items() for series in forecasts.series()):
             raise Problem(404, f"{name} has no series {', '.join(wanted.values())}"[:200])
         return _cached(request, await run_in_threadpool(_metrics, served, wanted), forecasts.tag)
+
+    async def _of_rows(self, request: Request, served: Served) -> Response:
+        try:
+            async with self._reads:
+                tag = await run_in_threadpool(lambda: self._home.table(served.system.name, METRICS).version())
+                return _cached(request, await run_in_threadpool(_metrics_of_rows, served), f"rows-{tag}")
+        except HeadraceError as error:
+            raise Problem(503, error.message, headers=[(b"retry-after", b"5")]) from error
 
     async def runs(self, request: Request, name: str, limit: Limit = 100, status: Status | None = None) -> Response:
         """The last runs that ended, newest first, the failed ones included."""
@@ -255,6 +266,17 @@ def _metrics(served: Served, wanted: Mapping[str, str]) -> dict[str, Any]:
     return {
         "metrics": overall,
         "over_time": over_time.rename({system.event_time: "time"}).to_dicts(),
+    }
+
+
+def _metrics_of_rows(served: Served) -> dict[str, Any]:
+    scores = row_monitoring.read_scores(served.system, served.home)
+    if scores is None:
+        return {"metrics": {}, "over_time": [], "by_version": []}
+    return {
+        "metrics": row_scores.measures(scores, []).row(0, named=True),
+        "over_time": row_scores.measures(scores, ["time"]).to_dicts(),
+        "by_version": row_scores.measures(scores, ["model_version"]).to_dicts(),
     }
 
 

@@ -81,8 +81,10 @@ PARTS: dict[str, Schema] = {
         model_version=maybe(WHOLE),
     ),
     "Metrics": record(
+        ("by_version",),
         metrics={"type": "object", "additionalProperties": NUMBER},
         over_time=rows(record(time=TIME) | {"additionalProperties": NUMBER}),
+        by_version=rows(record(model_version=WHOLE) | {"additionalProperties": NUMBER}),
     ),
     "Runs": record(runs=rows(part("Run"))),
     "Alerts": record(
