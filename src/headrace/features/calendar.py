@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from headrace.errors import DeclarationError, FeatureError
 from headrace.features.expression import INTEGER, Expression, NoRowForm, Table, Value, Writer
+from headrace.features.holidays import public_holidays
 
 if TYPE_CHECKING:
     import polars as pl
@@ -88,7 +88,7 @@ class Holiday(Expression):
 
     def __post_init__(self) -> None:
         try:
-            _holidays(self.country, 2000, 2000)
+            public_holidays(self.country, 2000, 2000)
         except NotImplementedError as error:
             raise DeclarationError(
                 f"no holidays are known for country {self.country!r}", hint="use an ISO 3166 code such as DK"
@@ -100,21 +100,13 @@ class Holiday(Expression):
     def polars(self, table: Table) -> pl.Expr:
         import polars as pl
 
-        days = _holidays(self.country, *table.years)
+        days = public_holidays(self.country, *table.years)
         local = _local(table, self.zone).dt.date().dt.offset_by(f"{self.shift}d")
         return local.is_in(pl.Series(days, dtype=pl.Date).implode()).cast(pl.Int64)
 
     def emit(self, code: Writer) -> Value:
-        days, shift = frozenset(_holidays(self.country, *Table().years)), timedelta(days=self.shift)
+        days, shift = frozenset(public_holidays(self.country, *Table().years)), timedelta(days=self.shift)
         return _emit(self, self.zone, lambda local: int(local.date() + shift in days), code)
-
-
-@cache
-def _holidays(country: str, first: int, last: int) -> list[date]:
-    """All of some years. Raises `NotImplementedError` where none are known for the country."""
-    import holidays
-
-    return sorted(holidays.country_holidays(country, years=range(first, last + 1)))
 
 
 def _local(table: Table, zone: str) -> pl.Expr:

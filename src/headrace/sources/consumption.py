@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, Field
 
 from headrace.contract import KNOWN_AT
 from headrace.declaration import Declared, Duration
+from headrace.features.holidays import public_holidays
 from headrace.sources.hashing import normal, uniform, words
 from headrace.sources.profiles import AREAS, HOLIDAY, codes, day_profiles, levels, year_profiles
 
@@ -100,15 +101,14 @@ class _Calendar:
     """What an hour is in Denmark: kind of day, local hour, day of the year."""
 
     def __init__(self, hours: Ints) -> None:
-        import holidays
         import polars as pl
 
         self.hours = hours
         utc = pl.Series(hours * 3_600_000_000).cast(pl.Datetime("us", "UTC"))
         local = utc.dt.convert_time_zone("Europe/Copenhagen").dt.replace_time_zone(None)
-        years = sorted(local.dt.year().unique().to_list())
-        free = set(holidays.country_holidays("DK", years=years))
-        free |= {date(year, 12, day) for year in years for day in (24, 31)}
+        years = local.dt.year().unique().to_list()
+        free = {date(year, 12, day) for year in years for day in (24, 31)}
+        free.update(*(public_holidays("DK", year, year) for year in years))
         is_free = local.dt.date().is_in(list(free)).to_numpy()
         self.kind = (local.dt.weekday().cast(pl.Int64) - 1).to_numpy().copy()
         self.kind[is_free] = HOLIDAY
