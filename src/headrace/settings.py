@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+from typing import Annotated, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
 
 from headrace.errors import ConfigError
 
+PREFIX = "HEADRACE_"
+_T = TypeVar("_T")
+_Json = Annotated[_T, BeforeValidator(lambda value: json.loads(value) if isinstance(value, str) else value)]
+"""A value that a variable holds as JSON."""
 
-class Settings(BaseSettings):
+
+class Settings(BaseModel):
     """Where things are and how much of the machine to use.
 
     Attributes:
@@ -30,8 +37,6 @@ class Settings(BaseSettings):
             the machine's name and the lowest number that no other process of this home has.
     """
 
-    model_config = SettingsConfigDict(env_prefix="HEADRACE_", env_file=".env", extra="ignore")
-
     home: Path = Path(".headrace")
     store_uri: str | None = None
     tracking_uri: SecretStr | None = None
@@ -39,10 +44,10 @@ class Settings(BaseSettings):
     ledger_timeout: float = Field(default=5.0, gt=0)
     online_uri: SecretStr | None = None
     online_timeout: float = Field(default=2.0, gt=0)
-    storage_options: dict[str, SecretStr] = Field(default_factory=dict)
-    tokens: dict[SecretStr, tuple[str, ...]] = Field(default_factory=dict)
+    storage_options: _Json[dict[str, SecretStr]] = Field(default_factory=dict)
+    tokens: _Json[dict[SecretStr, tuple[str, ...]]] = Field(default_factory=dict)
     threads: int = Field(default=0, ge=0)
-    kafka: dict[str, SecretStr] = Field(default_factory=dict)
+    kafka: _Json[dict[str, SecretStr]] = Field(default_factory=dict)
     replica: str | None = None
 
 
@@ -52,10 +57,23 @@ def load_settings(home: Path | None = None) -> Settings:
     Raises:
         ConfigError: A variable has a value that does not fit; names it.
     """
+    # Not by pydantic-settings: its import costs more than a tenth of what an hourly refresh does in all.
+    given = {name.lower().removeprefix(PREFIX.lower()): value for name, value in _variables().items()}
     try:
-        settings = Settings()
+        settings = Settings.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        name = "HEADRACE_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigError(str(first["msg"]), where=name) from error
+        # No more of the path than the field: the next part can be a token.
+        raise ConfigError(str(first["msg"]), where=PREFIX + str(first["loc"][0]).upper()) from error
     return settings.model_copy(update={"home": home}) if home is not None else settings
+
+
+def _variables() -> dict[str, str]:
+    """Ours, in any case, of the file `.env` in the current folder and, over it, of the environment."""
+    found: dict[str, str | None] = {}
+    if Path(".env").is_file():
+        from dotenv import dotenv_values
+
+        found |= dotenv_values(".env")
+    found |= os.environ
+    return {name: value for name, value in found.items() if name.upper().startswith(PREFIX) and value is not None}
