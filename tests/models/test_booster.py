@@ -114,6 +114,17 @@ def test_a_truncated_text_is_refused(data: st.DataObject) -> None:
         Booster.from_text(whole[:cut])
 
 
+def test_a_known_digest_excuses_from_checking_that_text_only() -> None:
+    whole = _small().encode()
+    known = Booster.from_text(whole).digest
+    rows, _ = data(20)
+    again = Booster.from_text(whole, known=known)
+    assert again.predict(rows).tobytes() == Booster.from_text(whole).predict(rows).tobytes()
+    assert (again.feature_names, again.outputs, again.text) == (tuple(NAMES), 1, whole)
+    with pytest.raises(ArtefactError, match="split_feature"):
+        Booster.from_text(whole.replace(b"split_feature=", b"split_feature=9 ", 1), known=known)
+
+
 def test_foreign_texts_are_refused() -> None:
     for text in ("", "tree", "{}", "\0" * 100, "tree\nversion=v4\n", "tree\nversion=v3\nend of trees\n"):
         with pytest.raises(ArtefactError):

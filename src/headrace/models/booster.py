@@ -5,12 +5,13 @@ have. `Booster` loads ``lib_lightgbm`` by ctypes and gives the same bits as ``li
 `fit_booster` imports the package, and only when it is called.
 
 LightGBM trusts a model text: a truncated one aborts the process, an index out of range reads foreign memory.
-So every text is checked here before the library sees it.
+So every text is checked here before the library sees it, unless its digest says that it was before.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import logging
 import os
 import re
@@ -55,26 +56,38 @@ class Booster:
         features: The number of columns that a row must have.
         outputs: The number of values per row: 1, or the number of classes.
         feature_names: The columns' names, in order.
+        text: LightGBM's text form.
     """
 
-    def __init__(self, handle: _Handle, header: _Header) -> None:
-        self._handle = handle
+    def __init__(self, text: bytes, header: _Header) -> None:
+        self.text = text
+        self._handle = _Handle(text)
         self.feature_names = header.feature_names
         self.features = len(header.feature_names)
         self.outputs = header.outputs
         self._local = threading.local()
 
     @classmethod
-    def from_text(cls, model_text: str | bytes) -> Booster:
+    def from_text(cls, model_text: str | bytes, *, known: str | None = None) -> Booster:
         """Load a model from LightGBM's text form.
+
+        Args:
+            model_text: What `fit_booster` gave.
+            known: `digest` of a model that was loaded before. A text that has it is not checked again, which takes
+                several times as long as loading it.
 
         Raises:
             ArtefactError: The text is truncated, damaged or not a model.
             ModelError: LightGBM's library is not installed, or refuses the model.
         """
         text = model_text.encode() if isinstance(model_text, str) else model_text
-        header = _checked(text)
-        return cls(_Handle(text), header)
+        unchanged = known is not None and hashlib.sha256(text).hexdigest() == known
+        return cls(text, _header(text) if unchanged else _checked(text))
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the text."""
+        return hashlib.sha256(self.text).hexdigest()
 
     def predict(self, matrix: np.ndarray, threads: int = 1) -> np.ndarray:
         """Predict many rows.
@@ -375,6 +388,10 @@ class _Header:
         for word in lines.get(b"objective", b"").split(b" "):
             if word.startswith(b"num_class:") and word != b"num_class:%d" % self.outputs:
                 _damaged("the objective's number of classes is wrong")
+
+
+def _header(text: bytes) -> _Header:
+    return _Header(_lines(text[: text.find(b"\nTree=") + 1]))
 
 
 def _checked(text: bytes) -> _Header:

@@ -68,7 +68,7 @@ class ForecastModel:
     frame: Frame
     horizon: int
     features: Features
-    members: tuple[tuple[Transform, str], ...]
+    members: tuple[tuple[Transform, Booster], ...]
     widths: Array
     interval: float
     nonnegative: bool
@@ -77,11 +77,8 @@ class ForecastModel:
     usual: float | None = None
 
     def __post_init__(self) -> None:
-        boosters = tuple(
-            (transform, self.frame.bound(self.features, transform), Booster.from_text(text))
-            for transform, text in self.members
-        )
-        object.__setattr__(self, "_boosters", boosters)
+        bound = tuple(self.frame.bound(self.features, transform) for transform, _ in self.members)
+        object.__setattr__(self, "_bound", bound)
 
     @property
     def lookback(self) -> timedelta:
@@ -173,9 +170,9 @@ class ForecastModel:
 
     def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, Array, Array]:
         total, votes = np.zeros(len(examples)), np.zeros(len(examples))
-        boosters: tuple[tuple[Transform, Features, Booster], ...] = self._boosters  # type: ignore[attr-defined]
+        bound: tuple[Features, ...] = self._bound  # type: ignore[attr-defined]
         holding = self._persistent(history)[examples.series]
-        for transform, features, booster in boosters:
+        for (transform, booster), features in zip(self.members, bound, strict=True):
             own = np.flatnonzero(holding == transform.holds)
             view = View(transform, self.frame, history, examples[own])
             said = view.restore(booster.predict(view.matrix(features), threads=threads))
@@ -199,6 +196,7 @@ class ForecastModel:
             "horizon": self.horizon,
             "features": self.features.as_list(),
             "members": [{"log": t.log, "anchor": t.anchor} for t, _ in self.members],
+            "digests": [booster.digest for _, booster in self.members],
             "widths": self.widths.tolist(),
             "interval": self.interval,
             "nonnegative": self.nonnegative,
@@ -209,7 +207,7 @@ class ForecastModel:
         text = json.dumps(manifest, indent=1, sort_keys=True).replace("NaN", "null")
         (folder / "model.json").write_text(text + "\n", encoding="utf-8")
         for i, (_, booster) in enumerate(self.members):
-            (folder / f"member_{i}.txt").write_text(booster, encoding="utf-8")
+            (folder / f"member_{i}.txt").write_bytes(booster.text)
 
     @classmethod
     def load(cls, folder: Path) -> ForecastModel:
@@ -220,7 +218,7 @@ class ForecastModel:
         """
         try:
             data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-            texts = [(folder / f"member_{i}.txt").read_text(encoding="utf-8") for i in range(len(data["members"]))]
+            texts = [(folder / f"member_{i}.txt").read_bytes() for i in range(len(data["members"]))]
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(f"cannot be read: {error}", where=str(folder), hint="train again") from error
         if data["kind"] != KIND or data["format"] > FORMAT:
@@ -228,11 +226,13 @@ class ForecastModel:
                 f"is a {data['kind']} of format {data['format']}", where=str(folder), hint="upgrade headrace"
             )
         short, long = (parse_duration(s) for s in data["seasons"])
+        digests = data.get("digests", [None] * len(texts))
+        boosters = [Booster.from_text(text, known=digest) for text, digest in zip(texts, digests, strict=True)]
         return cls(
             frame=Frame(data["target"], parse_duration(data["step"]), short, long),
             horizon=data["horizon"],
             features=Features.from_list(data["features"]),
-            members=tuple((Transform(**t), text) for t, text in zip(data["members"], texts, strict=True)),
+            members=tuple((Transform(**t), booster) for t, booster in zip(data["members"], boosters, strict=True)),
             widths=np.array([np.nan if w is None else w for w in data["widths"]]),
             interval=data["interval"],
             nonnegative=data["nonnegative"],

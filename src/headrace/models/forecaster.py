@@ -22,7 +22,7 @@ from headrace.features.view import Features
 from headrace.models import calibration
 from headrace.models.base import Model
 from headrace.models.baselines import persistent, seasonal_naive
-from headrace.models.booster import fit_booster
+from headrace.models.booster import Booster, fit_booster
 from headrace.models.forecast import ForecastModel
 from headrace.models.member import LAST, LEVEL, SEASON, Frame, Transform, View, lookback, spread
 from headrace.models.sampling import sample, spans
@@ -168,7 +168,7 @@ class Forecaster(Model):
             texts.append(self._boost(parts, used, pool, holds=transform.holds))
 
         def finish() -> ForecastModel:
-            members = tuple((t, text.result()) for (t, _), text in zip(learners, texts, strict=True))
+            members = tuple((t, Booster.from_text(text.result())) for (t, _), text in zip(learners, texts, strict=True))
             widths = np.full(task.horizon, np.nan)
             return ForecastModel(frame, task.horizon, used, members, widths, self.interval, least >= 0, names)
 
