@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import inspect
@@ -594,6 +595,7 @@ def main() -> None:
     # Nothing here multiplies matrices: to start OpenBLAS's threads costs more than a refresh has for reading.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(50_000)  # importing makes many objects and no garbage
+    atexit.register(gc.freeze)  # nor need the interpreter look for it when it ends
     if "--json" not in sys.argv:
         app()
     try:
