@@ -162,12 +162,12 @@ class _Run:
     def _data_version(self) -> int:
         """The raw table's version, looked up once: by the ingest, or by the first step that reads."""
         if self._version is None:
-            table = self._home.table(self._system.name, RAW)
-            if not table.exists():
+            found = self._home.table(self._system.name, RAW).version()
+            if not found:
                 raise NotFoundError(
                     "has no data yet", where=self._system.name, hint=f"headrace ingest {self._system.name}"
                 )
-            self._version = table.version()
+            self._version = found
         return self._version
 
     def _ingest(self) -> int:

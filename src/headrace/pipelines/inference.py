@@ -16,6 +16,7 @@ from headrace.home import PREDICTIONS, RAW, Home
 from headrace.lineage import PINNED, Pins, as_of_in, iso, prediction_ids
 from headrace.pipelines import runs
 from headrace.predictor import Predictor
+from headrace.store.delta import Between
 from headrace.store.views import Views
 from headrace.system import System
 
@@ -80,7 +81,7 @@ def predict(
         ArtefactError: The model's files differ from their digest.
     """
     pins = readers[0].pins
-    predictor = _predictor(home, system.name, pins.model_version)
+    predictor = _predictor(home, system.name, pins.model_version, pins.model_digest)
     times = [reader.pins.as_of for reader in readers]
     views = predictor.views(home.table(system.name, RAW), times, pins.data_version, seen=seen)
     outcome = predictor.predict(views, threads=threads or home.workers)
@@ -93,8 +94,8 @@ def predict(
     ]
 
 
-def _predictor(home: Home, system: str, version: int) -> Predictor:
-    return Predictor.load(home.registry.fetch(home.registry.get(system, version)))
+def _predictor(home: Home, system: str, version: int, digest: str) -> Predictor:
+    return Predictor.load(home.registry.files(system, version, digest))
 
 
 def _with_lineage(
@@ -136,15 +137,16 @@ def ids_of(system: System, frame: pl.DataFrame, pins: Pins) -> pl.Series:
 
 def _store(system: System, home: Home, frame: pl.DataFrame, pins: Pins) -> pl.DataFrame:
     """Store what is not there yet; returns those rows."""
-    import polars as pl
-
     table = home.table(system.name, PREDICTIONS)
     target = [*system.keys, system.event_time, "as_of"]
     identity = [*target, *_CAUSE, "revision"]
-    if frame.height and table.exists():
-        made = pl.col("as_of").is_between(frame["as_of"].min(), frame["as_of"].max())
-        stored = table.read(identity=identity, columns=[*identity, *_NUMBERS, "created_at"], where=made, order=[])
-        frame = _revised(system, frame, stored, target, pins) if stored.height else frame
+    columns, made = [*identity, *_NUMBERS, "created_at"], Between("as_of", frame["as_of"].min(), frame["as_of"].max())
+    try:
+        stored = table.read(identity=identity, columns=columns, between=made, order=[])
+    except NotFoundError:
+        stored = frame.clear()
+    if stored.height:
+        frame = _revised(system, frame, stored, target, pins)
     table.append(frame, identity=identity, compare=_NUMBERS, window="as_of")
     return frame
 
@@ -280,7 +282,7 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
     system, row = find(home, prediction_id)
     if "inputs" in row:
         return _replay_row(home, system, prediction_id, row)
-    predictor = _predictor(home, system, row["model_version"])
+    predictor = _predictor(home, system, row["model_version"], row["model_digest"])
     raw = home.table(system, RAW)
     keys = predictor.schema.series.keys
     only = {name: row[name] for name in keys}

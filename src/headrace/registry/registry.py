@@ -195,7 +195,11 @@ class Registry:
         return self.get(system, champions[-2])
 
     def fetch(self, version: ModelVersion) -> Path:
-        """The version's files, checked against their digest; got from the tracking server where needed.
+        """The files of a version; see `files`."""
+        return self.files(version.system, version.version, version.digest)
+
+    def files(self, system: str, version: int, digest: str) -> Path:
+        """The files of a version, checked against their digest; got from the tracking server where needed.
 
         The folder is shared: do not write into it.
 
@@ -203,12 +207,10 @@ class Registry:
             ArtefactError: The files differ from their digest, here and at the server.
             RegistryError: They are not here, and the server cannot be reached or has lost them.
         """
-        found = self._cache.get(version.digest)
+        found = self._cache.get(digest)
         if found is not None:
             return found
-        return self._cache.place(
-            version.digest, lambda to: self._tracking.download(version.system, version.version, to)
-        )
+        return self._cache.place(digest, lambda to: self._tracking.download(system, version, to))
 
     def _judgement(
         self,

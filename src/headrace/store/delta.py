@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.errors import CorruptTableError, NotFoundError, UsageError, WriteConflictError
 from headrace.store import failures, location
@@ -33,6 +33,25 @@ class Written(NamedTuple):
     version: int
     added: int
     unchanged: int
+
+
+class Between(NamedTuple):
+    """Facts whose column lies between two values, both included: where no file can hold one, none is opened."""
+
+    column: str
+    least: Any
+    most: Any
+
+    def may_be_in(self, files: pl.DataFrame) -> bool:
+        """Whether the statistics of a table's files leave room for such a fact."""
+        import polars as pl
+
+        low, high = f"min.{self.column}", f"max.{self.column}"
+        if not files.schema.get(low, pl.String()).is_temporal():  # texts are cut off there
+            return True
+        # Times are cut off to milliseconds.
+        beyond = (pl.col(low) > self.most) | (pl.col(high) + timedelta(milliseconds=1) < self.least)
+        return not files.select(beyond.fill_null(False).all()).item()
 
 
 @dataclass(frozen=True)
@@ -225,6 +244,7 @@ class Table:
         version: int | None = None,
         as_of: datetime | None = None,
         where: pl.Expr | None = None,
+        between: Between | None = None,
     ) -> pl.LazyFrame:
         """All facts, corrected ones included, lazily: files and row groups outside the filters are not read.
 
@@ -234,6 +254,7 @@ class Table:
             version: Only facts of logical versions up to this one; None is the version current now.
             as_of: Only facts known at this time.
             where: Any filter over single facts.
+            between: Another one.
 
         Raises:
             NotFoundError: There is no such table or version.
@@ -244,7 +265,7 @@ class Table:
         snapshot = self._open()
         if snapshot is None:
             raise NotFoundError("there is no such table yet", where=self.uri)
-        lazy = self._scan(snapshot)
+        lazy = self._scan(snapshot, between)
         if version is not None:
             if not 0 <= version <= _version_of(snapshot):
                 raise NotFoundError(
@@ -267,6 +288,7 @@ class Table:
         as_of: datetime | None = None,
         where: pl.Expr | Sequence[pl.Expr] = (),
         fixed: Sequence[str] = (),
+        between: Between | None = None,
         order: Sequence[str] | None = None,
     ) -> pl.DataFrame:
         """The latest fact of every identity, by (known_at, _version).
@@ -280,6 +302,7 @@ class Table:
                 and files outside it are skipped; any other is applied to the latest facts, since earlier it
                 would bring back facts that a correction replaced. Give them apart, not joined by ``&``.
             fixed: Columns that never change between the facts of one identity, such as its event time.
+            between: A range of such a column.
             order: Columns to sort by. None: by `identity`, so equal arguments give equal frames. Empty: as
                 it comes.
 
@@ -292,7 +315,7 @@ class Table:
 
         from headrace.store import facts, schema
 
-        lazy = self.scan(version=version, as_of=as_of)
+        lazy = self.scan(version=version, as_of=as_of, between=between)
         there = lazy.collect_schema().names()
         wanted = list(columns) if columns is not None else there
         filters = [where] if isinstance(where, pl.Expr) else list(where)
@@ -435,19 +458,22 @@ class Table:
         """Stored facts whose `window` lies within the rows' (columns + known_at + _version)."""
         import polars as pl
 
-        lazy = self._scan(snapshot)
+        lazy = self._scan(snapshot, Between(window, rows[window].min(), rows[window].max()))
         there = set(self._schema_of(snapshot))
-        lazy = lazy.filter(pl.col(window).is_between(rows[window].min(), rows[window].max()))
         wanted = dict.fromkeys([*columns, "known_at", "_version"])
         picked = [pl.col(c) if c in there else pl.lit(None, rows.schema[c]).alias(c) for c in wanted]
         return self.collect(lazy.select(picked))
 
-    def _scan(self, snapshot: DeltaTable) -> pl.LazyFrame:
+    def _scan(self, snapshot: DeltaTable, between: Between | None = None) -> pl.LazyFrame:
         import polars as pl
 
         with self._failures():
-            location.check_files(snapshot.table_uri, snapshot.get_add_actions())
-            return pl.scan_delta(snapshot, storage_options=self._options)
+            files = pl.DataFrame(snapshot.get_add_actions(flatten=True))
+            location.check_files(snapshot.table_uri, files)
+            if between is not None and not between.may_be_in(files):
+                return pl.LazyFrame(schema=self._schema_of(snapshot))
+            lazy = pl.scan_delta(snapshot, storage_options=self._options)
+            return lazy if between is None else lazy.filter(pl.col(between.column).is_between(*between[1:]))
 
     def _schema_of(self, snapshot: DeltaTable) -> dict[str, pl.DataType]:
         import polars as pl

@@ -6,10 +6,13 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from headrace.errors import CorruptTableError, UsageError
 from headrace.store.failures import damaged
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def normal(uri: str | Path) -> str:
@@ -44,19 +47,16 @@ def instant(value: datetime, name: str) -> datetime:
     return value.astimezone(UTC)
 
 
-def check_files(uri: str, add_actions: Any) -> None:
+def check_files(uri: str, files: pl.DataFrame) -> None:
     """Raise `CorruptTableError` naming the first file of a local table that is missing or has another size.
 
     A reader that meets a shortened file aborts a thread and prints its stack; this costs about 2 us a file.
     Object stores replace files as a whole, so theirs are not looked at.
     """
-    import polars as pl
-
     root = uri.removeprefix("file://")
     if not is_local(root):
         return
-    files = pl.DataFrame(add_actions).select("path", "size_bytes")
-    for name, size in files.iter_rows():
+    for name, size in files.select("path", "size_bytes").iter_rows():
         path = f"{root.rstrip('/')}/{name}"
         try:
             found = os.stat(path).st_size  # noqa: PTH116  # a Path costs more than the call
