@@ -594,7 +594,7 @@ def main() -> None:
     """Run the command line. What the parser refuses is told as JSON too, where that was asked for."""
     # Nothing here multiplies matrices: to start OpenBLAS's threads costs more than a refresh has for reading.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    gc.set_threshold(50_000)  # importing makes many objects and no garbage
+    gc.set_threshold(200_000)  # importing makes many objects and no garbage
     atexit.register(gc.freeze)  # nor need the interpreter look for it when it ends
     if "--json" not in sys.argv:
         app()

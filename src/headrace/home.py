@@ -31,7 +31,7 @@ class Home:
         from headrace.store import Store
 
         options = {name: value.get_secret_value() for name, value in self.settings.storage_options.items()}
-        return Store(self.settings.store_uri or self.path / "store", options, online=self.online)
+        return Store(self.settings.store_uri or self.path / "store", options, online=lambda: self.online)
 
     @cached_property
     def online(self) -> Online:

@@ -328,5 +328,6 @@ def to_float(frame: pl.DataFrame, rows: int) -> Array:
     """The one column of `frame` as float64 of length `rows` (a constant is repeated), NaN for null."""
     import polars as pl
 
-    values = frame.to_series().cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    column = frame.to_series().cast(pl.Float64)
+    values = (column.fill_null(float("nan")) if column.null_count() else column).to_numpy()
     return np.full(rows, values[0]) if values.size == 1 and rows != 1 else values.astype(np.float64, copy=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -131,14 +133,11 @@ class Evaluator:
 
     def _calendar(self, expression: Expression) -> Array:
         """Calendars depend on the target time alone: evaluate each time once."""
-        import polars as pl
-
-        target = self._examples.target
+        step, target = self._history.step, self._examples.target
         first, last = int(target.min()), int(target.max())
-        times = times_of(self._history.start, self._history.step, np.arange(first, last + 1))
-        frame = pl.DataFrame({"_time": times}).with_columns(pl.col("_time").cast(pl.Datetime("us", "UTC")))
-        table = Table(time="_time", step=self._history.step, years=years_of(times))
-        return to_float(frame.select(expression.compile(table)), times.size)[target - first]
+        return _at_times(_Definition(expression), self._history.start + step * first, step, last - first + 1)[
+            target - first
+        ]
 
     def _mixed(self, expression: Expression) -> Array:
         """Columns for the parts that are evaluated in one place; arithmetic joins them, or else polars."""
@@ -158,6 +157,32 @@ class Evaluator:
         if isinstance(expression, Seasonal | StepAhead) or place_of(expression) in (ORIGIN, ROW):
             return self.column(expression)
         return self._mixed(expression)
+
+
+@dataclass(frozen=True, eq=False)
+class _Definition:
+    """An expression that equals any other of its definition: for members of one model, which bind their own."""
+
+    expression: Expression
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Definition) and self.expression.digest == other.expression.digest
+
+    def __hash__(self) -> int:
+        return hash(self.expression)
+
+
+@lru_cache(maxsize=64)
+def _at_times(asked: _Definition, start: datetime, step: timedelta, count: int) -> Array:
+    """A calendar at regular times, for reading only."""
+    import polars as pl
+
+    times = times_of(start, step, np.arange(count))
+    frame = pl.DataFrame({"_time": pl.Series(times).cast(pl.Datetime("us", "UTC"))})
+    table = Table(time="_time", step=step, years=years_of(times))
+    values = to_float(frame.select(asked.expression.compile(table)), count)
+    values.setflags(write=False)
+    return values
 
 
 def _parts(expression: Expression) -> list[Expression]:

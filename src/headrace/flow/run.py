@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import HeadraceError, NotFoundError, UsageError
 from headrace.home import RAW, Home
 from headrace.lineage import Pins, code_revision, iso, run_id
-from headrace.pipelines import feature, inference, monitoring, runs, training
+from headrace.pipelines import feature, inference, runs
 from headrace.system import System
 
 if TYPE_CHECKING:
     import polars as pl
 
     from headrace.contract import Validation
-    from headrace.pipelines import row_monitoring
+    from headrace.pipelines import monitoring, row_monitoring
     from headrace.registry import ModelVersion, Trained
     from headrace.sources import Records
     from headrace.store.views import Views
@@ -193,6 +193,8 @@ class _Run:
         return feature.features(self._system, self._home, self._seen, as_of)[0]
 
     def _train(self) -> int:
+        from headrace.pipelines import training
+
         r = self._request
         timeline = self._home.registry.timeline(self._system.name)
         if not r.retrain and not training.due(self._system, timeline, r.as_of):
@@ -233,6 +235,8 @@ class _Run:
                 self._system, self._home, as_of=r.as_of, data_version=self._data_version
             )
             return self._result.monitored.matured
+        from headrace.pipelines import monitoring
+
         self._result.monitored = monitoring.monitor(
             self._system,
             self._home,

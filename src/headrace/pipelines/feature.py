@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.contract import Validation, check
 from headrace.errors import ContractBroken
 from headrace.features.arrays import Arrays
 from headrace.home import QUARANTINE, RAW, Home
@@ -26,6 +25,7 @@ from headrace.system import System
 if TYPE_CHECKING:
     import polars as pl
 
+    from headrace.contract import Validation
     from headrace.sources.kafka import Stream
 
 FILED = "filed_under"
@@ -115,6 +115,8 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
         ContractBroken: Too many bad rows, or a rule that stops the run; nothing but the quarantine was written.
         StoreError: A table could not be written.
     """
+    from headrace.contract import check
+
     _require_columns(system, records)
     validation = check(
         system.contract,

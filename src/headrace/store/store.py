@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,7 +34,7 @@ class Store:
         storage_options: Credentials and endpoint of the object store, under the names that Delta uses
             (``aws_access_key_id``, ``aws_endpoint_url``...); never shown in errors.
         upkeep: When its tables are compacted.
-        online: Where the feature groups that say so can be looked up by key.
+        online: Where the feature groups that say so can be looked up by key, or what gives it when it is first needed.
     """
 
     def __init__(
@@ -42,16 +43,21 @@ class Store:
         storage_options: Mapping[str, str] | None = None,
         *,
         upkeep: Upkeep | None = None,
-        online: Online | None = None,
+        online: Online | Callable[[], Online] | None = None,
     ) -> None:
         self.uri = location.normal(uri)
-        self.online = online
+        self._online = online
         self._given = dict(storage_options or {})
         self._upkeep = upkeep
         self._checked = False
 
     def __repr__(self) -> str:
         return f"Store({self.uri!r})"
+
+    @cached_property
+    def online(self) -> Online | None:
+        """Where feature groups can be looked up by key."""
+        return self._online() if callable(self._online) else self._online
 
     def table(self, system: str, name: str) -> Table:
         """The table `name` of `system`; it need not exist yet.
