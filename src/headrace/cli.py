@@ -590,12 +590,24 @@ def doctor(use: Common) -> None:
         raise typer.Exit(1)
 
 
+@app.callback()
+def _every() -> None:
+    """Without this, an application of one command would not take its name."""
+
+
+def _prepare_only(name: str) -> None:
+    """Typer prepares all commands, for as long as it takes to import it: leave it the one that is asked for."""
+    asked = [command for command in app.registered_commands if getattr(command.callback, "__name__", "") == name]
+    app.registered_commands = asked or app.registered_commands
+
+
 def main() -> None:
     """Run the command line. What the parser refuses is told as JSON too, where that was asked for."""
     # Nothing here multiplies matrices: to start OpenBLAS's threads costs more than a refresh has for reading.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(200_000)  # importing makes many objects and no garbage
     atexit.register(gc.freeze)  # nor need the interpreter look for it when it ends
+    _prepare_only(sys.argv[1] if len(sys.argv) > 1 else "")
     if "--json" not in sys.argv:
         app()
     try:

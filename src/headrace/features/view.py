@@ -25,6 +25,7 @@ class Features(Mapping[str, Expression]):
 
     def __init__(self, items: Mapping[str, Operand] | Iterable[tuple[str, Operand]] = ()) -> None:
         self._items = {name: as_expression(value) for name, value in dict(items).items()}
+        self._checked: tuple[object, ...] | None = None
 
     def __getitem__(self, name: str) -> Expression:
         return self._items[name]
@@ -138,6 +139,9 @@ class Features(Mapping[str, Expression]):
         Raises:
             DeclarationError: Names the feature.
         """
+        asked = columns, known_ahead, step
+        if asked == self._checked:  # configuration makes a system anew, with the same features
+            return
         for name, expression in self._items.items():
             where = f"features.{name}"
             looked_up = {node.column for node in expression.walk() if isinstance(node, Stored)}
@@ -154,6 +158,7 @@ class Features(Mapping[str, Expression]):
                 _refuse_stored(looked_up, where)
                 _refuse_future(expression, known_ahead, where)
                 _compile_once(expression, step, where)
+        self._checked = asked
 
 
 def _refuse_history(expression: Expression, where: str) -> None:
