@@ -1,11 +1,12 @@
 """A backfill is what live runs would have given, row for row, whatever became known when."""
 
+import json
 import os
 from datetime import datetime, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from tests.flow.worlds import HOUR, HOURS, NOW, last, system_of, world
 
@@ -37,11 +38,20 @@ def rows(home, name):
     return frame.sort(sorted(frame.columns)).select(sorted(frame.columns))
 
 
+def told(home):
+    """What runs with predictions said of themselves."""
+    table = home.table("world", "runs")
+    records = map(json.loads, table.collect(table.scan())["record"]) if table.exists() else ()
+    names = ("as_of", "origin", "predictions", "skipped")
+    return sorted(([each[name] for name in names] for each in records if each["pins"]), key=str)
+
+
 def same(one, two, system):
+    assert told(one) == told(two)
     names = ("raw", "predictions", "metrics", "models", f"features-{system.features.digest}")
     for name in names:
         ours, theirs = rows(one, name), rows(two, name)
-        if name == "models":  # numbered by the tracking server, pinned to the data's version
+        if name == "models" and ours.height and theirs.height:  # numbered by the tracking server, pinned to the data's version
             ours, theirs = (each.select("event", "version", "known_at", "digest", "reason") for each in (ours, theirs))
         assert ours.equals(theirs, null_equal=True), name
         assert ours.height or name in ("predictions", "metrics", "models"), name
@@ -57,15 +67,21 @@ def same(one, two, system):
     workers=st.sampled_from([1, 1, 2]),
     every=st.sampled_from([1, 2]),
     begin=st.sampled_from([10, 24, HOURS - 40]),
+    silent=st.one_of(st.none(), st.integers(-2, 8)),
+    born=st.one_of(st.none(), st.integers(-2, 8)),
 )
+@example(7, 0.0, 0, 0.0, False, "never", 1, 1, 10, 3, 3)
 @settings(
     max_examples=int(os.environ.get("BACKFILL_EXAMPLES", "6")),
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes minutes and shows little
 )
-def test_it_equals_live_runs(place, seed, gaps, late, corrections, ahead, train, workers, every, begin):
+def test_it_equals_live_runs(place, seed, gaps, late, corrections, ahead, train, workers, every, begin, silent, born):
     system = system_of(train)
     one, two = place("live"), place("backfill")
-    world(seed, gaps=gaps, late=late, corrections=corrections, ahead=ahead).write_parquet(one.path / "facts.parquet")
+    lives = {2: forgotten(system, begin - silent) if silent is not None else (0, HOURS)}
+    lives[3] = (HOURS - begin + born, HOURS) if born is not None else (0, 0)
+    facts = world(seed, places=4, gaps=gaps, late=late, corrections=corrections, ahead=ahead, lives=lives)
+    facts.write_parquet(one.path / "facts.parquet")
     uri = f"file:{one.path}/facts.parquet"
     stretch = Stretch(last(begin), last(begin - 8), HOUR * every)
     failed = live(system, one, stretch.times(), uri)
@@ -77,6 +93,12 @@ def test_it_equals_live_runs(place, seed, gaps, late, corrections, ahead, train,
     assert (again.runs, again.predictions) == (done.runs, done.predictions)
     assert (again.repeated, again.stored, again.scored, again.ingested) == (done.runs, 0, 0, 0)
     same(one, two, system)
+
+
+def forgotten(system, back):
+    """Hours between which a place is heard of that runs so many hours before the end no longer look back at."""
+    reach = system.model.lookback(system.features) // HOUR
+    return 0, max(HOURS - back - reach, 3)
 
 
 def test_a_stretch_holds_its_times():

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from headrace import Column, Contract, Forecaster, Monitoring, Schedule, Source, System
-from headrace.features import col, lag, seasonal_features
+from headrace.features import col, lag, rolling_count, seasonal_features
 
 HOUR = timedelta(hours=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,7 +34,7 @@ def system_of(train="never", **more):
         step="1h",
         target="load",
         features=seasonal_features("load", step="1h", seasons=SEASONS)
-        | {"warmth": col("warmth"), "was": lag("warmth", "1h")},
+        | {"warmth": col("warmth"), "was": lag("warmth", "1h"), "heard": rolling_count("load", "24h")},
         model=Forecaster(adaptive=True, seasons=SEASONS, trees=3, leaves=4, min_leaf=20, max_rows=1000),
         horizon="6h",
         schedule=Schedule(predict="1h", train=train),
@@ -43,15 +43,18 @@ def system_of(train="never", **more):
     )
 
 
-def world(seed, *, places=3, gaps=0.0, late=0, corrections=0.0, ahead=True):
-    """Facts with their known times: hours that come late, never, again, or (warmth) before their time."""
+def world(seed, *, places=3, gaps=0.0, late=0, corrections=0.0, ahead=True, lives=None):
+    """Facts with their known times: hours that come late, never, again, or (warmth) before their time.
+
+    `lives` gives the hours, first and end, between which a place is heard of, by its number; others are all the time.
+    """
     rng = np.random.default_rng(seed)
     hours = np.arange(HOURS)
     facts = []
     for place in range(places):
         load = 100 + 20 * np.sin(hours / 24 * 2 * np.pi) + 10 * np.sin(hours / 6 * 2 * np.pi) + rng.normal(0, 2, HOURS)
         warmth = rng.normal(10, 3, HOURS)
-        for hour in hours:
+        for hour in hours[slice(*(lives or {}).get(place, (None, None)))]:
             time = START + HOUR * int(hour)
             known = time + HOUR + HOUR * int(rng.integers(0, late + 1))
             if ahead:

@@ -219,7 +219,8 @@ def features(system: System, home: Home, views: Views, as_of: Sequence[datetime]
         times[reader],
         pl.DataFrame([pl.Series(name, values, nan_to_null=True) for name, values in columns.items()]),
     ]
-    there = ~np.all([np.isnan(values) for values in columns.values()], axis=0)
+    # A count of values is zero rather than missing, also for a series of which nothing is known.
+    there = views.heard() & ~np.all([np.isnan(values) for values in columns.values()], axis=0)
     feature_group(system, home).write(pl.concat(parts, how="horizontal").filter(there))
     found: list[int] = np.bincount(reader[there], minlength=views.readers).tolist()
     return found

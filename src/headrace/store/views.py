@@ -62,6 +62,22 @@ class Views:
         """History row and origin of every (reader, series), in that order."""
         return self.rows.ravel(), np.repeat(self.origins, self.rows.shape[1])
 
+    def heard(self) -> NDArray[np.bool_]:
+        """Whether a value of the series lies as far before the origin as the first reader's facts go; as `windows`.
+
+        Another series is here for the sake of other readers: alone, this one would not have known of it.
+        """
+        (rows, origins), reach = self.windows(), int(self.origins[0])
+        found = np.zeros(rows.size, dtype=np.bool_)
+        for values in self.history.values.values():
+            found |= ~np.isnan(values[rows, origins])
+            quiet = np.flatnonzero(~found)
+            some, of = np.unique(rows[quiet], return_inverse=True)
+            newest = np.where(np.isnan(values[some]), -1, np.arange(self.history.length))
+            newest = np.maximum.accumulate(newest, axis=1)[of, origins[quiet]]
+            found[quiet] = newest >= np.maximum(origins[quiet] - reach, 0)
+        return found
+
 
 def read_views(
     raw: Table,
