@@ -51,7 +51,7 @@ def same(one, two, system):
     names = ("raw", "predictions", "metrics", "models", f"features-{system.features.digest}")
     for name in names:
         ours, theirs = rows(one, name), rows(two, name)
-        if name == "models" and ours.height and theirs.height:  # numbered by the tracking server, pinned to the data's version
+        if name == "models" and ours.height and theirs.height:  # numbered by the server, pinned to the data's version
             ours, theirs = (each.select("event", "version", "known_at", "digest", "reason") for each in (ours, theirs))
         assert ours.equals(theirs, null_equal=True), name
         assert ours.height or name in ("predictions", "metrics", "models"), name

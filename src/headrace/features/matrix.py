@@ -98,8 +98,8 @@ class Evaluator:
         self._done: dict[str, Array] = {}
 
     def matrix(self, features: Features) -> Array:
-        """Values of all features, shape (examples, features)."""
-        result = np.empty((len(self._examples), len(features.names)))
+        """Values of all features, shape (examples, features), each column in one piece."""
+        result = np.empty((len(self._examples), len(features.names)), order="F")
         for j, expression in enumerate(features.expressions):
             result[:, j] = self.column(expression)
         return result

@@ -319,7 +319,7 @@ def _taught(view: View, features: Features) -> tuple[Array, Array]:
     """The matrix and what is to be learnt from it, without the examples that teach nothing."""
     learn = view.learn()
     good = np.isfinite(learn)
-    return view.matrix(features)[good], learn[good]
+    return np.ascontiguousarray(view.matrix(features)[good]), learn[good]
 
 
 def backtest(model: ForecastModel, history: History, origins: NDArray[np.intp], *, threads: int = 2) -> Backtest:

@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +97,13 @@ def predict(
 
 
 def _predictor(home: Home, system: str, version: int, digest: str) -> Predictor:
-    return Predictor.load(home.registry.files(system, version, digest))
+    return _loaded(home.registry.files(system, version, digest), digest)
+
+
+@lru_cache(maxsize=2)
+def _loaded(folder: Path, digest: str) -> Predictor:
+    """The predictor of files that were found to have this digest; kept for the next runs of a backfill."""
+    return Predictor.load(folder)
 
 
 def _with_lineage(
