@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -70,6 +71,21 @@ def test_every_statement_of_one_batch_reads_back(batch: list[Row]) -> None:
             )
             assert got.height == 1
             assert same(got["value"][0], said[key, event, latest])
+
+
+@QUICK
+@given(st.lists(ROWS, min_size=1, max_size=3), st.integers(1, 3), st.sampled_from([None, hour(3)]))
+def test_parts_say_what_the_whole_says(batches: list[list[Row]], size: int, learned_at: datetime | None) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        whole, parted = Table(folder + "/whole"), Table(folder + "/parted")
+        for batch in batches:
+            expected = append(whole, facts(batch), corrected_at=learned_at)
+            with patch.context() as small:
+                small.setattr("headrace.store.facts.PART", size)
+                assert append(parted, facts(batch), corrected_at=learned_at) == expected
+        if whole.exists():
+            one, two = (table.scan().collect().sort(pl.all()) for table in (whole, parted))
+            assert one.equals(two)
 
 
 def test_a_change_back_to_an_earlier_value_is_a_fact(tmp_path: Path) -> None:

@@ -27,11 +27,11 @@ def duplicate_faults(work: pl.DataFrame, by: tuple[str, ...], known_at: str, goo
     if not by or not good.any():
         return []
     typed = [name for name in work.columns if not name.startswith("raw:")]
-    rows = (
-        work.select(typed).with_row_index(":row")
-        if good.all()
-        else work.select(typed).with_row_index(":row").filter(good)
-    )
+    # Most batches have none: hashes, which are small, tell almost always.
+    alike = work.select(*by, known_at).hash_rows().is_duplicated()
+    if not alike.any():
+        return []
+    rows = work.select(typed).with_row_index(":row").filter(alike & good)
     rows = rows.filter(rows.select(*by, known_at).is_duplicated())
     if not rows.height:
         return []

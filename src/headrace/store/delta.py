@@ -219,16 +219,21 @@ class Table:
         corrected_at: datetime | None,
     ) -> Written | None:
         """One attempt against a fresh snapshot; None when another writer was first."""
+        import polars as pl
+
         from headrace.store import facts, schema
 
         snapshot = self._open() or self._create(schema.conform(rows, None, self.uri), window, identity)
         table_schema, version = self._schema_of(snapshot), _version_of(snapshot)
         rows = schema.conform(rows, table_schema, self.uri)
-        existing = self._facts_between(snapshot, rows, [*identity, *compare], window)
-        if corrected_at is None:
-            new = facts.new_in_chain(existing, rows, identity, compare)
-        else:
-            new = facts.corrections(existing, rows, identity, compare, corrected_at)
+
+        def news(part: pl.DataFrame) -> pl.DataFrame:
+            existing = self._facts_between(snapshot, part, [*identity, *compare], window)
+            if corrected_at is None:
+                return facts.new_in_chain(existing, part, identity, compare)
+            return facts.corrections(existing, part, identity, compare, corrected_at)
+
+        new = pl.concat([news(part) for part in facts.in_parts(rows, window)])
         if new.is_empty():
             return Written(version, 0, rows.height)
         widened = bool(set(new.columns) - set(table_schema))

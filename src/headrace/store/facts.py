@@ -9,13 +9,15 @@ Imports polars at the top: import this module inside functions only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import reduce
 from operator import and_
 
 import polars as pl
 
+PART = 500_000
+"""Rows that are compared at once: the joins of so many stay near the processor."""
 KNOWN = "known_at"
 VERSION = "_version"
 _ROW = "__row"
@@ -89,6 +91,23 @@ def corrections(
     joined = joined.filter(~reduce(and_, same, stored))
     stamped = pl.when(stored).then(pl.lit(learned_at, pl.Datetime("us", "UTC"))).otherwise(KNOWN).alias(KNOWN)
     return _without_stored(touched, joined.with_columns(stamped).select(rows.columns), identity, compare)
+
+
+def in_parts(rows: pl.DataFrame, window: str) -> Iterator[pl.DataFrame]:
+    """The rows in parts of about `PART`, those of one `window` value in one part; more than one in order of it.
+
+    Facts of one identity share that value, so what is new in a part depends on no other part.
+    """
+    if rows.height <= PART:
+        yield rows
+        return
+    rows = rows if rows[window].is_sorted() else rows.sort(window, maintain_order=True)
+    values, start = rows[window], 0
+    while start < rows.height:
+        last = values[min(start + PART, rows.height) - 1]
+        end = int(values.search_sorted(last, side="right"))
+        yield rows[start:end]
+        start = end
 
 
 def latest(facts: pl.DataFrame, identity: Sequence[str]) -> pl.DataFrame:
