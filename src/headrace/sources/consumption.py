@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_BLOCK = 4_000_000
+_BLOCK = 1_000_000
 """Values made at once: bounds the memory of a world of any size."""
 _MEMORY = 24
 """Hours over which the noise of one hour is felt."""
@@ -77,11 +77,14 @@ def consumption_rows(options: Consumption, as_of: datetime) -> pl.DataFrame:
     hours = _hours(options, as_of)
     industries = options.industries if options.series is None else ceil(options.series / options.areas)
     series = (np.arange(industries)[:, None] * 2 + np.arange(options.areas)[None, :]).ravel()[: options.series]
-    calendar = _Calendar(hours)
-    size = max(1, _BLOCK // max(hours.size, 1))
-    blocks = [_facts(options, series[at : at + size], calendar, as_of) for at in range(0, series.size, size)]
-    facts = pl.concat(blocks).sort("hour", "series", KNOWN_AT)
-    return _as_published(facts, codes(industries), options.bad > 0)
+    size = max(_BLOCK // max(series.size, 1), 2 * _MEMORY)
+    names = codes(industries)
+
+    def block(some: Ints) -> pl.DataFrame:
+        facts = _facts(options, series, _Calendar(some), as_of).sort("hour", "series", KNOWN_AT)
+        return _as_published(facts, names, options.bad > 0)
+
+    return pl.concat([block(hours[at : at + size]) for at in range(0, max(hours.size, 1), size)])
 
 
 def _hours(options: Consumption, as_of: datetime) -> Ints:
