@@ -19,7 +19,7 @@ from headrace.models.sampling import sample, spans
 
 HOUR = timedelta(hours=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
-MODEL = Forecaster(trees=30, max_rows=4000, adaptive=True)
+MODEL = Forecaster(trees=30, max_rows=4000)
 TASK = Task(MODEL.frame("y", HOUR), 24, seasonal_features("y", step="1h"))
 
 
@@ -163,46 +163,6 @@ def test_a_series_with_larger_errors_has_wider_intervals():
 def test_scored_origins_lie_between():
     origins = scored_origins(history(), 100, 300, 24)
     assert (origins.min(), origins.max()) == (100, 276)
-
-
-def test_intervals_follow_the_errors_of_the_last_season():
-    errors = np.full((2, 30), np.nan)
-    errors[0, 10:20] = 1.0
-    wider = calibration.lately(errors, 10, 0.5)
-    assert wider.shape == (2, 21)
-    assert wider[0, 10] == pytest.approx((10 * 1.0 + 80 * 0.5) / (90 * 0.5))
-    assert wider[0, 0] == 1
-    assert (wider[1] == 1).all()  # nothing is known
-
-
-def shaken(y):
-    """The same series with two days of noise at the end."""
-    hard = replace(y, values={"y": y.values["y"].copy()})
-    hard.values["y"][:, -48:] *= np.random.default_rng(1).uniform(0.7, 1.3, (y.series, 48))
-    return hard
-
-
-def test_lately_large_errors_widen_intervals_the_same_way_in_any_batch():
-    y = history(series=4)
-    task = Task(MODEL.frame("y", HOUR), 6, TASK.features)
-    fitted = MODEL.fit(task, y, y.length - 200).model
-    hard, last = shaken(y), y.length - 1
-    series, origin = every_origin(4, np.arange(last - 30, last + 1))
-    found = fitted.forecast(hard, series, origin, threads=2)
-    fixed = replace(fitted, usual=None).forecast(hard, series, origin)
-    np.testing.assert_array_equal(found.value, fixed.value)
-    wider = ((found.upper - found.lower) / (fixed.upper - fixed.lower))[:, 0]
-    assert (wider[origin == last] > 1.1).all()
-    tail = fitted.lookback // HOUR
-    later = replace(hard, values={"y": hard.values["y"][2:3, -tail:]}, keys=y.keys[2:3])
-    later = replace(later, start=START + HOUR * (y.length - tail))
-    alone = fitted.forecast(later, np.array([0]), np.array([tail - 1]))
-    which = (series == 2) & (origin == last)
-    np.testing.assert_array_equal(alone.upper, found.upper[which])
-    assert np.isfinite(fitted.forecast(hard, np.array([0]), np.array([30])).upper).all()  # nothing is known before
-    assert fitted.forecast(hard, np.array([], dtype=int), np.array([], dtype=int)).value.shape == (0, 6)
-    unknown = replace(hard, values={"y": np.hstack([hard.values["y"], np.full((4, 50), np.nan)])})
-    np.testing.assert_array_equal(fitted.forecast(unknown, series, origin).upper, found.upper)
 
 
 def walk(days=40, seed=7):

@@ -11,12 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.features.arrays import Array, rolling
+from headrace.features.arrays import Array
 
 PRIOR = 400
 """Residuals of an average series that a factor starts from; many, since errors of neighbouring hours are alike."""
-RECENT = 80
-"""Usual errors that the errors of the last season are added to. Chosen on the window before the reported one."""
 
 
 def series_factors(residual: Array, series: NDArray[np.intp], count: int) -> Array:
@@ -28,21 +26,6 @@ def series_factors(residual: Array, series: NDArray[np.intp], count: int) -> Arr
     number = np.bincount(series[good], minlength=count)
     factors: Array = (total + PRIOR * pooled) / (number + PRIOR) / pooled
     return factors
-
-
-def lately(errors: Array, season: int, usual: float) -> Array:
-    """How much the errors of the last season widen intervals: shape (series, steps) to (series, steps - season + 1).
-
-    The mean error of the last `season` steps beside `usual`, drawn towards 1 by `RECENT` usual errors.
-
-    Args:
-        errors: One error per step in half widths, NaN where none is known.
-        season: Steps to look back on.
-        usual: The mean error that the widths were measured on.
-    """
-    total, count = (rolling(errors, statistic, season, 0) for statistic in ("sum", "count"))
-    wider: Array = (total + RECENT * usual) / (count + RECENT) / usual
-    return wider
 
 
 def half_widths(residual: Array, ahead: NDArray[np.intp], *, horizon: int, level: float) -> Array:

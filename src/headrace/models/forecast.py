@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ from headrace.errors import ArtefactError
 from headrace.features.arrays import Array, History, key_texts
 from headrace.features.matrix import Examples, every_example, near
 from headrace.features.view import Features
-from headrace.models import calibration
+from headrace.lineage import iso
 from headrace.models.booster import Booster
+from headrace.models.feedback import WINDOW, Feedback, Memory, reach
 from headrace.models.member import Frame, Transform, View, count, lookback, spread
 
 KIND = "forecaster"
 FORMAT = 1
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CHUNK = 50_000
 """Examples per predict call: bounds the memory of a backfill."""
 
@@ -61,7 +61,7 @@ class ForecastModel:
             that hold speak for them, the others for all others; where there is only one kind, it speaks for all.
         factors: How much wider or narrower they are for a series, by its keys as JSON text; 1 for any other.
         interval: The intervals' nominal coverage.
-        usual: Mean error in half widths, where intervals follow the errors of the last season; None where they do not.
+        since: End of the fit, where intervals follow the misses after it; None where they do not.
         nonnegative: No value below zero was seen, so none is predicted.
     """
 
@@ -74,7 +74,7 @@ class ForecastModel:
     nonnegative: bool
     persistent: frozenset[str] = frozenset()
     factors: Mapping[str, float] = field(default_factory=dict)
-    usual: float | None = None
+    since: datetime | None = None
 
     def __post_init__(self) -> None:
         bound = tuple(self.frame.bound(self.features, transform) for transform, _ in self.members)
@@ -83,8 +83,13 @@ class ForecastModel:
     @property
     def lookback(self) -> timedelta:
         """How far before an origin its history must reach for every feature to be exact."""
-        reach = lookback(self.features, self.frame.short, self.frame.long)
-        return reach if self.usual is None else reach + self.frame.short + self.frame.step * self.horizon
+        ahead = lookback(self.features, self.frame.short, self.frame.long)
+        return ahead if self.since is None else ahead + self.frame.step * reach(self.horizon)
+
+    @property
+    def checks(self) -> int:
+        """How many past forecasts of a series the next one goes by: what a `Memory` has to hold of it."""
+        return 0 if self.since is None else WINDOW + 1
 
     @property
     def needed(self) -> int:
@@ -92,7 +97,13 @@ class ForecastModel:
         return self.frame.short // self.frame.step
 
     def forecast(
-        self, history: History, series: NDArray[np.intp], origin: NDArray[np.intp], *, threads: int = 1
+        self,
+        history: History,
+        series: NDArray[np.intp],
+        origin: NDArray[np.intp],
+        *,
+        threads: int = 1,
+        memory: Memory | None = None,
     ) -> Forecast:
         """Forecast series[i] from origin[i]; nothing after an origin is looked at, but columns known ahead.
 
@@ -101,43 +112,40 @@ class ForecastModel:
             series: Rows of the history.
             origin: Grid positions; one of either serves all of the other.
             threads: For the boosters; the result does not depend on it.
+            memory: Past forecasts that were made already; the result does not depend on it.
         """
         series, origin = np.broadcast_arrays(series, origin)
-        value, half, known = self._say(history, series, origin, threads)
-        if self.usual is not None and origin.size:
-            half = half * self._lately(history, series, origin, threads)[:, None]
+        if self.since is None or not origin.size:
+            value, half, known = self._say(history, series, origin, threads)
+        else:
+            value, half, known = self._follow(history, series, origin, threads, memory)
         lower, upper = value - half, value + half
         if self.nonnegative:
             value, lower, upper = (np.maximum(x, 0.0) for x in (value, lower, upper))
         return Forecast(value, lower, upper, known[:, 0].astype(np.int64), self.needed)
 
-    def _lately(self, history: History, series: NDArray[np.intp], origin: NDArray[np.intp], threads: int) -> Array:
-        """How much wider or narrower the errors of the last season make each interval, shape (n,).
-
-        The model also forecasts from every `horizon`-th step, counted from a fixed time, so that neighbouring origins
-        share these forecasts: each step then has one error, known as soon as its value is.
-        """
-        assert self.usual is not None
-        season, length = self.frame.short // self.frame.step, history.length
-        phase = (history.start - EPOCH) // history.step
-        newest = origin - (origin + phase) % self.horizon
-        before = newest[:, None] - np.arange(season // self.horizon + 1) * self.horizon
-        pairs = np.unique((series[:, None] * length + before)[before >= 0])
-        rows, checks = np.divmod(pairs, length)
-        value, half, _ = self._say(history, rows, checks, threads)
-        at = checks[:, None] + np.arange(1, self.horizon + 1)
-        first, inside = int(origin.min()) - season + 1, at < length
-        errors = np.full((history.series, length + season), np.nan)  # `season` columns before the history
-        rows = np.broadcast_to(rows[:, None], at.shape)[inside]
-        actual = history.values[self.frame.target][rows, at[inside]]
-        said = np.maximum(value[inside], 0.0) if self.nonnegative else value[inside]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = np.abs(actual - said) / half[inside]
-        errors[rows, at[inside] + season] = np.where(np.isfinite(found), found, np.nan)
-        last = int(origin.max()) + 1
-        return calibration.lately(errors[:, first + season : last + season], season, self.usual)[
-            series, origin - int(origin.min())
-        ]
+    def _follow(
+        self,
+        history: History,
+        series: NDArray[np.intp],
+        origin: NDArray[np.intp],
+        threads: int,
+        memory: Memory | None,
+    ) -> tuple[Array, Array, Array]:
+        """As `_say`, with half widths that follow the misses after the fit."""
+        assert self.since is not None
+        feedback = Feedback(
+            *(history, self.frame.target, (series, origin)),
+            horizon=self.horizon,
+            interval=self.interval,
+            since=self.since,
+            memory=memory,
+        )
+        every, positions = (np.concatenate(pair) for pair in zip((series, origin), feedback.missing, strict=True))
+        value, half, known = self._say(history, every, positions, threads)
+        factors = feedback.factors(np.maximum(value, 0.0) if self.nonnegative else value, half)
+        n = origin.size
+        return value[:n], half[:n] * factors[:, None], known[:n]
 
     def _say(
         self, history: History, series: NDArray[np.intp], origin: NDArray[np.intp], threads: int
@@ -202,7 +210,7 @@ class ForecastModel:
             "nonnegative": self.nonnegative,
             "persistent": sorted(self.persistent),
             "factors": dict(self.factors),
-            "usual": self.usual,
+            "since": None if self.since is None else iso(self.since),
         }
         text = json.dumps(manifest, indent=1, sort_keys=True).replace("NaN", "null")
         (folder / "model.json").write_text(text + "\n", encoding="utf-8")
@@ -238,5 +246,5 @@ class ForecastModel:
             nonnegative=data["nonnegative"],
             persistent=frozenset(data.get("persistent", ())),
             factors=data.get("factors", {}),
-            usual=data.get("usual"),
+            since=datetime.fromisoformat(data["since"]) if data.get("since") else None,
         )

@@ -23,6 +23,7 @@ from headrace.models import calibration
 from headrace.models.base import Model
 from headrace.models.baselines import persistent, seasonal_naive
 from headrace.models.booster import Booster, fit_booster
+from headrace.models.feedback import reach
 from headrace.models.forecast import ForecastModel
 from headrace.models.member import LAST, LEVEL, SEASON, Frame, Transform, View, lookback, spread
 from headrace.models.sampling import sample, spans
@@ -41,8 +42,8 @@ class Forecaster(Model):
     One member learns differences from the series' level, the other ratios to its last season; the forecast is their
     mean. Series whose last value says more than their season have two members of their own, which start from that
     value. Everything is in units of the series' own scale, so large and small series teach one another. Intervals are
-    split conformal: their width is measured on time after the one fitted on, and where a season holds several horizons
-    it follows the errors of the last season. See docs/decisions.md for the figures.
+    split conformal: their width is measured on time after the one fitted on, and may follow what is missed later on.
+    See docs/decisions.md for the figures.
 
     Attributes:
         seasons: One or two seasons, the shorter first.
@@ -51,8 +52,8 @@ class Forecaster(Model):
         max_rows: Examples to learn from; drawn evenly when there are more.
         history: How far back the origins go that are learnt from.
         interval: Nominal coverage of the intervals.
-        adaptive: Whether intervals widen and narrow with the errors of the last short season, where that holds two
-            horizons or more. A forecast then costs as much as one from every horizon-th step of that season.
+        adaptive: Whether intervals widen and narrow with what was missed since the fit. A lone forecast then costs as
+            much as one from each of the last 25 horizons; many in a row, and a stream, pay little for it.
         seed: Of the sample and the boosters.
     """
 
@@ -88,9 +89,10 @@ class Forecaster(Model):
         """The target with its step and seasons."""
         return Frame(target, step, self.seasons[0], self.seasons[-1])
 
-    def lookback(self, features: Features) -> timedelta:
+    def lookback(self, features: Features, horizon: timedelta) -> timedelta:
         """How far before an origin the fitted forecaster looks."""
-        return lookback(features, self.seasons[0], self.seasons[-1]) + self.seasons[0] * (2 if self.adaptive else 0)
+        own = lookback(features, self.seasons[0], self.seasons[-1])
+        return own + horizon * reach(1) if self.adaptive else own
 
     def reach(self, features: Features) -> timedelta:
         """How far back a history must go for a fit."""
@@ -116,10 +118,8 @@ class Forecaster(Model):
             measured, kept = (finish() for finish in pending)
         scores = backtest(measured, history, scored_origins(history, origin - held, origin, horizon))
         found = scores.calibrated(frame, history, horizon, self.interval)
-        if not self.adaptive or 2 * horizon * frame.step > frame.short:
-            found["usual"] = None  # not asked for, or forecasts of the last season are too few to tell how it was
-        kept, measured = replace(kept, **found), replace(measured, **found)
-        return Fit(kept, measured, origin - held)
+        since = history.start + history.step * origin if self.adaptive else None
+        return Fit(replace(kept, **found, since=since), replace(measured, **found), origin - held)
 
     def _held_back(self, frame: Frame, horizon: int, history: History, origin: int) -> int:
         """How much of the newest history is held back to measure errors on.
@@ -294,14 +294,10 @@ class Backtest:
         return metrics.coverage(self.actual[later], (self.value - half)[later], (self.value + half)[later])
 
     def calibrated(self, frame: Frame, history: History, horizon: int, level: float) -> dict[str, Any]:
-        """What a model's intervals go by, from these errors: its `widths`, `factors` and `usual`."""
+        """What a model's intervals go by, from these errors: its `widths` and `factors`."""
         everything, scale = np.ones(self.origin.size, dtype=bool), self._scale(frame, history)
         widths, factors = self._calibrated(scale, everything, history.series, horizon, level)
-        half = widths[self.ahead - 1] * scale * factors[self.series]
-        found = np.isfinite(self.actual) & np.isfinite(self.value) & (half > 0)
-        usual = float((np.abs(self.actual - self.value)[found] / half[found]).mean()) if found.any() else 0.0
-        by_key = dict(zip(key_texts(history.keys), factors.tolist(), strict=True))
-        return {"widths": widths, "factors": by_key, "usual": usual if usual > 0 else None}
+        return {"widths": widths, "factors": dict(zip(key_texts(history.keys), factors.tolist(), strict=True))}
 
     def _scale(self, frame: Frame, history: History) -> Array:
         return spread(frame, history, Examples(self.series, self.origin, self.ahead))

@@ -183,8 +183,9 @@ def look(system: System, home: Home, as_of: Sequence[datetime], *, data_version:
     Raises:
         NotEnoughDataError: Nothing is known as of the first time.
     """
-    series, span = series_of(system), system.model.lookback(system.features)
+    series = series_of(system)
     ahead = series.step * system.steps
+    span = system.model.lookback(system.features, ahead)
     return read_views(home.table(system.name, RAW), series, as_of, data_version, span=span + series.step, ahead=ahead)
 
 
