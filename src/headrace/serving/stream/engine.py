@@ -22,6 +22,7 @@ from headrace.models.forecast import Forecast
 from headrace.predictor import Predictor
 from headrace.serving.stream.answers import Answers, Said
 from headrace.serving.stream.changelog import Changelog
+from headrace.serving.stream.checks import Remembered
 from headrace.serving.stream.plan import Plan, plan, views
 from headrace.serving.stream.rings import Floats, Ints, Keys, Rings, Series
 from headrace.serving.stream.spill import Spill
@@ -108,11 +109,12 @@ class Engine:
         model = champion.predictor.model
         length, horizon = int(model.lookback // self._shape.step), model.horizon
         self.champion, self._known = champion, _known_series(champion.predictor)
-        if (self.rings.length, self.rings.horizon) == (length, horizon):
+        if (self.rings.length, self.rings.horizon, self.rings.checks.count) == (length, horizon, model.checks):
+            self.rings.checks.forget()  # the model before said them
             return False
         for partition in {partition for partition, _ in self.rings.index}:
             self.drop(partition)
-        self.rings = Rings(len(self._shape.columns), length, horizon)
+        self.rings = Rings(len(self._shape.columns), length, horizon, model.checks)
         return True
 
     def drop(self, partition: int) -> None:
@@ -233,6 +235,8 @@ class Engine:
 
     def _forecast(self, done: Plan, values: Floats) -> Forecast:
         """One call of the model for all events, or a few where series lie far apart in time."""
+        again = done.corrects(self.rings)
+        self.rings.checks.correct(done.row[again], done.slot[again])
         parts = [(part, self._forecast_part(done, part, values)) for part in self._near(done)]
         if len(parts) == 1:
             return parts[0][1]
@@ -247,14 +251,16 @@ class Engine:
         lo, hi = int(done.origin[part].min()) - self.rings.length + 1, int(done.origin[part].max()) + 1
         window = views(done, part, values, self.rings, (lo, hi))
         view, first = np.unique(done.view[part], return_index=True)
+        rows = done.row[part[first]]
         history = History(
-            self._frame([self.rings.name(row)[1] for row in done.row[part[first]].tolist()]),
+            self._frame([self.rings.name(row)[1] for row in rows.tolist()]),
             dict(zip(self._shape.columns, window, strict=True)),
             _EPOCH + self._shape.step * lo,
             self._shape.step,
         )
         series = np.searchsorted(view, done.view[part])
-        return self.champion.predictor.model.forecast(history, series, done.origin[part] - lo)
+        memory = Remembered(self.rings.checks, rows, np.r_[rows[1:] != rows[:-1], True], lo)
+        return self.champion.predictor.model.forecast(history, series, done.origin[part] - lo, memory=memory)
 
     def _frame(self, series: list[Keys]) -> pl.DataFrame:
         import polars as pl

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headrace.serving.stream.rings import Floats, Ints, Rings
 from headrace.sources.events import MILLISECOND, Shape, known_at
@@ -42,6 +43,12 @@ class Plan:
         if not self.row.size:
             return np.empty(0, dtype=np.int64)
         return np.flatnonzero(np.r_[self.row[1:] != self.row[:-1], True])
+
+    def corrects(self, rings: Rings) -> NDArray[np.bool_]:
+        """Which events are about a step that is not after all steps before; `rings` is the state before the batch."""
+        begins = np.r_[True, self.row[1:] != self.row[:-1]]
+        again: NDArray[np.bool_] = self.slot <= np.where(begins, rings.newest[self.row], np.r_[0, self.origin[:-1]])
+        return again
 
 
 def plan(rows: Ints, slots: Ints, at: Ints, rings: Rings, shape: Shape) -> Plan:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.serving.stream.checks import CheckRings
 from headrace.sources.events import NEVER
 
 Ints = NDArray[np.int64]
@@ -32,9 +33,10 @@ class Rings:
         origin: Step from which the row was last predicted.
         lower, upper: The interval of that prediction, shape (rows, horizon).
         used: Clock time of the row's last event, seconds.
+        checks: What was said lately, where the model's intervals go by it.
     """
 
-    def __init__(self, columns: int, length: int, horizon: int) -> None:
+    def __init__(self, columns: int, length: int, horizon: int, checks: int = 0) -> None:
         self.length, self.horizon = length, horizon
         self.index: dict[Series, int] = {}
         self._names: list[Series | None] = []
@@ -46,6 +48,7 @@ class Rings:
         self.lower: Floats = np.empty((0, horizon))
         self.upper: Floats = np.empty((0, horizon))
         self.used: Floats = np.empty(0)
+        self.checks = CheckRings(checks, horizon)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -53,7 +56,8 @@ class Rings:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays, free rows included."""
-        return self.values.nbytes + self.lower.nbytes + self.upper.nbytes + 4 * self.newest.nbytes
+        arrays = (self.values, self.lower, self.upper, self.newest, self.clock, self.origin, self.used)
+        return sum(array.nbytes for array in arrays) + self.checks.nbytes
 
     def name(self, row: int) -> Series:
         """Which series a row holds."""
@@ -133,6 +137,7 @@ class Rings:
         self.newest[row] = self.clock[row] = self.origin[row] = NEVER
         self.lower[row] = self.upper[row] = np.nan
         self.used[row] = 0.0
+        self.checks.forget(row)
 
     def _grow(self) -> None:
         old, new = len(self._names), max(64, 2 * len(self._names))
@@ -144,6 +149,7 @@ class Rings:
             grown = np.empty(shape, dtype=array.dtype)
             grown[(slice(None),) * axis + (slice(0, old),)] = array
             setattr(self, name, grown)
+        self.checks.grow(new)
         self._names += [None] * (new - old)
         for row in range(old, new):
             self._clear(row)

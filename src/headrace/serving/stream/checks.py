@@ -1,0 +1,106 @@
+"""What is remembered of the series' newest checks, for intervals that follow what was missed (`models.feedback`).
+
+It is no state of its own: all of it follows from the values that are remembered and the model. So it is neither in the
+changelog nor on disk; a series that comes back computes it again with its first event.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.models.feedback import Checks
+from headrace.sources.events import NEVER
+
+Ints = NDArray[np.int64]
+
+
+class CheckRings:
+    """The newest checks of every row of the rings.
+
+    Attributes:
+        count: Checks per row; none where the model's intervals follow nothing.
+
+    Args:
+        horizon: Steps between two checks.
+    """
+
+    def __init__(self, count: int, horizon: int) -> None:
+        self.count, self._horizon = count, horizon
+        self._step: Ints = np.empty((0, count), dtype=np.int64)
+        self._said = Checks(np.empty((0, count, horizon)), np.empty((0, count, horizon)), np.empty((0, count)))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return self._step.nbytes + sum(part.nbytes for part in self._parts())
+
+    def grow(self, rows: int) -> None:
+        """Have room for so many rows; what is new is empty."""
+        old, more = self._step.shape[0], max(rows - self._step.shape[0], 0)
+        self._step = np.concatenate([self._step, np.full((more, self.count), NEVER)])
+        grown = []
+        for part in self._parts():
+            larger = np.empty((old + more, *part.shape[1:]))
+            larger[:old] = part
+            grown.append(larger)
+        self._said = Checks(*grown)
+
+    def forget(self, row: int | slice = slice(None)) -> None:
+        """Remember nothing of a row, or of all."""
+        self._step[row] = NEVER
+
+    def correct(self, rows: Ints, steps: Ints) -> None:
+        """Values at these steps change: what was said from there on, and factors from there on, no longer hold."""
+        for row, step in zip(rows.tolist(), steps.tolist(), strict=True):
+            self._step[row, self._step[row] >= step] = NEVER
+
+    def recall(self, rows: Ints, steps: Ints) -> tuple[NDArray[np.bool_], Checks]:
+        """Which of these are remembered, and what was said from them; NaN for the others."""
+        place = self._place(steps)
+        known = self._step[rows, place] == steps
+        said = Checks.unknown(steps.size, self._horizon)
+        for mine, found in zip(self._parts(), _parts(said), strict=True):
+            found[known] = mine[rows[known], place[known]]
+        return known, said
+
+    def keep(self, rows: Ints, steps: Ints, said: Checks) -> None:
+        """Remember what was said; of several in one place the last, which is the newest."""
+        place = self._place(steps)
+        self._step[rows, place] = steps
+        for mine, found in zip(self._parts(), _parts(said), strict=True):
+            mine[rows, place] = found
+
+    def _place(self, steps: Ints) -> Ints:
+        return steps // self._horizon % max(self.count, 1)
+
+    def _parts(self) -> tuple[NDArray[np.float64], ...]:
+        return _parts(self._said)
+
+
+class Remembered:
+    """The checks of some views of rows, as a model asks for them.
+
+    Args:
+        rings: All rows.
+        rows: Row of every view.
+        last: Whether a view is its row's last: what others said holds for themselves alone.
+        begin: Step of the views' first column.
+    """
+
+    def __init__(self, rings: CheckRings, rows: Ints, last: NDArray[np.bool_], begin: int) -> None:
+        self._rings, self._rows, self._last, self._begin = rings, rows, last, begin
+
+    def recall(self, series: Ints, check: Ints) -> tuple[NDArray[np.bool_], Checks]:
+        """As `Memory.recall`."""
+        return self._rings.recall(self._rows[series], check + self._begin)
+
+    def keep(self, series: Ints, check: Ints, said: Checks) -> None:
+        """As `Memory.keep`."""
+        kept = self._last[series]
+        rows, steps = self._rows[series[kept]], check[kept] + self._begin
+        self._rings.keep(rows, steps, Checks(*(part[kept] for part in _parts(said))))
+
+
+def _parts(said: Checks) -> tuple[NDArray[np.float64], ...]:
+    return said.value, said.half, said.factor
