@@ -11,7 +11,7 @@ import pytest
 from headrace.features import seasonal_features
 from headrace.features.arrays import History
 from headrace.features.matrix import every_origin
-from headrace.models.feedback import RATE, WIDEST, WINDOW, Checks
+from headrace.models.feedback import RATE, WIDEST, WINDOW, Checks, blocked
 from headrace.models.forecast import ForecastModel
 from headrace.models.forecaster import Forecaster, Task, backtest
 
@@ -52,26 +52,30 @@ def factors(model, history, series, origin, **more):
 def by_hand(model, history, series, origin):
     """The rule for one forecast."""
     hours = (START - datetime(1970, 1, 1, tzinfo=UTC)) // HOUR
-    newest = origin - (origin + hours) % HORIZON
+    length = model.horizon * blocked(model.horizon)
+    newest = origin - (origin + hours) % length
     factor = 1.0
-    for check in range(newest - WINDOW * HORIZON, newest + 1, HORIZON):
-        if check < FIT:
-            continue
-        said = replace(model, nonnegative=False, since=None).forecast(history, np.array([series]), np.array([check]))
+    for begin in range(newest - WINDOW * length, newest + 1, length):
         missed = known = 0
-        for ahead in range(1, min(HORIZON, origin - check) + 1):
-            y = history.values["y"][series, check + ahead]
-            if np.isfinite(y) and np.isfinite(said.value[0, ahead - 1]):
-                known += 1
-                missed += not said.lower[0, ahead - 1] <= factor_wide(said, ahead, y, factor)
-        factor = min(max(factor * exp(RATE * (missed - 0.1 * known) / HORIZON), 1 / WIDEST), WIDEST)
+        for check in range(max(begin, 0), begin + length, model.horizon):
+            if FIT <= check < origin:
+                more = misses(model, history, series, check, origin, factor)
+                missed, known = missed + more[0], known + more[1]
+        factor = min(max(factor * exp(RATE * (missed - 0.1 * known) / length), 1 / WIDEST), WIDEST)
     return factor
 
 
-def factor_wide(said, ahead, y, factor):
-    """The actual value, moved so that it lies in the interval where it lies in the one that is `factor` as wide."""
-    value, half = said.value[0, ahead - 1], (said.upper - said.lower)[0, ahead - 1] / 2
-    return value - abs(y - value) / factor if abs(y - value) / factor <= half else value - 2 * half
+def misses(model, history, series, check, origin, factor):
+    """How many values up to the origin missed the interval from a check, and how many are known."""
+    said = replace(model, nonnegative=False, since=None).forecast(history, np.array([series]), np.array([check]))
+    missed = known = 0
+    for ahead in range(1, min(model.horizon, origin - check) + 1):
+        y = history.values["y"][series, check + ahead]
+        value, half = said.value[0, ahead - 1], (said.upper - said.lower)[0, ahead - 1] / 2
+        if np.isfinite(y) and np.isfinite(value):
+            known += 1
+            missed += abs(y - value) > half * factor
+    return missed, known
 
 
 @pytest.mark.parametrize("origin", [FIT - 1, FIT, FIT + 3, FIT + 61, FIT + 150, FIT + 199, FIT + 480])
@@ -85,7 +89,7 @@ def test_what_is_covered_comes_nearer_to_what_is_said(model, history):
     origins = np.arange(FIT + 30, FIT + 490)
     found = backtest(model, history, origins).scores()["coverage"]
     fixed = backtest(replace(model, since=None), history, origins).scores()["coverage"]
-    assert abs(found - 0.9) < 0.5 * abs(fixed - 0.9)
+    assert abs(found - 0.9) < 0.7 * abs(fixed - 0.9)
     assert (factors(model, history, np.arange(3), np.array([FIT])) == 1).all()  # nothing was missed yet
 
 

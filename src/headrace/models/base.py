@@ -18,6 +18,6 @@ class Model(Declared):
             DeclarationError: Names the field.
         """
 
-    def lookback(self, features: Features, horizon: timedelta) -> timedelta:
+    def lookback(self, features: Features, step: timedelta, horizon: timedelta) -> timedelta:
         """How far before a forecast's origin a model of this kind looks, so that one reading serves all who look."""
         return features.lookback

@@ -2,13 +2,13 @@
 
 The model also forecasts from its *checks*: every `horizon`-th step, counted from a fixed time. So every step has one
 forecast from the check before it, and an error as soon as its value is known. A factor of the half width begins at 1
-and goes through the errors of the newest `WINDOW` checks, oldest first: after each check it is multiplied by
-exp(`RATE` * (missed - expected) / horizon), where `missed` errors were above the half width times the factor. This is
+and goes through the newest `WINDOW` blocks of checks, oldest first: after each block it is multiplied by
+exp(`RATE` * (missed - expected) / length), where `missed` errors were above the half width times the factor. This is
 adaptive conformal inference (Gibbs & Candès 2021, "Adaptive conformal inference under distribution shift") on the
 logarithm of the width. Errors from before the fit's end do not count: the model was fitted on them.
 
-Checks are fixed in time, so neighbouring origins share them: n origins of a series cost n / horizon + `WINDOW` more
-forecasts at the most, and whoever goes on in time (a stream) remembers them and pays for none.
+Checks are fixed in time, so neighbouring origins share them: n origins of a series cost n / horizon more forecasts, and
+those of `WINDOW` blocks. Whoever goes on in time (a stream) remembers them and pays for none.
 """
 
 from __future__ import annotations
@@ -25,13 +25,17 @@ from numpy.typing import NDArray
 from headrace.features.arrays import Array, History
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+BLOCK = 12
+"""Steps of a block at least: with fewer a factor would jump with every miss. A longer horizon is a block of its own."""
 WINDOW = 24
-"""Checks to look back on: 12, 24, 48 or all since the fit differ little."""
+"""Blocks to look back on: 12, 24, 48 or all since the fit differ little."""
 RATE = 1.2
-"""A horizon without a hit triples a half width of 90 %, one without a miss takes a tenth off. Chosen on windows before
+"""A block without a hit triples a half width of 90 %, one without a miss takes a tenth off. Chosen on windows before
 the reported ones; see docs/decisions.md."""
 WIDEST = 10.0
 """Factors lie between this and its reciprocal."""
+NONE = -1
+"""In place of a check that does not count."""
 
 Ints = NDArray[np.intp]
 
@@ -43,7 +47,7 @@ class Checks:
     Attributes:
         value: Point forecasts, shape (checks, horizon).
         half: Half widths before any factor, shape (checks, horizon).
-        factor: The factor at the check, shape (checks,); NaN where it is not known.
+        factor: The factor at the check, if a block begins there, shape (checks,); NaN where it is not known.
     """
 
     value: Array
@@ -66,9 +70,19 @@ class Memory(Protocol):
         """Remember what was said, in ascending order of series and checks."""
 
 
+def blocked(horizon: int) -> int:
+    """Checks per block."""
+    return -(-BLOCK // horizon)
+
+
+def remembered(horizon: int) -> int:
+    """How many checks of a series count for a forecast."""
+    return (WINDOW + 1) * blocked(horizon)
+
+
 def reach(horizon: int) -> int:
     """How many steps before an origin the oldest check that counts may lie."""
-    return (WINDOW + 1) * horizon
+    return remembered(horizon) * horizon
 
 
 class Feedback:
@@ -96,20 +110,25 @@ class Feedback:
         memory: Memory | None = None,
     ) -> None:
         series, origin = asked
-        self._actual, self._horizon, self._interval, self._memory = history.values[target], horizon, interval, memory
+        self._actual, self._horizon, self._memory = history.values[target], horizon, memory
         self._first = max(-((history.start - since) // history.step), 0)
         self._before, self._width = reach(horizon), history.length + reach(horizon)
+        within = horizon * np.arange(blocked(horizon))
+        length = horizon * within.size
+        self._moves = _moves(length, interval)
         self._asked = self._code(series, origin)
-        self._elapsed = (origin + (history.start - EPOCH) // history.step) % horizon
-        check = origin - self._elapsed
-        self._counts = check >= self._first
-        newest, self._newest_of = np.unique(self._code(series, check)[self._counts], return_inverse=True)
-        factor = self._recall(newest)[1].factor
-        self._unsettled = newest[np.isnan(factor)]
-        past = self._unsettled[:, None] - horizon * np.arange(WINDOW, 0, -1)
-        self._past_counts = self._positions(past) >= self._first
-        self._needed = np.unique(np.concatenate([newest, past[self._past_counts]]))
-        self._newest, self._past = (np.searchsorted(self._needed, code) for code in (newest, past))
+        self._elapsed = (origin + (history.start - EPOCH) // history.step) % length
+        begins, self._block = np.unique(self._asked - self._elapsed, return_inverse=True)
+        come = np.zeros(begins.size, dtype=np.intp)
+        np.maximum.at(come, self._block, self._elapsed)
+        now = np.where(within <= come[:, None], begins[:, None] + within, NONE)
+        self._factor = self._recall(begins)[1].factor
+        self._new = np.flatnonzero(np.isnan(self._factor))
+        past = (begins[self._new, None] - length * np.arange(WINDOW, 0, -1))[:, :, None] + within
+        codes = [np.where(self._positions(each) >= self._first, each, NONE) for each in (now, past)]
+        needed = np.unique(np.concatenate([each.ravel() for each in codes]))
+        self._needed = needed[needed != NONE]
+        self._now, self._past = (np.where(c != NONE, np.searchsorted(self._needed, c), NONE) for c in codes)
         self._known, self._said = self._recall(self._needed)
         self._missing = np.setdiff1d(self._needed[~self._known], self._asked)
 
@@ -125,50 +144,49 @@ class Feedback:
             value: Point forecasts of those that were asked for and then of the missing, shape (n, horizon).
             half: Their half widths.
         """
-        said, known = self._said, self._known
         codes, place = np.unique(np.concatenate([self._asked, self._missing]), return_index=True)
-        new = place[np.searchsorted(codes, self._needed[~known])]
-        said.value[~known], said.half[~known] = value[new], half[new]
-        errors = self._errors(said)
-        unsettled = np.searchsorted(self._needed, self._unsettled)
-        said.factor[unsettled] = self._settled(errors, said.half)
+        new = ~self._known
+        made = place[np.searchsorted(codes, self._needed[new])]
+        self._said.value[new], self._said.half[new] = value[made], half[made]
+        errors, halves = self._errors()
+        factor = np.ones(self._new.size)
+        for block in range(WINDOW):
+            at = self._past[:, block]
+            factor = self._moved(factor, _joined(errors, at), _joined(halves, at))
+        self._factor[self._new] = factor
         if self._memory is not None:
-            known[unsettled] = False
-            changed = np.flatnonzero(~known)
-            part = Checks(said.value[changed], said.half[changed], said.factor[changed])
-            codes = self._needed[changed]
-            self._memory.keep(codes // self._width, self._positions(codes), part)
-        factors = np.ones(self._asked.size)
-        now = self._newest[self._newest_of]
-        seen = np.arange(1, self._horizon + 1) <= self._elapsed[self._counts, None]
-        factors[self._counts] = self._moved(said.factor[now], np.where(seen, errors[now], np.nan), said.half[now])
-        return factors
+            self._keep(self._memory)
+        at = self._now[self._block]
+        seen = np.where(np.arange(self._moves.shape[0] - 1) < self._elapsed[:, None], _joined(errors, at), np.nan)
+        return self._moved(self._factor[self._block], seen, _joined(halves, at))
 
-    def _settled(self, errors: Array, half: Array) -> Array:
-        """Factors at checks, from those before."""
-        factor = np.ones(self._unsettled.size)
-        for place, counts in zip(self._past.T, self._past_counts.T, strict=True):
-            at = place[counts]
-            factor[counts] = self._moved(factor[counts], errors[at], half[at])
-        return factor
-
-    def _moved(self, factor: Array, errors: Array, half: Array) -> Array:
-        """Factors after some more errors, shape (n, horizon), NaN where not known."""
-        missed = (errors > half * factor[:, None]).sum(axis=1)
+    def _moved(self, factor: Array, errors: Array, halves: Array) -> Array:
+        """Factors after the errors of one more block, shape (n, steps), NaN where not known."""
+        missed = (errors > halves * factor[:, None]).sum(axis=1)
         known = np.isfinite(errors).sum(axis=1)
-        moved: Array = np.clip(factor * _moves(self._horizon, self._interval)[missed, known], 1 / WIDEST, WIDEST)
+        moved: Array = np.clip(factor * self._moves[missed, known], 1 / WIDEST, WIDEST)
         return moved
 
-    def _errors(self, said: Checks) -> Array:
-        """Absolute errors of the needed checks, NaN where a value, or what was said of it, is not known."""
+    def _errors(self) -> tuple[Array, Array]:
+        """Absolute errors and half widths of the needed checks, and NaN for `NONE`; NaN where anything is not known."""
         at = self._positions(self._needed)[:, None] + np.arange(1, self._horizon + 1)
-        inside = at < self._actual.shape[1]
         series = np.broadcast_to((self._needed // self._width)[:, None], at.shape)
-        actual = np.full(at.shape, np.nan)
-        actual[inside] = self._actual[series[inside], at[inside]]
-        errors: Array = np.abs(actual - said.value)
-        errors[~np.isfinite(said.half)] = np.nan
-        return errors
+        inside = at < self._actual.shape[1]
+        errors, halves = (np.full((at.shape[0] + 1, at.shape[1]), np.nan) for _ in range(2))
+        errors[:-1][inside] = np.abs(self._actual[series[inside], at[inside]] - self._said.value[inside])
+        halves[:-1] = self._said.half
+        errors[~np.isfinite(halves)] = np.nan
+        return errors, halves
+
+    def _keep(self, memory: Memory) -> None:
+        """Have the new remembered: forecasts, and the factors at the beginnings of blocks."""
+        begins, said, changed = self._now[self._new, 0], self._said, ~self._known
+        counts = begins != NONE
+        said.factor[begins[counts]] = self._factor[self._new[counts]]
+        changed[begins[counts]] = True
+        codes = self._needed[changed]
+        part = Checks(said.value[changed], said.half[changed], said.factor[changed])
+        memory.keep(codes // self._width, self._positions(codes), part)
 
     def _recall(self, codes: Ints) -> tuple[NDArray[np.bool_], Checks]:
         if self._memory is None:
@@ -185,11 +203,16 @@ class Feedback:
         return positions
 
 
+def _joined(values: Array, at: Ints) -> Array:
+    """Values of the checks of blocks, side by side: shape (blocks, steps)."""
+    return values[at].reshape(at.shape[0], at.shape[1] * values.shape[1])
+
+
 @lru_cache(maxsize=16)
-def _moves(horizon: int, interval: float) -> Array:
-    """What factors are multiplied by, by how many errors were missed and how many were known.
+def _moves(length: int, interval: float) -> Array:
+    """What factors are multiplied by, by how many errors of a block were missed and how many were known.
 
     A table, because exponentials of arrays may differ in the last bit from array to array.
     """
-    rows = range(horizon + 1)
-    return np.array([[exp(RATE * (missed - (1 - interval) * known) / horizon) for known in rows] for missed in rows])
+    rows = range(length + 1)
+    return np.array([[exp(RATE * (missed - (1 - interval) * known) / length) for known in rows] for missed in rows])

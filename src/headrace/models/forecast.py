@@ -19,7 +19,7 @@ from headrace.features.matrix import Examples, every_example, near
 from headrace.features.view import Features
 from headrace.lineage import iso
 from headrace.models.booster import Booster
-from headrace.models.feedback import WINDOW, Feedback, Memory, reach
+from headrace.models.feedback import Feedback, Memory, reach, remembered
 from headrace.models.member import Frame, Transform, View, count, lookback, spread
 
 KIND = "forecaster"
@@ -89,7 +89,7 @@ class ForecastModel:
     @property
     def checks(self) -> int:
         """How many past forecasts of a series the next one goes by: what a `Memory` has to hold of it."""
-        return 0 if self.since is None else WINDOW + 1
+        return 0 if self.since is None else remembered(self.horizon)
 
     @property
     def needed(self) -> int:

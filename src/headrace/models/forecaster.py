@@ -53,7 +53,7 @@ class Forecaster(Model):
         history: How far back the origins go that are learnt from.
         interval: Nominal coverage of the intervals.
         adaptive: Whether intervals widen and narrow with what was missed since the fit. A lone forecast then costs as
-            much as one from each of the last 25 horizons; many in a row, and a stream, pay little for it.
+            much as one from each of the last 25 horizons (or 300 steps); many in a row, and a stream, pay little.
         seed: Of the sample and the boosters.
     """
 
@@ -89,10 +89,10 @@ class Forecaster(Model):
         """The target with its step and seasons."""
         return Frame(target, step, self.seasons[0], self.seasons[-1])
 
-    def lookback(self, features: Features, horizon: timedelta) -> timedelta:
+    def lookback(self, features: Features, step: timedelta, horizon: timedelta) -> timedelta:
         """How far before an origin the fitted forecaster looks."""
         own = lookback(features, self.seasons[0], self.seasons[-1])
-        return own + horizon * reach(1) if self.adaptive else own
+        return own + step * reach(horizon // step) if self.adaptive else own
 
     def reach(self, features: Features) -> timedelta:
         """How far back a history must go for a fit."""

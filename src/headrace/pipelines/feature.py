@@ -185,7 +185,7 @@ def look(system: System, home: Home, as_of: Sequence[datetime], *, data_version:
     """
     series = series_of(system)
     ahead = series.step * system.steps
-    span = system.model.lookback(system.features, ahead)
+    span = system.model.lookback(system.features, series.step, ahead)
     return read_views(home.table(system.name, RAW), series, as_of, data_version, span=span + series.step, ahead=ahead)
 
 
