@@ -118,7 +118,8 @@ class ForecastModel:
         if self.since is None or not origin.size:
             value, half, known = self._say(history, series, origin, threads)
         else:
-            value, half, known = self._follow(history, series, origin, threads, memory)
+            value, half, known, factors = self._follow(history, series, origin, threads, memory)
+            half = half * factors[:, None]
         lower, upper = value - half, value + half
         if self.nonnegative:
             value, lower, upper = (np.maximum(x, 0.0) for x in (value, lower, upper))
@@ -131,8 +132,8 @@ class ForecastModel:
         origin: NDArray[np.intp],
         threads: int,
         memory: Memory | None,
-    ) -> tuple[Array, Array, Array]:
-        """As `_say`, with half widths that follow the misses after the fit."""
+    ) -> tuple[Array, Array, Array, Array]:
+        """As `_say`, and by how much the misses after the fit widen each forecast's intervals, shape (n,)."""
         assert self.since is not None
         feedback = Feedback(
             *(history, self.frame.target, (series, origin)),
@@ -145,7 +146,12 @@ class ForecastModel:
         value, half, known = self._say(history, every, positions, threads)
         factors = feedback.factors(np.maximum(value, 0.0) if self.nonnegative else value, half)
         n = origin.size
-        return value[:n], half[:n] * factors[:, None], known[:n]
+        return value[:n], half[:n], known[:n], factors
+
+    def widened(self, history: History, origin: int) -> Array:
+        """By how much the misses after the fit widen every series' intervals at an origin, shape (series,)."""
+        series = np.arange(history.series)
+        return self._follow(history, series, np.full(series.size, origin), 1, None)[3]
 
     def _say(
         self, history: History, series: NDArray[np.intp], origin: NDArray[np.intp], threads: int

@@ -118,8 +118,10 @@ class Forecaster(Model):
             measured, kept = (finish() for finish in pending)
         scores = backtest(measured, history, scored_origins(history, origin - held, origin, horizon))
         found = scores.calibrated(frame, history, horizon, self.interval)
-        since = history.start + history.step * origin if self.adaptive else None
-        return Fit(replace(kept, **found, since=since), replace(measured, **found), origin - held)
+        kept, measured = (replace(model, **found) for model in (kept, measured))
+        if self.adaptive:
+            kept = _following(kept, measured, history, origin, held)
+        return Fit(kept, measured, origin - held)
 
     def _held_back(self, frame: Frame, horizon: int, history: History, origin: int) -> int:
         """How much of the newest history is held back to measure errors on.
@@ -210,6 +212,17 @@ class Forecaster(Model):
             "num_threads": 1,
         }
         return {"rounds": max(trees, 1), "params": params}
+
+
+def _following(kept: ForecastModel, measured: ForecastModel, history: History, origin: int, held: int) -> ForecastModel:
+    """The model with intervals that follow what it misses, beginning halfway to where its twin's had come.
+
+    All the way would say too much: the twin was fitted longer ago.
+    """
+    before, now = (history.start + history.step * at for at in (origin - held, origin))
+    wider = np.sqrt(replace(measured, since=before).widened(history, origin))
+    factors = {text: kept.factors[text] * by for text, by in zip(key_texts(history.keys), wider.tolist(), strict=True)}
+    return replace(kept, factors=factors, since=now)
 
 
 def _learners(examples: Examples, holding: NDArray[np.bool_], *, positive: bool) -> list[tuple[Transform, Examples]]:
