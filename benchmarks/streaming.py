@@ -54,7 +54,11 @@ def events(broker: Broker, count: int, series: int = SERIES, rate: float = 0.0) 
     """Put events on the topic; with a rate, so many a second."""
     from confluent_kafka import Producer
 
-    producer = Producer(broker.settings(linger_ms=0 if rate else 20, queue_buffering_max_messages=1_000_000))
+    producer = Producer(
+        broker.settings(
+            linger_ms=0 if rate else 20, queue_buffering_max_messages=1_000_000, enable_idempotence=True
+        )
+    )
     began = time.perf_counter()
     for i in range(count):
         minute, place = divmod(i, series)

@@ -8,7 +8,7 @@ import subprocess
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,10 +73,10 @@ def run_id(system: str, as_of: datetime, now: datetime) -> str:
     return str(_time_ordered(now, int.from_bytes(hashlib.sha256(seed.encode()).digest()[:10])))
 
 
-def prediction_ids(
+def id_bytes(
     system: str, pins: Pins, keys: list[str], of: Ints, as_of: Ints, ahead: Ints, revision: Ints
-) -> list[str]:
-    """Ids of predictions: the same cause gives the same id.
+) -> list[bytes]:
+    """Ids of predictions, in ASCII: the same cause gives the same id.
 
     An id is a UUID whose first 48 bits are `as_of` in milliseconds (the layout of UUID version 7), so ids sort by
     time and a look-up by id reads one slice. The other 74 bits are a digest of system, key, steps ahead, the
@@ -93,8 +93,8 @@ def prediction_ids(
     """
     import numpy as np
 
-    head = hashlib.sha256(f"{system}|{pins.model_digest}|{pins.feature_version}|{pins.config_digest}".encode())
-    digests = b"".join(_continued(head, key) for key in keys)
+    head = f"{system}|{pins.model_digest}|{pins.feature_version}|{pins.config_digest}"
+    digests = b"".join(_digested(head, key) for key in keys)
     words = np.frombuffer(digests, dtype=">u8").astype(np.uint64).reshape(-1, 2)[of]
     # Multiplying by an odd constant modulo 2^62 keeps (step, revision) distinct within a key.
     turn = (ahead * 1_000_003 + revision).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -103,8 +103,15 @@ def prediction_ids(
     digits = np.stack([high, low], axis=1).astype(">u8").tobytes().hex().encode()
     written = np.full((of.size, 36), ord("-"), dtype=np.uint8)
     written[:, [i for i in range(36) if i not in (8, 13, 18, 23)]] = np.frombuffer(digits, np.uint8).reshape(-1, 32)
-    text = written.tobytes().decode()
+    text = written.tobytes()
     return [text[i : i + 36] for i in range(0, len(text), 36)]
+
+
+def prediction_ids(
+    system: str, pins: Pins, keys: list[str], of: Ints, as_of: Ints, ahead: Ints, revision: Ints
+) -> list[str]:
+    """Ids of predictions as `id_bytes` makes them."""
+    return [id_.decode() for id_ in id_bytes(system, pins, keys, of, as_of, ahead, revision)]
 
 
 def row_prediction_id(cause: str, key: str, as_of: datetime) -> str:
@@ -121,10 +128,9 @@ def row_prediction_id(cause: str, key: str, as_of: datetime) -> str:
     return f"{time[:8]}-{time[8:]}-7{digest[:3]}-{variant}{digest[4:7]}-{digest[7:19]}"
 
 
-def _continued(head: hashlib._Hash, text: str) -> bytes:
-    state = head.copy()
-    state.update(text.encode())
-    return state.digest()[:16]
+@lru_cache(maxsize=20_000)
+def _digested(head: str, text: str) -> bytes:
+    return hashlib.sha256((head + text).encode()).digest()[:16]
 
 
 def as_of_in(prediction_id: str) -> datetime:

@@ -48,5 +48,6 @@ def arithmetic(node: Expression, value: Callable[[Expression], Numbers]) -> Numb
                 return np.abs(value(of))
             case Fill(of, other):
                 known = value(of)
-                return np.where(np.isnan(known), value(other), known)
+                missing = np.isnan(known)
+                return np.where(missing, value(other), known) if missing.any() or not known.ndim else known
     return None

@@ -37,6 +37,9 @@ Array = NDArray[np.float64]
 REMEMBERED = 2_000_000
 """Values of an array that is kept for other expressions to use: 16 MB."""
 
+FEW = 2
+"""Up to so many windows are summed each by itself: several share what they have in common."""
+
 
 @dataclass(frozen=True)
 class History:
@@ -226,9 +229,9 @@ def rolling(x: Array, statistic: str, width: int, at_least: int) -> Array:
 
 def _sums(x: Array, width: int) -> Array:
     """Sums of `width` neighbours, shape (n, m) to (n, m - width + 1): the additions of `doubling`, in its order."""
-    if x.shape[1] == width:
-        return _sum_of_one(x, width)
     found = x.shape[1] - width + 1
+    if found <= FEW:
+        return np.concatenate([_sum_of_one(x[:, i : i + width], width) for i in range(found)], axis=1)
     total: Array | None = None
     done, size, block = 0, 1, x
     while size <= width:

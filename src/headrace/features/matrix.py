@@ -89,11 +89,17 @@ def feature_matrix(features: Features, history: History, examples: Examples) -> 
 
 
 class Evaluator:
-    """Evaluates expressions for one set of examples; what several features share is computed once."""
+    """Evaluates expressions for one set of examples; what several features share is computed once.
 
-    def __init__(self, history: History, examples: Examples) -> None:
+    Args:
+        history: What is known.
+        examples: What to forecast.
+        arrays: Of this history, to share with others what is computed over it.
+    """
+
+    def __init__(self, history: History, examples: Examples, arrays: Arrays | None = None) -> None:
         self._history = history
-        self._arrays = Arrays(history)
+        self._arrays = Arrays(history) if arrays is None else arrays
         self._examples = examples
         self._done: dict[str, Array] = {}
 

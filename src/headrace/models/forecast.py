@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headrace.declaration import format_duration, parse_duration
 from headrace.errors import ArtefactError
-from headrace.features.arrays import Array, History, key_texts
+from headrace.features.arrays import Array, Arrays, History, key_texts
 from headrace.features.matrix import Examples, every_example, near
 from headrace.features.view import Features
 from headrace.lineage import iso
@@ -185,18 +185,18 @@ class ForecastModel:
     def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, Array, Array]:
         total, votes = np.zeros(len(examples)), np.zeros(len(examples))
         bound: tuple[Features, ...] = self._bound  # type: ignore[attr-defined]
-        holding = self._persistent(history)[examples.series]
+        holding, arrays = self._persistent(history)[examples.series], Arrays(history)
         for (transform, booster), features in zip(self.members, bound, strict=True):
             own = np.flatnonzero(holding == transform.holds)
-            view = View(transform, self.frame, history, examples[own])
+            view = View(transform, self.frame, history, examples[own], arrays)
             said = view.restore(booster.predict(view.matrix(features), threads=threads))
             heard = np.isfinite(said)  # a series that falls to zero has no logarithm: the other member speaks alone
             total[own] += np.where(heard, said, 0.0)
             votes[own] += heard
-        known = count(self.frame, history, examples)
+        known = count(self.frame, history, examples, arrays)
         with np.errstate(invalid="ignore"):
             value = np.where(known >= self.needed, total / votes, np.nan)
-        half = self.widths[examples.ahead - 1] * spread(self.frame, history, examples)
+        half = self.widths[examples.ahead - 1] * spread(self.frame, history, examples, arrays)
         return value, half, known
 
     def save(self, folder: Path) -> None:

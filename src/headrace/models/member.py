@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from headrace.features.arrays import Array, History
+from headrace.features.arrays import Array, Arrays, History
 from headrace.features.expression import Expression
 from headrace.features.history import difference, lag, rolling_count, rolling_mean, rolling_std, seasonal_lag
 from headrace.features.matrix import Evaluator, Examples
@@ -133,10 +133,12 @@ def lookback(features: Features, short: timedelta, long: timedelta) -> timedelta
 class View:
     """One member's view of examples: the matrix it reads, and the way back from what it says."""
 
-    def __init__(self, transform: Transform, frame: Frame, history: History, examples: Examples) -> None:
+    def __init__(
+        self, transform: Transform, frame: Frame, history: History, examples: Examples, arrays: Arrays | None = None
+    ) -> None:
         self.transform, self._frame, self._examples = transform, frame, examples
         self._history = transform.history(history, frame.target)
-        self._evaluator = Evaluator(self._history, examples)
+        self._evaluator = Evaluator(self._history, examples, None if transform.log else arrays)
         self._anchor = self._evaluator.column(frame.anchor(transform))
         self._scale = self._evaluator.column(frame.scale(transform))
 
@@ -156,11 +158,11 @@ class View:
         return np.exp(values) if self.transform.log else values
 
 
-def spread(frame: Frame, history: History, examples: Examples) -> Array:
+def spread(frame: Frame, history: History, examples: Examples, arrays: Arrays | None = None) -> Array:
     """The scale in the target's own unit, by which the width of intervals goes."""
-    return Evaluator(history, examples).column(frame.scale(Transform(log=False, anchor=LEVEL)))
+    return Evaluator(history, examples, arrays).column(frame.scale(Transform(log=False, anchor=LEVEL)))
 
 
-def count(frame: Frame, history: History, examples: Examples) -> Array:
+def count(frame: Frame, history: History, examples: Examples, arrays: Arrays | None = None) -> Array:
     """How many values of the last four long seasons are known at the origin."""
-    return Evaluator(history, examples).column(_count(frame))
+    return Evaluator(history, examples, arrays).column(_count(frame))

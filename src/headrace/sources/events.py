@@ -1,4 +1,4 @@
-"""Events of a series system as they come on a topic: decoded one by one, and given the time at which they became known.
+"""Events of a series system as they come on a topic: decoded, and given the time at which they became known.
 
 The stream door and the archive share this file, so that what was predicted live is what a replay finds in the tables.
 """
@@ -8,13 +8,19 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.contract import Column, Contract
 from headrace.contract.row import RowDecoder
 from headrace.contract.times import parse_times
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
 
 MILLISECOND = 1_000
 """In microseconds: how much later than the one before an event of a series becomes known at the least."""
@@ -77,12 +83,23 @@ class Events:
         bad: Place and reason of the others.
     """
 
-    place: list[int] = field(default_factory=list)
-    rows: list[Any] = field(default_factory=list)
-    keys: list[tuple[Any, ...]] = field(default_factory=list)
-    slot: list[int] = field(default_factory=list)
-    at: list[int] = field(default_factory=list)
-    bad: list[tuple[int, str]] = field(default_factory=list)
+    place: Sequence[int]
+    rows: list[Any]
+    keys: list[tuple[Any, ...]]
+    slot: Ints
+    at: Ints
+    bad: list[tuple[int, str]]
+
+    def only(self, kept: list[int]) -> Events:
+        """Some of the good ones."""
+        place, rows = [self.place[i] for i in kept], [self.rows[i] for i in kept]
+        return Events(place, rows, [self.keys[i] for i in kept], self.slot[kept], self.at[kept], self.bad)
+
+    def numbers(self, attribute: str) -> NDArray[np.float64]:
+        """A numeric column of the rows."""
+        import numpy as np
+
+        return np.array(list(map(operator.attrgetter(attribute), self.rows)), dtype=np.float64)
 
 
 class _Refused(Exception):
@@ -100,13 +117,15 @@ class EventDecoder:
         others = tuple(c for c in shape.contract.columns if c.name != shape.time)
         self.fields = {c.name: f"column_{i}" for i, c in enumerate(others)}
         self._names = tuple(self.fields)
-        self._keys = operator.attrgetter(*(self.fields[name] for name in shape.keys))
+        self._keys = [operator.attrgetter(self.fields[name]) for name in shape.keys]
         self._texts = [self.fields[c.name] for c in others if c.type == "category"]
         self._json = msgspec.json.Decoder().decode
         self._broken = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
         self._row = RowDecoder(Contract(columns=others))
         self._typed = _row_type(self.fields, others, shape.time)
-        self._quick = msgspec.json.Decoder(self._typed).decode if all(map(_is_plain, others)) else None
+        plain = all(map(_is_plain, others))
+        self._quick = msgspec.json.Decoder(self._typed).decode if plain else None
+        self._lines = msgspec.json.Decoder(self._typed).decode_lines if plain else None
         self._times: dict[str, int] = {}
 
     def __call__(self, values: Sequence[bytes | None], received: Sequence[int]) -> Events:
@@ -116,26 +135,67 @@ class EventDecoder:
             values: The bytes of each event; None for a message without a value.
             received: When the broker got each, milliseconds since 1970.
         """
-        events, shape = Events(), self._shape
-        step, lag, single = shape.step_us, shape.lag_us, len(shape.keys) == 1
-        ahead, times = shape.ahead // _MICROSECOND, self._times
-        for place, value in enumerate(values):
+        rows = self._together(values)
+        if rows is not None:
+            try:
+                times = self._moments([row.time for row in rows])
+            except _Refused:
+                return self._one_by_one(values, received)
+            if all(map(operator.le, times, self._latest(received))):
+                return self._events(range(len(rows)), rows, times, [])
+        return self._one_by_one(values, received)
+
+    def _one_by_one(self, values: Sequence[bytes | None], received: Sequence[int]) -> Events:
+        """The same, and what is wrong with each bad one."""
+        place, rows, times, bad = [], [], [], []
+        for i, (value, latest) in enumerate(zip(values, self._latest(received), strict=True)):
             try:
                 row = self._decoded(value)
-                time = times.get(row.time) if type(row.time) is str else None
-                if time is None:
-                    time = self._moment(row.time)
-                if time > received[place] * 1000 + ahead:
-                    raise _Refused(f"{shape.time}: {_text(time)} is in the future")
+                time = self._moment(row.time)
+                if time > latest:
+                    raise _Refused(f"{self._shape.time}: {_text(time)} is in the future")
             except _Refused as refused:
-                events.bad.append((place, str(refused)))
+                bad.append((i, str(refused)))
                 continue
-            events.place.append(place)
-            events.rows.append(row)
-            events.keys.append((self._keys(row),) if single else self._keys(row))
-            events.slot.append(time // step)
-            events.at.append(time + lag)
-        return events
+            place.append(i)
+            rows.append(row)
+            times.append(time)
+        return self._events(place, rows, times, bad)
+
+    def _events(self, place: Sequence[int], rows: list[Any], times: list[int], bad: list[tuple[int, str]]) -> Events:
+        import numpy as np
+
+        keys, at = list(zip(*(map(read, rows) for read in self._keys), strict=True)), np.array(times, dtype=np.int64)
+        return Events(place, rows, keys, at // self._shape.step_us, at + self._shape.lag_us, bad)
+
+    def _latest(self, received: Sequence[int]) -> list[int]:
+        """The latest times, in microseconds, that events may have which came then, in milliseconds."""
+        ahead = self._shape.ahead // _MICROSECOND
+        return [milliseconds * 1000 + ahead for milliseconds in received]
+
+    def _together(self, values: Sequence[bytes | None]) -> list[Any] | None:
+        """All rows from one call of the decoder; None where an event needs to be looked at by itself.
+
+        A line break between a closing and an opening brace is outside of every JSON document. So each event that
+        begins and ends with its brace gives one document at least, and as many documents as events one each.
+        """
+        if self._lines is None or not values or None in values:
+            return None
+        import numpy as np
+
+        sizes = np.fromiter(map(len, values), dtype=np.int64, count=len(values))  # type: ignore[arg-type]
+        text = b"\n".join(values)  # type: ignore[arg-type]
+        letters, ends = np.frombuffer(text, dtype=np.uint8), np.cumsum(sizes + 1) - 1
+        if not 2 <= sizes.min() <= sizes.max() <= self._shape.largest:
+            return None
+        if (letters[ends - sizes] != ord("{")).any() or (letters[ends - 1] != ord("}")).any():
+            return None
+        try:
+            rows: list[Any] = self._lines(text)
+        except self._broken:
+            return None
+        blank = any(not all(map(str.strip, map(operator.attrgetter(name), rows))) for name in self._texts)
+        return None if blank or len(rows) != len(values) else rows
 
     def _decoded(self, value: bytes | None) -> Any:
         """The typed row, and the time as it came."""
@@ -169,7 +229,16 @@ class EventDecoder:
             raise _Refused(f"{self._shape.columns[0]}: is missing")
         return self._typed(time=data.get(self._shape.time), **{self.fields[name]: row.get(name) for name in row})
 
+    def _moments(self, texts: list[str]) -> list[int]:
+        known: list[Any] = list(map(self._times.get, texts))
+        return [self._moment(text) for text in texts] if None in known else known
+
     def _moment(self, text: Any) -> int:
+        """An event time, microseconds since 1970."""
+        known = self._times.get(text) if type(text) is str else None
+        return self._learnt(text) if known is None else known
+
+    def _learnt(self, text: Any) -> int:
         name = self._shape.time
         if text is None:
             raise _Refused(f"{name}: is missing")
@@ -212,7 +281,7 @@ def _row_type(fields: Mapping[str, str], columns: Sequence[Column], time: str) -
     import msgspec
 
     kinds = {"float": float, "category": str, "text": str}
-    typed = [("time", Any), *((fields[c.name], kinds.get(c.type, Any)) for c in columns)]
+    typed = [("time", str), *((fields[c.name], kinds.get(c.type, Any)) for c in columns)]
     names = {attribute: name for name, attribute in fields.items()} | {"time": time}
     return msgspec.defstruct("Row", typed, rename=names, gc=False)
 

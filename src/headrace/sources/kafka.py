@@ -154,15 +154,16 @@ class _Facts:
     def _take(self, events: Events, i: int, partition: int) -> bool:
         series = json.dumps([partition, *events.keys[i]])
         newest, clock = self._place.series.get(series, (NEVER, NEVER))
-        known = known_at(newest, clock, events.slot[i], events.at[i], self._shape)
+        slot = int(events.slot[i])
+        known = known_at(newest, clock, slot, int(events.at[i]), self._shape)
         if isinstance(known, str):
             return True
         if known > self._as_of:
             return False
-        self._place.series[series] = max(newest, events.slot[i]), known
+        self._place.series[series] = max(newest, slot), known
         for name, attribute in self._decode.fields.items():
             self.columns[name].append(getattr(events.rows[i], attribute))
-        self.columns[self._shape.time].append(_EPOCH + events.slot[i] * self._shape.step)
+        self.columns[self._shape.time].append(_EPOCH + slot * self._shape.step)
         self.columns[KNOWN_AT].append(_EPOCH + known * _MICROSECOND)
         return True
 

@@ -1,4 +1,8 @@
-"""Predictions as JSON for the output topic."""
+"""Predictions as JSON for the output topic.
+
+An answer is a template filled in: what answers of one time have in common is written once, and all numbers of a
+micro-batch are written by one call.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from headrace.lineage import Pins, iso, prediction_ids
+from headrace.lineage import Pins, id_bytes, iso
 from headrace.models.forecast import Forecast
 from headrace.serving.stream.plan import Plan
 from headrace.serving.stream.rings import Floats, Ints, Keys
@@ -17,96 +22,14 @@ from headrace.serving.stream.rings import Floats, Ints, Keys
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _REMEMBERED = 50_000
-
-
-class Answers:
-    """Writes the answers of one system.
-
-    Args:
-        system: Its name.
-        keys: Its key columns.
-        step: Time between two values.
-    """
-
-    def __init__(self, system: str, keys: tuple[str, ...], step: timedelta) -> None:
-        import msgspec
-
-        self._system, self._keys = system, keys
-        self._step = step // _MICROSECOND
-        self._encode = msgspec.json.Encoder().encode
-        self._answer, self._ahead, self._raw = _answer_type(keys), _step_type(), msgspec.Raw
-        self._texts: dict[int, str] = {}
-        self._after: dict[tuple[int, int], list[str]] = {}
-
-    def encode(self, done: Plan, series: Sequence[Keys], causes: Sequence[str], said: Said, pins: Pins) -> list[bytes]:
-        """One JSON document per event of the plan, in its order.
-
-        Args:
-            done: The events.
-            series: The keys of each.
-            causes: The id of each event: topic-partition-offset.
-            said: What is predicted.
-            pins: Of the model; `as_of` is each event's own.
-        """
-        made, forecast, step, answers = self._answer, said.forecast, self._step, []
-        self._remember(done.known, done.origin * step, done.slot * step)
-        texts = self._texts
-        digests, none = self._raw(self._encode(_digests(pins))), self._raw(b"null")
-        version, needed = pins.model_version, forecast.needed
-        for keys, id_, cause, known, origin, slot, fine, value, lower, upper, observed, low, high, count in zip(
-            *(series, self._ids(done, series, pins), causes, done.known.tolist(), done.origin.tolist()),
-            *(done.slot.tolist(), (np.isfinite(forecast.value).all(axis=1) & (forecast.known >= needed)).tolist()),
-            *(forecast.value.tolist(), forecast.lower.tolist(), forecast.upper.tolist()),
-            *(said.observed.tolist(), said.expected_lower.tolist(), said.expected_upper.tolist()),
-            forecast.known.tolist(),
-            strict=True,
-        ):
-            expects = low == low and high == high
-            answer = made(
-                *keys,
-                *(id_, cause, texts[known], texts[origin * step], texts[slot * step], observed),
-                not low <= observed <= high if expects else None,
-                {"lower": low, "upper": high} if expects else none,
-                value[0] if fine else None,
-                self._steps(origin, value, lower, upper) if fine else [],
-                version,
-                digests,
-            )
-            if not fine:
-                answer.reason = f"{count} values are known, {needed} are needed"
-            answers.append(self._encode(answer))
-        return answers
-
-    def _steps(self, origin: int, value: list[float], lower: list[float], upper: list[float]) -> list[Any]:
-        times, made = self._times_after(origin, len(value)), self._ahead
-        return [
-            made(time, v, a if a == a else None, b if b == b else None)  # NaN: there is no interval
-            for time, v, a, b in zip(times, value, lower, upper, strict=True)
-        ]
-
-    def _times_after(self, origin: int, steps: int) -> list[str]:
-        found = self._after.get((origin, steps))
-        if found is None:
-            if len(self._after) >= _REMEMBERED // 10:
-                self._after.clear()
-            at = [(origin + ahead) * self._step for ahead in range(1, steps + 1)]
-            found = self._after[origin, steps] = [iso(_EPOCH + micros * _MICROSECOND) for micros in at]
-        return found
-
-    def _ids(self, done: Plan, series: Sequence[Keys], pins: Pins) -> list[str]:
-        number: dict[Keys, int] = {}
-        of = np.array([number.setdefault(keys, len(number)) for keys in series], dtype=np.int64)
-        texts = ["\x1f".join(["" if v is None else str(v) for v in keys]) for keys in number]
-        ones = np.ones(of.size, dtype=np.int64)
-        return prediction_ids(self._system, pins, texts, of, done.known, ones, np.zeros_like(ones)) if texts else []
-
-    def _remember(self, *times: Ints) -> None:
-        """Have the texts of times (microseconds since 1970) at hand; series of one system share most of them."""
-        if len(self._texts) >= _REMEMBERED:
-            self._texts.clear()
-        for micros in np.unique(np.concatenate(times)).tolist():
-            if micros not in self._texts:
-                self._texts[micros] = iso(_EPOCH + micros * _MICROSECOND)
+USUAL, ANOMALY, UNEXPECTED = range(3)
+_SILENT = 3
+"""Added to these where there is no forecast."""
+_EXPECTED = (
+    b'"expected":{"lower":%b,"upper":%b},"anomaly":false',
+    b'"expected":{"lower":%b,"upper":%b},"anomaly":true',
+    b'"expected":null,"anomaly":null',
+)
 
 
 @dataclass(frozen=True)
@@ -124,22 +47,139 @@ class Said:
     expected_lower: Floats
     expected_upper: Floats
 
-
-def _answer_type(keys: tuple[str, ...]) -> Any:
-    """The document that an answer is, with the key columns first."""
-    import msgspec
-
-    names = {f"key_{i}": name for i, name in enumerate(keys)}
-    fixed = ("prediction_id", "event_id", "as_of", "origin", "event_time", "observed", "anomaly", "expected", "value")
-    fields = [(name, Any) for name in (*names, *fixed, "predictions", "model_version", "pins")]
-    reason: Any = ("reason", Any, msgspec.UNSET)
-    return msgspec.defstruct("Answer", [*fields, reason], rename=names, gc=False)
+    @property
+    def surprise(self) -> Ints:
+        """`USUAL`, `ANOMALY` or `UNEXPECTED`: whether each observation lies in the interval expected of it."""
+        missing = np.isnan(self.expected_lower) | np.isnan(self.expected_upper)
+        outside = (self.observed < self.expected_lower) | (self.observed > self.expected_upper)
+        return np.where(missing, UNEXPECTED, np.where(outside, ANOMALY, USUAL))
 
 
-def _step_type() -> Any:
-    import msgspec
+class Answers:
+    """Writes the answers of one system.
 
-    return msgspec.defstruct("Step", [(name, Any) for name in ("time", "value", "lower", "upper")], gc=False)
+    Args:
+        system: Its name.
+        topic: Name of the input topic, for ids of events.
+        keys: Its key columns.
+        step: Time between two values.
+    """
+
+    def __init__(self, system: str, topic: str, keys: tuple[str, ...], step: timedelta) -> None:
+        import msgspec
+
+        self._system, self._keys, self._topic = system, keys, topic
+        self._step = step // _MICROSECOND
+        self._json = msgspec.json.Encoder().encode
+        self._texts: dict[int, bytes] = {}
+        self._heads: dict[Keys, bytes] = {}
+        self._templates: dict[tuple[int, int, int, int], bytes] = {}
+        self._of: tuple[Pins, int, int] | None = None
+
+    def encode(
+        self, done: Plan, series: Sequence[Keys], causes: tuple[Ints, Ints], said: Said, pins: Pins
+    ) -> list[bytes]:
+        """One JSON document per event of the plan, in its order.
+
+        Args:
+            done: The events.
+            series: The keys of each series of the plan, in its order.
+            causes: Partitions and offsets of the events.
+            said: What is predicted.
+            pins: Of the model; `as_of` is each event's own.
+        """
+        forecast = said.forecast
+        horizon = forecast.value.shape[1]
+        self._for(pins, horizon, forecast.needed)
+        fine = np.isfinite(forecast.value).all(axis=1) & (forecast.known >= forecast.needed)
+        kinds = said.surprise + np.where(fine, 0, _SILENT)
+        numbers, width = self._numbers(said), 4 + 3 * horizon
+        of = np.cumsum(np.r_[0, done.row[1:] != done.row[:-1]])
+        heads = [self._head(keys) for keys in series]
+        answers, at, templates = [], 0, self._templates
+        for head, id_, offset, known, origin, slot, partition, kind in zip(
+            *([heads[i] for i in of.tolist()], self._ids(done, series, of, pins)),
+            *(self._list(causes[1]), self._times(done.known)),
+            *(done.origin.tolist(), done.slot.tolist(), causes[0].tolist(), kinds.tolist()),
+            strict=True,
+        ):
+            of_time = origin, slot, partition, kind
+            template = templates.get(of_time) or self._template(*of_time)
+            begin = at + 2 if kind % _SILENT == UNEXPECTED else at
+            if kind < _SILENT:
+                answers.append(template % (head, id_, offset, known, *numbers[begin : at + width]))
+            else:
+                count = forecast.known[len(answers)]
+                answers.append(template % (head, id_, offset, known, *numbers[begin : at + 3], count))
+            at += width
+        return answers
+
+    def _for(self, pins: Pins, horizon: int, needed: int) -> None:
+        """Templates are of one model."""
+        if self._of != (pins, horizon, needed):
+            self._of = pins, horizon, needed
+            self._templates.clear()
+
+    def _numbers(self, said: Said) -> list[bytes]:
+        """All numbers in the order of the templates, null where there is none."""
+        f = said.forecast
+        expected = np.stack([said.expected_lower, said.expected_upper, said.observed, f.value[:, 0]], axis=1)
+        steps = np.stack([f.value, f.lower, f.upper], axis=2).reshape(len(expected), -1)
+        return self._list(np.concatenate([expected, steps], axis=1).ravel())
+
+    def _list(self, values: NDArray[Any]) -> list[bytes]:
+        return self._json(values.tolist())[1:-1].split(b",")
+
+    def _template(self, origin: int, slot: int, partition: int, kind: int) -> bytes:
+        """What answers of one time, partition and kind have in common, with places for the rest."""
+        assert self._of is not None
+        pins, horizon, needed = self._of
+        if len(self._templates) >= _REMEMBERED // 10:
+            self._templates.clear()
+        times = [self._time(origin + ahead) for ahead in range(horizon + 1)]
+        silent, surprise = divmod(kind, _SILENT)
+        steps = b",".join(b'{"time":"%b","value":%%b,"lower":%%b,"upper":%%b}' % time for time in times[1:])
+        said = b'null,"predictions":[]' if silent else b'%%b,"predictions":[%b]' % steps
+        made = self._templates[origin, slot, partition, kind] = b"".join(
+            (
+                b'%b,"prediction_id":"%b",',
+                b'"event_id":"%b-%d-%%b",' % (self._topic.encode(), partition),
+                b'"as_of":"%%b","origin":"%b","event_time":"%b",' % (times[0], self._time(slot)),
+                _EXPECTED[surprise],
+                b',"observed":%%b,"value":%b,' % said,
+                b'"model_version":%d,"pins":%b' % (pins.model_version, self._json(_digests(pins)).replace(b"%", b"%%")),
+                b',"reason":"%%d values are known, %d are needed"' % needed if silent else b"",
+                b"}",
+            )
+        )
+        return made
+
+    def _head(self, keys: Keys) -> bytes:
+        head = self._heads.get(keys)
+        if head is None:
+            if len(self._heads) >= _REMEMBERED:
+                self._heads.clear()
+            head = self._heads[keys] = self._json(dict(zip(self._keys, keys, strict=True)))[:-1]
+        return head
+
+    def _ids(self, done: Plan, series: Sequence[Keys], of: Ints, pins: Pins) -> list[bytes]:
+        texts = ["\x1f".join(["" if v is None else str(v) for v in keys]) for keys in series]
+        ones = np.ones(of.size, dtype=np.int64)
+        return id_bytes(self._system, pins, texts, of, done.known, ones, np.zeros_like(ones))
+
+    def _times(self, micros: Ints) -> list[bytes]:
+        """Texts of times (microseconds since 1970); series of one system share most of them."""
+        texts = self._texts
+        if len(texts) >= _REMEMBERED:
+            texts.clear()
+        return [texts.get(each) or texts.setdefault(each, _text(each)) for each in micros.tolist()]
+
+    def _time(self, step: int) -> bytes:
+        return _text(step * self._step)
+
+
+def _text(micros: int) -> bytes:
+    return iso(_EPOCH + micros * _MICROSECOND).encode()
 
 
 def _digests(pins: Pins) -> dict[str, str]:

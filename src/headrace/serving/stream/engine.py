@@ -7,12 +7,11 @@ calls it sends them in one transaction, or, where that fails, throws the state a
 from __future__ import annotations
 
 import json
-import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,12 +20,13 @@ from headrace.lineage import Pins
 from headrace.models.forecast import Forecast
 from headrace.predictor import Predictor
 from headrace.serving.stream.answers import Answers, Said
+from headrace.serving.stream.batch import Answered, Batch, Message
 from headrace.serving.stream.changelog import Changelog
 from headrace.serving.stream.checks import Remembered
 from headrace.serving.stream.plan import Plan, plan, views
 from headrace.serving.stream.rings import Floats, Ints, Keys, Rings, Series
 from headrace.serving.stream.spill import Spill
-from headrace.sources.events import EventDecoder, Shape
+from headrace.sources.events import EventDecoder, Events, Shape
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,16 +40,6 @@ Seed = Callable[[Sequence[Keys], Ints, Ints, int], Floats]
 """Keys, step of each one's first event, when that became known, and a length: gives values (columns, keys, length)."""
 
 
-class Message(NamedTuple):
-    """One message as it came; `timestamp` is when the broker got it, milliseconds since 1970."""
-
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    timestamp: int
-
-
 @dataclass(frozen=True)
 class Champion:
     """The model that answers.
@@ -61,25 +51,6 @@ class Champion:
 
     predictor: Predictor
     pins: Pins
-
-
-@dataclass
-class Answered:
-    """The records of a micro-batch.
-
-    Attributes:
-        outputs: Message and answer.
-        changes: Partition, key and value for the changelog.
-        dead: Messages that are bad, with the reason.
-        late: Messages that came too late, with the reason.
-        anomalies: Answers whose observation lay outside its interval.
-    """
-
-    outputs: list[tuple[Message, bytes]] = field(default_factory=list)
-    changes: list[tuple[int, bytes, bytes]] = field(default_factory=list)
-    dead: list[tuple[Message, str]] = field(default_factory=list)
-    late: list[tuple[Message, str]] = field(default_factory=list)
-    anomalies: int = 0
 
 
 class Engine:
@@ -97,9 +68,9 @@ class Engine:
     def __init__(
         self, system: str, shape: Shape, champion: Champion, topic: str, *, seed: Seed, accept_unknown: bool = False
     ) -> None:
-        self._shape, self._topic, self._seed, self._accept = shape, topic, seed, accept_unknown
+        self._shape, self._seed, self._accept = shape, seed, accept_unknown
         self._decode = EventDecoder(shape)
-        self._answers = Answers(system, shape.keys, shape.step)
+        self._answers = Answers(system, topic, shape.keys, shape.step)
         self.changelog = Changelog(len(shape.columns), shape.step)
         self.rings, self.spill = Rings(len(shape.columns), 0, 0), Spill()
         self.use(champion)
@@ -130,64 +101,65 @@ class Engine:
             self.rings.remove(series)
         return len(idle)
 
-    def answer(self, messages: Sequence[Message], keyless: bool = False) -> Answered:
+    def answer(self, messages: Batch | Sequence[Message], keyless: bool = False) -> Answered:
         """Answer a micro-batch, and move the state on.
 
         Args:
             messages: In the order of their offsets within each partition.
             keyless: Whether messages without a key are fine, because there is one partition only.
         """
-        answered = Answered()
-        events = self._decode([m.value for m in messages], [m.timestamp for m in messages])
-        answered.dead += [(messages[place], reason) for place, reason in events.bad]
-        kept = self._kept(messages, events.place, events.keys, keyless, answered)
-        if not kept:
+        batch = messages if isinstance(messages, Batch) else Batch.of(messages)
+        answered = Answered(batch)
+        events = self._decode(batch.value, batch.timestamp)
+        answered.dead += [(batch[place], reason) for place, reason in events.bad]
+        refused = self._refused(batch, events, keyless)
+        if refused:
+            answered.dead += [(batch[events.place[i]], reason) for i, reason in refused.items()]
+            events = events.only([i for i in range(len(events.rows)) if i not in refused])
+        if not events.rows:
             return answered
-        chosen = [messages[events.place[i]] for i in kept]
-        columns = self._shape.columns
-        slots, at = (np.array([column[i] for i in kept], dtype=np.int64) for column in (events.slot, events.at))
-        taken = [events.rows[i] for i in kept]
-        attributes = [operator.attrgetter(self._decode.fields[name]) for name in columns]
-        values = np.array([[read(row) for row in taken] for read in attributes], dtype=np.float64)
-        rows = self._rows([(m.partition, events.keys[i]) for m, i in zip(chosen, kept, strict=True)], slots, at)
-        done = plan(rows, slots, at, self.rings, self._shape)
-        answered.late += [(chosen[place], reason) for place, reason in done.refused]
+        partitions = batch.partition if len(events.rows) == len(batch) else [batch.partition[i] for i in events.place]
+        rows = self._rows(list(zip(partitions, events.keys, strict=True)), events.slot, events.at)
+        done = plan(rows, events.slot, events.at, self.rings, self._shape)
+        answered.late += [(batch[events.place[i]], reason) for i, reason in done.refused]
         if done.event.size:
-            self._say(done, values[:, done.event], [chosen[i] for i in done.event.tolist()], answered)
+            values = np.stack([events.numbers(self._decode.fields[name]) for name in self._shape.columns])
+            answered.places = np.array(events.place)[done.event].tolist()
+            self._say(done, values[:, done.event], answered)
         return answered
 
-    def _kept(
-        self, messages: Sequence[Message], places: list[int], keys: list[Keys], keyless: bool, answered: Answered
-    ) -> list[int]:
-        """Which good events are answered: places among them."""
-        kept = []
-        for i, (place, series) in enumerate(zip(places, keys, strict=True)):
-            message = messages[place]
-            if message.key is None and not keyless:
-                reason = "the message has no key: events of one series could lie on several partitions"
-            elif not self._accept and series not in self._known:
-                version = self.champion.pins.model_version
-                reason = f"unknown series {json.dumps(series)}: model version {version} was not fitted on it"
-            else:
-                kept.append(i)
-                continue
-            answered.dead.append((message, reason))
-        return kept
+    def _refused(self, batch: Batch, events: Events, keyless: bool) -> dict[int, str]:
+        """Good events that are not answered all the same, with the reason."""
+        refused: dict[int, str] = {}
+        strangers = set() if self._accept else set(events.keys) - self._known
+        if strangers:
+            version = self.champion.pins.model_version
+            for i, series in enumerate(events.keys):
+                if series in strangers:
+                    refused[i] = f"unknown series {json.dumps(series)}: model version {version} was not fitted on it"
+        if not keyless and None in batch.key:
+            for i, place in enumerate(events.place):
+                if batch.key[place] is None:
+                    refused[i] = "the message has no key: events of one series could lie on several partitions"
+        return refused
 
     def _rows(self, series: list[Series], slots: Ints, at: Ints) -> Ints:
         """Row of each event; series that are new get one, with what the tables know of them."""
-        index, now = self.rings.index, time.time()
-        fresh: dict[Series, int] = {}
-        for place, each in enumerate(series):
-            if each not in index and each not in fresh:
-                fresh[each] = place
-        for each in [each for each in fresh if self._recall(each)]:
-            del fresh[each]
-        if fresh:
-            first = np.fromiter(fresh.values(), dtype=np.int64)
-            self._plant(list(fresh), slots[first], at[first])
-        rows = np.array([index[each] for each in series], dtype=np.int64)
-        self.rings.used[rows] = now
+        index = self.rings.index
+        found = list(map(index.get, series))
+        if None in found:
+            fresh: dict[Series, int] = {}
+            for place, each in enumerate(series):
+                if each not in index:
+                    fresh.setdefault(each, place)
+            for each in [each for each in fresh if self._recall(each)]:
+                del fresh[each]
+            if fresh:
+                first = np.fromiter(fresh.values(), dtype=np.int64)
+                self._plant(list(fresh), slots[first], at[first])
+            found = list(map(index.get, series))
+        rows = np.array(found, dtype=np.int64)
+        self.rings.used[rows] = time.time()
         return rows
 
     def _recall(self, series: Series) -> bool:
@@ -207,14 +179,14 @@ class Engine:
                 # The step before counts as the newest: the first event comes in order, whatever the tables know.
                 self.rings.newest[row] = slots[i] - 1
 
-    def _say(self, done: Plan, values: Floats, causes: list[Message], answered: Answered) -> None:
+    def _say(self, done: Plan, values: Floats, answered: Answered) -> None:
         forecast = self._forecast(done, values)
         low, high = self._expected(done, forecast)
         said = Said(forecast, values[0], low, high)
-        series = [self.rings.name(row)[1] for row in done.row.tolist()]
-        ids = [f"{self._topic}-{m.partition}-{m.offset}" for m in causes]
-        answers = self._answers.encode(done, series, ids, said, self.champion.pins)
-        answered.outputs += zip(causes, answers, strict=True)
+        batch, places = answered.batch, answered.places
+        causes = np.array(batch.partition)[places], np.array(batch.offset)[places]
+        names = [self.rings.name(row)[1] for row in done.row[done.last_of_row].tolist()]
+        answered.answers = self._answers.encode(done, names, causes, said, self.champion.pins)
         answered.anomalies = int(((values[0] < low) | (values[0] > high)).sum())
         arrival = np.argsort(done.event)
         planted = self._planted(done)

@@ -1,13 +1,18 @@
-"""Sends what a micro-batch gave in one transaction, with the offsets of its events."""
+"""Sends what a micro-batch gave in one transaction, with the offsets of its events.
+
+The cluster takes milliseconds for a commit, in which there is nothing to do here: so it goes on in a thread of its own
+while the next micro-batch is read and answered. One transaction is open at a time.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from headrace.errors import FencedError, StreamError
-from headrace.serving.stream.engine import Answered, Message
+from headrace.serving.stream.batch import Answered, Message
 from headrace.sources.broker import LARGEST, TIMEOUT, Broker, Topics
 
 _PATIENCE = 300.0
@@ -50,9 +55,11 @@ class Sender:
             )
         )
         self._insist(lambda: self._producer.init_transactions(TIMEOUT), TIMEOUT)
+        self._beside = ThreadPoolExecutor(1, "commit")
+        self._open: Future[float] | None = None
 
     def send(self, answered: Answered, offsets: Mapping[int, int], group: Any) -> None:
-        """All records of a micro-batch and the offsets after it, or nothing.
+        """Begin to send all records of a micro-batch and the offsets after it, or nothing; `settle` says which.
 
         Args:
             answered: The records.
@@ -66,36 +73,49 @@ class Sender:
         """
         from confluent_kafka import KafkaException, TopicPartition
 
-        topics, producer = self._topics, self._producer
-        ends = [TopicPartition(topics.events, partition, offset) for partition, offset in offsets.items()]
+        assert self._open is None, "one transaction at a time"
+        batch, produce = answered.batch, self._producer.produce
+        ends = [TopicPartition(self._topics.events, partition, offset) for partition, offset in offsets.items()]
         try:
-            self._attempt(producer.begin_transaction)
-            self._produce(topics.predictions, ((m.partition, m.key, value) for m, value in answered.outputs))
-            self._produce(topics.state, answered.changes)
-            self._pass_on(topics.dead_letters, answered.dead)
-            self._pass_on(topics.late, answered.late)
-            self._insist(lambda: producer.send_offsets_to_transaction(ends, group, TIMEOUT), TIMEOUT)
-            self._insist(lambda: producer.commit_transaction(TIMEOUT), _PATIENCE)
+            self._attempt(self._producer.begin_transaction)
+            keys, partitions, topic = batch.key, batch.partition, self._topics.predictions
+            for place, answer in zip(answered.places, answered.answers, strict=True):
+                produce(topic, answer, keys[place], partitions[place])
+            topic = self._topics.state
+            for partition, key, value in answered.changes:
+                produce(topic, value, key, partition)
+            self._pass_on(self._topics.dead_letters, answered.dead)
+            self._pass_on(self._topics.late, answered.late)
         except (KafkaException, BufferError) as error:  # of handing a record over
             self._abort(error)
         except Aborted as aborted:
             self._abort(aborted.__cause__ or aborted)
+        self._open = self._beside.submit(self._commit, ends, group)
+
+    def _commit(self, ends: list[Any], group: Any) -> float:
+        try:
+            self._insist(lambda: self._producer.send_offsets_to_transaction(ends, group, TIMEOUT), TIMEOUT)
+            self._insist(lambda: self._producer.commit_transaction(TIMEOUT), _PATIENCE)
+        except Aborted as aborted:
+            self._abort(aborted.__cause__ or aborted)
+        return time.time()
+
+    def settle(self) -> float:
+        """Wait until what was sent counts; returns since when, by the clock. To be called once after each `send`.
+
+        Raises:
+            Aborted: Nothing of it counts.
+            FencedError: Another worker with this identity was started.
+            StreamError: The cluster failed for good.
+        """
+        assert self._open is not None, "nothing was sent"
+        waited, self._open = self._open, None
+        return waited.result()
 
     def close(self) -> None:
         """Let go of the connection; an open transaction ends by itself."""
         self._producer.purge()
-
-    def _produce(self, topic: str, records: Iterable[tuple[int, bytes | None, bytes]]) -> None:
-        """Hand over records of partition, key and value."""
-        from confluent_kafka import KafkaException
-
-        parts: dict[int, list[dict[str, Any]]] = {}
-        for partition, key, value in records:
-            parts.setdefault(partition, []).append({"key": key, "value": value})
-        for partition, part in parts.items():
-            # A partition of a single record in the batch would be ignored: it has to be that of the whole call.
-            if self._producer.produce_batch(topic, part, partition=partition) != len(part):
-                raise KafkaException(next(each["_error"] for each in part if "_error" in each))
+        self._beside.shutdown(wait=False)
 
     def _pass_on(self, topic: str, letters: Sequence[tuple[Message, str]]) -> None:
         for message, reason in letters:

@@ -1,19 +1,23 @@
-"""One worker: reads a micro-batch, answers it, and commits answers, state and offsets in one transaction."""
+"""One worker: reads a micro-batch, answers it, and commits answers, state and offsets in one transaction.
+
+While a transaction is committed the next micro-batch is read and answered; should the commit fail, both are forgotten
+and made again from the last transaction that counts.
+"""
 
 from __future__ import annotations
 
 import gc
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import FencedError, HeadraceError, StreamError
 from headrace.home import Home
+from headrace.serving.stream.batch import Answered, Batch
 from headrace.serving.stream.champions import Watch, champion
-from headrace.serving.stream.engine import Engine, Message
+from headrace.serving.stream.engine import Engine
 from headrace.serving.stream.log import logger
 from headrace.serving.stream.restore import restore
 from headrace.serving.stream.seeding import Seeding
@@ -31,6 +35,7 @@ _WAIT = 0.25
 """Seconds that a turn of the loop waits for an event."""
 _CLOSING = 10.0
 """Seconds that the consumer has to close."""
+_NOT_MINE = 2**63
 _STATUS = 5.0
 """Seconds between two looks at the lag."""
 
@@ -73,6 +78,8 @@ class Worker:
         self._positions: dict[int, int] = {}
         self._read_up: set[int] = set()
         self._failure: Exception | None = None
+        self._sent: tuple[Answered, float] | None = None
+        self._aborted = False
 
     def run(self, stop: threading.Event) -> dict[str, Any]:
         """Answer events until told to stop, or idle for as long as the options say; returns what was done.
@@ -130,24 +137,27 @@ class Worker:
         while not stop.is_set():
             self.telemetry.turn()
             self._take_up(watch)
-            messages = self._next()
+            batch = self._next()
             now = time.monotonic()
-            if messages:
-                self._answer(messages)
-            if messages or not self._positions:
+            if batch:
+                self._answer(batch)
+            else:
+                self._settle()
+            if batch or not self._positions:
                 quiet = time.monotonic()
             elif self._rests(now - quiet):
                 return
             if now - looked > _STATUS:
                 looked = now
                 self._tell()
+        self._settle()
 
     def _rests(self, quiet: float) -> bool:
         """Whether there was nothing to do for as long as the options say, and nothing waits."""
         idle = self._options.idle
         return idle is not None and quiet >= idle and self._positions.keys() <= self._read_up
 
-    def _next(self) -> list[Message]:
+    def _next(self) -> Batch | None:
         """The events of a micro-batch: what is there once the first has come, and a little after."""
         limit = self._system.stream.batch
         came: list[Any] = self._consumer.consume(1, timeout=_WAIT)
@@ -156,18 +166,27 @@ class Worker:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
-        messages, expected = [], dict(self._positions)
-        for each in came:
-            error, partition, offset = each.error(), each.partition(), each.offset()
-            if error is not None:
-                self._trouble(error, partition)
-                continue
+        if self._aborted:  # while partitions came or went
+            self._reload()
+            return None
+        good = [each for each in came if each.error() is None]
+        batch, expected = Batch.taken(good), self._positions
+        if any(expected.get(partition, _NOT_MINE) > first for partition, first in batch.begins.items()):
             # A partition that went and came back in between begins where its last transaction ended.
-            if partition in expected and offset >= expected[partition]:
-                expected[partition] = offset + 1
-                self._read_up.discard(partition)
-                messages.append(Message(partition, offset, each.key(), each.value(), each.timestamp()[1]))
-        return messages
+            good = [each for each in good if each.offset() >= expected.get(each.partition(), _NOT_MINE)]
+            batch = Batch.taken(good)
+        self._read_up -= set(batch.partition)
+        for each in came if len(good) != len(came) else ():
+            self._noted(each)
+        self._positions |= batch.ends
+        return batch if len(batch) else None
+
+    def _noted(self, message: Any) -> None:
+        """What a message says beside an event: in the order in which they came."""
+        if message.error() is None:
+            self._read_up.discard(message.partition())
+        else:
+            self._trouble(message.error(), message.partition())
 
     def _outage(self, error: Any) -> None:
         """Trouble of the client beside any message; unless it is fatal, the client goes on by itself."""
@@ -189,36 +208,59 @@ class Worker:
             raise StreamError(error.str(), where=self._broker.bootstrap)
         self._log.warning("trouble", detail=error.str())
 
-    def _answer(self, messages: Sequence[Message]) -> None:
+    def _answer(self, batch: Batch) -> None:
         began = time.monotonic()
-        t = self.telemetry
-        answered = self._engine.answer(messages, keyless=self._keyless)
-        ends: dict[int, int] = {}
-        for message in messages:
-            ends[message.partition] = message.offset + 1
+        answered = self._engine.answer(batch, keyless=self._keyless)
+        if not self._settle():
+            return
         try:
-            self._sender.send(answered, ends, self._consumer.consumer_group_metadata())
+            self._sender.send(answered, batch.ends, self._consumer.consumer_group_metadata())
         except Aborted as aborted:
-            t.aborts.inc()
-            self._log.warning("aborted", detail=str(aborted), events=len(messages))
+            self._abandon(aborted, answered)
             self._reload()
             return
-        self._positions |= ends
+        self._sent = answered, began
+
+    def _settle(self) -> bool:
+        """Wait for the commit under way; False if it failed, and all went back to the last one that counts."""
+        if not self._settled():
+            self._reload()
+            return False
+        return True
+
+    def _settled(self) -> bool:
+        """Wait for the commit under way; whether it did not fail."""
+        sent, self._sent = self._sent, None
+        if sent is None:
+            return True
+        answered, began = sent
+        try:
+            committed = self._sender.settle()
+        except Aborted as aborted:
+            self._abandon(aborted, answered)
+            return False
+        t = self.telemetry
         t.commits.inc()
-        t.events.inc(len(messages))
-        t.answers.inc(len(answered.outputs))
+        t.events.inc(len(answered.batch))
+        t.answers.inc(len(answered.answers))
         t.dead_letters.inc(len(answered.dead))
         t.late.inc(len(answered.late))
         t.anomalies.inc(answered.anomalies)
-        t.batch_size.observe(len(messages))
+        t.batch_size.observe(len(answered.batch))
         t.batch_seconds.observe(time.monotonic() - began)
-        t.latency.observe(max(time.time() - min(m.timestamp for m in messages) / 1000, 0.0))
+        t.latency.observe(max(committed - min(answered.batch.timestamp) / 1000, 0.0))
+        return True
+
+    def _abandon(self, aborted: Aborted, answered: Answered) -> None:
+        self.telemetry.aborts.inc()
+        self._log.warning("aborted", detail=str(aborted), events=len(answered.batch))
 
     def _take_up(self, watch: Watch) -> None:
         """Answer with a new champion from here on."""
         new = watch.taken()
         if new is None:
             return
+        self._settle()
         if self._engine.use(new):
             self._reload()
         self.telemetry.model_version.set(new.pins.model_version)
@@ -245,7 +287,7 @@ class Worker:
                 return
             t.lag(partition, max(high - position, 0))
 
-    # What the group does: the callbacks run inside `consume`, never while a transaction is open.
+    # What the group does: the callbacks run inside `consume`, and first wait for the transaction that is open.
 
     def _subscribed(self) -> Consumer:
         from confluent_kafka import Consumer
@@ -278,6 +320,7 @@ class Worker:
         """Restore the state of new partitions, and begin where its last transaction ended."""
         self.telemetry.rebalances.inc()
         try:
+            self._aborted |= not self._settled()
             begin = self._restored([each.partition for each in partitions])
         except HeadraceError as error:  # an exception here would be lost inside the client
             self._failure = error
@@ -286,8 +329,12 @@ class Worker:
         self._positions |= {each.partition: each.offset for each in begin}
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Forget the state of partitions that another worker has now."""
+        """Forget the state of partitions that another worker will have."""
         self.telemetry.rebalances.inc()
+        try:
+            self._aborted |= not self._settled()
+        except HeadraceError as error:  # as above
+            self._failure = error
         for each in partitions:
             self._engine.drop(each.partition)
             self._positions.pop(each.partition, None)
@@ -319,6 +366,7 @@ class Worker:
         """Go back to the last transaction that counts."""
         from confluent_kafka import KafkaException
 
+        self._aborted = False
         mine = self._consumer.assignment()
         try:
             self._consumer.incremental_unassign(mine)

@@ -1,0 +1,91 @@
+"""A micro-batch: messages as they came, and the records that they gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Message(NamedTuple):
+    """One message as it came; `timestamp` is when the broker got it, milliseconds since 1970."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Messages in columns, in the order of their offsets within each partition: no message costs an object."""
+
+    partition: Sequence[int]
+    offset: Sequence[int]
+    key: Sequence[bytes | None]
+    value: Sequence[bytes | None]
+    timestamp: Sequence[int]
+
+    @classmethod
+    def of(cls, messages: Sequence[Message]) -> Batch:
+        """The same as columns."""
+        columns: Sequence[Sequence[Any]] = list(zip(*messages, strict=True)) or [()] * 5
+        return cls(*columns)
+
+    @classmethod
+    def taken(cls, messages: Sequence[Any]) -> Batch:
+        """Messages of the client."""
+        return cls(
+            [m.partition() for m in messages],
+            [m.offset() for m in messages],
+            [m.key() for m in messages],
+            [m.value() for m in messages],
+            [m.timestamp()[1] for m in messages],
+        )
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def __getitem__(self, place: int) -> Message:
+        return Message(
+            *(self.partition[place], self.offset[place], self.key[place], self.value[place], self.timestamp[place])
+        )
+
+    @property
+    def begins(self) -> dict[int, int]:
+        """The offset of the first message of each partition."""
+        return dict(zip(reversed(self.partition), reversed(self.offset), strict=True))
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """The offset after the last message of each partition."""
+        return {partition: last + 1 for partition, last in zip(self.partition, self.offset, strict=True)}
+
+
+@dataclass
+class Answered:
+    """The records of a micro-batch.
+
+    Attributes:
+        batch: The messages.
+        places: Which of them are answered.
+        answers: The answer of each.
+        changes: Partition, key and value for the changelog.
+        dead: Messages that are bad, with the reason.
+        late: Messages that came too late, with the reason.
+        anomalies: Answers whose observation lay outside its interval.
+    """
+
+    batch: Batch
+    places: list[int] = field(default_factory=list)
+    answers: list[bytes] = field(default_factory=list)
+    changes: list[tuple[int, bytes, bytes]] = field(default_factory=list)
+    dead: list[tuple[Message, str]] = field(default_factory=list)
+    late: list[tuple[Message, str]] = field(default_factory=list)
+    anomalies: int = 0
+
+    @property
+    def outputs(self) -> list[tuple[Message, bytes]]:
+        """Message and answer."""
+        return [(self.batch[place], answer) for place, answer in zip(self.places, self.answers, strict=True)]
