@@ -55,9 +55,7 @@ def events(broker: Broker, count: int, series: int = SERIES, rate: float = 0.0) 
     from confluent_kafka import Producer
 
     producer = Producer(
-        broker.settings(
-            linger_ms=0 if rate else 20, queue_buffering_max_messages=1_000_000, enable_idempotence=True
-        )
+        broker.settings(linger_ms=0 if rate else 20, queue_buffering_max_messages=1_000_000, enable_idempotence=True)
     )
     began = time.perf_counter()
     for i in range(count):

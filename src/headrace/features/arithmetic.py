@@ -14,7 +14,11 @@ Numbers = NDArray[np.float64]
 
 
 def _by(divide: Callable[[Numbers, Numbers], Numbers]) -> Callable[[Numbers, Numbers], Numbers]:
-    return lambda a, b: np.where(b != 0, divide(a, b), np.nan)
+    def divided(a: Numbers, b: Numbers) -> Numbers:
+        zero = b == 0
+        return np.where(zero, np.nan, divide(a, b)) if zero.any() else divide(a, b)
+
+    return divided
 
 
 _SIGNS: dict[str, Callable[[Numbers, Numbers], Numbers]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -127,15 +127,30 @@ class Evaluator:
             return examples.ahead.astype(np.float64)
         place = place_of(expression)
         if place == ORIGIN:
-            return self._gather(expression, examples.origin)
+            return self._at_origin(expression)
         if place == ROW:
             only_time = not expression.columns()
-            return self._calendar(expression) if only_time else self._gather(expression, examples.target)
+            return self._calendar(expression) if only_time else self._at_target(expression)
         return self._mixed(expression)
 
-    def _gather(self, expression: Expression, positions: NDArray[np.intp]) -> Array:
-        lo, hi = int(positions.min()), int(positions.max()) + 1
-        return self._arrays.array(expression, lo, hi)[self._examples.series, positions - lo]
+    @cached_property
+    def _origins(self) -> tuple[int, int]:
+        """The first origin, and the one after the last."""
+        return int(self._examples.origin.min()), int(self._examples.origin.max()) + 1
+
+    def _at_origin(self, expression: Expression) -> Array:
+        """Sums and products for the examples alone where the grid that they lie on is no smaller."""
+        lo, hi = self._origins
+        if len(self._examples) <= self._history.series * (hi - lo):
+            numbers = arithmetic(expression, self.column)
+            if numbers is not None:
+                return numbers
+        return self._arrays.array(expression, lo, hi)[self._examples.series, self._examples.origin - lo]
+
+    def _at_target(self, expression: Expression) -> Array:
+        target = self._examples.target
+        lo, hi = int(target.min()), int(target.max()) + 1
+        return self._arrays.array(expression, lo, hi)[self._examples.series, target - lo]
 
     def _calendar(self, expression: Expression) -> Array:
         """Calendars depend on the target time alone: evaluate each time once."""

@@ -27,6 +27,7 @@ BLOCK = 32
 _FORMAT = 1
 _HEADER = struct.Struct("<HHHHqqqqq")
 """Format, block, columns, horizon; step in microseconds, number of the block, newest, clock, origin."""
+_KIND, _FIXED = struct.Struct("<HHHH"), struct.Struct("<q")
 
 
 class Changelog:
@@ -49,21 +50,21 @@ class Changelog:
             slots: Their steps.
         """
         kept = slots > rings.newest[rows] - rings.length  # an older block has the key of a newer one
-        pairs = np.unique(np.stack([rows[kept], slots[kept] // BLOCK], axis=1), axis=0)
-        if not pairs.size:
+        row, block = _distinct(rows[kept], slots[kept] // BLOCK)
+        if not row.size:
             return []
-        row, block = pairs[:, 0], pairs[:, 1]
-        values = self._values(rings, row, block)
-        intervals = np.concatenate([rings.lower[row], rings.upper[row]], axis=1)
-        bodies = np.concatenate([values, intervals], axis=1).astype("<f8")
-        blocks = rings.length // BLOCK + 2
-        fixed = (_FORMAT, BLOCK, self._columns, rings.horizon, self._step)
-        heads = np.stack([row, block, rings.newest[row], rings.clock[row], rings.origin[row]], axis=1).tolist()
-        width, data, found = bodies.shape[1] * 8, bodies.tobytes(), []
-        for i, (r, b, newest, clock, origin) in enumerate(heads):
+        head = np.empty((row.size, _HEADER.size // 8), dtype="<i8")
+        head[:, 0] = _FIXED.unpack(_KIND.pack(_FORMAT, BLOCK, self._columns, rings.horizon))[0]
+        head[:, 1], head[:, 2] = self._step, block
+        head[:, 3], head[:, 4], head[:, 5] = rings.newest[row], rings.clock[row], rings.origin[row]
+        parts = [head.view("<f8"), self._values(rings, row, block), rings.lower[row], rings.upper[row]]
+        bodies = np.concatenate(parts, axis=1, dtype="<f8")
+        width, data = bodies.shape[1] * 8, bodies.tobytes()
+        turn = (block % (rings.length // BLOCK + 2)).tolist()
+        found = []
+        for i, (r, which) in enumerate(zip(row.tolist(), turn, strict=True)):
             partition, keys = rings.name(r)
-            body = _HEADER.pack(*fixed, b, newest, clock, origin) + data[i * width : (i + 1) * width]
-            found.append((partition, b"[%b, %d]" % (_inner(keys), b % blocks), body))
+            found.append((partition, b"[%b, %d]" % (_inner(keys), which), data[i * width : (i + 1) * width]))
         return found
 
     def _values(self, rings: Rings, row: Ints, block: Ints) -> Floats:
@@ -143,6 +144,15 @@ def _of_one_length(records: Iterable[tuple[T, bytes]]) -> Iterator[list[tuple[T,
         if len(part) == _PART:
             yield parts.pop(len(record[1]))
     yield from parts.values()
+
+
+def _distinct(rows: Ints, blocks: Ints) -> tuple[Ints, Ints]:
+    """The different pairs, in order."""
+    order = np.lexsort((blocks, rows))
+    row, block = rows[order], blocks[order]
+    new = np.ones(row.size, dtype=bool)
+    new[1:] = (row[1:] != row[:-1]) | (block[1:] != block[:-1])
+    return row[new], block[new]
 
 
 @lru_cache(maxsize=200_000)
