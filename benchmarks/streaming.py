@@ -1,11 +1,13 @@
 """The stream beside a bare transactional copy: events a second, CPU, latency, restore. One command, one broker.
 
-python benchmarks/streaming.py [--bootstrap HOST:PORT] [--events N] [--rate R] [--seconds S] [--restore N] [--quix PY]
+python benchmarks/streaming.py [--bootstrap HOST:PORT] [--events N] [--rate R] [--seconds S] [--restore N] [--long N]
+                               [--quix PY] [--faststream PY]
 
 Events of about 100 bytes, 1,000 series, 4 partitions; the system has 24 lags and 100 trees. Throughput: all events wait
 on the topic, and one worker answers them; time from its first answer to its last. Latency: a steady rate of events,
-from produce to a read-committed consumer. Restore: a worker starts with so many series. `--quix` names a Python with
-Quix Streams; it answers half of the events, at least once and exactly once.
+from produce to a read-committed consumer. Restore: a worker starts with so many series. Long: memory over so many
+events. `--quix` and `--faststream` name Pythons with these and LightGBM; they do the same job, on 40,000 and 200,000 of
+the events (see peers/stream_job.py).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -73,36 +76,6 @@ def events(broker: Broker, count: int, series: int = SERIES, rate: float = 0.0) 
     producer.flush(60)
 
 
-COPY = """
-import sys, time
-from confluent_kafka import Consumer, Producer, TopicPartition
-bootstrap, count = sys.argv[1], int(sys.argv[2])
-consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench-copy", "enable.auto.commit": False,
-                     "auto.offset.reset": "earliest", "isolation.level": "read_committed",
-                     "fetch.queue.backoff.ms": 10})
-producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "bench-copy", "linger.ms": 1,
-                     "retry.backoff.ms": 2})
-producer.init_transactions(30)
-consumer.subscribe(["bench.events"])
-done, first = 0, None
-while done < count:
-    messages = [m for m in consumer.consume(2000, 0.02) if m.error() is None]
-    if not messages:
-        continue
-    first = first or time.perf_counter()
-    producer.begin_transaction()
-    ends = {}
-    for m in messages:
-        producer.produce("bench.copy", key=m.key(), value=m.value(), partition=m.partition())
-        ends[m.partition()] = m.offset() + 1
-    producer.send_offsets_to_transaction(
-        [TopicPartition("bench.events", p, o) for p, o in ends.items()], consumer.consumer_group_metadata(), 30)
-    producer.commit_transaction(30)
-    done += len(messages)
-print(time.perf_counter() - first)
-"""
-
-
 def measured(command: list[str], **more: object) -> tuple[str, float, float]:
     """Output, CPU seconds and peak memory (MB) of a command."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -113,10 +86,11 @@ def measured(command: list[str], **more: object) -> tuple[str, float, float]:
     return done.stdout, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, after.ru_maxrss / 1024
 
 
-def copy(broker: Broker, count: int) -> dict[str, float]:
-    """What consuming, producing and committing alone cost."""
-    out, cpu, _ = measured([sys.executable, "-c", COPY, broker.bootstrap, str(count)])
-    return {"events/s": count / float(out), "CPU s per million": cpu * 1e6 / count}
+def peer(python: str, script: str, broker: Broker, count: int, *more: str) -> dict[str, float]:
+    """A program of `peers` answers so many of the events that wait; it prints the clock's and CPU seconds."""
+    out, _, _ = measured([python, str(HERE / "peers" / f"{script}.py"), broker.bootstrap, str(count), *more])
+    seconds, cpu = map(float, out.split()[-2:])
+    return {"events/s": count / seconds, "CPU s per million": cpu * 1e6 / count}
 
 
 def stream(broker: Broker, home: Path, *more: str) -> list[str]:
@@ -133,11 +107,32 @@ def ours(broker: Broker, home: Path, count: int) -> dict[str, float]:
     return {"events/s": count / seconds, "CPU s per million": (cpu - idle) * 1e6 / count, "MB": memory}
 
 
-def quix(broker: Broker, python: str, guarantee: str, count: int) -> dict[str, float]:
-    """Quix Streams with state and without a model."""
-    script = str(HERE / "peers" / "quix_stream.py")
-    out, cpu, _ = measured([python, script, broker.bootstrap, guarantee, str(count)])
-    return {"events/s": count / float(out.split()[-1]), "CPU s per million": cpu * 1e6 / count}
+def memory(broker: Broker, home: Path, count: int) -> dict[str, float]:
+    """Resident memory (MB) of one worker at several points of a long stream."""
+    port, page = 19_464, os.sysconf("SC_PAGE_SIZE")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    worker = subprocess.Popen(stream(broker, home, "--port", str(port)), **quiet)
+    points = [count * share // 100 for share in (2, 10, 25, 50, 75, 100)]
+    found: dict[str, float] = {}
+    while points and worker.poll() is None:
+        time.sleep(0.2)
+        answered = told(port, "headrace_stream_answers_total")
+        resident = int(Path(f"/proc/{worker.pid}/statm").read_text().split()[1]) * page / 1e6
+        while points and answered >= points[0]:
+            found[f"MB at {points.pop(0) / 1e6:g} million"] = resident
+    worker.terminate()
+    worker.wait(60)
+    return found
+
+
+def told(port: int, metric: str) -> float:
+    """A number of a worker's metrics; 0 before it tells any."""
+    try:
+        with urllib.request.urlopen(f"http://localhost:{port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return 0.0
+    return next((float(line.split()[-1]) for line in lines if line.startswith(f"{metric}{{")), 0.0)
 
 
 def span(broker: Broker, count: int) -> float:
@@ -190,6 +185,22 @@ def restored(broker: Broker, home: Path) -> dict[str, float]:
     return {"series": max(each["series"] for each in told), "seconds": max(each["seconds"] for each in told)}
 
 
+def throughput(broker: Broker, home: Path, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Events a second and CPU of the bare copies, of one worker, and of the peers that are there."""
+    count, few, model = options.events, min(options.events, 40_000), str(home / "peer.txt")
+    rows = {f"bare copy, {how}": peer(sys.executable, "copy_stream", broker, count, how) for how in ("plain", "tuned")}
+    rows["headrace, exactly once"] = ours(broker, home, count)
+    if options.quix or options.faststream:
+        measured([options.quix or options.faststream, str(HERE / "peers" / "stream_job.py"), model])
+    for guarantee in ("exactly-once", "at-least-once") if options.quix else ():
+        rows[f"Quix Streams, {guarantee}"] = peer(options.quix, "quix_stream", broker, few, model, guarantee)
+    if options.faststream:
+        rows["FastStream, at least once"] = peer(
+            options.faststream, "faststream_stream", broker, min(count, 200_000), model
+        )
+    return rows
+
+
 def main() -> None:
     """Measure, print a table, write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -198,7 +209,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=500.0)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--restore", type=int, default=0)
+    parser.add_argument("--long", type=int, default=0)
     parser.add_argument("--quix")
+    parser.add_argument("--faststream")
     options = parser.parse_args()
     broker = Broker(options.bootstrap)
     with tempfile.TemporaryDirectory() as folder:
@@ -207,15 +220,17 @@ def main() -> None:
         run(load_system(SYSTEM), Home(Settings(home=home)), request)
         fresh(broker)
         events(broker, options.events)
-        rows = {"bare transactional copy": copy(broker, options.events), "headrace": ours(broker, home, options.events)}
-        for guarantee in ("at-least-once", "exactly-once") if options.quix else ():
-            rows[f"Quix Streams, {guarantee}"] = quix(broker, options.quix, guarantee, options.events // 2)
+        rows = throughput(broker, home, options)
         fresh(broker)
         rows["headrace, 500 events/s"] = latency(broker, home, int(options.rate * options.seconds), options.rate)
         if options.restore:
             fresh(broker)
             events(broker, options.restore, options.restore)
             rows[f"restore of {options.restore:,} series"] = restored(broker, home)
+        if options.long:
+            fresh(broker)
+            events(broker, options.long)
+            rows["memory"] = memory(broker, home, options.long)
     lines = ["| what | figures |", "|---|---|"]
     for name, figures in rows.items():
         lines.append(f"| {name} | {', '.join(f'{what} {value:,.1f}' for what, value in figures.items())} |")

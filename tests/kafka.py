@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 class Cluster:
     """A broker that can be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        self.bootstrap = os.environ.get("KAFKA_BOOTSTRAP", "")
+    def __init__(self, folder: Path, **more: str) -> None:
+        self.folder, self.bootstrap = folder, os.environ.get("KAFKA_BOOTSTRAP", "")
         self.own = not self.bootstrap
         if self.own:
             self._env = {
@@ -30,6 +30,7 @@ class Cluster:
                 "KAFKA_JIT": "1",
                 "KAFKA_HEAP": "384m",
                 "KAFKA_LIBS": str(ROOT / ".kafka" / "libs"),
+                **more,
             }
             self.start()
 
@@ -50,24 +51,37 @@ class Cluster:
 def cluster(folder: Path) -> Cluster:
     """A broker, or a skipped test that says what is missing."""
     if not os.environ.get("KAFKA_BOOTSTRAP"):
-        for program in ("java", "mvn"):
-            if shutil.which(program) is None:
-                pytest.skip(f"needs a Kafka broker: neither KAFKA_BOOTSTRAP nor the program {program} is there")
+        _need("java", "mvn")
     return Cluster(folder)
 
 
+def guarded(folder: Path, password: str) -> Cluster:
+    """A broker of its own that also listens for SASL_SSL, two ports further."""
+    if os.environ.get("KAFKA_BOOTSTRAP"):
+        pytest.skip("needs a Kafka broker of its own, not the one at KAFKA_BOOTSTRAP")
+    _need("java", "mvn", "keytool")
+    return Cluster(folder, KAFKA_PASSWORD=password)
+
+
+def _need(*programs: str) -> None:
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"needs a Kafka broker: neither KAFKA_BOOTSTRAP nor the program {program} is there")
+
+
 def _free_port() -> int:
-    """A port whose successor is free as well: the controller takes that."""
+    """A port whose two successors are free as well: the controller takes the one, SASL_SSL the other."""
     for _ in range(100):
-        with socket.socket() as one, socket.socket() as next_one:
+        with socket.socket() as one, socket.socket() as next_one, socket.socket() as last:
             one.bind(("localhost", 0))
             port = one.getsockname()[1]
             try:
                 next_one.bind(("localhost", port + 1))
+                last.bind(("localhost", port + 2))
             except OSError:
                 continue
             return port
-    raise AssertionError("no two free ports in a row")
+    raise AssertionError("no three free ports in a row")
 
 
 def delete(bootstrap: str, system: str) -> None:
@@ -93,10 +107,10 @@ def committed(bootstrap: str, topic: str) -> list:
     return list(broker.read(topic, dict.fromkeys(range(count), BEGINNING))) if count else []
 
 
-def headrace(*arguments: object) -> subprocess.Popen:
+def headrace(*arguments: object, **environment: str) -> subprocess.Popen:
     """A command in a process of its own."""
-    command = [sys.executable, "-m", "headrace", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command, piped = [sys.executable, "-m", "headrace", *map(str, arguments)], subprocess.PIPE
+    return subprocess.Popen(command, stdout=piped, stderr=piped, text=True, env={**os.environ, **environment})
 
 
 def finish(process: subprocess.Popen, within: float = 120) -> dict:

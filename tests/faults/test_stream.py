@@ -43,7 +43,9 @@ class Source(threading.Thread):
         from confluent_kafka import Producer
 
         self.stopping, self.sent = threading.Event(), 0
-        self._producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5})
+        settings = {"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5}
+        # A client that heard, from a broker about to stop, that a partition has no leader does not soon ask again.
+        self._producer = Producer({**settings, "topic.metadata.refresh.interval.ms": 1000})
 
     def run(self):
         chance, at = random.Random(5), dict.fromkeys(SERIES, worlds.TRAINED)
