@@ -24,7 +24,7 @@ from headrace.serving.http.access import Access
 from headrace.serving.http.body import Receive
 from headrace.serving.http.openapi import document
 from headrace.serving.http.options import Options
-from headrace.serving.http.predict import PredictRoute, Scope, Send
+from headrace.serving.http.predict import STATE, PredictRoute, Scope, Send
 from headrace.serving.http.problem import Problem, unforeseen
 from headrace.serving.http.routes import (
     Reading,
@@ -102,18 +102,21 @@ class Application:
     async def _watched(self, request: Request, call_next: Callable[[Request], Any]) -> Response:
         """Request id, metrics and access log of the routes that read."""
         began = time.perf_counter()
-        request_id = request_id_of(request.headers.get("x-request-id", "").encode("latin-1")).decode()
+        request_id = request_id_of(request.headers.get("x-request-id", "").encode("latin-1"))
         try:
             response: Response = await call_next(request)
         except Exception:  # noqa: BLE001  # it is logged, and the client has an answer
-            _log.exception("request %s failed in an unforeseen way", request_id)
+            _log.exception("request %s failed in an unforeseen way", request_id.decode())
             response = problem_response(unforeseen())
         seconds = time.perf_counter() - began
-        response.headers["x-request-id"] = request_id
+        response.headers["x-request-id"] = request_id.decode()
         route = getattr(request.scope.get("route"), "path", "unknown")
         self._telemetry.request(route, request.method, response.status_code, seconds)
         if self._log is not None and route not in ("/health", "/ready", "/metrics"):
-            self._log.write(request.scope, response.status_code, seconds, request_id)
+            scope = request.scope
+            self._log.write(
+                request.method, scope["path"], scope.get("client"), response.status_code, seconds, request_id
+            )
         return response
 
     def _settle(self, thunks: Sequence[Callable[[], None]]) -> None:
@@ -131,12 +134,12 @@ class Application:
             self._loop.call_soon_threadsafe(run)
 
     @asynccontextmanager
-    async def _lifespan(self, api: FastAPI) -> AsyncIterator[None]:
+    async def _lifespan(self, api: FastAPI) -> AsyncIterator[dict[str, Any]]:
         self._loop = asyncio.get_running_loop()
         await run_in_threadpool(self.refresh)
         tasks = [asyncio.create_task(each) for each in (self._look(), self._note(), self._predict.deadlines.watch())]
         try:
-            yield
+            yield {STATE: self._predict}
         finally:
             for task in tasks:
                 task.cancel()

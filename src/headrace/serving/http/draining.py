@@ -9,7 +9,7 @@ LINGER = 0.5
 """Seconds in which a request on an idle connection is still answered when the server ends."""
 
 
-class Protocol(HttpToolsProtocol):
+class Draining(HttpToolsProtocol):
     """Uvicorn's HTTP protocol, which by itself closes idle connections at once, even if a request is on its way."""
 
     def shutdown(self) -> None:

@@ -7,7 +7,6 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -22,32 +21,40 @@ from headrace.pipelines.row_inference import key_text, row_cause
 from headrace.row_predictor import digest_of_row, inputs_of
 from headrace.serving.http.access import PREDICT, Access
 from headrace.serving.http.body import Receive, parsed, rows_of, whole
+from headrace.serving.http.call import JSON, Answer, Call
 from headrace.serving.http.deadline import Deadlines
 from headrace.serving.http.options import Options
-from headrace.serving.http.problem import MEDIA_TYPE, Problem, busy, unforeseen
+from headrace.serving.http.problem import Problem, busy, unforeseen
 from headrace.serving.http.served import Champion, Served
-from headrace.serving.http.telemetry import AccessLog, Telemetry, request_id_of
+from headrace.serving.http.telemetry import AccessLog, Telemetry
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+STATE = "headrace.predict"
+"""The name in the lifespan's state under which the server's connections find the route."""
 ROUTE = "/v1/systems/{system}/predict"
 _encode = msgspec.json.Encoder().encode
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}").fullmatch
-_JSON = (b"application/json", b"text/json")
-_LARGE = 2**16
+LARGE = 2**16
 """Bytes of a body that is worked on in a thread: on the event loop the other requests would wait for it. So they would
 for look-ups over a network; one in a file is quicker than a thread."""
 _log = logging.getLogger("headrace.serving")
 
 
-@dataclass(frozen=True)
-class Answer:
-    """An answered request: its body, and how many rows of which version it holds."""
+class _Awaited(Call):
+    """A call that a task of the server waits for."""
 
-    body: bytes
-    rows: int
-    version: int
+    __slots__ = ("answered",)
+
+    def __init__(self, *about: Any) -> None:
+        super().__init__(*about)
+        self.answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def reply(self, answer: Answer) -> None:
+        """Wake the task."""
+        if not self.answered.done():  # the task was cancelled
+            self.answered.set_result(answer)
 
 
 class PredictRoute:
@@ -64,56 +71,73 @@ class PredictRoute:
         self._served, self._options, self._access = served, options, access
         self._telemetry, self._log = telemetry, log
         self.writer: Writer | None = None
-        self.deadlines = Deadlines()
+        self.quick = min(LARGE, options.max_body)
+        self.deadlines: Deadlines[Call] = Deadlines()
         self._waiting: list[tuple[list[Entry], Callable[[Any], None]]] = []
+        self._paths = {ROUTE.format(system=name).encode(): each for name, each in served.items()}
 
     async def __call__(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. Whatever it holds, the answer is a prediction or a problem, never an exception."""
-        began = time.perf_counter()
-        headers = dict(scope["headers"])
-        request_id, body = request_id_of(headers.get(b"x-request-id", b"")), b""
-        more: tuple[tuple[bytes, bytes], ...] = ()
+        """Answer one request of any kind. What is said is a prediction or a problem, never an exception."""
+        call = _Awaited(name, scope["method"], scope["path"], dict(scope["headers"]), scope.get("client"))
         try:
-            served = self._allowed(name, scope, headers)
-            body = await self._body(headers, receive)
-            answer = await self._answer(served, body, headers)
-            status, kind, said = 200, b"application/json", answer.body
-            self._telemetry.predicted(name, answer.version, answer.rows)
-        except Problem as problem:
-            status, kind, said, more = problem.status, MEDIA_TYPE, problem.body(), problem.headers
-            self._telemetry.refused.labels(name if name in self._served else "unknown", problem.reason).inc()
-        except Exception:  # noqa: BLE001  # it is logged, and the client has an answer
-            _log.exception("request %s failed in an unforeseen way", request_id.decode())
-            status, kind, said = 500, MEDIA_TYPE, unforeseen().body()
-        await send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [
-                    (b"content-type", kind),
-                    (b"content-length", str(len(said)).encode()),
-                    (b"x-request-id", request_id),
-                    *more,
-                ],
-            }
-        )
-        await send({"type": "http.response.body", "body": said})
-        seconds = time.perf_counter() - began
-        self._telemetry.request(ROUTE, scope["method"], status, seconds)
-        if self._log is not None:
-            self._log.write(scope, status, seconds, request_id.decode(), body)
+            served = self._allowed(call)
+            call.body = await self._body(call.headers, receive)
+            champion = self._champion(served)
+            prepare = partial(_prepared, served, champion, call.body, call.headers, self._options.max_rows)
+            threaded = _far(champion) or len(call.body) >= LARGE
+            prepared = await run_in_threadpool(prepare) if threaded else prepare()
+        except Exception as error:  # noqa: BLE001  # it is told, and logged where nobody foresaw it
+            self._refuse(call, error)
+        else:
+            self._keep(call, champion.version.version, *prepared)
+        answer = await call.answered
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers(call.request_id)})
+        await send({"type": "http.response.body", "body": answer.body})
 
-    def _allowed(self, name: str, scope: Scope, headers: Mapping[bytes, bytes]) -> Served:
+    def short(self, path: bytes) -> str | None:
+        """The system that a path posts rows to, if one row of it is quick: then `at_once` may be called."""
+        served = self._paths.get(path)
+        return None if served is None or _far(served.champion) else served.system.name
+
+    def at_once(self, call: Call) -> None:
+        """Answer a call whose body is there, in this turn of the loop or when its predictions are durable."""
+        try:
+            served = self._allowed(call)
+            champion = self._champion(served)
+            prepared = _prepared(served, champion, call.body, call.headers, self._options.max_rows)
+        except Exception as error:  # noqa: BLE001  # it is told, and logged where nobody foresaw it
+            self._refuse(call, error)
+        else:
+            self._keep(call, champion.version.version, *prepared)
+
+    def _finish(self, call: Call, answer: Answer) -> None:
+        call.reply(answer)
+        seconds = time.perf_counter() - call.began
+        self._telemetry.request(ROUTE, call.method, answer.status, seconds)
+        if self._log is not None:
+            self._log.write(call.method, call.path, call.client, answer.status, seconds, call.request_id, call.body)
+
+    def _refuse(self, call: Call, error: Exception) -> None:
+        if isinstance(error, Problem):
+            known = call.name if call.name in self._served else "unknown"
+            self._telemetry.refused.labels(known, error.reason).inc()
+        else:
+            _log.error("request %s failed in an unforeseen way", call.request_id.decode(), exc_info=error)
+            error = unforeseen()
+        self._finish(call, Answer.of(error))
+
+    def _allowed(self, call: Call) -> Served:
+        name, headers = call.name, call.headers
         self._access.check(headers.get(b"authorization", b""), name, PREDICT)
         served = self._served.get(name)
         if served is None:
             raise Problem(404, f"no system {name[:80]!r} is served here")
         if served.system.forecasts:
             raise Problem(404, f"{name} forecasts series; read them: GET /v1/systems/{name}/predictions")
-        if scope["method"] != "POST":
+        if call.method != "POST":
             raise Problem(405, "rows are posted", headers=[(b"allow", b"POST")])
-        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if kind not in _JSON and not kind.endswith(b"+json"):
+        kind = headers.get(b"content-type", b"")
+        if kind != JSON and not _is_json(kind):
             raise Problem(
                 415,
                 "the body must be JSON",
@@ -130,26 +154,27 @@ class PredictRoute:
         if not declared.isdigit() or int(declared) > limit:
             raise Problem(413, f"the body is larger than {limit:,} bytes")
         try:
-            with self.deadlines.within(self._options.body_timeout):
+            async with asyncio.timeout(self._options.body_timeout):
                 return await whole(receive, limit)
         except TimeoutError as error:
             raise Problem(408, "the body did not arrive in time") from error
 
-    async def _answer(self, served: Served, body: bytes, headers: Mapping[bytes, bytes]) -> Answer:
+    def _champion(self, served: Served) -> Champion:
         champion = served.champion
         waits = self._options.logged and (self.writer is None or champion is None or not champion.pinned)
         if champion is None or champion.predictor is None or waits:
             raise busy(f"{served.system.name} is not ready: {served.trouble or 'the ledger is away'}", 5)
-        prepare = partial(_prepared, served, champion, body, headers, self._options.max_rows)
-        far = champion.lookups is not None and not champion.lookups.embedded
-        entries, single = await run_in_threadpool(prepare) if far or len(body) >= _LARGE else prepare()
-        if self.writer is not None:
-            entries = await self._durable(self.writer, entries, single=single)
-        told = [entry.answer for entry in entries]
-        version = champion.version.version
-        if single:
-            return Answer(told[0], 1, version)
-        return Answer(b'{"predictions":[%b],"model_version":%d}' % (b",".join(told), version), len(told), version)
+        return champion
+
+    def _keep(self, call: Call, version: int, entries: list[Entry], single: bool) -> None:
+        """Answer with these entries; where predictions are logged, when they are durable."""
+        if self.writer is None:
+            self._told(call, version, entries, single)
+            return
+        self.deadlines.within(self._options.ledger_timeout, call, self._late)
+        self._waiting.append((entries, partial(self._settled, call, version, single)))
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._hand_over, self.writer)
 
     def _hand_over(self, writer: Writer) -> None:
         """Give what came in one turn of the loop to the writer together: to wake it for each costs more than a row."""
@@ -157,33 +182,42 @@ class PredictRoute:
         for settle, error in writer.submit_all(waiting):
             settle(error)
 
-    async def _durable(self, writer: Writer, entries: list[Entry], *, single: bool) -> list[Entry]:
-        """The entries that stand, once they are durable."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+    def _late(self, call: Call) -> None:
+        # Written or not is not known here; the same key sent again finds out.
+        self._refuse(call, busy("the prediction was not durable in time; send the same key again"))
 
-        def settle(result: Any) -> None:
-            if not future.done():
-                future.set_result(result)
-
-        self._waiting.append((entries, settle))
-        if len(self._waiting) == 1:
-            loop.call_soon(self._hand_over, writer)
-        try:
-            with self.deadlines.within(self._options.ledger_timeout):
-                result = await future
-        except TimeoutError as error:
-            # Written or not is not known here; the same key sent again finds out.
-            raise busy("the prediction was not durable in time; send the same key again") from error
+    def _settled(self, call: Call, version: int, single: bool, result: Any) -> None:
+        """Called from the writer by way of the loop: with the entries that stand, or why there are none."""
+        if not self.deadlines.done(call):
+            return
         if isinstance(result, HeadraceError):
-            raise busy(result.message, 1 if isinstance(result, LedgerFullError) else 5) from result
+            self._refuse(call, busy(result.message, 1 if isinstance(result, LedgerFullError) else 5))
+            return
         conflicts = [place for place, each in enumerate(result) if isinstance(each, KeyConflictError)]
         if conflicts:
             said = "another row has this key"
             errors = [{"loc": ["body"] if single else ["body", at], "msg": said} for at in conflicts]
-            raise Problem(409, "the key is taken by another row", errors=errors)
-        standing: list[Entry] = result
-        return standing
+            self._refuse(call, Problem(409, "the key is taken by another row", errors=errors))
+            return
+        self._told(call, version, result, single)
+
+    def _told(self, call: Call, version: int, entries: list[Entry], single: bool) -> None:
+        if single:
+            body = entries[0].answer
+        else:
+            body = b'{"predictions":[%b],"model_version":%d}' % (b",".join([each.answer for each in entries]), version)
+        self._telemetry.predicted(call.name, version, len(entries))
+        self._finish(call, Answer(body))
+
+
+def _far(champion: Champion | None) -> bool:
+    """Whether a row needs look-ups that take longer than a thread is worth."""
+    return champion is not None and champion.lookups is not None and not champion.lookups.embedded
+
+
+def _is_json(kind: bytes) -> bool:
+    plain = kind.partition(b";")[0].strip().lower()
+    return plain in (JSON, b"text/json") or plain.endswith(b"+json")
 
 
 def _prepared(

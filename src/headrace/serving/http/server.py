@@ -48,7 +48,8 @@ def serve(home: Path | None, options: Options, binding: Binding) -> None:
     """
     import uvicorn
 
-    from headrace.serving.http.draining import Processes, Protocol
+    from headrace.serving.http.direct import Protocol
+    from headrace.serving.http.draining import Processes
 
     # uvicorn, having ended in order, raises the signal again, which would make this the status of a killed process.
     for number in (signal.SIGTERM, signal.SIGINT):

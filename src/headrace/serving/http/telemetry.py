@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import time
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -18,10 +20,14 @@ from headrace._version import __version__
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _TOGETHER = 200
 """Lines of the access log that are written at once, at most."""
+_LONG = 256
+"""A path of so many characters is not kept for the next line."""
 _PLAIN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}").fullmatch
 _PROCESS, _COUNT = os.urandom(8).hex().encode(), itertools.count()
 _METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"))
 _encode = msgspec.json.Encoder().encode
+_log = logging.getLogger("headrace.serving")
+_Line = tuple[str, str, str | None, int, float, float, bytes, bytes]
 
 
 def request_id_of(given: bytes) -> bytes:
@@ -91,35 +97,83 @@ class AccessLog:
     """One JSON line a request on stderr, without inputs unless asked for. Lines are written together, by `flush`."""
 
     def __init__(self, *, inputs: bool = False) -> None:
-        self.inputs = inputs
-        self._lines: list[bytes] = []
+        self._inputs = inputs
+        self._noted: list[_Line] = []
+        self._lost = 0
 
-    def write(self, scope: Mapping[str, Any], status: int, seconds: float, request_id: str, body: bytes = b"") -> None:
-        """Note one answered request; field names are those of ECS 8."""
-        client = scope.get("client")
-        line: dict[str, Any] = {
-            "@timestamp": datetime.now(UTC),
-            "log.level": "info" if status < 500 else "error",
-            "message": f"{scope['method']} {scope['path']} {status}",
-            "ecs.version": "8.11.0",
-            "service.name": "headrace",
-            "service.version": __version__,
-            "http.request.method": scope["method"],
-            "url.path": scope["path"],
-            "http.response.status_code": status,
-            "http.request.id": request_id,
-            "event.duration": int(seconds * 1e9),
-            "client.ip": client[0] if client else None,
-        }
-        if self.inputs and body:
-            line["http.request.body.content"] = body.decode("utf-8", "replace")
-        self._lines.append(_encode(line))
-        if len(self._lines) >= _TOGETHER:
+    def write(
+        self,
+        method: str,
+        path: str,
+        client: Sequence[Any] | None,
+        status: int,
+        seconds: float,
+        request_id: bytes,
+        body: bytes = b"",
+    ) -> None:
+        """Note one answered request."""
+        ip = client[0] if client else None
+        self._noted.append((method, path, ip, status, time.time(), seconds, request_id, body if self._inputs else b""))
+        if len(self._noted) >= _TOGETHER:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was noted. Called from the event loop, a few times a second and at the end."""
-        if self._lines:
-            lines, self._lines = self._lines, []
-            sys.stderr.write(b"\n".join(lines).decode() + "\n")
+        """Write what was noted. Called from the event loop, a few times a second and at the end.
+
+        Where stderr takes nothing the server goes on: it is said once, with how many lines were lost when it is back.
+        """
+        noted, self._noted = self._noted, []
+        if not noted:
+            return
+        text = b"".join([_written(*line) for line in noted]).decode()
+        try:
+            sys.stderr.write(text)
             sys.stderr.flush()
+        except (OSError, ValueError, AttributeError) as error:  # a broken pipe, closed, never there
+            if not self._lost:
+                _log.warning("the access log cannot be written: %s", error)
+            self._lost += len(noted)
+            return
+        if self._lost:
+            _log.warning("%d lines of the access log were lost", self._lost)
+            self._lost = 0
+
+
+def _written(
+    method: str, path: str, ip: str | None, status: int, at: float, seconds: float, request_id: bytes, body: bytes
+) -> bytes:
+    """A line; the names of its fields are those of ECS 8."""
+    fixed = _fixed if len(path) < _LONG else _fixed.__wrapped__
+    told, client = fixed(method, path, ip, status)
+    content = b',"http.request.body.content":%b' % _encode(body.decode("utf-8", "replace")) if body else b""
+    microseconds = int(at * 1e6)
+    return b'{"@timestamp":"%b.%06dZ"%b,"http.request.id":"%b","event.duration":%d%b%b}\n' % (
+        _second(microseconds // 1_000_000),
+        microseconds % 1_000_000,
+        told,
+        request_id,
+        seconds * 1e9,
+        client,
+        content,
+    )
+
+
+@lru_cache(1)
+def _second(at: int) -> bytes:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)).encode()
+
+
+@lru_cache(1024)
+def _fixed(method: str, path: str, ip: str | None, status: int) -> tuple[bytes, bytes]:
+    """The fields of a line that are those of many others."""
+    line = {
+        "log.level": "info" if status < 500 else "error",
+        "message": f"{method} {path} {status}",
+        "ecs.version": "8.11.0",
+        "service.name": "headrace",
+        "service.version": __version__,
+        "http.request.method": method,
+        "url.path": path,
+        "http.response.status_code": status,
+    }
+    return b"," + _encode(line)[1:-1], b',"client.ip":' + _encode(ip)

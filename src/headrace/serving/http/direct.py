@@ -1,0 +1,117 @@
+"""The short door: plain requests for predictions are answered by the connection itself, where they came whole.
+
+The ASGI door costs a request a task, a scope, an event and several dictionaries before its body is looked at. What is
+not plain here (another route or method, no length, a large body, `Expect`, `Origin`, a proxy's word about the client,
+a client that does not read, a request sent before the last one's answer) goes through that door, as does a request
+whose body is on its way for long. Both lead to the same `PredictRoute`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from headrace.serving.http.call import Answer, Call
+from headrace.serving.http.draining import Draining
+from headrace.serving.http.predict import STATE, PredictRoute
+
+_DIGITS = 9
+"""Of the length of a body that is quick."""
+_HURRY = 0.25
+"""Seconds in which the body of a plain request is there; else it waits for it at the ASGI door."""
+_OTHER = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"origin", b"x-forwarded-for", b"x-forwarded-proto"))
+
+
+class Exchange(Call):
+    """A plain request and its answer. For uvicorn it is the connection's cycle, one that has no task."""
+
+    __slots__ = ("_protocol", "disconnected", "keep_alive", "response_complete")
+
+    message_event = asyncio.Event()
+    """Uvicorn sets it for the task, when the connection is lost; here nobody waits."""
+
+    def __init__(self, protocol: Protocol, name: str, headers: Mapping[bytes, bytes], *, keep_alive: bool) -> None:
+        super().__init__(name, "POST", protocol.url.decode("ascii"), headers, protocol.client)
+        self._protocol, self.keep_alive = protocol, keep_alive
+        self.response_complete = self.disconnected = False
+
+    def reply(self, answer: Answer) -> None:
+        """Write to the connection, unless the client has gone."""
+        self.response_complete = True
+        protocol = self._protocol
+        if not protocol.transport.is_closing():
+            protocol.transport.write(answer.wire(self.request_id, close=not self.keep_alive))
+            if not self.keep_alive:
+                protocol.transport.close()
+        protocol.on_response_complete()
+
+
+class Protocol(Draining):
+    """Uvicorn's HTTP protocol with a short door for predictions."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._predict: PredictRoute = self.app_state[STATE]
+        self._coming: Exchange | None = None  # its body has not come
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser when the head of a request is there."""
+        if self.transport.is_closing():
+            return  # sent after a request with which the connection ends
+        name = self._predict.short(self.url)
+        if name is None or not self._is_free():
+            super().on_headers_complete()
+            return
+        headers = dict(self.headers)
+        parser, length = self.parser, headers.get(b"content-length", b"")
+        if (
+            not _OTHER.isdisjoint(headers)
+            or not length.isdigit()
+            or len(length) > _DIGITS
+            or int(length) > self._predict.quick
+            or parser.get_method() != b"POST"
+            or parser.get_http_version() != "1.1"
+        ):
+            super().on_headers_complete()
+            return
+        self._coming = Exchange(self, name, headers, keep_alive=parser.should_keep_alive())
+        self.cycle = self._coming  # type: ignore[assignment]
+        self._predict.deadlines.within(_HURRY, self._coming, lambda call: self._usual())
+
+    def _is_free(self) -> bool:
+        """Whether no request waits for its answer here, no answer for its reader, and the server is not ending."""
+        return (
+            getattr(self.cycle, "response_complete", True)
+            and not self.flow.write_paused
+            and not self.server_state.default_headers
+        )
+
+    def on_body(self, body: bytes) -> None:
+        """Called by the parser with each part of a body."""
+        if self._coming is not None:
+            self._coming.body += body
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Called by the parser when a body is whole."""
+        call, self._coming = self._coming, None
+        if call is None:
+            super().on_message_complete()
+        elif self._predict.deadlines.done(call):
+            self._predict.at_once(call)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called once, when the connection has ended."""
+        if self._coming is not None and self._predict.deadlines.done(self._coming):
+            self._usual()  # what is said and counted of a body that never came is its matter
+        super().connection_lost(exc)
+
+    def _usual(self) -> None:
+        """Hand a request whose body has not come to the ASGI door."""
+        call, self._coming = self._coming, None
+        assert call is not None
+        self.cycle = None  # type: ignore[assignment]  # else uvicorn would wait for its answer first
+        super().on_headers_complete()
+        super().on_body(call.body)
