@@ -20,8 +20,8 @@ class Deadlines(Generic[T]):
         self._open: dict[T, tuple[float, Callable[[T], None]]] = {}
 
     def within(self, seconds: float, item: T, late: Callable[[T], None]) -> None:
-        """Have `late` called with the item, unless it is done in so many seconds."""
-        self._open[item] = (time.perf_counter() + seconds, late)
+        """Have `late` called with an item that is not done in so many seconds. A deadline that it has already stays."""
+        self._open.setdefault(item, (time.perf_counter() + seconds, late))
 
     def done(self, item: T) -> bool:
         """Whether the item is done in time, which can be said once: its deadline is off."""

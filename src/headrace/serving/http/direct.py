@@ -16,7 +16,7 @@ from headrace.serving.http.call import Answer, Call
 from headrace.serving.http.draining import Draining
 from headrace.serving.http.predict import STATE, PredictRoute
 
-_DIGITS = 9
+_DIGITS = 10
 """Of the length of a body that is quick."""
 _HURRY = 0.25
 """Seconds in which the body of a plain request is there; else it waits for it at the ASGI door."""
@@ -55,29 +55,27 @@ class Protocol(Draining):
         self._predict: PredictRoute = self.app_state[STATE]
         self._coming: Exchange | None = None  # its body has not come
 
+    def data_received(self, data: bytes) -> None:
+        """Called by the transport with what came."""
+        super().data_received(data)
+        if self._coming is not None:
+            self._predict.deadlines.within(_HURRY, self._coming, lambda call: self._usual())
+
+    def on_message_begin(self) -> None:
+        """Called by the parser; the scope is made where it is needed."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+
     def on_headers_complete(self) -> None:
         """Called by the parser when the head of a request is there."""
         if self.transport.is_closing():
             return  # sent after a request with which the connection ends
         name = self._predict.short(self.url)
-        if name is None or not self._is_free():
-            super().on_headers_complete()
-            return
         headers = dict(self.headers)
-        parser, length = self.parser, headers.get(b"content-length", b"")
-        if (
-            not _OTHER.isdisjoint(headers)
-            or not length.isdigit()
-            or len(length) > _DIGITS
-            or int(length) > self._predict.quick
-            or parser.get_method() != b"POST"
-            or parser.get_http_version() != "1.1"
-        ):
-            super().on_headers_complete()
+        if name is None or not self._is_free() or not self._is_plain(headers):
+            self._begin()
             return
-        self._coming = Exchange(self, name, headers, keep_alive=parser.should_keep_alive())
+        self._coming = Exchange(self, name, headers, keep_alive=self.parser.should_keep_alive())
         self.cycle = self._coming  # type: ignore[assignment]
-        self._predict.deadlines.within(_HURRY, self._coming, lambda call: self._usual())
 
     def _is_free(self) -> bool:
         """Whether no request waits for its answer here, no answer for its reader, and the server is not ending."""
@@ -85,6 +83,17 @@ class Protocol(Draining):
             getattr(self.cycle, "response_complete", True)
             and not self.flow.write_paused
             and not self.server_state.default_headers
+        )
+
+    def _is_plain(self, headers: Mapping[bytes, bytes]) -> bool:
+        length = headers.get(b"content-length", b"")
+        return (
+            _OTHER.isdisjoint(headers)
+            and length.isdigit()
+            and len(length) < _DIGITS
+            and int(length) <= self._predict.quick
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
         )
 
     def on_body(self, body: bytes) -> None:
@@ -99,19 +108,29 @@ class Protocol(Draining):
         call, self._coming = self._coming, None
         if call is None:
             super().on_message_complete()
-        elif self._predict.deadlines.done(call):
+        else:
+            self._predict.deadlines.done(call)
             self._predict.at_once(call)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called once, when the connection has ended."""
-        if self._coming is not None and self._predict.deadlines.done(self._coming):
-            self._usual()  # what is said and counted of a body that never came is its matter
+        if self._coming is not None:
+            self._usual()  # what is said and counted of a body that never came is the ASGI door's matter
         super().connection_lost(exc)
 
     def _usual(self) -> None:
         """Hand a request whose body has not come to the ASGI door."""
         call, self._coming = self._coming, None
-        assert call is not None
-        self.cycle = None  # type: ignore[assignment]  # else uvicorn would wait for its answer first
+        if call is not None:
+            self._predict.deadlines.done(call)
+            self.cycle = None  # type: ignore[assignment]  # else uvicorn would wait for its answer first
+            self._begin()
+            super().on_body(call.body)
+
+    def _begin(self) -> None:
+        """What uvicorn does when a request begins, and when its head is there."""
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect
+        self.headers += headers  # the scope holds this very list
         super().on_headers_complete()
-        super().on_body(call.body)

@@ -12,6 +12,42 @@ LINGER = 0.5
 class Draining(HttpToolsProtocol):
     """Uvicorn's HTTP protocol, which by itself closes idle connections at once, even if a request is on its way."""
 
+    _heard = 0.0
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Called when data comes. The timer of an idle connection stays set: to set it anew costs more than to read."""
+        self._heard = self.loop.time()
+
+    def on_response_complete(self) -> None:
+        """Called when a request is answered: the next one of the pipeline begins, or the connection is idle."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self.timeout_keep_alive_task is None:
+            self._look_after(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Called by the timer: close the connection, unless something came on it lately or it waits for an answer."""
+        left = self._heard + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._look_after(left)
+        elif self.cycle.response_complete:
+            super().timeout_keep_alive_handler()
+        else:
+            self._look_after(self.timeout_keep_alive)
+
+    def _look_after(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called once, when the connection has ended."""
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+        super().connection_lost(exc)
+
     def shutdown(self) -> None:
         """Called once per connection when the server ends, after it has stopped to take new ones.
 
