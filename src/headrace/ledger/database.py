@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ class Database:
         self.backend = _BACKENDS[url.get_backend_name()](timeout)
         self._timeout = timeout
         self._engine = self.backend.engine(url)
+        self._kept: Connection | None = None
+        self._using_kept = threading.Lock()
 
     def make(self) -> None:
         """Make the tables that are missing. Safe when several processes do it at once.
@@ -73,6 +76,32 @@ class Database:
 
         return self._run(transaction)
 
+    def write_at_once(self, work: Callable[[Connection], T]) -> T:
+        """`write` for work that comes again and again, mostly from one thread, and uses the driver's connection alone.
+
+        One connection is kept for it, and SQLAlchemy has no part in the transaction: after a wait for the disk its many
+        lines are no longer in the processor's cache, and cost more than all statements of a small batch.
+        """
+        if not self._using_kept.acquire(blocking=False):
+            return self.write(work)
+        try:
+            return self._twice(lambda: self._with_kept(work))
+        finally:
+            self._using_kept.release()
+
+    def _with_kept(self, work: Callable[[Connection], T]) -> T:
+        if self._kept is None or self._kept.invalidated:
+            self._kept = self._engine.connect()
+        with self._drivers_errors(self._kept):
+            try:
+                self.backend.lock(self._kept)
+                done = work(self._kept)
+                driver(self._kept).commit()
+            except BaseException:
+                driver(self._kept).rollback()
+                raise
+        return done
+
     def read(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns; it must not write.
 
@@ -83,17 +112,24 @@ class Database:
 
     def close(self) -> None:
         """Close all connections. The database can be used again afterwards, by new ones."""
+        with self._using_kept:
+            kept, self._kept = self._kept, None
+            if kept is not None:
+                kept.close()
         self._engine.dispose()
 
     def _run(self, work: Callable[[Connection], T]) -> T:
+        return self._twice(lambda: self._connected(work))
+
+    def _twice(self, work: Callable[[], T]) -> T:
         end = time.monotonic() + self._timeout
         try:
             try:
-                return self._connected(work)
+                return work()
             except DBAPIError as error:
                 if not error.connection_invalidated or time.monotonic() > end:
                     raise
-                return self._connected(work)  # the pool has dropped its connections, and this one is new
+                return work()  # the pool has dropped its connections, and this one is new
         except DBAPIError as error:
             raise self._failure(error) from error
         except PoolTimeoutError as error:

@@ -89,7 +89,7 @@ class Ledger:
         Raises:
             As `write`.
         """
-        return self._database.write(lambda connection: self._write(connection, groups))
+        return self._database.write_at_once(lambda connection: self._write(connection, groups))
 
     def _write(self, connection: Connection, groups: Sequence[Sequence[Entry]]) -> list[list[Entry | KeyConflictError]]:
         first = self._stored(connection, [entry for group in groups for entry in group])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,6 +22,8 @@ Done = Callable[[Outcome], None]
 Thunk = Callable[[], None]
 
 _log = logging.getLogger("headrace.ledger")
+_PATIENCE = 0.005
+"""Seconds that a commit waits at most for more to write."""
 
 
 class _Submission(NamedTuple):
@@ -32,8 +35,11 @@ class Writer:
     """Groups submissions of any number of threads into commits.
 
     A commit takes all that is waiting, up to `batch` entries: alone and at once when there is little to do, in large
-    groups under load. A submission is never split. While the database is away, what is waiting fails with it, so
-    nobody waits much longer than the ledger's time-out; what comes later tries again.
+    groups under load. Whoever was answered by the last commit is likely to ask again at once, so the next one waits for
+    as many as were under way then, for half as long as the last one took at most: else all who ask again and again
+    would be parted into two groups that wait for each other's commits. A submission is never split. While the database
+    is away, what is waiting fails with it, so nobody waits much longer than the ledger's time-out; what comes later
+    tries again.
 
     Args:
         ledger: Where to write.
@@ -55,7 +61,9 @@ class Writer:
         self._on_batch = on_batch or _call_each
         self._queue: deque[_Submission] = deque()
         self._waiting = 0
-        self._closing = False
+        self._expected = 1  # entries to wait for
+        self._patience = 0.0  # seconds to wait for them
+        self._closing, self._idle = False, False
         self._changed = threading.Condition()
         # A daemon: a database that hangs must not keep the process from ending after `close` has given up.
         self._thread = threading.Thread(target=self._work, name="headrace-ledger", daemon=True)
@@ -97,7 +105,8 @@ class Writer:
                 else:
                     self._queue.append(_Submission(entries, done))
                     self._waiting += len(entries)
-            self._changed.notify()
+            if self._waiting >= self._expected or self._idle:
+                self._changed.notify()
         return refused
 
     def close(self, timeout: float = 10.0) -> None:
@@ -116,13 +125,23 @@ class Writer:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self._queue and not self._closing:
-                    self._changed.wait()
+                self._gather()
                 if not self._queue:
                     return
             taken = self._take()
             if taken:
+                began = time.perf_counter()
                 self._commit(taken)
+                self._patience = min((time.perf_counter() - began) / 2, _PATIENCE)
+                self._expected = min(sum(len(each.entries) for each in taken) + self._waiting, self._batch)
+
+    def _gather(self) -> None:
+        """Wait for something to write, and then a little for what is likely to come."""
+        self._idle = True
+        self._changed.wait_for(lambda: self._queue or self._closing)
+        self._idle = False
+        if self._waiting < self._expected:
+            self._changed.wait_for(lambda: self._waiting >= self._expected or self._closing, self._patience)
 
     def _take(self, *, everything: bool = False) -> list[_Submission]:
         taken: list[_Submission] = []
