@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from tests.serving.http.helpers import ENERGY, PREDICT, TITANIC, Server, serving
+
+from headrace.serving.http.docs import page
 
 
 @pytest.fixture(scope="module")
@@ -61,4 +66,18 @@ def test_every_route_is_described_with_its_answers(both: Server) -> None:
     assert row["properties"]["PassengerId"] == {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
     assert (row["additionalProperties"], "Survived" in row["required"]) == (False, False)
     assert both.get("/openapi.json").json() == document
-    assert both.get("/docs").status_code == 200
+
+
+def test_the_page_for_people_needs_nothing_from_elsewhere(both: Server) -> None:
+    answer = both.get("/docs")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    text, paths = answer.text, both.get("/openapi.json").json()["paths"]
+    assert all(f"<code>{path}</code>" in text for path in paths)
+    assert "<script" not in text
+    assert {link for link in re.findall(r"(?:href|src)=[\"']?([^\"'> ]+)", text) if link[0] not in "#/"} == {"data:,"}
+    example = html.unescape(text).split(f"curl '{both.url}{PREDICT}'")[1].split("</pre>")[0]
+    row = json.loads(example.partition("-d '")[2].rstrip("'"))
+    assert both.post(row).status_code == 200
+    hostile = page({"info": {"title": "<script>", "version": "1"}, "paths": {"/<b>": {"get": {"responses": {}}}}}, "h")
+    assert "<script" not in hostile
+    assert "<b>" not in hostile

@@ -88,7 +88,7 @@ class Application:
         await self._api(scope, receive, send)
 
     def _reading(self, access: Access, *, several: bool) -> FastAPI:
-        api = FastAPI(title="headrace", version=__version__, lifespan=self._lifespan, redoc_url=None)
+        api = FastAPI(title="headrace", version=__version__, lifespan=self._lifespan, docs_url=None, redoc_url=None)
         reading = Reading(self.served, self._home, access, self._telemetry, several=several)
         api.include_router(reading.router())
         api.add_exception_handler(Problem, lambda request, error: problem_response(error))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -20,6 +20,7 @@ from headrace.pipelines import row_monitoring, row_scores, runs
 from headrace.pipelines.inference import read_predictions, trace
 from headrace.pipelines.scores import measures
 from headrace.serving.http.access import READ, Access
+from headrace.serving.http.docs import page
 from headrace.serving.http.forecasts import KEPT, Forecasts, Key, answer
 from headrace.serving.http.openapi import described_answer
 from headrace.serving.http.problem import MEDIA_TYPE, Problem
@@ -95,7 +96,12 @@ class Reading:
             router.add_api_route(
                 path, handler, methods=["GET"], response_model=None, response_class=kind, responses=told
             )
+        router.add_api_route("/docs", self.docs, include_in_schema=False, response_class=HTMLResponse)
         return router
+
+    async def docs(self, request: Request) -> Response:
+        """The document of all routes, for people."""
+        return HTMLResponse(page(request.app.openapi(), str(request.base_url).rstrip("/")))
 
     async def health(self) -> Response:
         """The process is alive."""
@@ -172,7 +178,7 @@ class Reading:
         return answer(system, rows, made if isinstance(made, datetime) else None, version)
 
     async def metrics(self, request: Request, name: str) -> Response:
-        """Monitoring metrics over time: overall, or of the series with these keys; of rows by model version too."""
+        """Monitoring metrics, overall and over time; of one series, or of rows by model version too."""
         served = self._find(request, name)
         if not served.system.forecasts:
             return await self._of_rows(request, served)
