@@ -12,7 +12,7 @@ from headrace._version import __version__
 
 if TYPE_CHECKING:
     from headrace.contract import Column, Contract
-    from headrace.models import Boosting, Classifier, Estimator, Forecaster, Linear
+    from headrace.models import Boosting, Classifier, Estimator, Forecaster, Linear, Onnx
     from headrace.sources import Source
     from headrace.system import Monitoring, Schedule, System
 
@@ -25,6 +25,7 @@ _HOMES = {
     "Contract": "headrace.contract",
     "Forecaster": "headrace.models",
     "Monitoring": "headrace.system",
+    "Onnx": "headrace.models",
     "Schedule": "headrace.system",
     "Source": "headrace.sources",
     "System": "headrace.system",
@@ -39,6 +40,7 @@ __all__ = [
     "Forecaster",
     "Linear",
     "Monitoring",
+    "Onnx",
     "Schedule",
     "Source",
     "System",

@@ -22,6 +22,7 @@ EXTRAS = {
     "ray": "ray",
     "notify": "apprise",
     "mlflow-server": "mlflow",
+    "onnx": "onnxruntime",
 }
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from headrace.models.estimator import Estimator
     from headrace.models.forecaster import Forecaster
     from headrace.models.linear import Linear
+    from headrace.models.onnx import Onnx
 
 _HOMES = {
     "Boosting": "headrace.models.boosting",
@@ -20,9 +21,10 @@ _HOMES = {
     "Forecaster": "headrace.models.forecaster",
     "Linear": "headrace.models.linear",
     "Model": "headrace.models.base",
+    "Onnx": "headrace.models.onnx",
 }
 
-__all__ = ["Boosting", "Classifier", "Estimator", "Forecaster", "Linear", "Model"]
+__all__ = ["Boosting", "Classifier", "Estimator", "Forecaster", "Linear", "Model", "Onnx"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ from headrace.models.boosting import Boosting
 from headrace.models.encoding import Array, Encoder
 from headrace.models.estimator import Estimator
 from headrace.models.linear import Linear, logistic
+from headrace.models.onnx import Onnx
 from headrace.models.rowmodel import Calibration, RowModel, Scorer
 
 if TYPE_CHECKING:
@@ -36,13 +37,13 @@ _STILL = 1e-10
 def _member(value: object) -> object:
     """A member from its JSON form, as configuration gives it."""
     if isinstance(value, Mapping):
-        kinds = {"path": Estimator, "strength": Linear}
+        kinds = {"path": Estimator, "strength": Linear, "sha256": Onnx}
         kind = next((kind for field, kind in kinds.items() if field in value), Boosting)
         return kind(**value)
     return value
 
 
-Member = Annotated[Linear | Boosting | Estimator, BeforeValidator(_member)]
+Member = Annotated[Linear | Boosting | Estimator | Onnx, BeforeValidator(_member)]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,20 @@ from headrace.models.linear import Design
 
 BLOCK = 64
 """Rows that an estimator is always asked for at once."""
+
+
+def in_blocks(matrix: Array, ask: Callable[[Array], Array]) -> Array:
+    """What `ask` gives for the rows of a matrix, shape (rows,), asked for `BLOCK` of them at a time.
+
+    Linear algebra rounds a product of matrices by their shapes. In blocks of one size, the last one filled up, a row
+    gets the same bits whoever its neighbours are, and also when it has none.
+    """
+    found = np.empty(matrix.shape[0])
+    for at in range(0, matrix.shape[0], BLOCK):
+        block = matrix[at : at + BLOCK]
+        full = np.vstack([block, np.repeat(block[-1:], BLOCK - len(block), axis=0)])
+        found[at : at + BLOCK] = ask(full)[: len(block)]
+    return found
 
 
 class Estimator(Declared):
@@ -68,18 +83,8 @@ class EstimatorScorer:
     design: Design
 
     def scores(self, matrix: Array) -> Array:
-        """Probabilities of encoded rows: shape (rows,).
-
-        Linear algebra rounds a product of matrices by their shapes. In blocks of one size, the last one filled up, a
-        row gets the same bits whoever its neighbours are, and also when it has none.
-        """
-        blocks = [self._block(matrix[at : at + BLOCK]) for at in range(0, matrix.shape[0], BLOCK)]
-        return np.concatenate(blocks) if blocks else np.empty(0)
-
-    def _block(self, matrix: Array) -> Array:
-        size = matrix.shape[0]
-        full = np.vstack([matrix, np.repeat(matrix[-1:], BLOCK - size, axis=0)])
-        return np.asarray(self.estimator.predict_proba(self.design.dense(full))[:size, 1], dtype=np.float64)
+        """Probabilities of encoded rows: shape (rows,)."""
+        return in_blocks(matrix, lambda block: self.estimator.predict_proba(self.design.dense(block))[:, 1])
 
     def score(self, row: list[float]) -> float:
         """The probability of one encoded row, through the columnar way."""

@@ -20,6 +20,7 @@ from headrace.models.boosting import BoostingScorer
 from headrace.models.encoding import Array, Encoder
 from headrace.models.estimator import EstimatorScorer
 from headrace.models.linear import LinearScorer, logistic
+from headrace.models.onnx import OnnxScorer
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,10 +47,11 @@ class Scorer(Protocol):
         ...
 
 
-_SCORERS: dict[str, type[LinearScorer] | type[BoostingScorer] | type[EstimatorScorer]] = {
+_SCORERS: dict[str, type[LinearScorer] | type[BoostingScorer] | type[EstimatorScorer] | type[OnnxScorer]] = {
     "linear": LinearScorer,
     "boosting": BoostingScorer,
     "estimator": EstimatorScorer,
+    "onnx": OnnxScorer,
 }
 
 
@@ -103,7 +105,7 @@ class RowModel:
     @property
     def single(self) -> bool:
         """Whether one row is quicker on its own than through the columns: every member has a form for it."""
-        return all(kind != "estimator" for kind, _ in self.members)
+        return all(kind not in ("estimator", "onnx") for kind, _ in self.members)
 
     def probability(self, row: Mapping[str, Any]) -> float:
         """The probability of the second class for one decoded row."""
