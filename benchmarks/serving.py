@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -32,14 +33,18 @@ HERE = Path(__file__).parent / "peers"
 DATA = ROOT.parent / "shared" / "data" / "titanic" / "train.csv"
 RESULTS = Path(__file__).parent / "results" / "serving.md"
 CONNECTIONS = (16, 64)
-ROWS = 1000
+MANY = {10: 16, 100: 4, 1000: 2}
+"""Rows of a body, and on how many connections such bodies are sent."""
+DIFFERENT = 500
+"""Passengers that are posted, one after another."""
+NAIVE, BENTO = "FastAPI + pandas + commit", "BentoML, batching"
 LUA = """
-local count = {first}
+local count, passengers = {first}, {{{passengers}}}
 request = function()
   local rows = {{}}
   for i = 1, {rows} do
     count = count + 1
-    rows[i] = string.format([=[{row}]=], count)
+    rows[i] = string.format(passengers[count % #passengers + 1], count)
   end
   local body = [=[{before}]=] .. table.concat(rows, ",") .. [=[{after}]=]
   return wrk.format("POST", "{path}", {{["content-type"] = "application/json"}}, body)
@@ -56,8 +61,9 @@ class Server:
         command: Starts it; ``{port}`` is filled in.
         path: Where rows are posted.
         one: A body with one row around ``{row}``; `many` one with several.
-        environment: Further variables.
         check: Where it answers GET once it is up.
+        environment: Further variables.
+        prepare: Fits and saves its model, before it is started.
     """
 
     name: str
@@ -67,18 +73,22 @@ class Server:
     many: tuple[str, str]
     check: str
     environment: dict[str, str] = field(default_factory=dict)
+    prepare: list[str] = field(default_factory=list)
 
 
-def passengers(path: Path) -> dict[str, Any]:
-    """Write the training file; returns one row to post, its key as ``%d``."""
+def passengers(path: Path) -> list[str]:
+    """Write the training file; returns rows to post as JSON, their keys as ``%d``."""
+    import polars as pl
+
     if DATA.exists():
         shutil.copy(DATA, path)
     else:
         from headrace.sources.simulated import passengers
 
         passengers(as_of=datetime.now(UTC), rows=900, unknown=0).write_csv(path)
-    row = {"Pclass": 3, "Name": "Kelly, Mr. James", "Sex": "male", "Age": 34.5, "SibSp": 0, "Parch": 0}
-    return row | {"Ticket": "330911", "Fare": 7.8292, "Cabin": None, "Embarked": "Q"}
+    rows = pl.read_csv(path).drop("Survived").head(DIFFERENT).to_dicts()
+    texts = (json.dumps(row | {"PassengerId": 0}).replace("%", "%%") for row in rows)
+    return [text.replace('"PassengerId": 0', '"PassengerId": %d') for text in texts]
 
 
 def servers(folder: Path, data: Path, peers: Path) -> Iterator[Server]:
@@ -91,25 +101,29 @@ def servers(folder: Path, data: Path, peers: Path) -> Iterator[Server]:
     yield Server("headrace, unlogged", [*ours, "--unlogged"], path, *plain, "/ready")
     yield Server("headrace", ours, path, *plain, "/ready")
     yield Server("headrace, no access log", [*ours, "--access-log", "off"], path, *plain, "/ready")
-    naive = [python, str(HERE / "serve_naive.py"), "{port}", str(data), str(folder / "naive.db")]
+    model = [str(HERE / "passengers_model.py"), str(data)]
     if (peers / "env-mlflow").exists():
-        naive[0] = str(peers / "env-mlflow" / "bin" / "python")
-        yield Server("FastAPI + pandas + commit", naive, "/predict", *plain, "/docs")
-    if (peers / "env-mlflow").exists():
-        command = [str(peers / "env-mlflow" / "bin" / "python"), str(HERE / "serve_mlflow.py"), "{port}", str(data)]
-        records = ('{"dataframe_records":[', "]}")
-        command.append(str(folder / "mlflow-model"))
-        yield Server("MLflow", command, "/invocations", records, records, "/ping")
+        python, saved = str(peers / "env-mlflow" / "bin" / "python"), str(folder / "naive.joblib")
+        naive = [python, str(HERE / "serve_naive.py"), "{port}", saved, str(folder / "naive.db")]
+        rows = ("[", "]")
+        yield Server(NAIVE, naive, "/predict", rows, rows, "/docs", prepare=[python, *model, saved])
+        command, saved = [python, str(HERE / "serve_mlflow.py"), "{port}"], str(folder / "mlflow-model")
+        rows = ('{"dataframe_records":[', "]}")
+        prepare = [python, *model, saved, "mlflow"]
+        yield Server("MLflow", [*command, saved], "/invocations", rows, rows, "/ping", prepare=prepare)
     if (peers / "env-bentoml").exists():
-        bento = str(peers / "env-bentoml" / "bin" / "bentoml")
-        command = [bento, "serve", "serve_bentoml:Passengers", "--port", "{port}"]
+        environment, saved = peers / "env-bentoml" / "bin", str(folder / "bentoml.joblib")
+        command = [str(environment / "bentoml"), "serve", "serve_bentoml:Passengers", "--port", "{port}"]
         rows = ('{"rows":[', "]}")
-        yield Server("BentoML, batching", command, "/predict", rows, rows, "/readyz", {"PASSENGERS": str(data)})
+        prepare = [str(environment / "python"), *model, saved]
+        yield Server(BENTO, command, "/predict", rows, rows, "/readyz", {"PASSENGERS": saved}, prepare)
 
 
 @contextlib.contextmanager
 def running(server: Server, port: int) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
     """The server on core 0, until the block ends; with the seconds that it took to start."""
+    if server.prepare:
+        subprocess.run(server.prepare, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     command = ["taskset", "-c", "0", *(part.replace("{port}", str(port)) for part in server.command)]
     environment = os.environ | server.environment | {"OMP_NUM_THREADS": "1"}
     bin_folder = str(Path(server.command[0]).parent)
@@ -163,12 +177,12 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def load(server: Server, port: int, row: dict[str, Any], rows: int, connections: int, seconds: int) -> dict[str, float]:
+def load(server: Server, port: int, texts: list[str], rows: int, connections: int, seconds: int) -> dict[str, float]:
     """Rows and requests per second under wrk on core 1, each row with a key of its own."""
     before, after = server.one if rows == 1 else server.many
-    text = json.dumps({"PassengerId": 0, **row}).replace("%", "%%").replace('"PassengerId": 0', '"PassengerId": %d')
     first = int(time.time() * 1000) % 10**9 * 1000  # no key is sent twice, whatever was measured before
-    script = LUA.format(first=first, rows=rows, row=text, before=before, after=after, path=server.path)
+    passengers = ",".join(f"[=[{text}]=]" for text in texts)
+    script = LUA.format(first=first, rows=rows, passengers=passengers, before=before, after=after, path=server.path)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
@@ -200,19 +214,21 @@ def load(server: Server, port: int, row: dict[str, Any], rows: int, connections:
     return {"rps": rps, "p99": float(p99[1]) * scale[p99[2]] if p99 else float("nan")}
 
 
-def measure(server: Server, port: int, row: dict[str, Any], seconds: int) -> dict[str, Any]:
+def measure(server: Server, port: int, texts: list[str], seconds: int) -> dict[str, Any]:
     """All figures of one server."""
     with running(server, port) as (process, started):
-        load(server, port, row, 1, 4, 1)
+        load(server, port, texts, 1, 4, 1)
         found: dict[str, Any] = {"name": server.name, "start": started}
         for connections in CONNECTIONS:
             cpu, _ = usage(process)
-            said = load(server, port, row, 1, connections, seconds)
+            said = load(server, port, texts, 1, connections, seconds)
             used = usage(process)[0] - cpu
             found |= {f"rps{connections}": said["rps"], f"p99_{connections}": said["p99"]}
             found[f"cpu{connections}"] = used / (said["rps"] * seconds) * 1e6
-        if server.name != "FastAPI + pandas + commit":
-            found["many"] = load(server, port, row, ROWS, 2, seconds)["rps"] * ROWS
+        for rows, connections in MANY.items():
+            cpu, _ = usage(process)
+            found[f"by{rows}"] = load(server, port, texts, rows, connections, seconds)["rps"] * rows
+            found[f"cpu_by{rows}"] = (usage(process)[0] - cpu) / (found[f"by{rows}"] * seconds or math.nan) * 1e6
         found["memory"] = usage(process)[1]
     return found
 
@@ -238,8 +254,10 @@ def wrong(home: Path, port: int, server: Server, data: Path) -> int:
     with running(server, port):
         url = f"http://127.0.0.1:{port}{server.path}"
         answers = [_post(url, row)["probability"] for row in rows[:5000]]
-        for begin in range(5000, 10_000, ROWS):
-            answers += [each["probability"] for each in _post(url, rows[begin : begin + ROWS])["predictions"]]
+        sizes = [size for size in MANY for _ in range(5000 // len(MANY) // size)]
+        for size in [*sizes, 5000 - sum(sizes)]:
+            part = rows[len(answers) : len(answers) + size]
+            answers += [each["probability"] for each in _post(url, part)["predictions"]]
     return sum(a != b for a, b in zip(answers, told, strict=True))
 
 
@@ -253,13 +271,15 @@ def table(found: list[dict[str, Any]], bad: int, seconds: int) -> str:
     """The figures as Markdown."""
     lines = [
         f"`python benchmarks/serving.py --seconds {seconds}`, {datetime.now(UTC):%Y-%m-%d}: one process on one core, "
-        "wrk on another, one row a request, each with a key of its own. CPU is the server's, per request.",
+        "wrk on another, each row with a key of its own; requests of one row, and of 10, 100 and 1,000. CPU is the "
+        "server's, per row.",
         "",
-        "| | 16 conn., req/s | p99 ms | CPU µs | 64 conn., req/s | p99 ms | CPU µs | rows/s by 1,000 | MB | start s |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| | 16 conn., req/s | p99 ms | CPU µs | 64 conn., req/s | p99 ms | CPU µs "
+        f"| {' | '.join(f'rows/s by {rows:,} | CPU µs' for rows in MANY)} | MB | start s |",
+        "|---" * (9 + 2 * len(MANY)) + "|",
     ]
     for each in found:
-        many = f"{each['many']:,.0f}" if "many" in each else "-"
+        many = " | ".join(f"{each[f'by{rows}']:,.0f} | {each[f'cpu_by{rows}']:,.0f}" for rows in MANY)
         lines.append(
             f"| {each['name']} | {each['rps16']:,.0f} | {each['p99_16']:.1f} | {each['cpu16']:,.0f} "
             f"| {each['rps64']:,.0f} | {each['p99_64']:.1f} | {each['cpu64']:,.0f} "
@@ -282,7 +302,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = folder / "train.csv"
-        row = passengers(data)
+        texts = passengers(data)
         run = [
             sys.executable,
             "-m",
@@ -294,12 +314,12 @@ def main() -> None:
         ]
         subprocess.run([*run, "--source", f"file:{data}", "--json"], check=True, stdout=subprocess.DEVNULL)
         found, there = [], list(servers(folder, data, options.peers.absolute()))
-        for missing in {"MLflow", "BentoML, batching"} - {server.name for server in there}:
+        for missing in {"MLflow", BENTO} - {server.name for server in there}:
             print(f"{missing}: no environment, skipped", file=sys.stderr)
         for place, server in enumerate(there):
             if not options.only or server.name in options.only:
                 print(server.name, file=sys.stderr)
-                found.append(measure(server, 8200 + place, row, options.seconds))
+                found.append(measure(server, 8200 + place, texts, options.seconds))
                 print(found[-1], file=sys.stderr)
         durable = next(server for server in there if server.name == "headrace")
         text = table(found, wrong(folder / "home", 8199, durable, data), options.seconds)

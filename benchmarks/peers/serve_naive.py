@@ -1,4 +1,8 @@
-"""FastAPI with pandas and a commit per request: what a first version in production looks like."""
+"""FastAPI with pandas and a commit per request: what a first version in production looks like.
+
+It checks the rows, predicts with the pipeline of `passengers_model`, and answers key, class and probability once the
+rows are in the database.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,10 @@ import sqlite3
 import sys
 from typing import Any
 
+import joblib
 import pandas as pd
 import uvicorn
 from fastapi import FastAPI
-from passengers_model import features, fit
 from pydantic import BaseModel
 
 
@@ -31,7 +35,7 @@ class Passenger(BaseModel):
 
 app = FastAPI()
 port, path, database = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-model = fit(path)
+model = joblib.load(path)
 connection = sqlite3.connect(database, check_same_thread=False)
 connection.execute("PRAGMA journal_mode=WAL")
 connection.execute("PRAGMA synchronous=FULL")
@@ -39,13 +43,13 @@ connection.execute("CREATE TABLE predictions (key INTEGER PRIMARY KEY, row TEXT,
 
 
 @app.post("/predict")
-async def predict(row: Passenger) -> dict[str, Any]:
-    """Predict and log one row."""
-    found = float(model.predict_proba(features(pd.DataFrame([row.model_dump()])))[0, 1])
-    values = (row.PassengerId, row.model_dump_json(), found)
-    connection.execute("INSERT OR IGNORE INTO predictions VALUES (?, ?, ?)", values)
+async def predict(rows: list[Passenger]) -> list[dict[str, Any]]:
+    """Predict and log rows."""
+    found = model.predict_proba(pd.DataFrame([row.model_dump() for row in rows]))[:, 1].tolist()
+    values = [(row.PassengerId, row.model_dump_json(), p) for row, p in zip(rows, found, strict=True)]
+    connection.executemany("INSERT OR IGNORE INTO predictions VALUES (?, ?, ?)", values)
     connection.commit()
-    return {"key": row.PassengerId, "Survived": int(found >= 0.5), "probability": found}
+    return [{"key": key, "Survived": int(p >= 0.5), "probability": p} for key, _, p in values]
 
 
 uvicorn.run(app, port=port, log_level="warning", access_log=False)
