@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import uuid
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 PINNED = ("model_version", "model_digest", "feature_version", "data_version", "config_digest", "code_revision")
@@ -122,10 +124,23 @@ def row_prediction_id(cause: str, key: str, as_of: datetime) -> str:
         key: The row's key, or the idempotency key it came with.
         as_of: When it was asked for.
     """
-    digest = hashlib.sha256(f"{cause}|{key}".encode()).hexdigest()
-    milliseconds = (as_of - _EPOCH) // _MILLISECOND
-    time, variant = f"{milliseconds:012x}", "89ab"[int(digest[3], 16) & 3]
-    return f"{time[:8]}-{time[8:]}-7{digest[:3]}-{variant}{digest[4:7]}-{digest[7:19]}"
+    return _row_id(_head(as_of), f"{cause}|{key}")
+
+
+def row_prediction_ids(cause: str, digests: Iterable[str], keys: Iterable[str], as_of: datetime) -> list[str]:
+    """The ids of many rows: what `row_prediction_id` gives for each, with its digest after the `cause`."""
+    head = _head(as_of)
+    return [_row_id(head, f"{cause}|{digest}|{key}") for digest, key in zip(digests, keys, strict=True)]
+
+
+def _head(as_of: datetime) -> str:
+    time = f"{(as_of - _EPOCH) // _MILLISECOND:012x}"
+    return f"{time[:8]}-{time[8:]}-7"
+
+
+def _row_id(head: str, cause: str) -> str:
+    digest = hashlib.sha256(cause.encode()).hexdigest()
+    return f"{head}{digest[:3]}-{_VARIANT[digest[3]]}{digest[4:7]}-{digest[7:19]}"
 
 
 @lru_cache(maxsize=20_000)

@@ -44,14 +44,13 @@ class RowPredictor:
 
     def answer(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The prediction for one decoded row: the class under the target's name, and the second class' probability."""
-        return self._said(self.model.probability(row))
+        found = self.model.probability(row)
+        return {self.model.target: self.model.label(found), PROBABILITY: found}
 
-    def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """The predictions for many decoded rows, in order: the very numbers that `answer` gives."""
-        return [self._said(p) for p in self.model.of_rows(rows)]
-
-    def _said(self, probability: float) -> dict[str, Any]:
-        return {self.model.target: self.model.label(probability), PROBABILITY: probability}
+    def answers(self, columns: Mapping[str, Sequence[Any]]) -> tuple[list[Any], list[float]]:
+        """The predictions for many decoded rows, in order: classes and probabilities, the very ones `answer` gives."""
+        found = self.model.of_columns(columns)
+        return list(map(self.model.label, found)), found
 
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The predictions for a frame of typed columns: the target and ``probability``, in the order of the rows."""

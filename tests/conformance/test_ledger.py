@@ -59,7 +59,7 @@ def test_the_same_key_is_one_row(ledger: Ledger) -> None:
     conflict, neighbour = ledger.write([other, new := entry(ledger, "3")])
     assert isinstance(conflict, KeyConflictError)
     assert neighbour == new
-    elsewhere = replace(other, system="energy")
+    elsewhere = other._replace(system="energy")
     assert ledger.write([elsewhere]) == [elsewhere]
     twice = entry(ledger, "4")
     assert ledger.write([twice, twice]) == [twice, twice]

@@ -68,6 +68,10 @@ def fitted(name: str) -> ClassifierFit:
     return fit(Classifier(members=MEMBERS[name], folds=3, repeats=1), frame())
 
 
+def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
 ROW = st.fixed_dictionaries(
     {
         "size": st.none() | st.floats(allow_nan=False, allow_infinity=False),
@@ -86,7 +90,8 @@ def test_property_a_row_is_as_in_a_table(name: str, rows: list[dict[str, Any]]) 
     model = fitted(name).model
     table = model.probabilities(pl.DataFrame(rows, schema=model.schema(), orient="row")).tolist()
     assert [model.probability(row) for row in rows] == table
-    assert model.of_rows(rows) == table
+    assert model.of_columns(columns(rows)) == table
+    assert model.of_columns(columns(rows * 30)) == table * 30  # enough of them to be asked as a matrix
     assert all(0 < p < 1 for p in table)
 
 
@@ -105,7 +110,9 @@ def test_saving_and_loading_changes_no_bit(name: str, tmp_path: Path) -> None:
     assert again.probabilities(rows).tolist() == model.probabilities(rows).tolist()
     predictor = RowPredictor.load(tmp_path / "one")
     row = rows.row(0, named=True)
-    assert predictor.answers([row] * 40) == [predictor.answer(row)] * 40
+    labels, probabilities = predictor.answers(columns([row] * 40))
+    answer = {"won": labels[0], "probability": probabilities[0]}
+    assert (answer, len(set(labels)), len(set(probabilities))) == (predictor.answer(row), 1, 1)
     assert predictor.predict(rows)["probability"].to_list() == model.probabilities(rows).tolist()
 
 

@@ -17,7 +17,7 @@ from headrace.contract.column import Column
 if TYPE_CHECKING:
     from headrace.contract.declared import Contract
 
-_EXACT = 2.0**53
+EXACT = 2.0**53
 _INT64 = 2**63
 _SHOWN = 40
 _UNKNOWN = 20
@@ -110,8 +110,8 @@ def _quick(contract: Contract, optional: Collection[str]) -> Callable[[Any], dic
 def _plainly(column: Column, value: str, place: int, names: dict[str, Any]) -> str:
     """The test, as Python, that a value passes every rule of its column; a rule that is dear to test fails."""
     low, high = f"low{place}", f"high{place}"
-    names[low] = column.minimum if column.minimum is not None else -_EXACT
-    names[high] = column.maximum if column.maximum is not None else _EXACT
+    names[low] = column.minimum if column.minimum is not None else -EXACT
+    names[high] = column.maximum if column.maximum is not None else EXACT
     allowed = ""
     if column.values is not None:
         names[f"set{place}"] = frozenset(column.values)
@@ -120,7 +120,7 @@ def _plainly(column: Column, value: str, place: int, names: dict[str, Any]) -> s
         case "float":
             return f"({value}.__class__ is float or {value}.__class__ is int) and {low} <= {value} <= {high}{allowed}"
         case "integer":
-            names[low], names[high] = max(names[low], -_EXACT), min(names[high], _EXACT)
+            names[low], names[high] = max(names[low], -EXACT), min(names[high], EXACT)
             return f"{value}.__class__ is int and {low} <= {value} <= {high}{allowed}"
         case "boolean":
             return f"{value}.__class__ is bool"
@@ -172,7 +172,7 @@ def _float(column: Column) -> Check:
 
 def _integer(column: Column) -> Check:
     def check(value: Any) -> int:
-        if type(value) is float and value.is_integer() and abs(value) < _EXACT:
+        if type(value) is float and value.is_integer() and abs(value) < EXACT:
             return int(value)
         if type(value) is not int:
             kind = "" if type(value) is float else f", but {_kind(value)}"

@@ -12,7 +12,7 @@ from headrace.features.expression import TEXT, Expression, Table, Value, Writer
 if TYPE_CHECKING:
     import polars as pl
 
-_BETWEEN, _MISSING = "\x1f", "\x00"
+_BETWEEN, MISSING = "\x1f", "\x00"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,19 +45,22 @@ class TargetMean(Expression):
     def polars(self, table: Table) -> pl.Expr:
         import polars as pl
 
-        keys = [level.of.compile(table).cast(pl.String).fill_null(_MISSING) for level in self.levels]
+        keys = [level.of.compile(table).cast(pl.String).fill_null(MISSING) for level in self.levels]
         return pl.concat_str(keys, separator=_BETWEEN)
 
     def emit(self, code: Writer) -> Value:
-        missing = code.constant(_MISSING)
+        missing = code.constant(MISSING)
         keys = [code.text(level.of) for level in self.levels]
         filled = ", ".join(f"{missing} if {key} is None else {key}" for key in keys)
         return code.set(f"{code.constant(_BETWEEN.join)}(({filled},))", TEXT)
 
     def keys_of(self, text: str) -> list[str | None]:
         """The keys that a value of this feature holds, one a level."""
-        parts = text.split(_BETWEEN, len(self.levels) - 1)
-        return [None if part == _MISSING else part for part in parts]
+        return [None if part == MISSING else part for part in self.parts_of(text)]
+
+    def parts_of(self, text: str) -> list[str]:
+        """`keys_of`, but `MISSING` where a row has no key."""
+        return text.split(_BETWEEN, len(self.levels) - 1)
 
 
 def target_mean(of: Expression, *, prior: float = 1.0, towards: TargetMean | None = None) -> TargetMean:

@@ -197,9 +197,7 @@ def _pin(connection: Connection, digest: str, record: Mapping[str, Any]) -> None
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:
-    e = entry
-    created = utc_text(e.created_at)
-    return e.system, e.key, e.id, e.digest, e.inputs, e.answer, e.pins, e.model_version, created
+    return *entry[:-1], utc_text(entry.created_at)
 
 
 def _entry(row: Sequence[Any]) -> Entry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from sqlalchemy import (
     JSON,
@@ -49,6 +50,7 @@ class Instant(TypeDecorator[datetime]):
         return (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
 
 
+@lru_cache(256)
 def utc_text(time: datetime) -> str:
     """ISO 8601 in UTC with six decimals: always of one length, so texts sort as times do; PostgreSQL reads it too."""
     return (time if time.tzinfo is UTC else time.astimezone(UTC)).isoformat(timespec="microseconds")

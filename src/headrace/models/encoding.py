@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,10 @@ class Encoder:
         """
         return _stacked([self._column(name, frame[name]) for name in self.names])
 
+    def matrix_of(self, columns: Iterable[Sequence[Any]]) -> Array:
+        """`matrix` of columns of plain values, in the order of the names."""
+        return _stacked([self._floats(name, values) for name, values in zip(self.names, columns, strict=True)])
+
     def training_matrix(self, frame: pl.DataFrame, target: Array) -> Array:
         """`matrix` of the very rows of the fit: each is left out of the means of its own groups."""
         columns = []
@@ -99,11 +103,16 @@ class Encoder:
     def _column(self, name: str, values: pl.Series) -> Array:
         import polars as pl
 
-        if name not in self.levels and name not in self.groups:
-            found = values.cast(pl.Float64).fill_null(_NAN).to_numpy()
-            return np.where(np.isfinite(found), found, _NAN)
-        code = self._coder(name)
-        return np.array([_NAN if v is None else code(v) for v in values.to_list()], dtype=np.float64)
+        if name in self.levels or name in self.groups:
+            return self._floats(name, values.to_list())
+        return _finite_ones(values.cast(pl.Float64).fill_null(_NAN).to_numpy())
+
+    def _floats(self, name: str, values: Sequence[Any]) -> Array:
+        if name in self.groups:
+            return self.groups[name].means(values)
+        if name in self.levels:
+            values = list(map(self.levels[name].get, values))
+        return _finite_ones(np.array(values, dtype=np.float64))  # None becomes NaN
 
     def row(self, values: Sequence[Any]) -> list[float]:
         """Floats of one row.
@@ -152,6 +161,10 @@ class Encoder:
 def _finite(value: Any) -> float:
     found = float(value)
     return found if math.isfinite(found) else _NAN
+
+
+def _finite_ones(values: Array) -> Array:
+    return np.where(np.isfinite(values), values, _NAN)
 
 
 def _role(name: str, expression: Any, values: pl.Series) -> str:

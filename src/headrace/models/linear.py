@@ -142,6 +142,15 @@ def logistic(x: float) -> float:
     return e / (1.0 + e)
 
 
+def logistics(x: Array) -> Array:
+    """`logistic` of many numbers, to the same bits.
+
+    NumPy's exponential differs from the C library's in the last bit, and a row has only the latter.
+    """
+    e = np.array(list(map(math.exp, (-np.abs(x)).tolist())), dtype=np.float64)
+    return np.where(x >= 0, 1.0, e) / (1.0 + e)
+
+
 @dataclass(frozen=True)
 class LinearScorer:
     """A fitted `Linear`: the probability of the second class."""
@@ -154,8 +163,7 @@ class LinearScorer:
         total = np.full(matrix.shape[0], self.intercept)
         for place, term in enumerate(self.terms):
             total = total + term.of_column(matrix[:, place])
-        # NumPy's exponential differs from the C library's in the last bit, and a row has only the latter.
-        return np.array([logistic(x) for x in total.tolist()], dtype=np.float64)
+        return logistics(total)
 
     def score(self, row: list[float]) -> float:
         """The probability of one encoded row: the same bits."""

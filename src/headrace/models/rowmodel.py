@@ -19,7 +19,7 @@ from headrace.features.view import Features
 from headrace.models.boosting import BoostingScorer
 from headrace.models.encoding import Array, Encoder
 from headrace.models.estimator import EstimatorScorer
-from headrace.models.linear import LinearScorer, logistic
+from headrace.models.linear import LinearScorer, logistic, logistics
 from headrace.models.onnx import OnnxScorer
 
 if TYPE_CHECKING:
@@ -70,6 +70,12 @@ class Calibration:
         p = min(max(probability, _CLIP), 1 - _CLIP)
         return logistic(self.slope * math.log(p / (1 - p)) + self.shift)
 
+    def of_many(self, probabilities: Array) -> Array:
+        """The calibrated probabilities, to the same bits."""
+        p = np.clip(probabilities, _CLIP, 1 - _CLIP)
+        odds = np.array(list(map(math.log, (p / (1 - p)).tolist())), dtype=np.float64)  # NumPy's logarithm differs
+        return logistics(self.slope * odds + self.shift)
+
 
 @dataclass(frozen=True)
 class RowModel:
@@ -102,14 +108,12 @@ class RowModel:
         """The features as a function of one row."""
         return compile_row(self.features, self.types, time=self.time)
 
-    @property
-    def single(self) -> bool:
-        """Whether one row is quicker on its own than through the columns: every member has a form for it."""
-        return all(kind not in ("estimator", "onnx") for kind, _ in self.members)
-
     def probability(self, row: Mapping[str, Any]) -> float:
         """The probability of the second class for one decoded row."""
-        encoded = self.encoder.row(self.row.call(row))
+        return self._of_features(self.row.call(row))
+
+    def _of_features(self, values: Sequence[Any]) -> float:
+        encoded = self.encoder.row(values)
         total = 0.0
         for _, member in self.members:
             total += member.score(encoded)
@@ -126,18 +130,20 @@ class RowModel:
         total = np.zeros(matrix.shape[0])
         for _, member in self.members:
             total = total + member.scores(matrix)
-        return np.array([self.calibration(p) for p in (total / len(self.members)).tolist()])
+        return self.calibration.of_many(total / len(self.members))
 
-    def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[float]:
-        """The probability for many decoded rows: the columns' way once there are enough to pay for a frame."""
-        if len(rows) < _FEW and self.single:
-            return [self.probability(row) for row in rows]
-        import polars as pl
+    def of_columns(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:
+        """The probability for every row of columns of decoded values, by name: as many rows as the columns have."""
+        if self.row.many is None:
+            import polars as pl
 
-        dtypes = self.schema()
-        frame = pl.DataFrame({name: [row[name] for row in rows] for name in dtypes}, schema=dtypes)
-        found: list[float] = self.probabilities(frame).tolist()
-        return found
+            dtypes = self.schema()
+            frame = pl.DataFrame({name: columns[name] for name in dtypes}, schema=dtypes)
+            return list(self.probabilities(frame).tolist())
+        rows = self.row.many(columns)
+        if len(rows) < _FEW and not any(kind in _BLOCKWISE for kind, _ in self.members):
+            return [self._of_features(row) for row in rows]
+        return list(self.of_matrix(self.encoder.matrix_of(zip(*rows, strict=True))).tolist()) if rows else []
 
     def schema(self) -> dict[str, Any]:
         """Polars types of the columns that the features read."""
@@ -201,8 +207,10 @@ class RowModel:
             raise ArtefactError(f"cannot be read: {error}", where=str(folder), hint="train again") from error
 
 
-_FEW = 16
-"""Fewer rows than this are quicker one by one than through a frame."""
+_BLOCKWISE = frozenset({"estimator", "onnx"})
+"""Members that take a matrix for a single row too."""
+_FEW = 20
+"""Fewer rows than this are quicker one by one than as a matrix, unless a member takes a matrix for each."""
 
 
 def kind_of(folder: Path) -> str:

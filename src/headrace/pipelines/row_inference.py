@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.errors import NotFoundError
 from headrace.home import PREDICTIONS, RAW, Home
-from headrace.lineage import PINNED, Pins, row_prediction_id
+from headrace.lineage import PINNED, Pins, row_prediction_ids
 from headrace.lookup import VERSIONS, Lookups
 from headrace.row_predictor import PROBABILITY, RowPredictor, decoded, digest_of_row, inputs_of
 from headrace.system import System
@@ -76,7 +76,7 @@ def _predicted(
     told_inputs = [inputs_of(row | {VERSIONS: stored}, system.target) for row in data] if stored else inputs
     cause, keys = row_cause(system.name, pins), [key_text(system, row) for row in data]
     digests = [digest_of_row(each) for each in inputs]
-    ids = [row_prediction_id(f"{cause}|{digest}", key, pins.as_of) for digest, key in zip(digests, keys, strict=True)]
+    ids = row_prediction_ids(cause, digests, keys, pins.as_of)
     told = predictor.predict(rows)
     utc = pl.Datetime("us", "UTC")
     return pl.DataFrame(

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.contract.posted import quotes
 from headrace.contract.row import RowDecoder
 from headrace.serving.http.problem import SHOWN, Problem
 
@@ -56,7 +57,7 @@ def parsed(body: bytes) -> Any:
     if not isinstance(data, dict | list):
         errors = [{"loc": ["body"], "msg": "is neither an object nor an array"}]
         raise Problem(422, "the body is neither a row nor an array of rows", errors=errors, reason="bad_row")
-    if b"\\" in body or body.count(b'"') != 2 * _texts(data):
+    if quotes(body) != 2 * _texts(data):
         _refuse_twice(body)
     return data
 

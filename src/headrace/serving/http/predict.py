@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from starlette.concurrency import run_in_threadpool
 
+from headrace.contract.posted import Posted
 from headrace.errors import HeadraceError, KeyConflictError, LedgerFullError
 from headrace.ledger import Entry, Writer
 from headrace.lineage import row_prediction_id
@@ -23,6 +24,7 @@ from headrace.serving.http.access import PREDICT, Access
 from headrace.serving.http.body import Receive, parsed, rows_of, whole
 from headrace.serving.http.call import JSON, Answer, Call
 from headrace.serving.http.deadline import Deadlines
+from headrace.serving.http.many import entries_of, key_texts, no_features
 from headrace.serving.http.options import Options
 from headrace.serving.http.problem import Problem, busy, unforeseen
 from headrace.serving.http.served import Champion, Served
@@ -224,14 +226,18 @@ def _prepared(
     served: Served, champion: Champion, body: bytes, headers: Mapping[bytes, bytes], most: int
 ) -> tuple[list[Entry], bool]:
     """The entries that a body asks for, and whether it is a single row."""
+    now, digests = datetime.now(UTC), None
+    many = served.many(body) if champion.lookups is None else None
+    if many is not None:
+        _refuse_more(len(many.inputs), most)
+        given = _given(headers, len(many.inputs))
+        return entries_of(served, champion, many, given or key_texts(served.system.keys, many.columns), now), False
     data = parsed(body)
     single = not isinstance(data, list)
     posted = [data] if single else data
-    if len(posted) > most:
-        raise Problem(413, f"{len(posted):,} rows are more than {most:,}")
+    _refuse_more(len(posted), most)
     rows = rows_of(served.decoder, posted, single=single)
     keys = _keys(served, rows, headers, single=single)
-    now, digests = datetime.now(UTC), None
     if champion.lookups is not None:
         # The same row sent again is the same, whatever is known of its keys by then.
         digests = [digest_of_row(inputs_of(row, served.system.target)) for row in rows]
@@ -242,10 +248,21 @@ def _prepared(
     return _entries(served, champion, rows, keys, now, digests), single
 
 
+def _refuse_more(rows: int, most: int) -> None:
+    if rows > most:
+        raise Problem(413, f"{rows:,} rows are more than {most:,}")
+
+
 def _keys(served: Served, rows: list[dict[str, Any]], headers: Mapping[bytes, bytes], *, single: bool) -> list[str]:
+    given = _given(headers, None if single else len(rows))
+    return [key_text(served.system, row) for row in rows] if given is None else given
+
+
+def _given(headers: Mapping[bytes, bytes], rows: int | None) -> list[str] | None:
+    """The keys that a header gives the rows of an array, or a row alone."""
     given = headers.get(b"idempotency-key")
     if given is None:
-        return [key_text(served.system, row) for row in rows]
+        return None
     if not _KEY(given):
         at = ["header", "idempotency-key"]
         raise Problem(
@@ -255,7 +272,7 @@ def _keys(served: Served, rows: list[dict[str, Any]], headers: Mapping[bytes, by
         )
     text = given.decode()
     # A blank cannot be part of the header, so no other key reads like that of a place.
-    return [f"idempotency:{text}"] if single else [f"idempotency:{text} {place}" for place in range(len(rows))]
+    return [f"idempotency:{text}"] if rows is None else [f"idempotency:{text} {place}" for place in range(rows)]
 
 
 def _entries(
@@ -268,17 +285,18 @@ def _entries(
 ) -> list[Entry]:
     system, predictor = served.system, champion.predictor
     assert predictor is not None
-    cause = row_cause(system.name, champion.pins)
+    inputs = [inputs_of(row, system.target) for row in rows]
+    if len(rows) != 1:
+        columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else served.system.contract.names)}
+        return entries_of(served, champion, Posted(columns, inputs), keys, now, digests)
+    row, key = rows[0], keys[0]
     try:
-        told = [predictor.answer(rows[0])] if len(rows) == 1 else predictor.answers(rows)
+        said = predictor.answer(row)
     except (HeadraceError, ArithmeticError, ValueError) as error:
-        raise Problem(422, f"a feature cannot be computed for this: {error}", reason="no_features") from error
-    version, entries = champion.version.version, []
-    for place, (row, key, said) in enumerate(zip(rows, keys, told, strict=True)):
-        inputs = inputs_of(row, system.target)
-        digest = digests[place] if digests is not None else digest_of_row(inputs)
-        name = row_prediction_id(f"{cause}|{digest}", key, now)
-        shown = row[system.keys[0]] if len(system.keys) == 1 else [row[k] for k in system.keys]
-        answer = _encode({"id": name, "key": shown, **said, "model_version": version})
-        entries.append(Entry(system.name, key, name, digest, inputs, answer, champion.pinned, version, now))
-    return entries
+        raise no_features(error) from error
+    version = champion.version.version
+    digest = digests[0] if digests is not None else digest_of_row(inputs[0])
+    name = row_prediction_id(f"{row_cause(system.name, champion.pins)}|{digest}", key, now)
+    shown = row[system.keys[0]] if len(system.keys) == 1 else [row[k] for k in system.keys]
+    answer = _encode({"id": name, "key": shown, **said, "model_version": version})
+    return [Entry(system.name, key, name, digest, inputs[0], answer, champion.pinned, version, now)]

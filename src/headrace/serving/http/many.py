@@ -1,0 +1,74 @@
+"""The predictions of many rows: column by column, a fifth of the time that rows take one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from headrace.contract.posted import Posted
+from headrace.errors import HeadraceError
+from headrace.ledger import Entry
+from headrace.lineage import row_prediction_ids
+from headrace.pipelines.row_inference import row_cause
+from headrace.row_predictor import PROBABILITY, digest_of_row
+from headrace.serving.http.problem import Problem
+from headrace.serving.http.served import Champion, Served
+
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+def key_texts(names: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> list[str]:
+    """The keys of rows as texts: what `key_text` gives for each."""
+    keys = list(zip(*(columns[name] for name in names), strict=True))
+    return _encode_lines(keys).decode().split("\n")[:-1]
+
+
+def entries_of(
+    served: Served,
+    champion: Champion,
+    rows: Posted,
+    keys: Sequence[str],
+    now: datetime,
+    digests: Sequence[str] | None = None,
+) -> list[Entry]:
+    """What is logged and answered for rows, in order.
+
+    Args:
+        served: The system.
+        champion: Its model, which must have a predictor.
+        rows: What was posted.
+        keys: The keys that the rows are known by.
+        now: When they were asked for.
+        digests: Of the rows, where those of their inputs are not.
+
+    Raises:
+        Problem: 422: a feature cannot be computed for them.
+    """
+    system, predictor, version = served.system, champion.predictor, champion.version.version
+    assert predictor is not None
+    try:
+        labels, probabilities = predictor.answers(rows.columns)
+    except (HeadraceError, ArithmeticError, ValueError) as error:
+        raise no_features(error) from error
+    if digests is None:
+        digests = list(map(digest_of_row, rows.inputs))
+    names = row_prediction_ids(row_cause(system.name, champion.pins), digests, keys, now)
+    given = [rows.columns[name] for name in system.keys]
+    shown = given[0] if len(given) == 1 else list(zip(*given, strict=True))
+    answers = _encode_lines(
+        [
+            {"id": name, "key": key, system.target: label, PROBABILITY: p, "model_version": version}
+            for name, key, label, p in zip(names, shown, labels, probabilities, strict=True)
+        ]
+    ).split(b"\n")
+    same = system.name, champion.pinned, version, now
+    told = zip(keys, names, digests, rows.inputs, answers[:-1], strict=True)
+    return [Entry(same[0], *each, *same[1:]) for each in told]
+
+
+def no_features(error: Exception) -> Problem:
+    """What is said of rows whose features cannot be computed."""
+    return Problem(422, f"a feature cannot be computed for this: {error}", reason="no_features")
