@@ -123,6 +123,11 @@ def test_both_forms_give_the_same_bits(expressions, data):
     for row, expected in zip(data, table.iter_rows(), strict=True):
         for name, ours, theirs in zip(features.names, compiled.call(row), expected, strict=True):
             assert same(ours, theirs), (features[name].as_dict(), row, ours, theirs)
+    if compiled.many is not None:
+        together = compiled.many({name: [row[name] for row in data] for name in TYPES})
+        for row, found in zip(data, together, strict=True):
+            assert all(map(same, compiled.call(row), found))
+    assert (compiled.many is None) == bool(compiled.slow)
 
 
 def test_a_constant_is_compared_with_a_column_that_is_missing_everywhere():

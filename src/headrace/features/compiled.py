@@ -92,6 +92,11 @@ class Code:
         self.lines.append(f"{name} = {source}")
         return Value(name, kind)
 
+    def set_if(self, names: Sequence[str], source: str, kind: str) -> Value:
+        """`set`, but None where one of these names has the value None. Constants are not asked every time."""
+        asked = [f"{name} is None" for name in names if self.names.get(name) is None]
+        return self.set(f"None if {' or '.join(asked)} else {source}" if asked else source, kind)
+
     def constant(self, value: Any) -> str:
         """The name of a constant. Values never enter the source as text."""
         name = f"c{len(self.names)}"
@@ -111,19 +116,22 @@ class Code:
             return value.name
         if value.kind not in NUMBERS:
             raise NoRowForm
-        return self.set(f"None if {value.name} is None else float({value.name})", FLOAT).name
+        if self.names.get(value.name) is not None:
+            return self.constant(float(self.names[value.name]))
+        return self.set_if([value.name], f"float({value.name})", FLOAT).name
 
     def text(self, node: Expression) -> str:
         """A variable that holds a node's value as a text, as the table form writes it, or None."""
         value = self.value(node)
-        match value.kind:
-            case "text" | "null":
-                return value.name
-            case "integer":
-                return self.set(f"None if {value.name} is None else str({value.name})", TEXT).name
-            case "boolean":
-                return self.set(f"None if {value.name} is None else 'true' if {value.name} else 'false'", TEXT).name
-        raise NoRowForm  # how a float or a time is written is for the table form alone to say
+        if value.kind in (TEXT, NULL):
+            return value.name
+        known = self._done.get(f"text of {node.digest}")
+        if known is None:
+            written = {INTEGER: f"str({value.name})", BOOLEAN: f"'true' if {value.name} else 'false'"}.get(value.kind)
+            if written is None:
+                raise NoRowForm  # how a float or a time is written is for the table form alone to say
+            known = self._done[f"text of {node.digest}"] = self.set_if([value.name], written, TEXT)
+        return known.name
 
     def _through_a_frame(self, node: Expression) -> Value:
         import polars as pl
@@ -180,8 +188,8 @@ def _loop(code: Code, result: str) -> Callable[..., Any]:
     columns = ", ".join(f"columns[{code.constant(name)}]" for name in code.columns)
     body = "".join(f"        {line}\n" for line in code.lines)
     return _made(
-        f"def features(columns):\n    found = []\n    for {''.join(f'{x}, ' for x in code.columns.values())} in "
-        f"zip({columns}, strict=True):\n{body}        found.append({result})\n    return found\n",
+        f"def features(columns):\n    rows = []\n    for {''.join(f'{x}, ' for x in code.columns.values())} in "
+        f"zip({columns}, strict=True):\n{body}        rows.append({result})\n    return rows\n",
         code,
     )
 

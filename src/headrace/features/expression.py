@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -74,6 +74,10 @@ class Writer(Protocol):
 
     def set(self, source: str, kind: str) -> Value:
         """A new variable with the value of a Python expression over the names above."""
+        ...
+
+    def set_if(self, names: Sequence[str], source: str, kind: str) -> Value:
+        """`set`, but None where one of these names has the value None."""
         ...
 
 

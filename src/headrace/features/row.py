@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace.errors import DeclarationError, FeatureError
 from headrace.features.expression import (
@@ -101,8 +101,8 @@ class Arithmetic(Expression):
     def emit(self, code: Writer) -> Value:
         a, b = code.number(self.left), code.number(self.right)
         if self.sign in ("max", "min"):
-            best = code.constant(_larger if self.sign == "max" else _smaller)
-            return code.set(f"{b} if {a} is None else {a} if {b} is None else {best}({a}, {b})", FLOAT)
+            better = f"{a} {'>' if self.sign == 'max' else '<'} {b} or {b} != {b}"
+            return code.set(f"{b} if {a} is None else {a} if {b} is None or {better} else {b}", FLOAT)
         source = {
             "+": f"{a} + {b}",
             "-": f"{a} - {b}",
@@ -114,7 +114,7 @@ class Arithmetic(Expression):
             whole = f"{floor}({a} / {b})"
             value = whole if self.sign == "//" else f"{a} - {whole} * {b}"
             source = f"{value} if {b} != 0 else None"
-        return code.set(f"None if {a} is None or {b} is None else {source}", FLOAT)
+        return code.set_if([a, b], source, FLOAT)
 
 
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -154,13 +154,13 @@ class Compare(Expression):
         a, b = code.value(self.left), code.value(self.right)
         if FLOAT in (a.kind, b.kind):
             left, right = code.number(self.left), code.number(self.right)
-            said = f"{code.constant(_COMPARE[self.sign])}({left}, {right})"
+            said = _COMPARE[self.sign].format(a=left, b=right)
         elif a.kind == b.kind and a.kind != NULL:
             left, right = a.name, b.name
             said = f"{left} {self.sign} {right}"
         else:
             raise NoRowForm
-        return code.set(f"None if {left} is None or {right} is None else {said}", BOOLEAN)
+        return code.set_if([left, right], said, BOOLEAN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,12 +220,14 @@ class Unary(Expression):
             x = code.value(self.of)
             if x.kind != BOOLEAN:
                 raise NoRowForm
-            return code.set(f"None if {x.name} is None else not {x.name}", BOOLEAN)
+            return code.set_if([x.name], f"not {x.name}", BOOLEAN)
         number = code.number(self.of)
         source = {"neg": f"-{number}", "abs": f"abs({number})"}.get(self.name)
         if source is None:
-            source = f"{code.constant({'log1p': _log1p, 'sqrt': _sqrt}[self.name])}({number})"
-        return code.set(f"None if {number} is None else {source}", FLOAT)
+            usual, least, other = _USUAL[self.name]
+            function, edge = code.constant(usual), code.constant(other)
+            source = f"{function}({number}) if {number} > {least} else {edge}({number})"
+        return code.set_if([number], source, FLOAT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,7 +294,7 @@ class Cut(Expression):
         x, breaks = code.number(self.of), code.constant(self.breaks)
         # A NaN is at or above every break, as it is for the table form.
         said = f"{code.constant(bisect_right)}({breaks}, {x}) if {x} == {x} else {len(self.breaks)}"
-        return code.set(f"None if {x} is None else {said}", INTEGER)
+        return code.set_if([x], said, INTEGER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,30 +318,24 @@ def _floor(x: float) -> float:
     return x if x == 0 or not abs(x) < 2.0**52 else float(math.floor(x))
 
 
-def _log1p(x: float) -> float:
-    return math.log1p(x) if x > -1 else -math.inf if x == -1 else math.nan
+def _log1p_below(x: float) -> float:
+    return -math.inf if x == -1 else math.nan
 
 
-def _sqrt(x: float) -> float | None:
-    return math.sqrt(x) if x >= 0 else None if x == x else x
+def _sqrt_below(x: float) -> float | None:
+    return x if x == 0 or x != x else None
 
 
-def _larger(a: float, b: float) -> float:
-    return a if a > b or b != b else b
-
-
-def _smaller(a: float, b: float) -> float:
-    return a if a < b or b != b else b
-
-
+# Of functions: the one that serves above a bound, the bound, and what serves elsewhere.
+_USUAL: dict[str, tuple[Any, int, Any]] = {"log1p": (math.log1p, -1, _log1p_below), "sqrt": (math.sqrt, 0, _sqrt_below)}
 # Polars orders floats in full: a NaN equals itself and is larger than any other.
 _COMPARE = {
-    "==": lambda a, b: a == b or (a != a and b != b),
-    "!=": lambda a, b: a != b and (a == a or b == b),
-    "<": lambda a, b: a < b or (a == a and b != b),
-    "<=": lambda a, b: a <= b or b != b,
-    ">": lambda a, b: a > b or (a != a and b == b),
-    ">=": lambda a, b: a >= b or a != a,
+    "==": "{a} == {b} or {a} != {a} and {b} != {b}",
+    "!=": "{a} != {b} and ({a} == {a} or {b} == {b})",
+    "<": "{a} < {b} or {a} == {a} and {b} != {b}",
+    "<=": "{a} <= {b} or {b} != {b}",
+    ">": "{a} > {b} or {a} != {a} and {b} == {b}",
+    ">=": "{a} >= {b} or {a} != {a}",
 }
 
 

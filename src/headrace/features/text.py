@@ -42,8 +42,8 @@ class Map(Expression):
         return pl.when(x.is_not_null()).then(mapped)
 
     def emit(self, code: Writer) -> Value:
-        x, known, default = code.text(self.of), code.constant(self.known), code.constant(self.default)
-        return code.set(f"None if {x} is None else {known}.get({x}, {default})", TEXT)
+        x, known, default = code.text(self.of), code.constant(self.known.get), code.constant(self.default)
+        return code.set_if([x], f"{known}({x}, {default})", TEXT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class Text(Expression):
     def emit(self, code: Writer) -> Value:
         x = code.text(self.of)
         source, kind = self._python(x, code.constant)
-        return code.set(f"None if {x} is None else {source}", kind)
+        return code.set_if([x], source, kind)
 
     def _python(self, x: str, constant: Callable[[Any], str]) -> tuple[str, str]:
         a = self.arguments
@@ -98,7 +98,7 @@ class Text(Expression):
             case "contains":
                 return f"{constant(a[0])} in {x}", BOOLEAN
             case "extract":
-                return f"{constant(_first_group(str(a[0])))}({x})", TEXT
+                return f"found[1] if (found := {constant(_search(str(a[0])))}({x})) else None", TEXT
             case "split" if a[0]:
                 return f"{constant(_part(str(a[0]), int(a[1])))}({x})", TEXT
             case "slice" if int(a[0]) >= 0:
@@ -140,9 +140,8 @@ class Join(Expression):
 
     def emit(self, code: Writer) -> Value:
         names = [code.text(part) for part in self.parts]
-        gone = " or ".join(f"{name} is None" for name in names)
         join = code.constant(self.separator.join)
-        return code.set(f"None if {gone} else {join}(({', '.join(names)},))", TEXT)
+        return code.set_if(names, f"{join}(({', '.join(names)},))", TEXT)
 
 
 def join(*parts: Expression, separator: str = "|") -> Join:
@@ -163,16 +162,10 @@ def _part(separator: str, place: int) -> Callable[[str], str | None]:
     return part
 
 
-def _first_group(pattern: str) -> Callable[[str], str | None]:
+def _search(pattern: str) -> Callable[[str], re.Match[str] | None]:
     if not _means_the_same(pattern):
         raise NoRowForm
-    search = re.compile(pattern).search
-
-    def first_group(x: str) -> str | None:
-        found = search(x)
-        return found.group(1) if found else None
-
-    return first_group
+    return re.compile(pattern).search
 
 
 _PLAIN = re.compile(

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.contract.posted import quotes
+from headrace.contract.many import quotes
 from headrace.contract.row import RowDecoder
 from headrace.serving.http.problem import SHOWN, Problem
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.contract.posted import Posted
+from headrace.contract.many import ManyRows
 from headrace.errors import HeadraceError
 from headrace.ledger import Entry
 from headrace.lineage import row_prediction_ids
@@ -29,7 +29,7 @@ def key_texts(names: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> lis
 def entries_of(
     served: Served,
     champion: Champion,
-    rows: Posted,
+    rows: ManyRows,
     keys: Sequence[str],
     now: datetime,
     digests: Sequence[str] | None = None,

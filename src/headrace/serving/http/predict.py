@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from starlette.concurrency import run_in_threadpool
 
-from headrace.contract.posted import Posted
+from headrace.contract.many import ManyRows
 from headrace.errors import HeadraceError, KeyConflictError, LedgerFullError
 from headrace.ledger import Entry, Writer
 from headrace.lineage import row_prediction_id
@@ -288,7 +288,7 @@ def _entries(
     inputs = [inputs_of(row, system.target) for row in rows]
     if len(rows) != 1:
         columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else served.system.contract.names)}
-        return entries_of(served, champion, Posted(columns, inputs), keys, now, digests)
+        return entries_of(served, champion, ManyRows(columns, inputs), keys, now, digests)
     row, key = rows[0], keys[0]
     try:
         said = predictor.answer(row)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from headrace.contract.posted import PostedDecoder
+from headrace.contract.many import ManyDecoder
 from headrace.contract.row import RowDecoder
 from headrace.errors import HeadraceError, ModelError
 from headrace.home import Home
@@ -52,7 +52,7 @@ class Served:
     home: Home
     logged: bool
     decoder: RowDecoder = field(init=False)
-    many: PostedDecoder = field(init=False)
+    many: ManyDecoder = field(init=False)
     champion: Champion | None = None
     forecasts: Forecasts | None = None
     last_run: Mapping[str, Any] | None = None
@@ -61,7 +61,7 @@ class Served:
 
     def __post_init__(self) -> None:
         self.decoder = RowDecoder(self.system.contract, optional=(self.system.target,))
-        self.many = PostedDecoder(self.system.contract, self.system.target)
+        self.many = ManyDecoder(self.system.contract, self.system.target)
         if self.system.forecasts:
             self.forecasts = Forecasts(self.system, self.home)
 

@@ -27,7 +27,7 @@ _NOTHING = frozenset((_UNSET, None))
 
 
 @dataclass(frozen=True)
-class Posted:
+class ManyRows:
     """Typed rows by columns.
 
     Attributes:
@@ -39,7 +39,7 @@ class Posted:
     inputs: Sequence[bytes]
 
 
-class PostedDecoder:
+class ManyDecoder:
     """Decodes arrays of rows of one contract. Holds no state: any number of threads may use it.
 
     Args:
@@ -51,7 +51,7 @@ class PostedDecoder:
         self._columns = tuple(_Plain.of(column, place, target) for place, column in enumerate(contract.columns))
         self._decode = _decoder(contract.columns, target) if all(map(_is_plain, contract.columns)) else None
 
-    def __call__(self, body: bytes) -> Posted | None:
+    def __call__(self, body: bytes) -> ManyRows | None:
         """The rows of an array; None where the body is another thing, or not all of its rows are plainly good."""
         if self._decode is None or not body.startswith(b"["):
             return None
@@ -70,7 +70,7 @@ class PostedDecoder:
             strings += column.strings(values)
         if quotes(body) != 2 * strings:  # a name is there twice
             return None
-        return Posted(columns, _encode_lines(rows).split(b"\n")[:-1])
+        return ManyRows(columns, _encode_lines(rows).split(b"\n")[:-1])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.contract import Column, Contract
-from headrace.contract.posted import PostedDecoder, quotes
+from headrace.contract.many import ManyDecoder, quotes
 from headrace.contract.row import RowDecoder
 from headrace.row_predictor import inputs_of
 
@@ -27,7 +27,7 @@ CONTRACT = Contract(
     ),
     max_bad_share=1,
 )
-TOGETHER, ALONE = PostedDecoder(CONTRACT, "won"), RowDecoder(CONTRACT, optional=("won",))
+TOGETHER, ALONE = ManyDecoder(CONTRACT, "won"), RowDecoder(CONTRACT, optional=("won",))
 GOOD = {"id": 1, "class": 1, "port": "S", "size": 2.5}
 
 
@@ -118,7 +118,7 @@ def test_rows_of_all_kinds_come_together() -> None:
     "column", [Column("c", "time", zone="UTC"), Column("c", "text", pattern="x"), Column('a"', "text")]
 )
 def test_a_contract_with_other_rules_is_left_to_others(column: Column) -> None:
-    decoder = PostedDecoder(Contract(columns=(Column("id", "integer"), column)), "id")
+    decoder = ManyDecoder(Contract(columns=(Column("id", "integer"), column)), "id")
     assert decoder(json.dumps([{"id": 1, column.name: "x"}]).encode()) is None
 
 
