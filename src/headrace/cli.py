@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import copy
 import functools
 import gc
 import inspect
@@ -595,10 +596,12 @@ def _every() -> None:
     """Without this, an application of one command would not take its name."""
 
 
-def _prepare_only(name: str) -> None:
-    """Typer prepares all commands, for as long as it takes to import it: leave it the one that is asked for."""
+def _application(name: str) -> typer.Typer:
+    """All commands, or the one of this name: typer prepares what it is given, for as long as importing it took."""
     asked = [command for command in app.registered_commands if getattr(command.callback, "__name__", "") == name]
-    app.registered_commands = asked or app.registered_commands
+    chosen = copy.copy(app)
+    chosen.registered_commands = asked or app.registered_commands
+    return chosen
 
 
 def main() -> None:
@@ -607,11 +610,11 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(200_000)  # importing makes many objects and no garbage
     atexit.register(gc.freeze)  # nor need the interpreter look for it when it ends
-    _prepare_only(sys.argv[1] if len(sys.argv) > 1 else "")
+    application = _application(sys.argv[1] if len(sys.argv) > 1 else "")
     if "--json" not in sys.argv:
-        app()
+        application()
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        sys.exit(application(standalone_mode=False) or 0)
     except _REFUSED as error:
         from headrace import console
 

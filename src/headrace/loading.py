@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import types
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from headrace.config import nested, override, parse_setting, read_config
@@ -66,8 +67,6 @@ def _from_folder(folder: Path) -> System:
 
 
 def _from_entry_point(reference: str) -> System:
-    from importlib.metadata import entry_points
-
     for entry in entry_points(group=ENTRY_POINTS):
         if entry.name == reference:
             try:

@@ -52,17 +52,23 @@ def newest(raw: Table, time: str, target: str, seen: Seen) -> datetime:
     Raises:
         NotEnoughDataError: Nothing is known.
     """
+    return newest_of(raw, time, target, seen)[0]
+
+
+def newest_of(raw: Table, time: str, target: str, seen: Seen) -> tuple[datetime, int]:
+    """As `newest`, and how many facts are known in all."""
     import polars as pl
 
-    lazy = raw.scan(version=seen.version, as_of=seen.as_of).filter(pl.col(target).is_not_null())
-    found = raw.collect(lazy.select(pl.col(time).max())).item()
+    of_target = pl.col(time).filter(pl.col(target).is_not_null())
+    lazy = raw.scan(version=seen.version, as_of=seen.as_of).select(of_target.max().alias("newest"), pl.len())
+    found, facts = raw.collect(lazy).row(0)
     if not isinstance(found, datetime):
         raise NotEnoughDataError(
             f"nothing is known as of {seen.as_of.isoformat()}",
             where=raw.uri,
             hint="choose a later --as-of, or a source that reaches further back",
         )
-    return found
+    return found, facts
 
 
 def read_facts(
@@ -71,11 +77,13 @@ def read_facts(
     seen: Seen,
     between: tuple[datetime, datetime],
     only: Mapping[str, Any] | None = None,
+    at_most: int | None = None,
 ) -> Iterator[pl.DataFrame]:
     """All facts, corrected ones included, with event times after the first and up to the second of `between`.
 
-    In parts of about `PART` rows, the newest first, so that memory does not grow with the number of facts; those about
-    one time come in one part, in no particular order. With `only`, key columns to values, no other series is read.
+    At once where no more than `at_most` are known and that is little enough, else in parts of about `PART` rows, the
+    newest first, so that memory does not grow with the number of facts; those about one time come in one part, in no
+    particular order. With `only`, key columns to values, no other series is read.
     """
     import polars as pl
 
@@ -83,6 +91,8 @@ def read_facts(
     lazy = raw.scan(version=seen.version, as_of=seen.as_of).filter(*chosen)
     lazy = lazy.select(*series.keys, series.time, *series.columns, "known_at", "_version")
     (start, end), steps = between, FIRST_STEPS
+    if at_most is not None and at_most <= PART:
+        steps = (end - start) // series.step + 1
     while end > start:
         begin = max(end - series.step * steps, start)
         part = raw.collect(lazy.filter(_after(series.time, begin), ~_after(series.time, end)))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from headrace.errors import NotEnoughDataError
 from headrace.features.arrays import Array, Grid, History
 from headrace.store.delta import Table
-from headrace.store.history import Seen, Series, newest, read_facts
+from headrace.store.history import Seen, Series, newest_of, read_facts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -105,13 +105,13 @@ def read_views(
         NotEnoughDataError: The first reader saw nothing.
     """
     target = series.columns[0]
-    first = newest(raw, series.time, target, Seen(as_of[0], version))
-    last = first if len(as_of) == 1 else newest(raw, series.time, target, Seen(as_of[-1], version))
+    first, facts = newest_of(raw, series.time, target, Seen(as_of[0], version))
+    last, facts = (first, facts) if len(as_of) == 1 else newest_of(raw, series.time, target, Seen(as_of[-1], version))
     reach = ahead if series.ahead else timedelta()
     grid = Grid(first - span + series.step, last + reach, series.step)
     assembly = _Assembly(series, grid, as_of, reach)
-    for facts in read_facts(raw, series, Seen(as_of[-1], version), (first - span, last + reach), only):
-        assembly.add(facts)
+    for part in read_facts(raw, series, Seen(as_of[-1], version), (first - span, last + reach), only, facts):
+        assembly.add(part)
     if assembly.keys.is_empty():
         raise NotEnoughDataError("no value lies in the history that is needed", where=raw.uri)
     return assembly.views((first - grid.start) // grid.step)
@@ -180,22 +180,25 @@ class _Assembly:
 
     def _numbers(self, facts: pl.DataFrame) -> Ints:
         """The number of each fact's series; one that is met for the first time gets the next."""
+        asked = facts.select(self._series.keys)
+        if self.keys.is_empty():
+            self._meet(asked.unique())
+        found = self._found(asked)
+        if found.null_count():
+            self._meet(asked.filter(found.is_null()).unique())
+            found = self._found(asked)
+        return found.to_numpy().astype(np.int64)
+
+    def _found(self, asked: pl.DataFrame) -> pl.Series:
+        numbered, names = self.keys.with_row_index("_row"), list(self._series.keys)
+        return asked.join(numbered, on=names, how="left", nulls_equal=True, maintain_order="left")["_row"]
+
+    def _meet(self, new: pl.DataFrame) -> None:
         import polars as pl
 
-        names = list(self._series.keys)
-        asked = facts.select(names)
-        if self.keys.is_empty():
-            self.keys = asked.clear()
-        for _ in range(2):
-            numbered = self.keys.with_row_index("_row")
-            found = asked.join(numbered, on=names, how="left", nulls_equal=True, maintain_order="left")["_row"]
-            if not found.null_count():
-                break
-            new = asked.filter(found.is_null()).unique()
-            self.keys = pl.concat([self.keys, new])
-            more = np.full((new.height, self._grid.length), np.nan)
-            self._base = {name: np.concatenate([base, more]) for name, base in self._base.items()}
-        return found.to_numpy().astype(np.int64)
+        self.keys = new if self.keys.is_empty() else pl.concat([self.keys, new])
+        more = np.full((new.height, self._grid.length), np.nan)
+        self._base = {name: np.concatenate([base, more]) for name, base in self._base.items()}
 
     def _positions(self, facts: pl.DataFrame) -> Ints:
         times = facts[self._series.time].to_physical().to_numpy()
