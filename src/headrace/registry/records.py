@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from headrace.store.store import Store
 
 _TABLE = "models"
+_NOTE = "_facts.json"
+"""Beginning so, it is no file of the table's own to those who read it or clear it up."""
+_TIMES = ("known_at", "created_at")
 # A version is registered once. A decision may be taken again (promote, roll back, promote): its place counts.
 _IDENTITY = ("event", "version", "place")
 
@@ -61,9 +64,8 @@ def read(store: Store, system: str) -> Timeline:
     Raises:
         StoreError: The table cannot be read.
     """
-    table = store.table(system, _TABLE)
     try:
-        rows = table.collect(table.scan()).to_dicts()
+        rows = _noted(store, system) or _stored(store, system)
     except NotFoundError:
         return Timeline((), {})
     facts = tuple(
@@ -105,6 +107,36 @@ def append(store: Store, system: str, fact: Fact, version: ModelVersion | None =
     frame = pl.DataFrame([row], schema=schema)
     compare = ("digest",) if version else ("created_at",)
     store.table(system, _TABLE).append(frame, identity=_IDENTITY, compare=compare, window="known_at")
+    _note(store, system)
+
+
+def _stored(store: Store, system: str) -> list[dict[str, Any]]:
+    table = store.table(system, _TABLE)
+    return table.collect(table.scan()).to_dicts()
+
+
+def _note(store: Store, system: str) -> None:
+    """Keep the facts beside the table too: who asks for the champion every few seconds need not open it for that.
+
+    The number of the table's newest commit goes with them, asked for before they are read. Should it still be the
+    newest, the facts are all; should another writer have been quicker, or this one be killed here, it is not.
+    """
+    commit = store.commit(system, _TABLE)
+    text = json.dumps({"commit": commit, "rows": _stored(store, system)}, default=datetime.isoformat)
+    store.note(f"{system}/{_TABLE}/{_NOTE}", text.encode())
+
+
+def _noted(store: Store, system: str) -> list[dict[str, Any]] | None:
+    """The facts that `_note` kept; None where they are not all."""
+    commit, noted = store.commit(system, _TABLE), store.noted(f"{system}/{_TABLE}/{_NOTE}")
+    if commit is None or noted is None:
+        return None
+    try:
+        said = json.loads(noted)
+        rows = [row | {name: datetime.fromisoformat(row[name]) for name in _TIMES} for row in said["rows"]]
+    except (ValueError, KeyError, TypeError):  # damaged: the table says the same
+        return None
+    return rows if said["commit"] == commit else None
 
 
 def _version(system: str, row: Mapping[str, Any]) -> ModelVersion:

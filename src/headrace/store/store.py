@@ -24,6 +24,7 @@ FORMAT = 1
 
 _FORMAT_FILE = "format.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_COMMIT = re.compile(r"\d{20}\.json")
 
 
 class Store:
@@ -91,8 +92,23 @@ class Store:
             found = self._objects().list_with_delimiter()["common_prefixes"]
         return sorted(name for name in (prefix.rstrip("/") for prefix in found) if _NAME.fullmatch(name))
 
+    def commit(self, system: str, name: str) -> int | None:
+        """The number of a table's newest commit, whatever it did, by the names in its log; None where there is none.
+
+        Raises:
+            StoreTooNewError: A newer headrace wrote this store.
+            StoreError: The storage cannot be reached.
+        """
+        self._check_format()
+        with self._failures():
+            found = self._objects().list_with_delimiter(f"{system}/{name}/_delta_log")["objects"]
+        names = (str(each["path"]).rpartition("/")[2] for each in found)
+        return max((int(each[:20]) for each in names if _COMMIT.fullmatch(each)), default=None)
+
     def note(self, name: str, data: bytes) -> None:
-        """Keep a small file, ``<system>/<name>``, whole or not at all. Written only where it says something new.
+        """Keep a small file below a system's folder, ``<system>/<name>``, whole or not at all.
+
+        Written only where it says something new.
 
         Raises:
             StoreError: The storage cannot be reached or written.

@@ -128,12 +128,12 @@ class Reading:
     async def systems(self, request: Request) -> Response:
         """What is served, as far as the token allows reading it."""
         given = request.headers.get("authorization", "").encode("latin-1")
-        seen = [each.about() for name, each in self._served.items() if self._access.may(given, name, READ)]
-        return _json({"systems": seen})
+        seen = [each for name, each in self._served.items() if self._access.may(given, name, READ)]
+        return _json({"systems": [await run_in_threadpool(each.about) for each in seen]})
 
     async def system(self, request: Request, name: str) -> Response:
         """One system: contract as JSON Schema, horizon, champion version, last run."""
-        return _json(self._find(request, name).about())
+        return _json(await run_in_threadpool(self._find(request, name).about))
 
     async def series(self, request: Request, name: str) -> Response:
         """Key combinations of a series system."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -55,7 +54,6 @@ class Served:
     many: ManyDecoder = field(init=False)
     champion: Champion | None = None
     forecasts: Forecasts | None = None
-    last_run: Mapping[str, Any] | None = None
     trouble: str | None = "is starting"
     away: bool = False
 
@@ -73,7 +71,6 @@ class Served:
             self._champion()
             if self.forecasts is not None:
                 self.forecasts.refresh()
-            self._last_run()
         except (HeadraceError, OSError) as error:
             message = error.message if isinstance(error, HeadraceError) else str(error)
             if message != self.trouble:
@@ -135,11 +132,13 @@ class Served:
             hint = f"train again: headrace train {self.system.name}"
             raise ModelError(f"the champion was trained with another contract ({what})", where="contract", hint=hint)
 
-    def _last_run(self) -> None:
-        self.last_run = next(iter(runs.newest(self.home, self.system.name, 1)), None)
 
     def about(self) -> dict[str, Any]:
-        """The system as ``GET /v1/systems/{s}`` tells it."""
+        """The system as ``GET /v1/systems/{s}`` tells it. Reads the store: not for an event loop.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
         from headrace.declaration import format_duration
 
         system = self.system
@@ -152,7 +151,7 @@ class Served:
             "step": format_duration(system.step) if system.step is not None else None,
             "contract": request_schema(system),
             "model_version": self.champion.version.version if self.champion else None,
-            "last_run": dict(self.last_run) if self.last_run else None,
+            "last_run": next(iter(runs.newest(self.home, system.name, 1)), None),
             "ready": self.ready,
             "reason": self.trouble,
         }
