@@ -8,9 +8,11 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from headrace.errors import HeadraceError
 from headrace.home import Home
+from headrace.settings import strange_variables
 
 if TYPE_CHECKING:
     from headrace.system import System
@@ -25,6 +27,9 @@ EXTRAS = {
     "onnx": "onnxruntime",
 }
 
+_PATIENCE = 5.0
+"""Seconds to wait for the tracking server."""
+
 
 def examine(home: Home) -> list[dict[str, str]]:
     """One finding per thing: ``what``, ``status`` (ok, absent, warning, failed) and what was ``said``."""
@@ -32,7 +37,8 @@ def examine(home: Home) -> list[dict[str, str]]:
     findings = [_found("python", "ok" if sys.version_info >= (3, 11) else "failed", python)]
     findings += [_package(name) for name in PACKAGES]
     findings += [_package(name, f"extra {extra}", "absent") for extra, name in EXTRAS.items()]
-    findings += [_native(), _folder(home), _store(home), _online(home), _ledger(home), _tokens(home), *_systems(home)]
+    findings += [_native(), _variables(), _folder(home), _store(home), _online(home), _ledger(home), _tracking(home)]
+    findings += [_tokens(home), *_systems(home), *_runs(home)]
     git = shutil.which("git")
     findings.append(_found("git", "ok" if git else "warning", git or "absent: predictions carry no code revision"))
     return findings
@@ -86,6 +92,7 @@ def _online(home: Home) -> dict[str, str]:
         return _found("online features", "ok", "nothing online yet")
     told, behind = [], False
     try:
+        home.online.ping()
         for system in home.store.systems():
             groups = (FeatureGroup.open(home.store, system, name) for name in FeatureGroup.names(home.store, system))
             for group in (each for each in groups if each.online):
@@ -106,6 +113,43 @@ def _ledger(home: Home) -> dict[str, str]:
     except HeadraceError as error:
         return _found("ledger", "failed", str(error))
     return _found("ledger", "ok", "answers")
+
+
+def _tracking(home: Home) -> dict[str, str]:
+    """Whether MLflow's server answers: asking by MLflow itself would cost its import."""
+    import httpx
+
+    if home.settings.tracking_uri is None:
+        return _found("model tracking", "ok", "SQLite in the home")
+    uri = urlsplit(home.settings.tracking_uri.get_secret_value())
+    shown = f"{uri.scheme}://{uri.hostname or ''}{'' if uri.port is None else f':{uri.port}'}"  # never the password
+    if uri.scheme not in ("http", "https"):
+        return _found("model tracking", "ok", f"{uri.scheme}, looked at when a model is trained")
+    try:
+        answer = httpx.get(f"{uri.geturl().rstrip('/')}/health", timeout=_PATIENCE)
+    except httpx.HTTPError as error:
+        return _found("model tracking", "failed", f"{shown}: {error}")
+    good = answer.status_code == httpx.codes.OK
+    return _found("model tracking", "ok" if good else "failed", f"{shown} answers {answer.status_code}")
+
+
+def _variables() -> dict[str, str]:
+    strange = strange_variables()
+    told = [f"{name} is no setting{f', did you mean {near}?' if near else ''}" for name, near in strange.items()]
+    return _found("environment", "warning" if told else "ok", "; ".join(told) or "every HEADRACE_* is known")
+
+
+def _runs(home: Home) -> list[dict[str, str]]:
+    """Systems whose last run failed. A store that is away is told by its own finding."""
+    from headrace.pipelines.runs import FAILED, newest
+
+    failed = []
+    try:
+        for system in home.store.systems() if _store(home)["status"] == "ok" else ():
+            failed += [(system, run) for run in newest(home, system, 1) if run["status"] == FAILED]
+    except HeadraceError as error:
+        return [_found("last runs", "failed", str(error))]
+    return [_found(f"last run of {system}", "warning", f"failed: {run['error']}") for system, run in failed]
 
 
 def _tokens(home: Home) -> dict[str, str]:

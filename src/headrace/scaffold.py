@@ -36,7 +36,7 @@ system = System(
     time="time",
     step="1h",
     target="value",
-    features=seasonal_features("value", step="1h", seasons=SEASONS),
+    features=seasonal_features("value", seasons=SEASONS),
     model=Forecaster(seasons=SEASONS),
     horizon="24h",
     schedule=Schedule(predict="1h", train="7d"),
@@ -44,7 +44,17 @@ system = System(
 )
 ''',
     "config.yaml": "# Overrides of system.py by path; --set goes over it.\nschedule:\n  train: 7d\n",
-    "README.md": "# {name}\n\n    headrace run {name}\n    headrace predictions {name}\n",
+    "README.md": """# {name}
+
+Forecasts `value` of every area and industry, a day ahead, every hour. `system.py` says so; `config.yaml` goes over it.
+
+    headrace run {name}                             # simulated records, until there are real ones
+    headrace run {name} --source file:records.csv   # columns as in `source.columns`
+    headrace predictions {name}
+    headrace report {name}
+    headrace serve {name}
+    python -m pytest systems/{name}
+""",
     "test_{name}.py": '''"""The declaration loads, and predicts what it says."""
 
 from pathlib import Path
@@ -76,7 +86,7 @@ def make(name: str, like: str | None, folder: Path) -> list[Path]:
         raise UsageError(f"{name!r} is not a good name", hint="use lower-case letters, digits and _")
     target = folder / name
     if target.exists():
-        raise UsageError("is there already", where=str(target))
+        raise UsageError("is there already", where=str(target), hint="choose another name, or remove it")
     files = {file.format(name=name): text.format(name=name).encode() for file, text in _FILES.items()}
     if like is not None:
         files = _copied(like, name, folder)
@@ -91,7 +101,9 @@ def _copied(like: str, name: str, folder: Path) -> dict[str, bytes]:
     """Its files and folders, the old name in names and texts replaced; hidden ones and caches stay behind."""
     source = next((p for p in (Path(like), folder / like) if (p / "system.py").is_file()), None)
     if source is None:
-        raise NotFoundError(f"no system {like!r}", where="--like")
+        there = sorted(path.parent.name for path in folder.glob("*/system.py"))
+        hint = f"systems here: {', '.join(there)}" if there else "name its folder"
+        raise NotFoundError(f"no system {like!r}", where="--like", hint=hint)
     source = source.resolve()
     return {
         path.relative_to(source).as_posix().replace(source.name, name): _renamed(path.read_bytes(), source.name, name)
@@ -105,4 +117,5 @@ def _renamed(content: bytes, old: str, name: str) -> bytes:
         text = content.decode()
     except UnicodeDecodeError:
         return content  # a picture or a table that lies in the folder
-    return re.sub(rf"\b{re.escape(old)}\b", name, text).encode()
+    # Not within a longer word; but `test_NAME` and `NAME_id` are the name and something else.
+    return re.sub(rf"(?<![A-Za-z0-9]){re.escape(old)}(?![A-Za-z0-9])", name, text).encode()

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 
 from headrace.errors import ConfigError
 
 PREFIX = "HEADRACE_"
+_NO_JSON = "no_json"
+_JSON = {
+    "tokens": 'write {"TOKEN": ["titanic:predict", "*:read"]}',
+    "storage_options": 'write {"AWS_REGION": "eu-north-1"}',
+    "kafka": 'write {"security.protocol": "SASL_SSL"}',
+}
 _T = TypeVar("_T")
-_Json = Annotated[_T, BeforeValidator(lambda value: json.loads(value) if isinstance(value, str) else value)]
+
+
+def _parsed(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise PydanticCustomError(_NO_JSON, "is not JSON") from None
+
+
+_Json = Annotated[_T, BeforeValidator(_parsed)]
 """A value that a variable holds as JSON."""
 
 
@@ -24,7 +43,7 @@ class Settings(BaseModel):
         home: Folder of all state of the embedded mode.
         store_uri: Where the tables are; a folder or an object store's URI. Default: ``<home>/store``.
         tracking_uri: MLflow's tracking server. Default: SQLite in `home`.
-        ledger_uri: The database of logged predictions, runs and alerts. Default: ``sqlite:///<home>/ledger.db``.
+        ledger_uri: The database of logged predictions and alerts. Default: ``sqlite:///<home>/ledger.db``.
         ledger_timeout: Longest wait for that database in seconds: for a connection, a lock or an answer.
         online_uri: The database of the feature store's online side. Default: ``sqlite:///<home>/online.db``.
         online_timeout: Longest wait for that database in seconds.
@@ -64,7 +83,10 @@ def load_settings(home: Path | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         # No more of the path than the field: the next part can be a token.
-        raise ConfigError(str(first["msg"]), where=PREFIX + str(first["loc"][0]).upper()) from error
+        # The cause of what is no JSON quotes the value, which may be a secret.
+        field, cause = str(first["loc"][0]), None if first["type"] == _NO_JSON else error
+        hint = _JSON.get(field) if first["type"] == _NO_JSON else None
+        raise ConfigError(str(first["msg"]), where=PREFIX + field.upper(), hint=hint) from cause
     return settings.model_copy(update={"home": home}) if home is not None else settings
 
 
@@ -77,3 +99,14 @@ def _variables() -> dict[str, str]:
         found |= dotenv_values(".env")
     found |= os.environ
     return {name: value for name, value in found.items() if name.upper().startswith(PREFIX) and value is not None}
+
+
+def strange_variables() -> dict[str, str | None]:
+    """Variables of the environment that begin as ours and are none of them, each with the nearest name of ours."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    strange = [name for name in sorted(os.environ) if name.startswith(PREFIX) and name not in known]
+    return {
+        name: next(iter(difflib.get_close_matches(name, known, n=1)), None)
+        for name in strange
+        if not name.startswith(f"{PREFIX}TEST_")
+    }

@@ -294,13 +294,15 @@ def test_init_like_another_system(inside):
     assert headrace("init", "heat", "--like", "power").code == 0  # by its name below systems/
     assert headrace("models", "heat", "--json", "--home", inside / "h").json["system"] == "heat"
     (inside / "systems/heat/notes").mkdir()
-    (inside / "systems/heat/notes/heat.txt").write_text("heat, preheated")
+    (inside / "systems/heat/notes/heat.txt").write_text("heat, preheated, test_heat.py")
     (inside / "systems/heat/picture.png").write_bytes(b"\x89PNG heat \xff")
     assert headrace("init", "steam", "--like", "heat").code == 0
-    assert (inside / "systems/steam/notes/steam.txt").read_text() == "steam, preheated"
+    assert (inside / "systems/steam/notes/steam.txt").read_text() == "steam, preheated, test_steam.py"
+    assert "test_steam.py" in (inside / "systems/steam/README.md").read_text()
     assert (inside / "systems/steam/picture.png").read_bytes() == b"\x89PNG heat \xff"
     assert not list((inside / "systems/steam").rglob("*.pyc"))
-    refused(headrace("init", "cold", "--like", "nothing", "--json"), 2, "NotFoundError")
+    error = refused(headrace("init", "cold", "--like", "nothing", "--json"), 2, "NotFoundError")
+    assert error["hint"] == "systems here: heat, power, steam"
     assert not (inside / "systems" / "cold").exists()
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.cli.helpers import Ran, headrace
 
 from headrace.ledger import Ledger
+from headrace.settings import PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_slow_features_are_named(folder: Path) -> None:
     ran = headrace("doctor", "--home", folder / "home", "--json")
     found = said(ran)
-    assert found["row features of shop"] == ("warning", "slow, without a form for one row: value, hour")
+    assert found["row features of shop"] == ("warning", "slow, without a form for one row: value")
     assert found["row features of titanic"][0] == "ok"
     assert ran.code == 0
 
@@ -55,3 +56,36 @@ def test_an_open_server_is_information(folder: Path, monkeypatch: pytest.MonkeyP
     assert "sesame" not in ran.out
     monkeypatch.setenv("HEADRACE_TOKENS", '{"sesame": ["*:write"]}')
     assert said(headrace("doctor", "--home", folder / "home", "--json"))["HTTP tokens"][0] == "failed"
+
+
+def test_databases_and_servers_that_are_away_are_told_without_their_secrets(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, where in (("ONLINE_URI", "online features"), ("TRACKING_URI", "model tracking")):
+        scheme = "postgresql" if name == "ONLINE_URI" else "http"
+        with monkeypatch.context() as patch:
+            patch.setenv(PREFIX + name, f"{scheme}://ann:sesame@127.0.0.1:9/none")
+            ran = headrace("doctor", "--home", folder / "home", "--json")
+        assert (ran.code, said(ran)[where][0]) == (1, "failed")
+        assert "sesame" not in ran.out
+
+
+def test_misspelt_variables_and_values_that_are_no_json_are_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert said(headrace("doctor", "--home", folder / "home", "--json"))["environment"][0] == "ok"
+    monkeypatch.setenv("HEADRACE_LEDGR_URI", "sqlite:////x")
+    told = said(headrace("doctor", "--home", folder / "home", "--json"))["environment"]
+    assert told == ("warning", "HEADRACE_LEDGR_URI is no setting, did you mean HEADRACE_LEDGER_URI?")
+    monkeypatch.setenv("HEADRACE_TOKENS", "sesame")
+    ran = headrace("doctor", "--home", folder / "home", "--json")
+    assert (ran.code, ran.json["error"], ran.json["where"]) == (2, "ConfigError", "HEADRACE_TOKENS")
+    assert "sesame" not in ran.out + ran.err
+
+
+def test_a_last_run_that_failed_is_a_warning(folder: Path) -> None:
+    assert headrace("ingest", "titanic", "--source", "file:nothing.csv", "--home", folder / "home").code == 1
+    ran = headrace("doctor", "--home", folder / "home", "--json")
+    status, text = said(ran)["last run of titanic"]
+    assert (ran.code, status) == (0, "warning")
+    assert "nothing.csv: there is no such file" in text

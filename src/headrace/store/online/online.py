@@ -109,6 +109,14 @@ class Online:
         """Whether it answers without a network, so quickly that an event loop may wait for it."""
         return self._backend.embedded
 
+    def ping(self) -> None:
+        """Ask the database for a sign of life.
+
+        Raises:
+            OnlineUnavailableError: There is none.
+        """
+        self._backend.state("")
+
     def close(self) -> None:
         """Close all connections; the next call opens new ones."""
         self._backend.close()
