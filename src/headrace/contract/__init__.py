@@ -14,9 +14,15 @@ from headrace.contract.rules import Gaps, MinimumRows, Share, Staleness, ZScore
 
 if TYPE_CHECKING:
     from headrace.contract.checking import check
+    from headrace.contract.parts import Seen, check_parts
     from headrace.contract.validation import Validation
 
-_HOMES = {"check": "headrace.contract.checking", "Validation": "headrace.contract.validation"}
+_HOMES = {
+    "Seen": "headrace.contract.parts",
+    "Validation": "headrace.contract.validation",
+    "check": "headrace.contract.checking",
+    "check_parts": "headrace.contract.parts",
+}
 
 __all__ = [
     "KNOWN_AT",
@@ -27,11 +33,13 @@ __all__ = [
     "Gaps",
     "Known",
     "MinimumRows",
+    "Seen",
     "Share",
     "Staleness",
     "Validation",
     "ZScore",
     "check",
+    "check_parts",
     "declaration_error",
     "field_path",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -77,7 +78,7 @@ def check(
     unique = (*keys, *([time] if time is not None else []))
     faults += duplicate_faults(work, unique, KNOWN, ~_any(faults, work.height))
     findings = _judge(contract, work, faults, Batch(work, keys, time, step, as_of))
-    findings = [*_emptiness(contract, frame.height, work.height, as_of), *findings]
+    findings = [*emptiness(contract, frame.height, work.height, as_of), *findings]
     is_bad = _any(faults, work.height)
     return Validation(
         good=_good(contract, work if not faults else work.filter(~is_bad)),
@@ -184,7 +185,8 @@ def _counted(faults: list[Fault]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def _emptiness(contract: Contract, rows: int, known: int, as_of: datetime) -> list[Finding]:
+def emptiness(contract: Contract, rows: int, known: int, as_of: datetime) -> list[Finding]:
+    """The finding that no row is known, where that is not allowed."""
     if known or contract.allow_empty:
         return []
     text = "no rows" if not rows else f"no rows are known at {as_of.isoformat()}; {rows:,} become known later"
@@ -197,13 +199,15 @@ def _judge(contract: Contract, work: pl.DataFrame, faults: list[Fault], batch: B
     for place, rule in enumerate(contract.rules):
         if isinstance(rule, ZScore) and rule.severity == "quarantine":
             findings[place] = _set_apart(rule, batch, work, faults)
-    left = _part(batch, work, ~_any(faults, work.height))
-    for place, rule in enumerate(contract.rules):
-        if place not in findings:
-            findings[place] = rule.judge(left)
-    found = [findings[place] for place in sorted(findings)]
+    return judge(contract, _part(batch, work, ~_any(faults, work.height)), findings)
+
+
+def judge(contract: Contract, batch: Batch, findings: Mapping[int, Finding] | None = None) -> list[Finding]:
+    """What all rules over the batch find, in their order, but for those that have found it already, by place."""
+    done = findings or {}
+    found = [done[place] if place in done else rule.judge(batch) for place, rule in enumerate(contract.rules)]
     if contract.staleness is not None:
-        found.append(Staleness(at_most=contract.staleness).judge(left))
+        found.append(Staleness(at_most=contract.staleness).judge(batch))
     return found
 
 

@@ -19,7 +19,8 @@ class Outcome:
     """The outcome of a check, as data.
 
     Args:
-        good: The typed rows: the declared columns and ``known_at``, times in UTC, in their order.
+        good: The typed rows: the declared columns and ``known_at``, times in UTC, in their order; of a check in parts
+            those that were kept.
         bad: The rows set apart: ``id``, ``time``, ``known_at``, ``row`` (the row as it came, as JSON)
             and ``reasons``.
         findings: The rules over the batch.
@@ -81,7 +82,7 @@ class Outcome:
         return {
             "as_of": self.as_of.isoformat(),
             "rows": self.rows,
-            "good": self.good.height,
+            "good": self.known - self.bad.height,
             "bad": self.bad.height,
             "pending": self.pending,
             "bad_share": self.bad_share,

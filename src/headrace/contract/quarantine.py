@@ -45,7 +45,7 @@ def bad_rows(
     limit = pl.lit(as_of.astimezone(UTC), dtype=utc)
     event = pl.col(time) if time is not None else pl.lit(None, dtype=utc)
     return work.select(
-        pl.Series("id", _ids(texts), dtype=pl.String),
+        ids_of(texts),
         event.alias("time"),
         pl.min_horizontal(pl.col(KNOWN).fill_null(limit), limit).alias(KNOWN_AT),
         texts,
@@ -68,14 +68,17 @@ def _reasons(work: pl.DataFrame, faults: list[Fault]) -> pl.Series:
     return work.with_columns(marks).select(every.alias("reasons")).to_series()
 
 
-def _ids(texts: pl.Series) -> list[str]:
+def ids_of(texts: pl.Series) -> pl.Series:
+    """The id of every bad row, by its text and its place among the same texts."""
+    import polars as pl
+
     seen: dict[str, int] = {}
     ids = []
     for text in texts:
         place = seen.get(text, 0)
         seen[text] = place + 1
         ids.append(hashlib.sha256(f"{place}\x00{text}".encode()).hexdigest()[:32])
-    return ids
+    return pl.Series("id", ids, dtype=pl.String)
 
 
 def row_texts(rows: pl.DataFrame) -> pl.Series:

@@ -181,6 +181,7 @@ class _Run:
             raise UsageError("nothing was read to validate", hint="run the step ingest too")
         done = feature.validate(self._system, self._home, self._records, as_of=r.as_of, now=r.now)
         self._version, self._records = done.version, None
+        self._result.steps[-1]["rows"] = done.validation.rows  # of a source that gives parts, known by now only
         self._result.validation = done.validation
         self._result.ingested, self._result.quarantined = done.added, done.validation.bad.height
         return done.validation.known

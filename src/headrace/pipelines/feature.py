@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from headrace.system import System
 if TYPE_CHECKING:
     import polars as pl
 
-    from headrace.contract import Validation
+    from headrace.contract import Seen, Validation
     from headrace.sources.kafka import Stream
 
 FILED = "filed_under"
@@ -92,7 +93,7 @@ def _with_target(system: System, records: Records) -> Records:
         return records
     if not system.contract.column(system.target).nullable:
         return records
-    return replace(records, frame=records.frame.with_columns(pl.lit(None).alias(system.target)))
+    return records.each(lambda frame: frame.with_columns(pl.lit(None).alias(system.target)))
 
 
 def _newest(system: System, home: Home, as_of: datetime) -> datetime | None:
@@ -115,31 +116,33 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
         ContractBroken: Too many bad rows, or a rule that stops the run; nothing but the quarantine was written.
         StoreError: A table could not be written.
     """
-    from headrace.contract import check
+    from headrace.contract import check, check_parts
 
     _require_columns(system, records)
-    validation = check(
-        system.contract,
-        records.frame,
-        keys=system.keys,
-        time=system.time,
-        step=system.step,
-        as_of=as_of,
-        now=now,
-        known=records.known,
-    )
+    raw, identity = home.table(system.name, RAW), system.identity
+    about: dict[str, Any] = {
+        "identity": identity,
+        "compare": [c for c in system.contract.names if c not in identity],
+        "window": system.time or system.keys[0],
+        "corrected_at": None if records.known.column is not None else as_of,
+    }
+    seen: Seen = {
+        "keys": system.keys,
+        "time": system.time,
+        "step": system.step,
+        "as_of": as_of,
+        "now": now,
+        "known": records.known,
+    }
+    if records.more:
+        frames = chain([records.frame], records.more)
+        validation = check_parts(system.contract, frames, partial(raw.news, **about), **seen)
+    else:
+        validation = check(system.contract, records.frame, **seen)
     _report(system, home, validation)
     _quarantine(system, home, validation.bad, records.origin)
     validation.raise_if_broken(records.origin)
-    identity = system.identity
-    values = [c for c in system.contract.names if c not in identity]
-    written = home.table(system.name, RAW).append(
-        validation.good,
-        identity=identity,
-        compare=values,
-        window=system.time or system.keys[0],
-        corrected_at=None if records.known.column is not None else as_of,
-    )
+    written = raw.append(validation.good, **about)
     records.stored()
     return Validated(validation, written.added, written.version)
 

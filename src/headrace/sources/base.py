@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -81,6 +81,8 @@ class Records:
     Args:
         frame: The rows as they came, all of them, under declared names; text where the source holds text.
             No row is judged or dropped here: the contract does that, and the split by known time.
+        more: Of a source that gives its records in parts the frames that follow, each made when it is asked for, once:
+            no event time is in two of them.
         origin: The URI they came from, complete enough to read them again.
         known: How the known time of a row is found.
         stored: To be called once the rows are durable: a reader that goes on where it was writes down where that is.
@@ -90,6 +92,11 @@ class Records:
     origin: str
     known: Known
     stored: Callable[[], None] = lambda: None
+    more: Iterable[pl.DataFrame] = ()
+
+    def each(self, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Records:
+        """The records with every frame changed."""
+        return replace(self, frame=change(self.frame), more=map(change, self.more) if self.more else ())
 
 
 def with_constants(records: Records, constants: dict[str, str]) -> Records:
@@ -97,8 +104,7 @@ def with_constants(records: Records, constants: dict[str, str]) -> Records:
     import polars as pl
 
     lacking = {name: text for name, text in constants.items() if name not in records.frame.columns}
-    frame = records.frame.with_columns(pl.lit(text).alias(name) for name, text in lacking.items())
-    return replace(records, frame=frame)
+    return records.each(lambda frame: frame.with_columns(pl.lit(text).alias(name) for name, text in lacking.items()))
 
 
 class Reader(Protocol):

@@ -6,6 +6,7 @@ what is made as of a later time, cut at the facts known at T.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from math import ceil, floor
 from typing import TYPE_CHECKING
@@ -65,26 +66,22 @@ class Consumption(Declared):
     bad: float = Field(default=0.0, ge=0, le=1)
 
 
-def consumption_rows(options: Consumption, as_of: datetime) -> pl.DataFrame:
-    """The facts known at ``as_of``, ordered by hour, series and known time.
+def consumption_rows(options: Consumption, as_of: datetime) -> Iterator[pl.DataFrame]:
+    """The facts known at ``as_of``, ordered by hour, series and known time; those of an hour in one of the frames.
 
     Columns: ``HourUTC`` (UTC), ``HourDK`` (local, without a zone), ``PriceArea``, ``ConsumerType_DE35``,
     ``TotalCon`` (kWh, text when broken rows are asked for) and ``known_at`` (UTC).
     """
     import numpy as np
-    import polars as pl
 
     hours = _hours(options, as_of)
     industries = options.industries if options.series is None else ceil(options.series / options.areas)
     series = (np.arange(industries)[:, None] * 2 + np.arange(options.areas)[None, :]).ravel()[: options.series]
     size = max(_BLOCK // max(series.size, 1), 2 * _MEMORY)
     names = codes(industries)
-
-    def block(some: Ints) -> pl.DataFrame:
-        facts = _facts(options, series, _Calendar(some), as_of).sort("hour", "series", KNOWN_AT)
-        return _as_published(facts, names, options.bad > 0)
-
-    return pl.concat([block(hours[at : at + size]) for at in range(0, max(hours.size, 1), size)])
+    for at in range(0, max(hours.size, 1), size):
+        facts = _facts(options, series, _Calendar(hours[at : at + size]), as_of).sort("hour", "series", KNOWN_AT)
+        yield _as_published(facts, names, options.bad > 0)
 
 
 def _hours(options: Consumption, as_of: datetime) -> Ints:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
@@ -42,11 +43,12 @@ class Simulation:
     Args:
         options: The class of its options; each field can be set in the URI.
         generate: Makes the rows that are known at ``as_of``, in the source's own names, from the options and
-            ``as_of`` (UTC). It asks no clock. With a column ``known_at`` it tells their known times itself.
+            ``as_of`` (UTC): a frame, or several that have no event time in common. It asks no clock. With a column
+            ``known_at`` it tells their known times itself.
     """
 
     options: type[Declared]
-    generate: Callable[[Any, datetime], pl.DataFrame]
+    generate: Callable[[Any, datetime], pl.DataFrame | Iterator[pl.DataFrame]]
 
     def __call__(self, *, as_of: datetime, **options: Any) -> pl.DataFrame:
         """The rows known at ``as_of``, with the options given.
@@ -54,8 +56,27 @@ class Simulation:
         Raises:
             UsageError: An option is unknown or has the wrong type.
         """
+        import polars as pl
+
+        return pl.concat(self.parts(as_of=as_of, **options), rechunk=True)
+
+    def parts(self, *, as_of: datetime, **options: Any) -> Iterator[pl.DataFrame]:
+        """The same rows in one frame or several, each made when it is asked for.
+
+        Raises:
+            UsageError: An option is unknown or has the wrong type.
+            SourceError: The simulation does not return a polars frame.
+        """
+        import polars as pl
+
         require_zone(as_of=as_of)
-        return self.generate(self._parsed(options), as_of.astimezone(UTC))
+        made: Any = self.generate(self._parsed(options), as_of.astimezone(UTC))
+        if isinstance(made, Iterator):
+            return made
+        if not isinstance(made, pl.DataFrame):
+            text = f"the simulation returned a {type(made).__name__}, not a polars DataFrame"
+            raise SourceError(text, where="source.simulate")
+        return iter([made])
 
     @classmethod
     def of(cls, simulate: Callable[..., Any] | Simulation) -> Simulation:
@@ -122,8 +143,6 @@ class SimulatedReader:
             UsageError: A parameter of the URI is unknown or has the wrong type.
             SourceError: The simulation does not return a polars frame.
         """
-        import polars as pl
-
         require_zone(as_of=as_of, now=now)
         chosen: dict[str, Any] = dict(self.options)
         if "lag" in self.simulation.options.model_fields:
@@ -131,13 +150,10 @@ class SimulatedReader:
         if first is not None and "days" in self.simulation.options.model_fields and "start" not in chosen:
             days = float(chosen.get("days", self.simulation.options.model_fields["days"].default))
             chosen["days"] = days + (as_of - first) / timedelta(days=1)
-        made: Any = self.simulation(as_of=as_of, **chosen)
-        if not isinstance(made, pl.DataFrame):
-            text = f"the simulation returned a {type(made).__name__}, not a polars DataFrame"
-            raise SourceError(text, where="source.simulate")
-        frame = renamed(made, self.source.columns)
-        own = KNOWN_AT in frame.columns
-        return Records(frame, self._origin(), Known(column=KNOWN_AT) if own else known_rule(self.source, frame))
+        parts = (renamed(made, self.source.columns) for made in self.simulation.parts(as_of=as_of, **chosen))
+        frame, second = next(parts), next(parts, None)
+        known = Known(column=KNOWN_AT) if KNOWN_AT in frame.columns else known_rule(self.source, frame)
+        return Records(frame, self._origin(), known, more=() if second is None else chain([second], parts))
 
     def _origin(self) -> str:
         options = dict(self.options)

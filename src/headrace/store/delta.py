@@ -219,21 +219,12 @@ class Table:
         corrected_at: datetime | None,
     ) -> Written | None:
         """One attempt against a fresh snapshot; None when another writer was first."""
-        import polars as pl
-
-        from headrace.store import facts, schema
+        from headrace.store import schema
 
         snapshot = self._open() or self._create(schema.conform(rows, None, self.uri), window, identity)
         table_schema, version = self._schema_of(snapshot), _version_of(snapshot)
         rows = schema.conform(rows, table_schema, self.uri)
-
-        def news(part: pl.DataFrame) -> pl.DataFrame:
-            existing = self._facts_between(snapshot, part, [*identity, *compare], window)
-            if corrected_at is None:
-                return facts.new_in_chain(existing, part, identity, compare)
-            return facts.corrections(existing, part, identity, compare, corrected_at)
-
-        new = pl.concat([news(part) for part in facts.in_parts(rows, window)])
+        new = self._news(snapshot, rows, identity, compare, window, corrected_at)
         if new.is_empty():
             return Written(version, 0, rows.height)
         widened = bool(set(new.columns) - set(table_schema))
@@ -242,6 +233,46 @@ class Table:
             return None
         self._tidy(snapshot)
         return Written(version + 1, new.height, rows.height - new.height)
+
+    def news(
+        self,
+        rows: pl.DataFrame,
+        *,
+        identity: Sequence[str],
+        compare: Sequence[str],
+        window: str,
+        corrected_at: datetime | None = None,
+    ) -> pl.DataFrame:
+        """Those of the rows that `append` would add now; arguments and errors are its own, but nothing is written."""
+        from headrace.store import schema
+
+        snapshot = self._open()
+        if snapshot is None or rows.is_empty():
+            return rows
+        rows = schema.conform(rows, self._schema_of(snapshot), self.uri)
+        return self._news(snapshot, rows, identity, compare, window, corrected_at)
+
+    def _news(
+        self,
+        snapshot: DeltaTable,
+        rows: pl.DataFrame,
+        identity: Sequence[str],
+        compare: Sequence[str],
+        window: str,
+        corrected_at: datetime | None,
+    ) -> pl.DataFrame:
+        import polars as pl
+
+        from headrace.store import facts
+
+        new = []
+        for part in facts.in_parts(rows, window):
+            existing = self._facts_between(snapshot, part, [*identity, *compare], window)
+            if corrected_at is None:
+                new.append(facts.new_in_chain(existing, part, identity, compare))
+            else:
+                new.append(facts.corrections(existing, part, identity, compare, corrected_at))
+        return pl.concat(new)
 
     def scan(
         self,
