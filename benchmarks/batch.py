@@ -70,8 +70,8 @@ class Report:
     def section(self, title: str) -> None:
         """Begin a table."""
         self.say(f"\n## {title}\n")
-        self.say(f"| {'':<54} | {'CPU s':>24} | {'wall s':>24} | {'peak MB':>17} | {'CPU, times ours':>15} |")
-        self.say(f"| {'-' * 54} | {'-' * 23}: | {'-' * 23}: | {'-' * 16}: | {'-' * 14}: |")
+        self.say(f"| {'':<66} | {'CPU s':>24} | {'wall s':>24} | {'peak MB':>17} | {'CPU, times ours':>15} |")
+        self.say(f"| {'-' * 66} | {'-' * 23}: | {'-' * 23}: | {'-' * 16}: | {'-' * 14}: |")
 
     def row(self, what: str, costs: Sequence[Cost], beside: float | None = None) -> float:
         """One line of the table; returns the median CPU seconds."""
@@ -82,7 +82,7 @@ class Report:
             _range([c.peak for c in costs], 0),
             f"{cpu / beside:.2f}" if beside else "",
         ]
-        self.say(f"| {what:<54} | {cells[0]:>24} | {cells[1]:>24} | {cells[2]:>17} | {cells[3]:>15} |")
+        self.say(f"| {what:<66} | {cells[0]:>24} | {cells[1]:>24} | {cells[2]:>17} | {cells[3]:>15} |")
         return cpu
 
     def target(self, what: str, value: float, limit: float, *, most: bool = True, digits: int = 2) -> None:
@@ -99,14 +99,19 @@ def _range(values: Sequence[float], digits: int) -> str:
     return f"{median} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
-def measure(command: Sequence[str | Path], *, ok: tuple[int, ...] = (0,)) -> Cost:
+def measure(command: Sequence[str | Path], *, alone: bool = False) -> Cost:
     """Run a command to its end.
 
     Args:
         command: The program and its arguments.
-        ok: Exit statuses that are no failure.
+        alone: On one core, with one thread in every library: two threads that share a core, or wait for one another
+            in a loop, cost more CPU seconds for the same work.
     """
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    if alone:
+        names = ("HEADRACE_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+        environment |= dict.fromkeys(names, "1")
+        command = ["taskset", "--cpu-list", "0", *command] if shutil.which("taskset") else command
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         began = time.perf_counter()
         process = subprocess.Popen([str(c) for c in command], stdout=out, stderr=err, env=environment, cwd=ROOT)
@@ -115,7 +120,7 @@ def measure(command: Sequence[str | Path], *, ok: tuple[int, ...] = (0,)) -> Cos
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         said = out.read()
-        if process.returncode not in ok:
+        if process.returncode:
             err.seek(0)
             raise SystemExit(f"{' '.join(map(str, command))} failed:\n{said[-1000:]}{err.read()[-3000:]}")
     return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024, said)
@@ -208,6 +213,10 @@ def _system(work: Path) -> Path:
     (folder / "system.py").write_text(text.replace(r"^\d{3}$", r"^\w{3,6}$"), encoding="utf-8")
     shutil.copy(source / "config.yaml", folder)
     return folder
+
+
+def _threads(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
 
 
 def _hours(count: int) -> datetime:
@@ -313,49 +322,53 @@ class Batch:
             measure(prepared.headrace("ingest", prepared.ahead, end, "--source", prepared.source))
             measure([*prepared.ours("export", prepared.ahead, end), "--out", exported])
         report.section(f"Backfill of {ORIGINS:,} hourly origins, {BACKFILLED} series")
-        ours = self._our_backfill(prepared, end)
+        ours = self._our_backfill(prepared, end, 1)
+        self._our_backfill(prepared, end, 2)
         if self.options.mlforecast:
             few, model, out = 24, self.mlforecast_model(), exported / "scratch.parquet"
-            peer = self.mlforecast("backfill", prepared.latest, "--model", model, "--out", out, "--origins", str(few))
-            self._scaled("mlforecast, a predict per origin", measure(peer), few, ours, 5)
+            more = ["--model", model, "--out", out, "--origins", str(few), "--threads"]
+            peers = {n: self.mlforecast("backfill", prepared.latest, *more, str(n)) for n in (1, 2)}
+            self._scaled("mlforecast, a predict per origin", peers, few, ours, 5)
         if self.options.sktime:
             model, script = self.work / "sktime-model.joblib", PEERS / "sktime_reduction.py"
-            peer = [self.options.sktime, script, "backfill", "--history", prepared.latest, "--model", model]
+            told = ["--history", prepared.latest, "--model", model]
             if not model.exists():
-                measure([self.options.sktime, script, "fit", "--history", prepared.latest, "--model", model])
-            self._scaled("sktime, an update and predict per origin", measure(peer), 1, ours, 1000)
+                measure([self.options.sktime, script, "fit", *told])
+            peers = {1: [self.options.sktime, script, "backfill", *told, "--threads", "1"]}
+            self._scaled("sktime, an update and predict per origin", peers, 1, ours, 1000)
         report.say()
         report.say("Ours ingests, trains once, checks, stores with lineage and scores what matured; the others predict")
-        report.say("only. Their figures are scaled from the origins measured, start-up counted once.")
+        report.say("only, with a model that is there. Their figures are scaled from the origins measured, start-up")
+        report.say("counted once. With one thread, every command has one core to itself.")
         report.say()
         for what, value, least in self._later:
             report.target(what, value, least, most=False)
 
-    def _our_backfill(self, prepared: Prepared, end: datetime) -> float | None:
-        try:
-            measure([sys.executable, "-m", "headrace", "backfill", "--help"])
-        except SystemExit:
-            print("skipped: this headrace has no command backfill", flush=True)
-            return None
+    def _our_backfill(self, prepared: Prepared, end: datetime, workers: int) -> float:
         home = prepared.folder / "scratch-backfill"
         shutil.rmtree(home, ignore_errors=True)
         command = [sys.executable, "-m", "headrace", "backfill", prepared.system, "--home", home]
         command += ["--source", prepared.source, "--start", FIRST.isoformat(), "--end", end.isoformat()]
-        command += ["--every", "1h", "--workers", "2", "--json", "--set", "schedule.train=never"]
-        cost = measure(command)
+        command += ["--every", "1h", "--workers", str(workers), "--json", "--set", "schedule.train=never"]
+        cost = measure(command, alone=workers == 1)
         if cost.told["runs"] != ORIGINS:
             raise SystemExit(f"{cost.told['runs']} of {ORIGINS} runs have predictions")
         shutil.rmtree(home)
-        return self.report.row("headrace backfill, 2 processes", [cost])
+        return self.report.row(f"headrace backfill, {_threads(workers, 'process', 'processes')}", [cost])
 
-    def _scaled(self, what: str, cost: Cost, origins: int, ours: float | None, least: float) -> None:
-        """A peer's loop, measured over some origins and scaled linearly to all of them."""
-        loop = cost.told["cpu"]
+    def _scaled(self, what: str, peers: dict[int, list[str | Path]], origins: int, ours: float, least: float) -> None:
+        """A peer's loop by number of threads, measured over some origins and scaled linearly to all of them."""
         factor = (ORIGINS - origins) / origins
-        whole = Cost(cost.cpu + loop * factor, cost.wall + cost.wall * loop / cost.cpu * factor, cost.peak)
-        self.report.row(f"{what} ({origins} measured)", [whole], ours)
-        if ours:
-            self._later.append((f"{what.partition(',')[0]}'s CPU, times ours", whole.cpu / ours, least))
+        for threads, command in peers.items():
+            cost = measure(command, alone=threads == 1)
+            loop = cost.told["cpu"]
+            whole = Cost(cost.cpu + loop * factor, cost.wall + cost.wall * loop / cost.cpu * factor, cost.peak)
+            name = f"{what}, {_threads(threads, 'thread', 'threads')}"
+            self.report.row(f"{name} ({origins} measured)", [whole], ours)
+            if threads == 1:
+                self._later.append(
+                    (f"{what.partition(',')[0]}'s CPU on one thread, times ours", whole.cpu / ours, least)
+                )
 
     # --- features and fit ---------------------------------------------------------------------------------------
 

@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--rows", type=int, default=120_000)
     parser.add_argument("--origins", type=int, default=24)
+    parser.add_argument("--threads", type=int, default=2, help="of the backfill")
     options = parser.parse_args()
     began = time.process_time()
     rows = 0
@@ -91,6 +92,8 @@ def main() -> None:
         rows = frame["unique_id"].nunique() * HORIZON
     elif options.what == "backfill":
         frame, model = pd.read_parquet(options.history), MLForecast.load(options.model)
+        model.models_["lightgbm"].set_params(n_jobs=options.threads)
+        model.ts.num_threads = options.threads
         last = frame["ds"].max()
         began, told = time.process_time(), []
         for back in range(options.origins):

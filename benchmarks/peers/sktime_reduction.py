@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--days", type=int, default=60)
     parser.add_argument("--origins", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2, help="of the backfill")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     began, rows = time.process_time(), 0
@@ -93,6 +94,7 @@ def main() -> None:
     else:
         y, _ = panel(options.history, SPAN.days + 2)
         model = joblib.load(options.model)
+        model.steps_[-1][1].estimator_.set_params(n_jobs=options.threads)
         began, times = time.process_time(), y.index.get_level_values(1)
         for back in reversed(range(options.origins)):
             origin = times.max() - timedelta(hours=back)
