@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 from tests.ledger.helpers import entry
 from tests.postgres import Postgres, new_database
 
@@ -108,8 +109,12 @@ def test_sqlite_locked_by_another_process(tmp_path):
 def test_a_full_disk_is_an_error_and_no_entry(tmp_path):
     ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
     ledger.write([entry(ledger, "before")])
-    with ledger._database._engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA max_page_count = 30")
+    ledger.close()
+
+    @event.listens_for(ledger._database._engine, "connect")
+    def fill(connection, _):
+        connection.execute("PRAGMA max_page_count = 30")
+
     with pytest.raises(LedgerUnavailableError, match="full"):
         ledger.write([entry(ledger, f"{i}", inputs=bytes(500)) for i in range(1000)])
     assert keys(ledger) == ["before"]

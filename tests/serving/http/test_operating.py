@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from tests.serving.http.helpers import PREDICT, TITANIC, Server, passengers, ran
 from headrace.errors import ConfigError
 from headrace.home import Home
 from headrace.serving.http.access import Access
+from headrace.serving.http.telemetry import AccessLog
 from headrace.settings import Settings
 
 TOKENS = {"reader": ["*:read"], "shop": ["titanic:predict", "titanic:read"], "other": ["energy:predict", "energy:read"]}
@@ -205,3 +208,44 @@ def test_a_slow_body_does_not_hold_others(titanic: Server) -> None:
         assert titanic.post(passengers(1)[0]).elapsed.total_seconds() < 2
         slow.shutdown(socket.SHUT_WR)
     assert titanic.get("/health").status_code == 200
+
+
+class Torn(io.StringIO):
+    """A stream that takes nothing while it is torn."""
+
+    torn = False
+
+    def write(self, text: str) -> int:
+        if self.torn:
+            raise BrokenPipeError(32, "Broken pipe")
+        return super().write(text)
+
+
+def test_the_access_log_outlives_a_stderr_that_takes_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream, log = Torn(), AccessLog()
+    monkeypatch.setattr(sys, "stderr", stream)
+    for stream.torn in (False, True, True, False, False):
+        log.write("POST", PREDICT, ("10.0.0.1", 5), 200, 0.001, b"r1")
+        log.flush()
+    assert len(stream.getvalue().splitlines()) == 3
+    first, second = [record.getMessage() for record in caplog.records]
+    assert first == "the access log cannot be written: [Errno 32] Broken pipe"
+    assert second == "2 lines of the access log were lost"
+    monkeypatch.setattr(sys, "stderr", None)
+    log.write("GET", '/\x7f"', None, 404, 0.001, b"r2")
+    log.flush()
+    assert "cannot be written" in caplog.records[-1].getMessage()
+
+
+def test_a_line_of_the_access_log_is_json_whatever_was_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    log = AccessLog(inputs=True)
+    before = datetime.now(UTC)
+    log.write("GET", '/"\\\n\x00é' + "x" * 300, None, 500, 1.5, b"r3", b'"\xff')
+    log.flush()
+    line = json.loads(capsys.readouterr().err)
+    assert line["url.path"] == '/"\\\n\x00é' + "x" * 300
+    assert (line["log.level"], line["client.ip"], line["event.duration"]) == ("error", None, 1_500_000_000)
+    assert line["http.request.body.content"] == '"\ufffd'
+    assert before <= datetime.fromisoformat(line["@timestamp"]) <= datetime.now(UTC)

@@ -160,7 +160,10 @@ class Application:
     async def _note(self) -> None:
         while True:
             await asyncio.sleep(_NOTED)
-            self._noted()
+            try:
+                self._noted()
+            except Exception:  # noqa: BLE001  # it is logged; without this task nothing is counted any more
+                _log.exception("counting what was answered failed in an unforeseen way")
 
     def _noted(self) -> None:
         self._telemetry.fold()
