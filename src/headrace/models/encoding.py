@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from headrace.features.group import TargetMean
 from headrace.features.text import TextColumn
 from headrace.features.view import Features
 from headrace.models.groups import GroupMeans
+from headrace.models.rowcode import function_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -120,14 +122,24 @@ class Encoder:
         Args:
             values: Features in order, as a `RowFunction` gives them.
         """
-        return [_NAN if v is None else code(v) for code, v in zip(self._coders(), values, strict=True)]
+        return self._row(values)
 
-    def _coders(self) -> tuple[Callable[[Any], float], ...]:
-        made: tuple[Callable[[Any], float], ...] | None = self.__dict__.get("_made")
-        if made is None:
-            made = tuple(self._coder(name) for name in self.names)
-            object.__setattr__(self, "_made", made)
-        return made
+    @cached_property
+    def _row(self) -> Callable[[Sequence[Any]], list[float]]:
+        """`row` without its loop."""
+        names: dict[str, Any] = {"nan": _NAN, "inf": math.inf}
+        codes = []
+        for place, name in enumerate(self.names):
+            value = f"v{place}"
+            if name in self.levels:
+                names[f"get{place}"] = self.levels[name].get
+                codes.append(f"get{place}({value}, nan)")
+            elif name in self.groups:
+                names[f"mean{place}"] = self.groups[name].mean
+                codes.append(f"nan if {value} is None else mean{place}({value})")
+            else:
+                codes.append(f"nan if {value} is None else x if -inf < (x := float({value})) < inf else nan")
+        return function_of(len(codes), (), f"[{', '.join(codes)}]", names)
 
     def _coder(self, name: str) -> Callable[[Any], float]:
         if name in self.groups:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +15,7 @@ from pydantic import Field
 
 from headrace.declaration import Declared
 from headrace.models.encoding import CATEGORY, Array, Encoder
+from headrace.models.rowcode import function_of
 
 _LARGE = 1e30
 
@@ -65,14 +68,6 @@ class Term:
             table = np.array((*self.weights, self.missing))
             return table[np.where(gone, len(self.weights), values).astype(np.intp)]
         return np.where(gone, self.missing, (values - self.mean) / self.scale * self.weights[0])
-
-    def of_value(self, value: float) -> float:
-        """What one value adds: the same bits."""
-        if value != value:
-            return self.missing
-        if self.mean is None:
-            return self.weights[int(value)]
-        return (value - self.mean) / self.scale * self.weights[0]
 
 
 @dataclass(frozen=True)
@@ -167,10 +162,22 @@ class LinearScorer:
 
     def score(self, row: list[float]) -> float:
         """The probability of one encoded row: the same bits."""
-        total = self.intercept
-        for term, value in zip(self.terms, row, strict=True):
-            total += term.of_value(value)
-        return logistic(total)
+        return logistic(self._log_odds(row))
+
+    @cached_property
+    def _log_odds(self) -> Callable[[list[float]], float]:
+        names: dict[str, Any] = {"intercept": self.intercept}
+        lines = ["total = intercept"]
+        for place, term in enumerate(self.terms):
+            v, gone, weights = f"v{place}", f"gone{place}", f"weights{place}"
+            names |= {gone: term.missing, weights: term.weights}
+            if term.mean is None:
+                added = f"{weights}[int({v})]"
+            else:
+                names |= {f"mean{place}": term.mean, f"scale{place}": term.scale, weights: term.weights[0]}
+                added = f"({v} - mean{place}) / scale{place} * {weights}"
+            lines.append(f"total += {gone} if {v} != {v} else {added}")
+        return function_of(len(self.terms), lines, "total", names)
 
     def save(self, path: Path) -> None:
         """Write it to one file."""
