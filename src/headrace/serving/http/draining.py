@@ -1,4 +1,4 @@
-"""Connections that end without losing a request that was sent on them."""
+"""Connections: when they are idle, and how they end without losing a request that was sent on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LINGER = 0.5
 class Draining(HttpToolsProtocol):
     """Uvicorn's HTTP protocol, which by itself closes idle connections at once, even if a request is on its way."""
 
-    _heard = 0.0
+    _heard = 0.0  # when something last came or was answered, by the loop's clock
 
     def _unset_keepalive_if_required(self) -> None:
         """Called when data comes. The timer of an idle connection stays set: to set it anew costs more than to read."""
@@ -23,6 +23,7 @@ class Draining(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
+        self._heard = self.loop.time()
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
