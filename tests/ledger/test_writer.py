@@ -54,6 +54,37 @@ def held(ledger: Ledger, **options: Any) -> Writer:
     return writer
 
 
+def test_a_commit_waits_for_those_who_ask_again(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.ledger.writer._PATIENCE", 1.0)
+    writer = held(ledger)
+    for key in ("1", "2", "3"):
+        writer.submit([entry(key)], lambda _: None)
+    time.sleep(1.2)
+    ledger.go.set()
+    until_length(ledger.batches, 1)
+    time.sleep(0.05)
+    assert ledger.batches == [["0"]]  # it was one of four that were under way
+    writer.submit([entry("4")], lambda _: None)
+    began = time.monotonic()
+    until_length(ledger.batches, 2)
+    assert time.monotonic() - began < 0.4
+    assert ledger.batches[1] == ["1", "2", "3", "4"]
+    # Nobody comes: the wait ends. Then there is nobody to wait for.
+    writer.submit([entry("5")], lambda _: None)
+    until_length(ledger.batches, 3)
+    writer.submit([entry("6")], lambda _: None)
+    until_length(ledger.batches, 4)
+    writer.close()
+    assert ledger.batches[2:] == [["5"], ["6"]]
+
+
+def until_length(found: list[Any], length: int) -> None:
+    end = time.monotonic() + 10
+    while len(found) < length:
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
 def test_what_came_during_a_commit_is_committed_together(ledger: Ledger) -> None:
     calls: list[int] = []
     answers: list[Any] = []

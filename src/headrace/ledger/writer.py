@@ -133,7 +133,8 @@ class Writer:
                 began = time.perf_counter()
                 self._commit(taken)
                 self._patience = min((time.perf_counter() - began) / 2, _PATIENCE)
-                self._expected = min(sum(len(each.entries) for each in taken) + self._waiting, self._batch)
+                under_way = sum(len(each.entries) for each in taken) + self._waiting
+                self._expected = min(under_way, self._batch, self._capacity)
 
     def _gather(self) -> None:
         """Wait for something to write, and then a little for what is likely to come."""
