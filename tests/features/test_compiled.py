@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfoNotFoundError
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from headrace.errors import FeatureError
 from headrace.features import (
     Features,
     Table,
@@ -118,7 +119,12 @@ def same(a, b):
 @given(st.lists(expression, min_size=1, max_size=3), st.lists(rows, min_size=1, max_size=4))
 def test_both_forms_give_the_same_bits(expressions, data):
     features = Features({"x": col("x")} | {f"f{i}": e for i, e in enumerate(expressions)})
-    table = features.over(pl.DataFrame(data, schema=DTYPES), Table())
+    try:
+        table = features.over(pl.DataFrame(data, schema=DTYPES), Table())
+    except FeatureError as error:
+        # Polars takes some columns of nothing but nulls for one value, and refuses them then.
+        assert "doesn't match the DataFrame height" in error.message
+        reject()
     compiled = compile_row(features, TYPES)
     for row, expected in zip(data, table.iter_rows(), strict=True):
         for name, ours, theirs in zip(features.names, compiled.call(row), expected, strict=True):
