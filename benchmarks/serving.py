@@ -144,7 +144,7 @@ def running(server: Server, port: int) -> Iterator[tuple[subprocess.Popen[bytes]
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Any) -> None:
-    for _ in range(1200):
+    for _ in range(3600):
         if process.poll() is not None:
             log.seek(0)
             sys.exit(f"{process.args} ended: {log.read().decode()[-2000:]}")

@@ -122,9 +122,9 @@ def test_both_forms_give_the_same_bits(expressions, data):
     try:
         table = features.over(pl.DataFrame(data, schema=DTYPES), Table())
     except FeatureError as error:
-        # Polars takes some columns of nothing but nulls for one value, and refuses them then.
-        assert "doesn't match the DataFrame height" in error.message
-        reject()
+        if "doesn't match the DataFrame height" not in error.message:
+            raise
+        reject()  # polars takes some columns of nothing but nulls for one value, and refuses them then
     compiled = compile_row(features, TYPES)
     for row, expected in zip(data, table.iter_rows(), strict=True):
         for name, ours, theirs in zip(features.names, compiled.call(row), expected, strict=True):
