@@ -64,14 +64,22 @@ def every_origin(series: int, origins: NDArray[np.intp]) -> tuple[NDArray[np.int
     return np.repeat(np.arange(series), origins.size), np.tile(origins, series)
 
 
-def near(history: History, examples: Examples) -> tuple[History, Examples]:
-    """The series that the examples are about, and the examples of those: a part costs no more than itself."""
+def near(history: History, examples: Examples, before: int | None = None) -> tuple[History, Examples]:
+    """The series that the examples are about, and the examples of those: a part costs no more than itself.
+
+    Args:
+        history: All of it.
+        examples: Some.
+        before: How many steps are kept up to the first origin; all by default.
+    """
     if not len(examples):
         return history, examples
     lo, hi = int(examples.series.min()), int(examples.series.max()) + 1
-    values = {name: rows[lo:hi] for name, rows in history.values.items()}
-    part = replace(history, keys=history.keys[lo:hi], values=values)
-    return part, Examples(examples.series - lo, examples.origin, examples.ahead)
+    begin = 0 if before is None else max(int(examples.origin.min()) + 1 - before, 0)
+    end = history.length if before is None else int(examples.target.max()) + 1
+    values = {name: rows[lo:hi, begin:end] for name, rows in history.values.items()}
+    part = replace(history, keys=history.keys[lo:hi], values=values, start=history.start + history.step * begin)
+    return part, Examples(examples.series - lo, examples.origin - begin, examples.ahead)
 
 
 def by_series(history: History, examples: Examples) -> Iterator[tuple[History, Examples]]:

@@ -126,11 +126,20 @@ class Feedback:
         self._new = np.flatnonzero(np.isnan(self._factor))
         past = (begins[self._new, None] - length * np.arange(WINDOW, 0, -1))[:, :, None] + within
         codes = [np.where(self._positions(each) >= self._first, each, NONE) for each in (now, past)]
-        needed = np.unique(np.concatenate([each.ravel() for each in codes]))
-        self._needed = needed[needed != NONE]
+        needed = np.concatenate([each.ravel() for each in codes])
+        needed = needed[needed != NONE]
+        self._needed = np.unique(needed) if past.size else needed  # those of now are in order
         self._now, self._past = (np.where(c != NONE, np.searchsorted(self._needed, c), NONE) for c in codes)
         self._known, self._said = self._recall(self._needed)
-        self._missing = np.setdiff1d(self._needed[~self._known], self._asked)
+        self._unknown = np.flatnonzero(~self._known)
+        self._made, self._missing = self._sought(self._needed[self._unknown])
+
+    def _sought(self, codes: Ints) -> tuple[Ints, Ints]:
+        """Where checks stand among what is forecast (asked for, then missing), and which are missing."""
+        asked, place = np.unique(self._asked, return_index=True)
+        at = np.minimum(np.searchsorted(asked, codes), asked.size - 1)
+        lacks = asked[at] != codes
+        return np.where(lacks, self._asked.size - 1 + np.cumsum(lacks), place[at]), codes[lacks]
 
     @property
     def missing(self) -> tuple[Ints, Ints]:
@@ -144,10 +153,7 @@ class Feedback:
             value: Point forecasts of those that were asked for and then of the missing, shape (n, horizon).
             half: Their half widths.
         """
-        codes, place = np.unique(np.concatenate([self._asked, self._missing]), return_index=True)
-        new = ~self._known
-        made = place[np.searchsorted(codes, self._needed[new])]
-        self._said.value[new], self._said.half[new] = value[made], half[made]
+        self._said.value[self._unknown], self._said.half[self._unknown] = value[self._made], half[self._made]
         errors, halves = self._errors()
         factor = np.ones(self._new.size)
         for block in range(WINDOW):

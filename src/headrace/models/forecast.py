@@ -83,8 +83,13 @@ class ForecastModel:
     @property
     def lookback(self) -> timedelta:
         """How far before an origin its history must reach for every feature to be exact."""
-        ahead = lookback(self.features, self.frame.short, self.frame.long)
-        return ahead if self.since is None else ahead + self.frame.step * reach(self.horizon)
+        steps = self._before + (0 if self.since is None else reach(self.horizon))
+        return self.frame.step * steps
+
+    @property
+    def _before(self) -> int:
+        """How many steps up to an origin the features look at."""
+        return -(-lookback(self.features, self.frame.short, self.frame.long) // self.frame.step)
 
     @property
     def checks(self) -> int:
@@ -161,7 +166,7 @@ class ForecastModel:
         # Neighbours in time fall into the same leaves: in this order a booster predicts a third faster.
         order = np.lexsort((examples.origin, examples.target, examples.series))
         chunks = (examples[order[lo : lo + CHUNK]] for lo in range(0, max(order.size, 1), CHUNK))
-        parts = [self._some(*near(history, chunk), threads) for chunk in chunks]
+        parts = [self._some(*near(history, chunk, self._before), threads) for chunk in chunks]
         columns = [np.empty(order.size) for _ in parts[0]]
         for column, pieces in zip(columns, zip(*parts, strict=True), strict=True):
             column[order] = np.concatenate(pieces)

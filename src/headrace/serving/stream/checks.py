@@ -59,10 +59,11 @@ class CheckRings:
         """Which of these are remembered, and what was said from them; NaN for the others."""
         place = self._place(steps)
         known = self._step[rows, place] == steps
-        said = Checks.unknown(steps.size, self._horizon)
-        for mine, found in zip(self._parts(), _parts(said), strict=True):
-            found[known] = mine[rows[known], place[known]]
-        return known, said
+        found = [part[rows, place] for part in self._parts()]
+        if not known.all():
+            for part in found:
+                part[~known] = np.nan
+        return known, Checks(*found)
 
     def keep(self, rows: Ints, steps: Ints, said: Checks) -> None:
         """Remember what was said; of several in one place the last, which is the newest."""

@@ -104,11 +104,14 @@ class Rings:
 
     def window(self, rows: Ints, lo: int, hi: int) -> Floats:
         """Steps lo to hi - 1 of the rows, shape (columns, rows, hi - lo), NaN where nothing is remembered."""
-        steps = np.arange(lo, hi)
-        part = self.values[:, rows[:, None], steps % self.length]
+        part = self.values[:, rows[:, None], np.arange(lo, hi) % self.length]
         newest = self.newest[rows][:, None]
-        outside = (steps > newest) | (steps <= newest - self.length)
-        part[:, outside] = np.nan
+        # Columns before all rows' last, and after all rows' first, hold what is asked for.
+        for begin, end in ((lo, min(int(newest.max()) - self.length + 1, hi)), (max(int(newest.min()) + 1, lo), hi)):
+            if begin < end:
+                steps = np.arange(begin, end)
+                outside = (steps > newest) | (steps <= newest - self.length)
+                part[:, :, begin - lo : end - lo][:, outside] = np.nan
         return part
 
     def write(self, rows: Ints, steps: Ints, values: Floats) -> None:
