@@ -131,8 +131,8 @@ def test_nothing_is_lost_doubled_or_wrong(broker, tmp_path):
         workers.slow.touch()
         kafka.eventually(lambda: not workers.slow.exists(), within=60)
         time.sleep(13)
-        # On a slow machine the zombie's session may have run out: then it joins its group again before it is fenced, and
-        # the one that replaced it is fenced as well. None may end in any other way.
+        # On a slow machine the zombie's session may have run out: then it joins its group again before it is fenced,
+        # and the one that replaced it is fenced as well. None may end in any other way.
         assert all(process.poll() in (None, FENCED) for process in workers.running)
         source.stopping.set()
         source.join(90)
