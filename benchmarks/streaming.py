@@ -76,19 +76,19 @@ def events(broker: Broker, count: int, series: int = SERIES, rate: float = 0.0) 
     producer.flush(60)
 
 
-def measured(command: list[str], **more: object) -> tuple[str, float, float]:
-    """Output, CPU seconds and peak memory (MB) of a command."""
+def measured(command: list[str], **more: object) -> tuple[str, float]:
+    """Output and CPU seconds of a command."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900, **more)
     if done.returncode:
         raise SystemExit(done.stderr)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return done.stdout, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, after.ru_maxrss / 1024
+    return done.stdout, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def peer(python: str, script: str, broker: Broker, count: int, *more: str) -> dict[str, float]:
     """A program of `peers` answers so many of the events that wait; it prints the clock's and CPU seconds."""
-    out, _, _ = measured([python, str(HERE / "peers" / f"{script}.py"), broker.bootstrap, str(count), *more])
+    out, _ = measured([python, str(HERE / "peers" / f"{script}.py"), broker.bootstrap, str(count), *more])
     seconds, cpu = map(float, out.split()[-2:])
     return {"events/s": count / seconds, "CPU s per million": cpu * 1e6 / count}
 
@@ -101,10 +101,10 @@ def stream(broker: Broker, home: Path, *more: str) -> list[str]:
 
 def ours(broker: Broker, home: Path, count: int) -> dict[str, float]:
     """One worker answers all that waits."""
-    _, cpu, memory = measured(stream(broker, home, "--stop-when-idle", "3s"))
-    _, idle, _ = measured(stream(broker, home, "--stop-when-idle", "3s"))
+    _, cpu = measured(stream(broker, home, "--stop-when-idle", "3s"))
+    _, idle = measured(stream(broker, home, "--stop-when-idle", "3s"))
     seconds = span(broker, count)
-    return {"events/s": count / seconds, "CPU s per million": (cpu - idle) * 1e6 / count, "MB": memory}
+    return {"events/s": count / seconds, "CPU s per million": (cpu - idle) * 1e6 / count}
 
 
 def memory(broker: Broker, home: Path, count: int) -> dict[str, float]:
