@@ -1,0 +1,155 @@
+"""What all commands share: the common options, how times are read, and how typed errors are told."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headrace.errors import HeadraceError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from headrace.flow.stretch import Stretch
+    from headrace.home import Home
+    from headrace.system import System
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From raw data to watched predictions, in batch, on request and on a stream, from one declaration.",
+)
+
+
+Name = Annotated[
+    str,
+    typer.Argument(metavar="SYSTEM", help="A folder with system.py, a name below systems/, or an installed one."),
+]
+
+
+HomeDir = Annotated[
+    Path | None,
+    typer.Option("--home", metavar="DIR", envvar="HEADRACE_HOME", help="All state is under it; default .headrace."),
+]
+
+
+Json = Annotated[bool, typer.Option("--json", help="Exactly one JSON document on stdout.")]
+
+
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Over config.yaml; repeatable.")]
+
+
+SourceUri = Annotated[
+    str | None, typer.Option("--source", metavar="URI", help="api, file:PATH, simulated[:?key=value&...]")
+]
+
+
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="TIME", help="See exactly what was known then; ISO 8601 with zone. Default: now."),
+]
+
+
+Start = Annotated[str, typer.Option("--start", metavar="TIME", help="The first time; ISO 8601 with zone.")]
+
+
+End = Annotated[str, typer.Option("--end", metavar="TIME", help="No time is later than this.")]
+
+
+Every = Annotated[str, typer.Option("--every", metavar="D", help="From one time to the next: 1h, 6h, 1d.")]
+
+
+@dataclass(frozen=True)
+class Common:
+    """The options that every command takes."""
+
+    home: Path | None
+    json: bool
+    settings: list[str]
+
+    def open(self) -> Home:
+        """The home, from the settings of the environment."""
+        from headrace.home import Home
+        from headrace.settings import load_settings
+
+        return Home(load_settings(self.home))
+
+    def system(self, reference: str) -> System:
+        """A system with the configuration over it."""
+        from headrace.loading import load_system
+
+        return load_system(reference, self.settings)
+
+
+_COMMON = {"home": (HomeDir, None), "json": (Json, False), "settings": (Sets, None)}
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the common options, print typed errors as such, as JSON where asked for, and exit with their status."""
+
+    @functools.wraps(function)
+    def wrapped(
+        *args: Any, home: Path | None = None, json: bool = False, settings: list[str] | None = None, **kwargs: Any
+    ) -> None:
+        try:
+            function(Common(home, json, settings or []), *args, **kwargs)
+        except (HeadraceError, OSError) as error:
+            from headrace import console
+
+            known = error if isinstance(error, HeadraceError) else StoreError(_refusal(error), where=error.filename)
+            console.failed(known, as_json=json)
+            raise typer.Exit(known.exit_code) from error
+
+    own = [p for name, p in inspect.signature(function, eval_str=True).parameters.items() if name != "use"]
+    common = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in _COMMON.items()
+    ]
+    signature = inspect.Signature([*own, *common])
+    wrapped.__signature__ = signature  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    return app.command()(wrapped)
+
+
+def _refusal(error: OSError) -> str:
+    return f"the operating system refused: {error.strerror or error}"
+
+
+def time_of(text: str | None, now: datetime, where: str = "--as-of") -> datetime:
+    """A time from the command line, in UTC; `now` where none was given."""
+    if text is None:
+        return now
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a time", where=where, hint="write it as 2023-01-20T16:00:00Z") from error
+    if moment.tzinfo is None:
+        raise UsageError(f"{text!r} has no zone", where=where, hint=f"write it as {text}Z for UTC")
+    return moment.astimezone(UTC)
+
+
+def duration_of(text: str, where: str) -> timedelta:
+    """A duration from the command line, such as 1h."""
+    from headrace.declaration import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(str(error), where=where) from error
+
+
+def stretch_of(start: str, end: str, every: str) -> Stretch:
+    """The times of `--start`, `--end` and `--every`."""
+    from headrace.flow.stretch import Stretch
+
+    now = datetime.now(UTC)
+    return Stretch(time_of(start, now, "--start"), time_of(end, now, "--end"), duration_of(every, "--every"))

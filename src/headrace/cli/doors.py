@@ -1,0 +1,174 @@
+"""Commands that open a door, and those that bring what passed it to the store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headrace.cli.command import Common, Name, SourceUri, command, duration_of, time_of
+from headrace.errors import NotFoundError, UsageError
+
+
+@command
+def serve(
+    use: Common,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[SYSTEM ...]", help="Default: all below systems/.")
+    ] = None,
+    host: Annotated[str, typer.Option("--host", metavar="H")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="P", min=1, max=65_535)] = 8000,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes.")] = 1,
+    unlogged: Annotated[bool, typer.Option("--unlogged", help="Store no prediction: for load tests.")] = False,
+    access_log: Annotated[
+        str, typer.Option("--access-log", metavar="WHAT", help="off, on (a JSON line a request), or inputs too.")
+    ] = "on",
+    cors: Annotated[
+        list[str] | None, typer.Option("--cors", metavar="ORIGIN", help="Browsers may call from there; repeatable.")
+    ] = None,
+) -> None:
+    """Answer rows over HTTP, and read forecasts, metrics and traces."""
+    from headrace.serving.http.options import Options
+    from headrace.serving.http.server import Binding, serve
+
+    if access_log not in ("off", "on", "inputs"):
+        raise UsageError(f"{access_log!r} is none of off, on, inputs", where="--access-log")
+    found = names or sorted(str(path.parent) for path in Path("systems").glob("*/system.py"))
+    if not found:
+        raise UsageError("there is no system to serve", where="systems/", hint="name one: headrace serve SYSTEM")
+    options = Options(
+        systems=tuple(found),
+        settings=tuple(use.settings),
+        logged=not unlogged,
+        access_log=access_log != "off",
+        log_inputs=access_log == "inputs",
+        cors=tuple(cors or ()),
+    )
+    serve(use.home, options, Binding(host, port, workers))
+
+
+@command
+def export(use: Common, name: Name) -> None:
+    """Copy logged predictions from the ledger to the store, each once."""
+    from headrace import console
+    from headrace.pipelines.row_inference import export
+
+    system, home = use.system(name), use.open()
+    if system.forecasts:
+        raise UsageError("its predictions are in the store already", where=system.name)
+    console.print_tree({"system": system.name, "exported": export(system, home)}, as_json=use.json)
+
+
+@command
+def online(
+    use: Common,
+    name: Annotated[str, typer.Argument(metavar="SYSTEM", help="Whose feature groups; as the store knows it.")],
+    group: Annotated[str | None, typer.Option("--group", metavar="NAME", help="This one alone.")] = None,
+) -> None:
+    """Make the online side of feature groups anew from their tables."""
+    from headrace import console
+    from headrace.store import FeatureGroup
+
+    home, now = use.open(), datetime.now(UTC)
+    names = [group] if group is not None else FeatureGroup.names(home.store, name)
+    groups = [FeatureGroup.open(home.store, name, each) for each in names]
+    versions = {each.name: home.online.rebuild(each, now=now) for each in groups if each.online}
+    if not versions:
+        raise NotFoundError("no feature group is online", where=name, hint="declare it with online=1 and write to it")
+    console.print_tree({"system": name, "online": versions}, as_json=use.json)
+
+
+Bootstrap = Annotated[str, typer.Option("--bootstrap", metavar="H:P", help="The Kafka cluster.")]
+
+
+@command
+def stream(
+    use: Common,
+    name: Name,
+    bootstrap: Bootstrap,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", help="Processes; at most one a partition works.")
+    ] = 1,
+    port: Annotated[int, typer.Option("--port", metavar="P", help="Metrics and health; the next free one.")] = 9464,
+    partitions: Annotated[int, typer.Option("--partitions", metavar="N", help="Of topics that it makes.")] = 4,
+    idle: Annotated[
+        str | None, typer.Option("--stop-when-idle", metavar="D", help="Stop after D without events.")
+    ] = None,
+) -> None:
+    """Answer events on a Kafka topic with predictions on another, exactly once."""
+    from headrace import console
+    from headrace.serving.stream.run import Job, run
+    from headrace.serving.stream.worker import Options
+
+    rest = duration_of(idle, "--stop-when-idle").total_seconds() if idle else None
+    options = Options(partitions=partitions, idle=rest)
+    done = run(Job(name, tuple(use.settings), use.home, bootstrap, port, options), workers)
+    console.print_tree(done, as_json=use.json)
+
+
+@command
+def archive(use: Common, name: Name, bootstrap: Bootstrap) -> None:
+    """Bring events and predictions from the topics into the tables, and compute each prediction again on the way."""
+    from headrace import console
+    from headrace.serving.stream.archive import archive as store
+    from headrace.sources.broker import Broker
+
+    home = use.open()
+    done = store(use.system(name), home, Broker(bootstrap, home.kafka), datetime.now(UTC))
+    console.print_tree(done, as_json=use.json)
+    if done["differing"]:
+        raise typer.Exit(1)
+
+
+@command
+def letters(
+    use: Common,
+    name: Name,
+    bootstrap: Bootstrap,
+    late: Annotated[bool, typer.Option("--late", help="Events that came too late, not bad ones.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that were sent again.")] = False,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="List so many at most.")] = 100,
+    resend: Annotated[bool, typer.Option("--resend", help="Send them again as they came, each once.")] = False,
+) -> None:
+    """List events that the stream set apart, with the reasons, or send them again after a fix."""
+    from itertools import islice
+
+    from headrace import console
+    from headrace.serving.stream import letters as apart
+    from headrace.sources.broker import Broker, Topics
+
+    broker, topics = Broker(bootstrap, use.open().kafka), Topics(use.system(name).name)
+    if resend:
+        console.print_tree({"resent": apart.resend(broker, topics, late=late)}, as_json=use.json)
+        return
+    found = islice(apart.letters(broker, topics, late=late, everything=everything), limit)
+    console.print_tree({"letters": [apart.described(each) for each in found]}, as_json=use.json)
+
+
+@command
+def produce(
+    use: Common,
+    name: Name,
+    bootstrap: Bootstrap,
+    source: SourceUri = None,
+    speed: Annotated[float, typer.Option("--speed", metavar="X", help="1 is real time; 0 as fast as possible.")] = 1.0,
+    start: Annotated[str | None, typer.Option("--start", metavar="TIME", help="No event is earlier.")] = None,
+    end: Annotated[str | None, typer.Option("--end", metavar="TIME", help="No event is later. Default: now.")] = None,
+) -> None:
+    """Send a source's records to the system's topic, at real or scaled speed."""
+    import signal
+    import threading
+
+    from headrace import console
+    from headrace.serving.stream.produce import Playing
+    from headrace.serving.stream.produce import produce as send
+    from headrace.sources.broker import Broker
+
+    now, stop = datetime.now(UTC), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    playing = Playing(source, time_of(start, now, "--start") if start else None, time_of(end, now, "--end"), speed, now)
+    done = send(use.system(name), Broker(bootstrap, use.open().kafka), playing, stop)
+    console.print_tree(done, as_json=use.json)

@@ -1,0 +1,145 @@
+"""Commands that run steps of a system: once, for many times, or to see how good it is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from headrace.cli.command import (
+    AsOf,
+    Common,
+    End,
+    Every,
+    Name,
+    SourceUri,
+    Start,
+    command,
+    duration_of,
+    stretch_of,
+    time_of,
+)
+from headrace.errors import UsageError
+
+
+def _steps(
+    use: Common, name: str, source: str | None, as_of: str | None, steps: tuple[str, ...], *, retrain: bool = False
+) -> None:
+    from headrace import console
+    from headrace.flow.run import Request, run
+
+    now = datetime.now(UTC)
+    moment = time_of(as_of, now)
+    system, home = use.system(name), use.open()
+    with console.progress(system.name) as on_progress:
+
+        def on_step(step: str) -> None:
+            on_progress(step, steps.index(step), len(steps))
+
+        result = run(system, home, Request(moment, now, source, steps, retrain, on_step))
+    if use.json:
+        console.print_json(result.as_dict())
+    else:
+        console.run_report(system, home, result)
+
+
+@command
+def run(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
+    """Ingest, validate, features, train when due, predict, monitor."""
+    _steps(use, name, source, as_of, ("ingest", "validate", "features", "train", "predict", "monitor"))
+
+
+@command
+def ingest(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
+    """Read the source, validate, store what is new."""
+    _steps(use, name, source, as_of, ("ingest", "validate"))
+
+
+def _ingested(source: str | None) -> tuple[str, ...]:
+    """The steps before one that reads the store only: a source that is named is ingested first."""
+    return () if source is None else ("ingest", "validate")
+
+
+@command
+def train(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
+    """Train a version now; it becomes the champion if it beats the present one. --source is ingested first."""
+    _steps(use, name, source, as_of, (*_ingested(source), "train"), retrain=True)
+
+
+@command
+def predict(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
+    """Predict every series, or every row without a target, with the champion; --source is ingested first."""
+    _steps(use, name, source, as_of, (*_ingested(source), "features", "predict"))
+
+
+@command
+def monitor(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
+    """Compare matured predictions with the truth; --source is ingested first."""
+    _steps(use, name, source, as_of, (*_ingested(source), "monitor"))
+
+
+@command
+def backfill(
+    use: Common,
+    name: Name,
+    start: Start,
+    end: End,
+    every: Every,
+    source: SourceUri = None,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes. Default: one a core.")] = 0,
+) -> None:
+    """Do all runs between two times, in parallel, equal to having run live."""
+    from headrace import console
+    from headrace.flow.backfill import Request, backfill
+
+    system, home, stretch = use.system(name), use.open(), stretch_of(start, end, every)
+    with console.progress(system.name) as on_progress:
+        request = Request(stretch, datetime.now(UTC), source, workers or home.workers, on_progress)
+        done = backfill(system, home, request)
+    if use.json:
+        console.print_json(done.as_dict())
+    else:
+        console.backfill_report(system, done)
+    if done.failed:
+        raise typer.Exit(1)
+
+
+@command
+def evaluate(
+    use: Common,
+    name: Name,
+    start: Annotated[str | None, typer.Option("--start", metavar="TIME", help="The first origin.")] = None,
+    end: Annotated[str | None, typer.Option("--end", metavar="TIME", help="No origin is later than this.")] = None,
+    every: Annotated[str | None, typer.Option("--every", metavar="D", help="From one origin to the next.")] = None,
+    retrain: Annotated[
+        str | None, typer.Option("--retrain", metavar="D", help="Train anew this often. Default: once, at the start.")
+    ] = None,
+    source: SourceUri = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="FILE", help="Rows with a target, for a system that scores rows.")
+    ] = None,
+) -> None:
+    """Backtest from rolling origins, or score the champion on held-out rows. Stores nothing."""
+    from headrace import console
+
+    system, home = use.system(name), use.open()
+    if not system.forecasts:
+        from headrace.flow.holdout import holdout
+
+        if data is None or start or end or every or retrain:
+            raise UsageError(f"{system.name} scores rows", where="evaluate", hint="give it rows: --data FILE")
+        found = holdout(system, home, data, datetime.now(UTC))
+        console.print_tree(found, as_json=use.json)
+        return
+    from headrace.flow.evaluate import Request, evaluate
+
+    if data is not None or start is None or end is None or every is None:
+        raise UsageError(f"{system.name} forecasts", where="evaluate", hint="give --start, --end and --every")
+    stretch, again = stretch_of(start, end, every), duration_of(retrain, "--retrain") if retrain else None
+    with console.progress(system.name) as on_progress:
+        done = evaluate(system, home, Request(stretch, datetime.now(UTC), again, source, on_progress))
+    if use.json:
+        console.print_json(done.as_dict())
+    else:
+        console.evaluation_report(done)

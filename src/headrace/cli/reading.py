@@ -1,0 +1,112 @@
+"""Commands that show what is stored."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headrace.cli.command import AsOf, Common, Name, command, time_of
+from headrace.errors import UsageError
+
+
+@command
+def report(
+    use: Common,
+    name: Name,
+    as_of: AsOf = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write there.")] = None,
+) -> None:
+    """Write a page about errors, coverage and the newest forecasts."""
+    from headrace import console
+    from headrace.reporting import write_report
+
+    now = datetime.now(UTC)
+    made = write_report(use.system(name), use.open(), as_of=time_of(as_of, now) if as_of else None, now=now, out=out)
+    console.print_tree({"report": str(made.path), **made.summary}, as_json=use.json)
+
+
+@command
+def predictions(
+    use: Common,
+    name: Name,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", metavar="COL=VALUE", help="Only these; repeatable.")
+    ] = None,
+    as_of: Annotated[str | None, typer.Option("--as-of", metavar="TIME", help="The forecast as it stood then.")] = None,
+    form: Annotated[str, typer.Option("--format", help="table, json, csv or parquet.")] = "table",
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write there.")] = None,
+) -> None:
+    """Read stored predictions."""
+    from headrace import console
+    from headrace.pipelines import inference, row_inference
+
+    conditions = {}
+    for text in where or []:
+        column, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"{text!r} is not COL=VALUE", where="--where")
+        conditions[column] = value
+    moment = time_of(as_of, datetime.now(UTC)) if as_of else None
+    system = use.system(name)
+    reader = inference.read_predictions if system.forecasts else row_inference.read
+    frame = reader(system, use.open(), as_of=moment, where=conditions)
+    console.print_frame(frame, form="json" if use.json else form, out=out)
+
+
+@command
+def trace(use: Common, prediction: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Show the chain behind a prediction."""
+    from headrace import console
+    from headrace.pipelines.inference import trace as find
+
+    console.print_tree(find(use.open(), prediction), as_json=use.json)
+
+
+@command
+def replay(use: Common, prediction: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Compute a prediction again from its pins; the number must be identical."""
+    from headrace import console
+    from headrace.pipelines.inference import replay as repeat
+
+    done = repeat(use.open(), prediction)
+    console.print_tree(done, as_json=use.json)
+    if not done["identical"]:
+        raise typer.Exit(1)
+
+
+@command
+def runs(
+    use: Common,
+    name: Name,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="So many at most.")] = 20,
+) -> None:
+    """List the last runs, newest first, the failed ones included."""
+    from headrace import console
+    from headrace.pipelines.runs import newest
+
+    system = use.system(name).name
+    console.print_runs(system, newest(use.open(), system, limit, failed=failed), as_json=use.json)
+
+
+@command
+def lookup(
+    use: Common,
+    name: Annotated[str, typer.Argument(metavar="SYSTEM", help="Whose features; as the store knows it.")],
+    view: Annotated[str, typer.Argument(metavar="VIEW", help="A feature view, or a group.")],
+    key: Annotated[list[str] | None, typer.Argument(metavar="[KEY ...]", help="A value for each of its keys.")] = None,
+    last: Annotated[int, typer.Option("--last", metavar="N", min=0, help="The last N observations.")] = 0,
+    as_of: AsOf = None,
+) -> None:
+    """Look stored features up by key: the latest known values, or the last observations."""
+    from headrace import console
+    from headrace.lookup import look_up
+    from headrace.store import FeatureView
+
+    now = datetime.now(UTC)
+    found = look_up(FeatureView.open(use.open().store, name, view), key or [], at=time_of(as_of, now), last=last)
+    rows = [{"time": each.time, "known_at": each.known_at, "values": dict(each)} for each in found]
+    console.print_tree({"system": name, "view": view, "key": key or [], "found": rows}, as_json=use.json)
