@@ -106,7 +106,7 @@ def _online(home: Home) -> dict[str, str]:
 
 
 def _ledger(home: Home) -> dict[str, str]:
-    if home.settings.ledger_uri is None and not (home.path / "ledger.db").exists():
+    if not home.has_ledger:
         return _found("ledger", "ok", "nothing logged yet")
     try:
         home.ledger.ping()

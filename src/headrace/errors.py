@@ -14,6 +14,7 @@
     │   └── OnlineUnavailableError  the database of the online side is away, or locked for too long
     ├── LedgerError                 the ledger did not do as asked (exit 1)
     │   ├── KeyConflictError        a key came again with another row
+    │   ├── LateEventError          an event came too late for its series
     │   ├── LedgerUnavailableError  the ledger's database is away, or locked for too long
     │   └── LedgerFullError         more is waiting to be written than there is room for
     ├── FeatureError                a feature could not be computed (exit 1)
@@ -116,6 +117,10 @@ class LedgerError(HeadraceError):
 
 class KeyConflictError(LedgerError):
     """A key came again with another row than the one it stands for."""
+
+
+class LateEventError(LedgerError):
+    """An event came too late for its series."""
 
 
 class LedgerUnavailableError(LedgerError):

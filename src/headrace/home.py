@@ -59,6 +59,11 @@ class Home:
         place = uri.get_secret_value() if uri else f"sqlite:///{self.path / 'ledger.db'}"
         return Ledger.open(place, timeout=self.settings.ledger_timeout)
 
+    @property
+    def has_ledger(self) -> bool:
+        """Whether there is a ledger by now: opening one makes it."""
+        return self.settings.ledger_uri is not None or (self.path / "ledger.db").exists()
+
     def table(self, system: str, name: str) -> Table:
         """One table of one system."""
         return self.store.table(system, name)

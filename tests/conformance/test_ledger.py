@@ -16,8 +16,16 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 from tests.ledger.helpers import NOW, PINS, entry
 
-from headrace.errors import ConfigError, KeyConflictError, LedgerError, LedgerUnavailableError, NotFoundError
-from headrace.ledger import Alert, Ledger, Writer
+from headrace.errors import (
+    ConfigError,
+    KeyConflictError,
+    LedgerError,
+    LedgerUnavailableError,
+    NotFoundError,
+    StoreError,
+)
+from headrace.ledger import Alert, Entry, Ledger, Writer
+from headrace.ledger.ledger import Standing
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -226,3 +234,57 @@ def test_of_a_group_all_is_stored_or_nothing(ledger: Ledger) -> None:
     assert second == [other]
     assert ledger.find("titanic", "b") is None
     assert ledger.find("titanic", "c") == other
+
+
+def test_what_follows_from_the_log_is_logged_with_nothing_between(ledger: Ledger) -> None:
+    """Many extend the log by the number of its entries: each number comes once, in order."""
+    ledger.pin(PINS)
+
+    def extend(name: int) -> None:
+        known = after = 0
+        for i in range(10):
+
+            def make(newer: list[tuple[int, Entry]], standing: Standing) -> list[tuple[str, Entry]]:
+                nonlocal known
+                known += len(newer) + 1
+                return [(f"series {name}", entry(ledger, f"{name}/{i}", str(known - 1), system="live"))]  # noqa: B023
+
+            after = ledger.extend("live", after, make)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(extend, range(4)))
+    log = ledger.read("live")
+    assert [e.digest for _, e in log] == [str(i).encode().hex() for i in range(40)]
+    assert ledger.last("live") == log[-1][0]
+    assert (ledger.last("titanic"), ledger.last("nothing")) == (0, 0)
+    third = [numbered for numbered in log if numbered[1].key.startswith("3/")]
+    assert ledger.events("live", "series 3", until=log[-1][0], limit=100) == third[::-1]
+    assert ledger.events("live", "series 3", until=third[4][0], limit=2) == [third[4], third[3]]
+    assert ledger.events("live", "series 9", until=log[-1][0], limit=2) == []
+
+
+def test_extending_sees_what_keys_stand_for_and_may_add_nothing(ledger: Ledger) -> None:
+    first = entry(ledger, "1", system="live")
+    after = ledger.extend("live", 0, lambda newer, standing: [("a", first)])
+    seen: list[object] = []
+
+    def make(newer: list[tuple[int, Entry]], standing: Standing) -> list[tuple[str, Entry]]:
+        seen.extend([newer, standing(["1", "2"])])
+        return []
+
+    assert ledger.extend("live", after, make) == after
+    assert ledger.extend("live", 0, make) == after
+    assert seen == [[], {"1": first}, [(after, first)], {"1": first}]
+
+
+def test_a_failure_while_extending_leaves_nothing(ledger: Ledger) -> None:
+    def fail(newer: list[tuple[int, Entry]], standing: Standing) -> list[tuple[str, Entry]]:
+        raise StoreError("away")
+
+    with pytest.raises(StoreError):
+        ledger.extend("live", 0, fail)
+    bad = entry(ledger, "1", system="live", pins="unknown")
+    with pytest.raises(LedgerError):
+        ledger.extend("live", 0, lambda newer, standing: [("a", entry(ledger, "0", system="live")), ("a", bad)])
+    assert ledger.read("live") == []
+    assert ledger.write([entry(ledger, "2")])[0].key == "2"  # type: ignore[union-attr]

@@ -29,7 +29,7 @@ def serve(
         list[str] | None, typer.Option("--cors", metavar="ORIGIN", help="Browsers may call from there; repeatable.")
     ] = None,
 ) -> None:
-    """Answer rows over HTTP, and read forecasts, metrics and traces."""
+    """Answer rows and events over HTTP, and read forecasts, metrics and traces."""
     from headrace.serving.http.options import Options
     from headrace.serving.http.server import Binding, serve
 
@@ -51,14 +51,16 @@ def serve(
 
 @command
 def export(use: Common, name: Name) -> None:
-    """Copy logged predictions from the ledger to the store, each once."""
+    """Copy what was logged from the ledger to the store, each entry once: predictions, and posted events as facts."""
     from headrace import console
     from headrace.pipelines.row_inference import export
+    from headrace.serving.posted.export import export as export_events
 
     system, home = use.system(name), use.open()
-    if system.forecasts:
-        raise UsageError("its predictions are in the store already", where=system.name)
-    console.print_tree({"system": system.name, "exported": export(system, home)}, as_json=use.json)
+    done = export_events(system, home) if system.forecasts else {"exported": export(system, home)}
+    console.print_tree({"system": system.name, **done}, as_json=use.json)
+    if done.get("differing"):
+        raise typer.Exit(1)
 
 
 @command

@@ -70,6 +70,7 @@ class Result:
     seconds: float | None = None
     error: dict[str, str | None] | None = None
     monitored: monitoring.Monitored | row_monitoring.Monitored | None = None
+    exported: dict[str, int] = field(default_factory=dict)
 
     @property
     def frame(self) -> pl.DataFrame | None:
@@ -90,6 +91,8 @@ class Result:
             "predictions": self.frame.height if self.frame is not None else 0,
             "metrics": self.monitored.overall if self.monitored else {},
         }
+        if self.exported.get("exported"):
+            data["exported"] = self.exported
         if self.validation is not None:
             data["pending"] = self.validation.pending
         if self.trained is not None:
@@ -172,6 +175,10 @@ class _Run:
 
     def _ingest(self) -> int:
         r = self._request
+        if self._system.forecasts and self._home.has_ledger:
+            from headrace.serving.posted.export import export
+
+            self._result.exported = export(self._system, self._home)
         self._records = feature.read(self._system, self._home, source=r.source, as_of=r.as_of, now=r.now)
         return self._records.frame.height
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, RowMapping, Select, insert, select, update
+from sqlalchemy import Connection, Row, RowMapping, Select, func, insert, select, update
 
 from headrace.errors import KeyConflictError, NotFoundError
 from headrace.ledger.database import Database
 from headrace.ledger.records import Alert, Entry
-from headrace.ledger.tables import alerts, pins, predictions, utc_text
+from headrace.ledger.tables import alerts, events, pins, predictions, utc_text
 from headrace.lineage import digest_of
 
 TIMEOUT = 5.0
 _ENTRY = tuple(column for column in predictions.columns if column.name != "sequence")
+
+Numbered = tuple[int, Entry]
+"""An entry with its sequence number."""
+Standing = Callable[[Sequence[str]], Mapping[str, Entry]]
+"""Looks up the entries that keys stand for."""
 
 
 class Ledger:
@@ -118,6 +123,62 @@ class Ledger:
         stored = (_entry(row) for rows in found for row in rows)
         return {(entry.system, entry.key): entry for entry in stored}
 
+    def extend(
+        self, system: str, after: int, make: Callable[[list[Numbered], Standing], Sequence[tuple[str, Entry]]]
+    ) -> int:
+        """Log what follows from the log as it stands, in one durable transaction that no other writer comes between.
+
+        Args:
+            system: Name of the system.
+            after: The sequence number up to which the caller knows the system's log.
+            make: Given the entries after that and a look-up of entries by key, it returns new entries, with new keys,
+                each with its series. It is called again where the connection died; what it returned before may stand
+                in the log by then.
+
+        Returns:
+            The last sequence number of the system's log.
+
+        Raises:
+            As `write`, and what `make` raises; nothing is stored then.
+        """
+
+        def work(connection: Connection) -> int:
+            newer = _after(connection, system, after, None)
+
+            def standing(keys: Sequence[str]) -> Mapping[str, Entry]:
+                found = self._database.backend.stored(connection, system, keys)
+                return {entry.key: entry for entry in map(_entry, found)}
+
+            made = make(newer, standing)
+            last = newer[-1][0] if newer else after
+            if not made:
+                return last
+            self._database.backend.insert(connection, [_row(entry) for _, entry in made])
+            number, mine = predictions.c.sequence, predictions.c.system == system
+            query = select(number).where(mine, number > last).order_by(number)
+            numbers: Sequence[int] = connection.scalars(query).all()
+            rows = [
+                {"sequence": n, "system": system, "series": series}
+                for n, (series, _) in zip(numbers, made, strict=True)
+            ]
+            connection.execute(insert(events), rows)
+            return numbers[-1]
+
+        return self._database.write(work)
+
+    def last(self, system: str) -> int:
+        """The last sequence number of a system's log; 0 while there is none."""
+        row = self._first(select(func.max(predictions.c.sequence)).where(predictions.c.system == system))
+        return row[0] or 0 if row is not None else 0
+
+    def events(self, system: str, series: str, *, until: int, limit: int) -> list[Numbered]:
+        """The last entries of one series, as `extend` was told, up to a sequence number; the newest first."""
+        number = predictions.c.sequence
+        query = select(number, *_ENTRY).join(events, events.c.sequence == number)
+        query = query.where(events.c.system == system, events.c.series == series, events.c.sequence <= until)
+        query = query.order_by(events.c.sequence.desc()).limit(limit)
+        return self._database.read(lambda connection: _numbered(connection, query))
+
     def find(self, system: str, key: str) -> Entry | None:
         """The entry that a key stands for, if there is one."""
         row = self._first(select(*_ENTRY).where(predictions.c.system == system, predictions.c.key == key))
@@ -128,16 +189,13 @@ class Ledger:
         row = self._first(select(*_ENTRY, pins.c.record).join(pins).where(predictions.c.id == prediction_id))
         return None if row is None else (_entry(row[:-1]), row[-1])
 
-    def read(self, system: str, *, after: int = 0, limit: int = 10_000) -> list[tuple[int, Entry]]:
+    def read(self, system: str, *, after: int = 0, limit: int = 10_000) -> list[Numbered]:
         """Entries in the order of their commits, each with its sequence number, which grows but may skip.
 
         Whoever remembers the last number and reads on after it sees every entry exactly once: no entry ever appears
         behind a number that was seen.
         """
-        number = predictions.c.sequence
-        query = select(number, *_ENTRY).where(predictions.c.system == system, number > after)
-        rows = self._database.read(lambda connection: connection.execute(query.order_by(number).limit(limit)).all())
-        return [(row[0], _entry(row[1:])) for row in rows]
+        return self._database.read(lambda connection: _after(connection, system, after, limit))
 
     def raise_alert(self, alert: Alert) -> bool:
         """Store an alert; whether it is new. The first record of an id stays."""
@@ -189,6 +247,16 @@ class Ledger:
 
     def _mappings(self, query: Select[Any]) -> Sequence[RowMapping]:
         return self._database.read(lambda connection: connection.execute(query).mappings().all())
+
+
+def _after(connection: Connection, system: str, after: int, limit: int | None) -> list[Numbered]:
+    number = predictions.c.sequence
+    query = select(number, *_ENTRY).where(predictions.c.system == system, number > after)
+    return _numbered(connection, query.order_by(number).limit(limit))
+
+
+def _numbered(connection: Connection, query: Select[Any]) -> list[Numbered]:
+    return [(row[0], _entry(row[1:])) for row in connection.execute(query)]
 
 
 def _pin(connection: Connection, digest: str, record: Mapping[str, Any]) -> None:

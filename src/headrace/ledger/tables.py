@@ -84,6 +84,16 @@ predictions = Table(
     sqlite_autoincrement=True,  # a number is never given twice, even if rows at the end are deleted
 )
 
+events = Table(
+    "events",
+    metadata,
+    # Which entries are answers to events of which series.
+    Column("sequence", ForeignKey(predictions.c.sequence), primary_key=True, autoincrement=False),
+    Column("system", Text, nullable=False),
+    Column("series", Text, nullable=False),
+    Index("events_series", "system", "series", "sequence"),
+)
+
 alerts = Table(
     "alerts",
     metadata,

@@ -8,15 +8,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
-from headrace.errors import HeadraceError, KeyConflictError, LedgerError, LedgerFullError, LedgerUnavailableError
+from headrace.errors import HeadraceError, LedgerError, LedgerFullError, LedgerUnavailableError
 from headrace.ledger.records import Entry
 
-if TYPE_CHECKING:
-    from headrace.ledger.ledger import Ledger
-
-Answers = list[Entry | KeyConflictError]
+Answers = Sequence[Entry | HeadraceError]
 Outcome = Answers | HeadraceError
 Done = Callable[[Outcome], None]
 Thunk = Callable[[], None]
@@ -24,6 +21,13 @@ Thunk = Callable[[], None]
 _log = logging.getLogger("headrace.ledger")
 _PATIENCE = 0.005
 """Seconds that a commit waits at most for more to write."""
+
+
+class Log(Protocol):
+    """Where a writer writes: the ledger, or what answers entries on their way there."""
+
+    def write_groups(self, groups: Sequence[Sequence[Entry]]) -> Sequence[Answers]:
+        """As `Ledger.write_groups`. Called from one thread only; what it raises was not written."""
 
 
 class _Submission(NamedTuple):
@@ -51,7 +55,7 @@ class Writer:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: Log,
         *,
         capacity: int = 10_000,
         batch: int = 500,
@@ -164,7 +168,7 @@ class Writer:
         else:
             self._answer(taken, outcome)
 
-    def _write(self, groups: list[Sequence[Entry]]) -> list[Answers] | HeadraceError:
+    def _write(self, groups: Sequence[Sequence[Entry]]) -> Sequence[Answers] | HeadraceError:
         try:
             return self._ledger.write_groups(groups)
         except HeadraceError as error:
@@ -174,7 +178,7 @@ class Writer:
             _log.exception("the ledger failed in an unforeseen way")
             return LedgerError(f"the ledger failed: {type(error).__name__}")
 
-    def _answer(self, taken: list[_Submission], outcome: list[Answers] | HeadraceError) -> None:
+    def _answer(self, taken: list[_Submission], outcome: Sequence[Answers] | HeadraceError) -> None:
         parts: Sequence[Outcome] = [outcome] * len(taken) if isinstance(outcome, HeadraceError) else outcome
         thunks: list[Thunk] = [partial(each.done, part) for each, part in zip(taken, parts, strict=True)]
         _guarded(partial(self._on_batch, thunks))

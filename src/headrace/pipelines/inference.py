@@ -235,14 +235,16 @@ def find(home: Home, prediction_id: str) -> tuple[str, dict[str, Any]]:
 
 
 def _of_entry(entry: Entry, pins: Mapping[str, Any]) -> dict[str, Any]:
-    """A logged prediction in the shape of a stored one."""
+    """A logged prediction in the shape of a stored one. Of an event it was made as of the event's known time."""
     said = json.loads(entry.answer)
+    as_of = datetime.fromisoformat(said["as_of"]) if "as_of" in said else entry.created_at
     return {
         "id": entry.id,
         "key": entry.key,
-        **{name: value for name, value in said.items() if name not in ("id", "key", "model_version")},
+        **{name: value for name, value in said.items() if name not in ("id", "key", "model_version", "pins")},
         "inputs": entry.inputs.decode(),
-        **dict.fromkeys(("as_of", "created_at", "known_at"), entry.created_at),
+        **dict.fromkeys(("as_of", "known_at"), as_of),
+        "created_at": entry.created_at,
         "run_id": None,
         "door": "http",
         **{name: pins[name] for name in PINNED},
@@ -288,6 +290,9 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
     import polars as pl
 
     system, row = find(home, prediction_id)
+    if "event_id" in row:
+        hint = f"headrace export {system}"
+        raise ReplayError("the event that it answers is not in the tables yet", where=prediction_id, hint=hint)
     if "inputs" in row:
         return _replay_row(home, system, prediction_id, row)
     predictor = _predictor(home, system, row["model_version"], row["model_digest"])

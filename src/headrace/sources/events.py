@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from headrace.contract import Column, Contract
+from headrace.contract import KNOWN_AT, Column, Contract
 from headrace.contract.row import RowDecoder
 from headrace.contract.times import parse_times
 
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
@@ -88,7 +89,7 @@ class Events:
     keys: list[tuple[Any, ...]]
     slot: Ints
     at: Ints
-    bad: list[tuple[int, str]]
+    bad: list[tuple[int, Reason]]
 
     def only(self, kept: list[int]) -> Events:
         """Some of the good ones."""
@@ -102,8 +103,31 @@ class Events:
         return np.array(list(map(operator.attrgetter(attribute), self.rows)), dtype=np.float64)
 
 
+class Reason(str):
+    """Why an event is bad, as one text.
+
+    Attributes:
+        faults: The same column by column; None for what is wrong with the event as a whole.
+        early: Only the clock refuses it: later it is good.
+    """
+
+    faults: Sequence[tuple[str | None, str]]
+    early: bool
+
+    @classmethod
+    def of(cls, *faults: tuple[str | None, str], early: bool = False) -> Reason:
+        """The reason that these faults are."""
+        reason = cls("; ".join(said if column is None else f"{column}: {said}" for column, said in faults))
+        reason.faults, reason.early = faults, early
+        return reason
+
+
 class _Refused(Exception):
-    """Why an event is bad."""
+    """An event is bad."""
+
+    def __init__(self, *faults: tuple[str | None, str], early: bool = False) -> None:
+        super().__init__()
+        self.reason = Reason.of(*faults, early=early)
 
 
 class EventDecoder:
@@ -147,22 +171,22 @@ class EventDecoder:
 
     def _one_by_one(self, values: Sequence[bytes | None], received: Sequence[int]) -> Events:
         """The same, and what is wrong with each bad one."""
-        place, rows, times, bad = [], [], [], []
+        place, rows, times, bad = [], [], [], list[tuple[int, Reason]]()
         for i, (value, latest) in enumerate(zip(values, self._latest(received), strict=True)):
             try:
                 row = self._decoded(value)
                 time = self._moment(row.time)
                 if time > latest:
-                    raise _Refused(f"{self._shape.time}: {_text(time)} is in the future")
+                    raise _Refused((self._shape.time, f"{_text(time)} is in the future"), early=True)
             except _Refused as refused:
-                bad.append((i, str(refused)))
+                bad.append((i, refused.reason))
                 continue
             place.append(i)
             rows.append(row)
             times.append(time)
         return self._events(place, rows, times, bad)
 
-    def _events(self, place: Sequence[int], rows: list[Any], times: list[int], bad: list[tuple[int, str]]) -> Events:
+    def _events(self, place: Sequence[int], rows: list[Any], times: list[int], bad: list[tuple[int, Reason]]) -> Events:
         import numpy as np
 
         keys, at = list(zip(*(map(read, rows) for read in self._keys), strict=True)), np.array(times, dtype=np.int64)
@@ -200,9 +224,9 @@ class EventDecoder:
     def _decoded(self, value: bytes | None) -> Any:
         """The typed row, and the time as it came."""
         if value is None:
-            raise _Refused("the message has no value")
+            raise _Refused((None, "the message has no value"))
         if len(value) > self._shape.largest:
-            raise _Refused(f"is {len(value):,} bytes long, at most {self._shape.largest:,} are read")
+            raise _Refused((None, f"is {len(value):,} bytes long, at most {self._shape.largest:,} are read"))
         if self._quick is not None:
             try:
                 row = self._quick(value)
@@ -219,14 +243,14 @@ class EventDecoder:
         try:
             data = self._json(value)
         except self._broken as error:
-            raise _Refused(f"is not JSON: {error}") from error
+            raise _Refused((None, f"is not JSON: {error}")) from error
         if type(data) is not dict:
-            raise _Refused("is not a JSON object")
+            raise _Refused((None, "is not a JSON object"))
         row, faults = self._row({name: data[name] for name in self._names if name in data})
         if faults:
-            raise _Refused("; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in faults))
+            raise _Refused(*((fault["loc"][0], fault["msg"]) for fault in faults))
         if row[self._shape.columns[0]] is None:
-            raise _Refused(f"{self._shape.columns[0]}: is missing")
+            raise _Refused((self._shape.columns[0], "is missing"))
         return self._typed(time=data.get(self._shape.time), **{self.fields[name]: row.get(name) for name in row})
 
     def _moments(self, texts: list[str]) -> list[int]:
@@ -241,12 +265,14 @@ class EventDecoder:
     def _learnt(self, text: Any) -> int:
         name = self._shape.time
         if text is None:
-            raise _Refused(f"{name}: is missing")
+            raise _Refused((name, "is missing"))
         if type(text) is not str:
-            raise _Refused(f"{name}: is not a time in ISO 8601")
+            raise _Refused((name, "is not a time in ISO 8601"))
         found = self._parsed(text)
+        if found < 0:  # ids of predictions count from there
+            raise _Refused((name, f"{text[:40]} is before 1970"))
         if not self._time.align and found % self._shape.step_us:
-            raise _Refused(f"{name}: {text} is not a multiple of the step")
+            raise _Refused((name, f"{text[:40]} is not a multiple of the step"))
         if len(self._times) >= _REMEMBERED:
             self._times.clear()
         self._times[text] = found
@@ -257,17 +283,44 @@ class EventDecoder:
             try:
                 return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
             except (ValueError, OverflowError) as error:
-                raise _Refused(f"{self._shape.time}: {text!r} is not a time") from error
+                raise _Refused((self._shape.time, f"{text!r} is not a time")) from error
         import polars as pl
 
         times, wrong = parse_times(self._time, pl.Series(self._shape.time, [text.strip()]))
         for what, rows in wrong:
             if rows[0]:
-                raise _Refused(f"{self._shape.time}: {text[:40]!r} {what}")
+                raise _Refused((self._shape.time, f"{text[:40]!r} {what}"))
         found = times[0]
         if found is None:
-            raise _Refused(f"{self._shape.time}: {text[:40]!r} is not a time")
+            raise _Refused((self._shape.time, f"{text[:40]!r} is not a time"))
         return int((found - _EPOCH) // _MICROSECOND)
+
+
+class Facts:
+    """Events as rows of the raw table, each with the time at which it became known."""
+
+    def __init__(self, shape: Shape, decoder: EventDecoder) -> None:
+        self._shape, self._fields = shape, decoder.fields
+        self._columns: dict[str, list[Any]] = {name: [] for name in (*shape.contract.names, KNOWN_AT)}
+
+    def __len__(self) -> int:
+        return len(self._columns[KNOWN_AT])
+
+    def add(self, events: Events, i: int, known: int) -> None:
+        """The i-th good event, known since so many microseconds after 1970."""
+        for name, attribute in self._fields.items():
+            self._columns[name].append(getattr(events.rows[i], attribute))
+        self._columns[self._shape.time].append(_EPOCH + int(events.slot[i]) * self._shape.step)
+        self._columns[KNOWN_AT].append(_EPOCH + known * _MICROSECOND)
+
+    def frame(self) -> pl.DataFrame:
+        """All rows, in the order in which they became known."""
+        import polars as pl
+
+        utc = pl.Datetime("us", "UTC")
+        kinds: dict[str, Any] = {"float": pl.Float64, "integer": pl.Int64, "boolean": pl.Boolean, "time": utc}
+        schema = {c.name: kinds.get(c.type, pl.String) for c in self._shape.contract.columns} | {KNOWN_AT: utc}
+        return pl.DataFrame(self._columns, schema=schema).sort(KNOWN_AT, maintain_order=True)
 
 
 def _is_plain(column: Column) -> bool:

@@ -19,7 +19,7 @@ from headrace.errors import UsageError
 from headrace.lineage import digest_of
 from headrace.sources.base import Reader, Records, Since, Source, require_zone
 from headrace.sources.broker import Broker
-from headrace.sources.events import NEVER, EventDecoder, Events, Shape, known_at
+from headrace.sources.events import NEVER, EventDecoder, Events, Facts, Shape, known_at
 
 MOST = 500_000
 """Events of one read: bounds memory. What is left comes with the next one."""
@@ -89,8 +89,6 @@ class TopicReader:
         Raises:
             StreamError: The cluster cannot be reached, or there is no such topic.
         """
-        import polars as pl
-
         require_zone(as_of=as_of, now=now)
         place = Place.load(self.path)
         partitions = self._partitions()
@@ -107,9 +105,10 @@ class TopicReader:
                 if facts.full:
                     break
         facts.add(batch)
-        frame = pl.DataFrame(facts.columns, schema=facts.schema()).sort(KNOWN_AT, maintain_order=True)
         known = Known(column=KNOWN_AT)
-        return Records(frame, f"kafka://{self.broker.bootstrap}/{self.topic}", known, lambda: place.save(self.path))
+        return Records(
+            facts.rows.frame(), f"kafka://{self.broker.bootstrap}/{self.topic}", known, lambda: place.save(self.path)
+        )
 
     def _partitions(self) -> list[int]:
         count = self.broker.partitions().get(self.topic)
@@ -128,14 +127,13 @@ class _Facts:
     def __init__(self, shape: Shape, place: Place, as_of: int, *, keyless: bool) -> None:
         self._shape, self._place, self._as_of, self._keyless = shape, place, as_of, keyless
         self._decode = EventDecoder(shape)
-        self._names = [c.name for c in shape.contract.columns]
-        self.columns: dict[str, list[Any]] = {name: [] for name in (*self._names, KNOWN_AT)}
+        self.rows = Facts(shape, self._decode)
         self._waits: set[int] = set()
 
     @property
     def full(self) -> bool:
         """Whether there are as many rows as one read gives."""
-        return len(self.columns[KNOWN_AT]) >= MOST
+        return len(self.rows) >= MOST
 
     def add(self, messages: list[Any]) -> None:
         """Take events in their order, up to the first of each partition that is not known yet."""
@@ -161,19 +159,8 @@ class _Facts:
         if known > self._as_of:
             return False
         self._place.series[series] = max(newest, slot), known
-        for name, attribute in self._decode.fields.items():
-            self.columns[name].append(getattr(events.rows[i], attribute))
-        self.columns[self._shape.time].append(_EPOCH + slot * self._shape.step)
-        self.columns[KNOWN_AT].append(_EPOCH + known * _MICROSECOND)
+        self.rows.add(events, i, known)
         return True
-
-    def schema(self) -> dict[str, Any]:
-        """Types of the columns."""
-        import polars as pl
-
-        utc = pl.Datetime("us", "UTC")
-        kinds: dict[str, Any] = {"float": pl.Float64, "integer": pl.Int64, "boolean": pl.Boolean, "time": utc}
-        return {c.name: kinds.get(c.type, pl.String) for c in self._shape.contract.columns} | {KNOWN_AT: utc}
 
 
 def open_reader(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.serving.http.helpers import ENERGY, SOURCE, Server, ran, serving, titanic_template
+from tests.serving.http.helpers import ENERGY, SOURCE, Server, live_template, ran, serving, titanic_template
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +19,17 @@ def energy_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for hour in (10, 12):
         ran("run", ENERGY, home, "--source", SOURCE[ENERGY], "--as-of", f"2026-03-02T{hour}:00:00Z")
     return home
+
+
+@pytest.fixture(scope="session")
+def live_template_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return live_template(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def live_home(live_template_home: Path, tmp_path: Path) -> Path:
+    """A copy of the live_metrics home, the test's own."""
+    return Path(shutil.copytree(live_template_home, tmp_path / "live"))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,25 @@ from tests.cli.helpers import Ran, headrace
 from headrace.sources.passengers import Passengers, passenger_rows
 
 ROOT = Path(__file__).resolve().parents[3]
-TITANIC, ENERGY = str(ROOT / "systems" / "titanic"), str(ROOT / "systems" / "energy")
+TITANIC, ENERGY, LIVE = (str(ROOT / "systems" / name) for name in ("titanic", "energy", "live_metrics"))
 SMALL = {
     TITANIC: (
         *("--set", "model.members=[{strength: 0.3}, {trees: 15, leaves: 5, min_leaf: 15}]"),
         *("--set", "model.folds=2", "--set", "model.repeats=1"),
     ),
     ENERGY: ("--set", "model.trees=5", "--set", "model.max_rows=1000"),
+    LIVE: (
+        *("--set", "step=1h", "--set", "horizon=3h", "--set", "model.seasons=[6h,24h]", "--set", "stream.grace=5h"),
+        *("--set", "monitoring.baselines=[6h]", "--set", "model.trees=5", "--set", "model.max_rows=1000"),
+    ),
 }
-SOURCE = {TITANIC: "simulated:?rows=400&unknown=60&seed=1", ENERGY: "simulated:?series=3&days=40"}
-PREDICT = "/v1/systems/titanic/predict"
+SOURCE = {
+    TITANIC: "simulated:?rows=400&unknown=60&seed=1",
+    ENERGY: "simulated:?series=3&days=40",
+    LIVE: "simulated:?series=8&days=20&step=1h",
+}
+PREDICT, EVENTS = "/v1/systems/titanic/predict", "/v1/systems/live_metrics/predict"
+TRAINED = datetime(2020, 3, 2, tzinfo=UTC)
 
 
 def ran(command: str, system: str, home: Path, *arguments: object) -> Ran:
@@ -48,6 +57,21 @@ def titanic_template(folder: Path) -> Path:
     home = folder / "titanic" / "home"
     ran("run", TITANIC, home, "--source", SOURCE[TITANIC])
     return home
+
+
+@cache
+def live_template(folder: Path) -> Path:
+    """A home with a trained live_metrics, which knows nothing from `TRAINED` on; made once a process."""
+    home = folder / "live_metrics" / "home"
+    ran("ingest", LIVE, home, "--source", SOURCE[LIVE], "--as-of", TRAINED.isoformat())
+    ran("train", LIVE, home, "--as-of", TRAINED.isoformat())
+    return home
+
+
+def event(hour: int, value: float = 5.0, metric: str = "orders") -> dict[str, Any]:
+    """An event of live_metrics, some hours after `TRAINED`."""
+    time = (TRAINED + timedelta(hours=hour)).isoformat().replace("+00:00", "Z")
+    return {"metric": metric, "time": time, "value": value}
 
 
 @cache
@@ -87,11 +111,11 @@ class Server:
     def _shared(self) -> httpx.Client:
         return self.client()
 
-    def post(self, body: Any, **headers: str | bytes) -> httpx.Response:
+    def post(self, body: Any, path: str = PREDICT, **headers: str | bytes) -> httpx.Response:
         """One request: JSON, or bytes as they are."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         given = {"content-type": "application/json"} | {k.replace("_", "-"): v for k, v in headers.items()}
-        return self._shared.post(PREDICT, content=content, headers=given)
+        return self._shared.post(path, content=content, headers=given)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """One request."""
@@ -99,7 +123,7 @@ class Server:
 
     def lines(self) -> list[dict[str, Any]]:
         """What it logged."""
-        return [json.loads(line) for line in self.log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        return [json.loads(line) for line in self.log.read_text().split("\n")[:-1]]
 
     def line(self, request_id: str) -> dict[str, Any]:
         """What it logged of a request, which it does after the answer."""

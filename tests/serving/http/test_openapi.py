@@ -41,7 +41,7 @@ def test_schemathesis_finds_nothing(both: Server, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "Operations:       16 selected / 16 total" in done.stdout
+    assert "Operations:       17 selected / 17 total" in done.stdout
     assert [line["message"] for line in both.lines() if line["log.level"] == "error"] == []
 
 
@@ -50,7 +50,7 @@ def test_every_route_is_described_with_its_answers(both: Server) -> None:
     paths = document["paths"]
     assert {path for path in paths if "energy" in path} == {
         f"/v1/systems/energy/{route}"
-        for route in ("series", "observations", "predictions", "metrics", "runs", "alerts")
+        for route in ("series", "observations", "predictions", "metrics", "runs", "alerts", "predict")
     }
     assert {path for path in paths if "titanic" in path} == {
         PREDICT,

@@ -154,7 +154,7 @@ def test_a_wrong_parameter_is_named(
         ("GET", "/v1/systems/nothing", 404),
         ("GET", "/v1/systems/nothing/series", 404),
         ("POST", "/v1/systems/nothing/predict", 404),
-        ("POST", f"{BASE}/predict", 404),
+        ("GET", f"{BASE}/predict", 405),
         ("GET", "/v1/predictions/nothing", 404),
         ("GET", "/v1/predictions/ffffffff-ffff-ffff-ffff-ffffffffffff", 404),
         ("GET", "/v1/predictions/00000000-0000-7000-8000-000000000000", 404),

@@ -144,6 +144,7 @@ class Application:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await run_in_threadpool(self._predict.events.close, DRAIN)
             if self._writer is not None:
                 await run_in_threadpool(self._writer.close, DRAIN)
             self._noted()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from headrace.serving.http.events import shape_of
+from headrace.serving.http.openapi_events import event_and_answer
 from headrace.serving.http.problem import MEDIA_TYPE
 from headrace.serving.http.schemas import PARTS, WHOLE, part, record, rows
 from headrace.serving.http.served import Served, request_schema
@@ -16,7 +18,7 @@ PROBLEMS = {
     403: "The token does not allow this.",
     404: "There is no such thing.",
     408: "The body did not arrive in time.",
-    409: "The key is taken by another row.",
+    409: "The key is taken by another row or event; or an event is ahead of the clock, or too late for its series.",
     413: "Too large.",
     415: "Not JSON by its content type, or compressed.",
     422: "Not as it should be; `errors` says where.",
@@ -61,8 +63,9 @@ def document(described: Mapping[str, Any], served: Mapping[str, Served], *, toke
             route = path.rpartition("/")[2]
             if each.system.forecasts or route not in _OF_SERIES:
                 paths[path.replace("{name}", name)] = {"get": _reading(item["get"], route, each)}
-        if not each.system.forecasts:
-            paths[f"/v1/systems/{name}/predict"] = {"post": _predicting(each)}
+        operation = _predicting(each)
+        if operation is not None:
+            paths[f"/v1/systems/{name}/predict"] = {"post": operation}
     components: dict[str, Any] = {"schemas": {**described.get("components", {}).get("schemas", {}), **PARTS}}
     whole = {**described, "paths": paths, "components": components}
     if tokens:
@@ -92,31 +95,49 @@ def _reading(generic: Mapping[str, Any], route: str, served: Served) -> dict[str
     return {**generic, "operationId": f"{route}_{system.name}", "parameters": parameters}
 
 
-def _predicting(served: Served) -> dict[str, Any]:
+def _predicting(served: Served) -> dict[str, Any] | None:
+    """The route that rows or events are posted to; None for a system that answers neither."""
+    if not served.system.forecasts:
+        said = f"Predict {served.system.target} for one row or an array of rows"
+        return _posting(served, said, _row(served), _row_answer(served))
+    shape = shape_of(served.system, logged=served.logged)
+    if isinstance(shape, str):
+        return None
+    said = f"Predict the next steps of {served.system.target} from an event or an array of events"
+    return _posting(served, said, *event_and_answer(served, shape))
+
+
+def _row(served: Served) -> dict[str, Any]:
+    return {name: value for name, value in request_schema(served.system).items() if name != "$schema"}
+
+
+def _row_answer(served: Served) -> dict[str, Any]:
     system = served.system
-    row = {name: value for name, value in request_schema(system).items() if name != "$schema"}
     columns = system.contract.json_schema()["properties"]
     keys = [columns[name] for name in system.keys]
     target = {name: value for name, value in columns[system.target].items() if name != "enum"}
-    answer = record(
+    return record(
         id={"type": "string", "format": "uuid"},
         key=keys[0] if len(keys) == 1 else {"type": "array", "prefixItems": keys},
         **{system.target: target},
         probability={"type": "number", "minimum": 0, "maximum": 1},
         model_version=WHOLE,
     )
+
+
+def _posting(served: Served, summary: str, row: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     many = record(predictions=rows(answer), model_version=WHOLE)
     return {
-        "summary": f"Predict {system.target} for one row or an array of rows",
-        "description": "The same key and row again gives the stored prediction and writes no second row.",
-        "operationId": f"predict_{system.name}",
+        "summary": summary,
+        "description": "The same key and content again gives the stored prediction and writes no second one.",
+        "operationId": f"predict_{served.system.name}",
         "parameters": [
             {
                 "name": "Idempotency-Key",
                 "in": "header",
                 "required": False,
                 "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
-                "description": "In place of the row's own key.",
+                "description": "In place of the key that a row or an event has by itself.",
             }
         ],
         "requestBody": {

@@ -24,6 +24,7 @@ from headrace.serving.http.access import PREDICT, Access
 from headrace.serving.http.body import Receive, parsed, rows_of, whole
 from headrace.serving.http.call import JSON, Answer, Call
 from headrace.serving.http.deadline import Deadlines
+from headrace.serving.http.events import EventRoute
 from headrace.serving.http.many import entries_of, key_texts, no_features
 from headrace.serving.http.options import Options
 from headrace.serving.http.problem import Problem, busy, unforeseen
@@ -60,7 +61,7 @@ class _Awaited(Call):
 
 
 class PredictRoute:
-    """``POST /v1/systems/{s}/predict`` for the systems that score rows."""
+    """``POST /v1/systems/{s}/predict``: for the systems that score rows here, for those that forecast in `events`."""
 
     def __init__(
         self,
@@ -75,8 +76,11 @@ class PredictRoute:
         self.writer: Writer | None = None
         self.quick = min(LARGE, options.max_body)
         self.deadlines: Deadlines[Call] = Deadlines()
+        self.events = EventRoute(options, _given)
         self._waiting: list[tuple[list[Entry], Callable[[Any], None]]] = []
-        self._paths = {ROUTE.format(system=name).encode(): each for name, each in served.items()}
+        self._paths = {
+            ROUTE.format(system=name).encode(): each for name, each in served.items() if not each.system.forecasts
+        }
 
     async def __call__(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of any kind. What is said is a prediction or a problem, never an exception."""
@@ -84,17 +88,25 @@ class PredictRoute:
         try:
             served = self._allowed(call)
             call.body = await self._body(call.headers, receive)
-            champion = self._champion(served)
-            prepare = partial(_prepared, served, champion, call.body, call.headers, self._options.max_rows)
-            threaded = _far(champion) or len(call.body) >= LARGE
-            prepared = await run_in_threadpool(prepare) if threaded else prepare()
+            tell = await self._prepare(served, call)
         except Exception as error:  # noqa: BLE001  # it is told, and logged where nobody foresaw it
             self._refuse(call, error)
         else:
-            self._keep(call, champion.version.version, *prepared)
+            tell()
         answer = await call.answered
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers(call.request_id)})
         await send({"type": "http.response.body", "body": answer.body})
+
+    async def _prepare(self, served: Served, call: Call) -> Callable[[], None]:
+        """What is left to do for the answer, once the rest was done that can go wrong."""
+        if served.system.forecasts:
+            body, events, version = await self.events.answer(served, call.body, call.headers)
+            return partial(self._predicted, call, version, events, body)
+        champion = self._champion(served)
+        prepare = partial(_prepared, served, champion, call.body, call.headers, self._options.max_rows)
+        threaded = _far(champion) or len(call.body) >= LARGE
+        prepared = await run_in_threadpool(prepare) if threaded else prepare()
+        return partial(self._keep, call, champion.version.version, *prepared)
 
     def short(self, path: bytes) -> str | None:
         """The system that a path posts rows to, if one row of it is quick: then `at_once` may be called."""
@@ -134,8 +146,6 @@ class PredictRoute:
         served = self._served.get(name)
         if served is None:
             raise Problem(404, f"no system {name[:80]!r} is served here")
-        if served.system.forecasts:
-            raise Problem(404, f"{name} forecasts series; read them: GET /v1/systems/{name}/predictions")
         if call.method != "POST":
             raise Problem(405, "rows are posted", headers=[(b"allow", b"POST")])
         kind = headers.get(b"content-type", b"")
@@ -208,7 +218,10 @@ class PredictRoute:
             body = entries[0].answer
         else:
             body = b'{"predictions":[%b],"model_version":%d}' % (b",".join([each.answer for each in entries]), version)
-        self._telemetry.predicted(call.name, version, len(entries))
+        self._predicted(call, version, len(entries), body)
+
+    def _predicted(self, call: Call, version: int, count: int, body: bytes) -> None:
+        self._telemetry.predicted(call.name, version, count)
         self._finish(call, Answer(body))
 
 

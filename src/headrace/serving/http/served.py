@@ -132,7 +132,6 @@ class Served:
             hint = f"train again: headrace train {self.system.name}"
             raise ModelError(f"the champion was trained with another contract ({what})", where="contract", hint=hint)
 
-
     def about(self) -> dict[str, Any]:
         """The system as ``GET /v1/systems/{s}`` tells it. Reads the store: not for an event loop.
 
@@ -158,7 +157,9 @@ class Served:
 
 
 def request_schema(system: System) -> dict[str, Any]:
-    """JSON Schema of a row that is posted: the contract's, with the target optional and no other names."""
+    """JSON Schema of an event or row that is posted: a row's target is optional, and it has no other names."""
     schema = system.contract.json_schema()
+    if system.forecasts:
+        return schema
     required = [name for name in schema["required"] if name != system.target]
     return schema | {"required": required, "additionalProperties": False}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -115,6 +116,7 @@ def application() -> object:
     """The application of one process, from what `serve` left in the environment."""
     from headrace.serving.http.app import Application
 
+    logging.captureWarnings(True)
     given = os.environ[_HOME]
     settings = load_settings(Path(given) if given else None)
     options = Options(**json.loads(os.environ[_OPTIONS]), tokens=settings.tokens)

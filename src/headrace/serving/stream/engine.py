@@ -88,6 +88,13 @@ class Engine:
         self.rings = Rings(len(self._shape.columns), length, horizon, model.checks)
         return True
 
+    def refused(self, series: Keys) -> str | None:
+        """Why events of a series are not answered, whatever they hold; None: they are."""
+        if self._accept or series in self._known:
+            return None
+        version = self.champion.pins.model_version
+        return f"unknown series {json.dumps(series)}: model version {version} was not fitted on it"
+
     def drop(self, partition: int) -> None:
         """Forget all series of a partition."""
         self.rings.drop(partition)
@@ -131,12 +138,9 @@ class Engine:
     def _refused(self, batch: Batch, events: Events, keyless: bool) -> dict[int, str]:
         """Good events that are not answered all the same, with the reason."""
         refused: dict[int, str] = {}
-        strangers = set() if self._accept else set(events.keys) - self._known
+        strangers = {series: reason for series in set(events.keys) if (reason := self.refused(series)) is not None}
         if strangers:
-            version = self.champion.pins.model_version
-            for i, series in enumerate(events.keys):
-                if series in strangers:
-                    refused[i] = f"unknown series {json.dumps(series)}: model version {version} was not fitted on it"
+            refused |= {i: strangers[series] for i, series in enumerate(events.keys) if series in strangers}
         if not keyless and None in batch.key:
             for i, place in enumerate(events.place):
                 if batch.key[place] is None:

@@ -1,0 +1,89 @@
+"""How the OpenAPI document tells of posted events."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from headrace.errors import HeadraceError
+from headrace.predictor import Schema
+from headrace.serving.http.schemas import NUMBER, TEXT, TIME, WHOLE, maybe, record, rows
+from headrace.serving.http.served import Served
+from headrace.sources.events import Shape
+
+_DAYS = r"(0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8])"
+_LEAP = r"19(7[26]|8[048]|9[26])|[2-9]\d(0[48]|[2468][048]|[13579][26])|([2468][048]|[3579][26])00"
+_DATE = rf"((19[7-9]\d|[2-9]\d{{3}})-({_DAYS})|({_LEAP})-02-29)"
+_MOST = 1_000
+"""Series that are listed; of more the document does not say which there are."""
+
+
+def event_and_answer(served: Served, shape: Shape) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The JSON Schemas of an event, and of what it is answered with."""
+    return _event(served, shape), _answer(served, shape)
+
+
+def _event(served: Served, shape: Shape) -> dict[str, Any]:
+    schema = {name: value for name, value in shape.contract.json_schema().items() if name != "$schema"}
+    properties, target = dict(schema["properties"]), shape.columns[0]
+    column = shape.contract.column(shape.time)
+    if column.format is None:
+        properties[shape.time] = {"type": "string", "pattern": _time_pattern(shape.step, align=column.align)}
+    if properties[target]["type"] == ["number", "null"]:
+        properties[target] = properties[target] | {"type": "number"}
+    known = _series(served, shape)
+    if len(shape.keys) == 1 and known:
+        name = shape.keys[0]
+        properties[name] = properties[name] | {"enum": [each[name] for each in known]}
+    elif known:
+        schema["anyOf"] = [{"properties": {k: {"const": v} for k, v in each.items()}} for each in known]
+    required = list(dict.fromkeys([*schema["required"], shape.time, target]))
+    return schema | {"properties": properties, "required": required}
+
+
+def _time_pattern(step: timedelta, *, align: bool) -> str:
+    """Times in UTC; where they are not moved to the step, those on it, as far as a pattern can tell."""
+    clock = r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?"
+    if not align and not step % timedelta(days=1):
+        clock = "00:00:00"
+    elif not align and not step % timedelta(hours=1):
+        clock = r"([01]\d|2[0-3]):00:00"
+    return f"^{_DATE}T{clock}Z$"
+
+
+def _series(served: Served, shape: Shape) -> list[dict[str, Any]]:
+    """The series that are answered, those that the model was fitted on; none where that cannot be told."""
+    if served.champion is None or served.system.stream.unknown == "accept":
+        return []
+    try:
+        known = Schema.load(served.home.registry.fetch(served.champion.version)).keys
+    except HeadraceError:  # the document does without; a request is told
+        return []
+    every = [dict(zip(shape.keys, json.loads(text), strict=True)) for text in sorted(known)[: _MOST + 1]]
+    return every if len(every) <= _MOST else []
+
+
+def _answer(served: Served, shape: Shape) -> dict[str, Any]:
+    columns = shape.contract.json_schema()["properties"]
+    keys = {name: {n: v for n, v in columns[name].items() if n != "description"} for name in shape.keys}
+    identifier = {"type": "string", "format": "uuid"}
+    return record(
+        ("reason",),
+        id=identifier,
+        key=next(iter(keys.values())) if len(keys) == 1 else rows({"anyOf": list(keys.values())}),
+        **keys,
+        prediction_id=identifier,
+        event_id=TEXT | {"description": "The event's key, or the Idempotency-Key that it came with."},
+        as_of=TIME | {"description": "When the event counts as known: a batch run as of then says the same."},
+        origin=TIME | {"description": "The newest value's time."},
+        event_time=TIME,
+        observed={"type": "number"},
+        anomaly=maybe({"type": "boolean"}),
+        expected=maybe(record(lower=NUMBER, upper=NUMBER)),
+        value=NUMBER | {"description": "The next step."},
+        predictions=rows(record(time=TIME, value={"type": "number"}, lower=NUMBER, upper=NUMBER)),
+        model_version=WHOLE,
+        pins=record(model=TEXT, features=TEXT, config=TEXT, code=TEXT),
+        reason=TEXT | {"description": "Why there are no predictions."},
+    )

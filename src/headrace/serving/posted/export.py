@@ -1,0 +1,57 @@
+"""Brings posted events and their answers from the ledger into the tables, as `archive` does for those on topics.
+
+Everything may be repeated, or done by several processes at once: what is in the tables already is not added again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from headrace.home import RAW, Home
+from headrace.ledger import Entry
+from headrace.serving.posted.place import exported, note
+from headrace.serving.posted.state import EVER
+from headrace.serving.stream.stored import StoredAnswers
+from headrace.sources.events import EventDecoder, Facts
+from headrace.system import System
+
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_CHUNK = 10_000
+"""Entries that are stored at once."""
+
+
+def export(system: System, home: Home) -> dict[str, int]:
+    """Export what was logged since the last time; returns ``exported events predictions differing``.
+
+    Every answer is computed again from the tables on the way: `differing` counts those that are not equal. Events are
+    facts whatever the contract's rules over a batch say: each was found good when it came.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+        StoreError: A table could not be written.
+    """
+    count = added = 0
+    after, stored = exported(system.name, home), StoredAnswers(system, home)
+    while entries := home.ledger.read(system.name, after=after, limit=_CHUNK):
+        added += _facts(system, home, [entry for _, entry in entries])
+        stored.add((json.loads(entry.answer), entry.created_at) for _, entry in entries)
+        after, last = entries[-1]
+        note(system.name, home, after, last)
+        count += len(entries)
+    return {"exported": count, "events": added, **stored.counts}
+
+
+def _facts(system: System, home: Home, entries: Sequence[Entry]) -> int:
+    """Add events to the raw table; returns how many said something new."""
+    shape = system.event_shape()
+    decode = EventDecoder(shape)
+    events, facts = decode([entry.inputs for entry in entries], [EVER] * len(entries)), Facts(shape, decode)
+    for i, place in enumerate(events.place):
+        known = datetime.fromisoformat(json.loads(entries[place].answer)["as_of"])
+        facts.add(events, i, (known - _EPOCH) // _MICROSECOND)
+    identity = system.identity
+    values = [name for name in system.contract.names if name not in identity]
+    table = home.table(system.name, RAW)
+    return table.append(facts.frame(), identity=identity, compare=values, window=shape.time).added

@@ -1,0 +1,202 @@
+"""Answers events while it logs them: what the ledger's writer writes to, in place of the ledger itself.
+
+An answer depends on all events of its series before it, in whatever process they came. So the log is read to its end,
+the events are answered and their answers logged in one transaction, which no other writer comes between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from headrace.errors import HeadraceError, KeyConflictError, LateEventError, NotFoundError
+from headrace.home import Home
+from headrace.ledger import Entry
+from headrace.lineage import PINNED, Pins
+from headrace.predictor import Predictor
+from headrace.serving.posted.state import EVER, Numbered, State, series_text
+from headrace.serving.stream.engine import Champion
+from headrace.serving.stream.rings import Keys
+from headrace.sources.events import EventDecoder, known_at
+from headrace.system import System
+
+_CHOSEN = "idempotency:"
+"""What the keys of entries begin with that came with a key of the client's choice."""
+_BEHIND = 1.0
+"""Seconds after which what others logged is read before the transaction, where it keeps nobody waiting."""
+_IDLE = 60.0
+"""Seconds between two looks for series that have gone silent."""
+
+Judged = list[Entry | HeadraceError]
+Asked = dict[tuple[str, str], tuple[Keys, int, int]]
+"""By key and digest of an event: its series, its step, and when it becomes known by its own time."""
+
+
+class EventLog:
+    """Events of one system, answered as the stream answers them, each durable before it is told.
+
+    `open` and `write_groups` are for one thread at a time, `refused` for any.
+
+    Args:
+        system: The declaration.
+        home: Where the ledger, the models and the tables are.
+        champion: Says which version is to answer; None while there is none.
+    """
+
+    def __init__(self, system: System, home: Home, champion: Callable[[], Pins | None]) -> None:
+        self._system, self._home, self._champion = system, home, champion
+        self._shape = system.event_shape()
+        self._decode, self._encode = EventDecoder(self._shape), msgspec.json.Encoder().encode
+        self._version, self._pinned = 0, ""
+        self._state: State
+        self._moved = False
+        self._followed = self._looked = time.monotonic()
+
+    def open(self) -> None:
+        """Have a model ready to answer.
+
+        Raises:
+            NotFoundError: There is none.
+            HeadraceError: It cannot be loaded, or the ledger is away.
+        """
+        pins = self._champion()
+        if pins is None:
+            raise NotFoundError("there is no model", where=self._system.name)
+        if pins.model_version == self._version:
+            return
+        model = self._home.registry.get(self._system.name, pins.model_version)
+        champion = Champion(Predictor.load(self._home.registry.fetch(model)), pins)
+        pinned = self._home.ledger.pin({name: getattr(pins, name) for name in PINNED})
+        if self._version:
+            self._state.use(champion)
+        else:
+            self._state = State(self._system, self._home, champion)
+        self._version, self._pinned = pins.model_version, pinned
+
+    def refused(self, series: Keys) -> str | None:
+        """Why events of a series are not answered, whatever they hold; None: they are."""
+        return self._state.refused(series)
+
+    def write_groups(self, groups: Sequence[Sequence[Entry]]) -> list[Judged]:
+        """Answer and log groups of events, all in one durable transaction, of each group all or nothing.
+
+        Args:
+            groups: Entries whose inputs are events that `sources.events` accepts; what is an answer's is empty yet.
+
+        Returns:
+            Per group and event the entry that its key stands for, or a `KeyConflictError` if that was another event,
+            or a `LateEventError`. Where a group has an error, none of its events was logged.
+
+        Raises:
+            LedgerError: As `Ledger.write`; nothing was logged then.
+            HeadraceError: The model or the tables cannot be read.
+        """
+        self.open()
+        state, judged = self._state, [list[Entry | HeadraceError]()]
+        asked = self._asked(entry for group in groups for entry in group)
+        if self._moved:
+            self._restart()
+        self._catch_up(asked)
+
+        def answered(newer: list[Numbered], standing: Callable[[Sequence[str]], Mapping[str, Entry]]) -> Any:
+            if self._moved:  # called again: what it did before may not stand
+                self._restart()
+            self._moved = True
+            state.follow(newer)
+            series = [each for each, _, _ in asked.values()]
+            state.load(series)
+            found, fresh = self._judge(groups, asked, standing(list({key for key, _ in asked})))
+            made = {entry.key: entry for entry in self._answer(fresh)} if fresh else {}
+            judged[:] = [[made.get(e.key, e) if isinstance(e, Entry) else e for e in each] for each in found]
+            return [(series_text(asked[e.key, e.digest][0]), e) for e in made.values()]
+
+        state.position = self._home.ledger.extend(self._system.name, state.position, answered)
+        self._moved = False
+        self._rest()
+        return judged
+
+    def _restart(self) -> None:
+        """Go back to the log: what the state was moved on by since may not be in it."""
+        self._state.reset()
+        self._moved = False
+
+    def _asked(self, entries: Iterable[Entry]) -> Asked:
+        every = list(entries)
+        events = self._decode([entry.inputs for entry in every], [EVER] * len(every))
+        named = [(every[place].key, every[place].digest) for place in events.place]
+        found = zip(named, events.keys, map(int, events.slot), map(int, events.at), strict=True)
+        return {name: (series, slot, at) for name, series, slot, at in found}
+
+    def _catch_up(self, asked: Asked) -> None:
+        """What can be done before the transaction, so that other writers wait less: reading."""
+        state, now = self._state, time.monotonic()
+        if now - self._followed > _BEHIND:
+            while newer := self._home.ledger.read(self._system.name, after=state.position):
+                state.follow(newer)
+        self._followed = now
+        if asked:
+            series, slots, at = zip(*asked.values(), strict=True)
+            state.load(series)
+            state.seek(series, slots, at)
+
+    def _judge(
+        self, groups: Sequence[Sequence[Entry]], asked: Asked, standing: Mapping[str, Entry]
+    ) -> tuple[list[Judged], list[Entry]]:
+        """What each event is answered with, still without the answers of new ones; and the new ones."""
+        first, clocks = dict(standing), dict[Keys, tuple[int, int]]()
+        fresh: list[Entry] = []
+        found: list[Judged] = []
+        for group in groups:
+            own, moved, judged = dict[str, Entry](), dict[Keys, tuple[int, int]](), list[Entry | HeadraceError]()
+            for entry in group:
+                stands = first.get(entry.key) or own.get(entry.key)
+                if stands is not None:
+                    judged.append(stands if stands.digest == entry.digest else _conflict(entry))
+                    continue
+                series, slot, at = asked[entry.key, entry.digest]
+                newest, clock = moved.get(series) or clocks.get(series) or self._state.heard(series)
+                known = known_at(newest, clock, slot, at, self._shape)
+                if isinstance(known, str):
+                    judged.append(LateEventError(known, where=entry.key))
+                    continue
+                moved[series] = max(newest, slot), known
+                own[entry.key] = entry
+                judged.append(entry)
+            if not any(isinstance(each, HeadraceError) for each in judged):
+                first |= own
+                clocks |= moved
+                fresh += own.values()
+            found.append(judged)
+        return found, fresh
+
+    def _answer(self, fresh: Sequence[Entry]) -> list[Entry]:
+        """New entries, with their answers; the state moves on."""
+        return [
+            self._answered(entry, msgspec.json.decode(body))
+            for entry, body in zip(fresh, self._state.answer([entry.inputs for entry in fresh]), strict=True)
+        ]
+
+    def _answered(self, entry: Entry, said: dict[str, Any]) -> Entry:
+        keys = [said[name] for name in self._shape.keys]
+        told = {"id": said["prediction_id"], "key": keys[0] if len(keys) == 1 else keys, **said}
+        told["event_id"] = entry.key.removeprefix(_CHOSEN)
+        version = said["model_version"]
+        return entry._replace(id=told["id"], answer=self._encode(told), pins=self._pinned, model_version=version)
+
+    def _rest(self) -> None:
+        """Forget silent series, now and then."""
+        now, idle = time.monotonic(), self._system.stream.idle
+        if idle is not None and now - self._looked > _IDLE:
+            self._looked = now
+            self._state.forget(idle)
+
+
+def _conflict(entry: Entry) -> KeyConflictError:
+    return KeyConflictError(
+        "the key stands for another event already",
+        where=entry.key,
+        hint="a correction of its value comes with an Idempotency-Key of its own",
+    )

@@ -1,0 +1,80 @@
+"""Every reference system that forecasts: its own records streamed, posted and in batch give the same numbers."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from headrace.flow.run import Request, run
+from headrace.home import Home
+from headrace.ledger import Entry
+from headrace.loading import load_system
+from headrace.serving.posted.export import export
+from headrace.serving.posted.log import EventLog
+from headrace.serving.stream import champions
+from headrace.serving.stream.engine import Engine, Message
+from headrace.serving.stream.produce import Playing, events, message_of
+from headrace.serving.stream.seeding import Seeding
+from headrace.settings import Settings
+from headrace.system import System
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ["model.trees=5", "model.max_rows=1000"]
+SOURCE = "simulated:?series=3&days=40"
+TRAINED = datetime(2026, 3, 2, tzinfo=UTC)
+SYSTEMS = {
+    folder.parent.name: load_system(str(folder.parent), SMALL)
+    for folder in sorted((ROOT / "systems").glob("*/system.py"))
+    if "horizon=" in folder.read_text(encoding="utf-8")
+}
+
+
+def posted(system: System) -> list[bytes]:
+    """Records that become known after the training, some of them late, twice, or corrected."""
+    assert system.step is not None
+    first = TRAINED - system.source.lag + system.step
+    playing = Playing(SOURCE, first, TRAINED + 12 * system.step, 0.0, TRAINED + timedelta(days=30))
+    rows = list(events(system, playing)[0].iter_rows(named=True))
+    chance = random.Random(7)
+    again = [row | {system.target: row[system.target] * 1.5} for row in chance.sample(rows, 6)]
+    late = chance.sample(range(len(rows)), 6)
+    order = sorted(
+        [*enumerate(rows), *((i + 4.5, row) for i, row in zip(late, again, strict=True))], key=lambda x: x[0]
+    )
+    return [message_of(system, row)[1] for _, row in order]
+
+
+def told(body: bytes) -> dict[str, object]:
+    return {name: value for name, value in json.loads(body).items() if name not in ("id", "key", "event_id")}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_three_doors_give_the_same_numbers(name: str, tmp_path: Path) -> None:
+    system, home, late_now = SYSTEMS[name], Home(Settings(home=tmp_path)), datetime(2026, 6, 1, tzinfo=UTC)
+    playing_now = TRAINED + timedelta(days=30)
+    run(system, home, Request(TRAINED, playing_now, SOURCE, ("ingest", "validate", "train")))
+    champion = champions.champion(system, home, late_now)
+    bodies, shape = posted(system), system.event_shape()
+    engine = Engine(name, shape, champion, "t", seed=Seeding(name, home, shape))
+    done = engine.answer([Message(0, i, b"k", body, 2**53) for i, body in enumerate(bodies)])
+    assert not done.dead
+    streamed = {m.offset: told(answer) for m, answer in done.outputs}
+    assert len(streamed) > len(bodies) // 2
+
+    log = EventLog(system, home, lambda: champion.pins)
+    answers = {}
+    for i, body in enumerate(bodies):
+        entry = Entry(name, f"idempotency:{i}", "", body.hex(), body, b"", "", 0, late_now)
+        ((said,),) = log.write_groups([[entry]])
+        if isinstance(said, Entry):
+            answers[i] = told(said.answer)
+    assert answers == streamed
+    assert sum(bool(answer["predictions"]) for answer in answers.values()) > 20
+
+    counts = export(system, home)
+    assert (counts["exported"], counts["differing"]) == (len(answers), 0), "batch computed each again"
+    assert counts["predictions"] > 20 * system.steps
