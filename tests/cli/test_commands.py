@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from datetime import timedelta
-from importlib import metadata
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import polars as pl
@@ -55,8 +55,8 @@ def test_an_unknown_system_tells_those_there_are(inside):
 
 
 def test_an_installed_system_that_does_not_import_is_named(inside, monkeypatch):
-    entry = metadata.EntryPoint("wind", "no_such_package.system:system", loading.ENTRY_POINTS)
-    monkeypatch.setattr(metadata, "entry_points", lambda group: [entry])
+    entry = EntryPoint("wind", "no_such_package.system:system", loading.ENTRY_POINTS)
+    monkeypatch.setattr(loading, "entry_points", lambda group: [entry])
     told = refused(headrace("models", "wind", "--json"), 2, "DeclarationError")
     assert told["where"] == entry.value
     assert "no_such_package" in told["message"]

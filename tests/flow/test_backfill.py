@@ -97,7 +97,7 @@ def test_it_equals_live_runs(place, seed, gaps, late, corrections, ahead, train,
 
 def forgotten(system, back):
     """Hours between which a place is heard of that runs so many hours before the end no longer look back at."""
-    reach = system.model.lookback(system.features) // HOUR
+    reach = system.model.lookback(system.features, system.step, system.horizon) // HOUR
     return 0, max(HOURS - back - reach, 3)
 
 
