@@ -137,11 +137,14 @@ def gone(group, within=15):
     return False
 
 
-def test_a_broken_contract_stores_nothing_but_the_quarantine(tmp_path):
+def test_a_broken_contract_stores_nothing_but_the_quarantine_and_why_it_failed(tmp_path):
     process = start(tmp_path, AS_OF, "--set", "contract.max_bad_share=0.0001")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 3, err
     assert json.loads(out)["error"] == "ContractBroken"
     assert contents(tmp_path, "quarantine").height > 0
-    for name in ("raw", "predictions", "runs"):
+    for name in ("raw", "predictions"):
         assert contents(tmp_path, name).is_empty()
+    (told,) = contents(tmp_path, "runs").to_dicts()
+    assert (told["status"], told["predictions"]) == ("failed", None)
+    assert "ContractBroken" in told["error"]

@@ -58,9 +58,9 @@ def test_it_says_what_the_formula_says_for_a_row_as_in_a_table(member, tmp_path)
     model, table = fitted.model, rows()
     told = model.probabilities(table).tolist()
     assert [model.probability(row) for row in table.iter_rows(named=True)] == told
-    assert model.of_rows(table.to_dicts()) == told
+    assert model.of_columns(table.to_dict(as_series=False)) == told
     ((kind, scorer),) = model.members
-    assert (kind, model.single) == ("onnx", False)
+    assert kind == "onnx"
     for x, y in ((0.0, 0.0), (2.0, -1.0)):
         odds = 2 * (0.5 * x + 0.25 * y - 0.1)
         assert scorer.score([x, y]) == pytest.approx(1 / (1 + math.exp(-odds)), abs=1e-6)
