@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import event
-from tests.ledger.helpers import entry
+from tests.ledger.helpers import PINS, entry
 from tests.postgres import Postgres, new_database
 
 from headrace.errors import HeadraceError, LedgerFullError, LedgerUnavailableError
@@ -126,6 +126,7 @@ class Load:
     def __init__(self, ledger):
         self.ledger, self.writer = ledger, Writer(ledger, capacity=50)
         self.acknowledged, self.errors, self.slowest = [], [], 0.0
+        ledger.pin(PINS)  # else a client that is late writes them itself, with the database away
         self.stop = threading.Event()
         self.threads = [threading.Thread(target=self.client, args=(name,)) for name in range(8)]
         for thread in self.threads:
