@@ -70,7 +70,8 @@ class Workers:
     """Processes by name."""
 
     def __init__(self, home, bootstrap, folder):
-        self._arguments, self._folder, self.slow = (str(home.path), bootstrap), folder, folder / "slow"
+        self._arguments, self._folder = (str(home.path), bootstrap), folder
+        self.slow, self.stuck = folder / "slow", folder / "stuck"
         self.running, self.logs, self.log_of, self.count = [], [], {}, 0
 
     def start(self, replica="-"):
@@ -89,7 +90,13 @@ class Workers:
 
     def end(self, process, how=signal.SIGKILL):
         process.send_signal(how)
-        code = process.wait(60)
+        try:
+            code = process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGUSR1)  # it writes where its threads are
+            time.sleep(1)
+            print(self.log_of[process].read_text())
+            raise
         self.running.remove(process)
         return code
 
@@ -131,6 +138,8 @@ def test_nothing_is_lost_doubled_or_wrong(broker, tmp_path):
         workers.slow.touch()
         kafka.eventually(lambda: not workers.slow.exists(), within=60)
         time.sleep(13)
+        workers.stuck.touch()
+        kafka.eventually(lambda: "not come back" in workers.all_logs(), within=60)
         # On a slow machine the zombie's session may have run out: then it joins its group again before it is fenced,
         # and the one that replaced it is fenced as well. None may end in any other way.
         assert all(process.poll() in (None, FENCED) for process in workers.running)

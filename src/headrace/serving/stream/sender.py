@@ -2,25 +2,40 @@
 
 The cluster takes milliseconds for a commit, in which there is nothing to do here: so it goes on in a thread of its own
 while the next micro-batch is read and answered. One transaction is open at a time.
+
+The client may never come back from a call: librdkafka forgets its limit where the group's coordinator goes away at the
+wrong moment (its issues 5456 and 5511). Then the sender is given up for a new one, whose start ends the transaction.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Any
 
 from headrace.errors import FencedError, StreamError
 from headrace.serving.stream.batch import Answered, Message
 from headrace.sources.broker import LARGEST, TIMEOUT, Broker, Topics
 
+CALL = 10.0
+"""Seconds that one call of the client has."""
+STUCK = 15.0
+"""Seconds after which a call will not come back any more."""
+_LOOK = 0.5
+"""Seconds between two looks whether it is stuck."""
 _PATIENCE = 300.0
 """Seconds that a commit or an abort is tried again for while the cluster does not answer, say, because it restarts."""
 
 
 class Aborted(Exception):
     """The transaction did not happen, and the worker may go on from the last one that did."""
+
+
+class Stuck(Aborted):
+    """The client did not come back: the worker may go on with a new sender, which sees to it that nothing counts."""
 
 
 class Sender:
@@ -35,6 +50,9 @@ class Sender:
     Raises:
         StreamError: The cluster cannot be reached.
     """
+
+    _called = 0.0
+    """When the client was last called."""
 
     def __init__(self, broker: Broker, topics: Topics, identity: str, timeout: float = 10.0) -> None:
         from confluent_kafka import Producer
@@ -54,9 +72,14 @@ class Sender:
                 compression_type="lz4",
             )
         )
-        self._insist(lambda: self._producer.init_transactions(TIMEOUT), TIMEOUT)
-        self._beside = ThreadPoolExecutor(1, "commit")
+        try:
+            self._insist(lambda: self._producer.init_transactions(TIMEOUT), TIMEOUT)
+        except Aborted as refused:
+            raise broker.unreachable(refused) from refused
         self._open: Future[float] | None = None
+        self._work: SimpleQueue[tuple[list[Any], Any, Future[float]] | None] = SimpleQueue()
+        # Not of an executor: the end of the program waits for those.
+        threading.Thread(target=self._commits, name="commit", daemon=True).start()
 
     def send(self, answered: Answered, offsets: Mapping[int, int], group: Any) -> None:
         """Begin to send all records of a micro-batch and the offsets after it, or nothing; `settle` says which.
@@ -90,12 +113,21 @@ class Sender:
             self._abort(error)
         except Aborted as aborted:
             self._abort(aborted.__cause__ or aborted)
-        self._open = self._beside.submit(self._commit, ends, group)
+        self._open = Future()
+        self._work.put((ends, group, self._open))
+
+    def _commits(self) -> None:
+        """Commit one transaction after the other, in a thread of its own."""
+        for ends, group, done in iter(self._work.get, None):
+            try:
+                done.set_result(self._commit(ends, group))
+            except Exception as error:  # noqa: BLE001 - whatever it is, who waits for it raises it
+                done.set_exception(error)
 
     def _commit(self, ends: list[Any], group: Any) -> float:
         try:
-            self._insist(lambda: self._producer.send_offsets_to_transaction(ends, group, TIMEOUT), TIMEOUT)
-            self._insist(lambda: self._producer.commit_transaction(TIMEOUT), _PATIENCE)
+            self._insist(lambda: self._producer.send_offsets_to_transaction(ends, group, CALL), TIMEOUT)
+            self._insist(lambda: self._producer.commit_transaction(CALL), _PATIENCE)
         except Aborted as aborted:
             self._abort(aborted.__cause__ or aborted)
         return time.time()
@@ -105,17 +137,24 @@ class Sender:
 
         Raises:
             Aborted: Nothing of it counts.
+            Stuck: The client does not come back. Whether it counts is known once a new sender has taken the place.
             FencedError: Another worker with this identity was started.
             StreamError: The cluster failed for good.
         """
         assert self._open is not None, "nothing was sent"
         waited, self._open = self._open, None
-        return waited.result()
+        while True:
+            try:
+                return waited.result(_LOOK)
+            except TimeoutError:
+                silent = time.monotonic() - self._called
+                if silent > STUCK:
+                    raise Stuck(f"the client has not come back from a call for {silent:.0f} s") from None
 
     def close(self) -> None:
         """Let go of the connection; an open transaction ends by itself."""
+        self._work.put(None)
         self._producer.purge()
-        self._beside.shutdown(wait=False)
 
     def _pass_on(self, topic: str, letters: Sequence[tuple[Message, str]]) -> None:
         for message, reason in letters:
@@ -130,7 +169,7 @@ class Sender:
 
     def _abort(self, cause: BaseException) -> None:
         try:
-            self._insist(lambda: self._producer.abort_transaction(TIMEOUT), _PATIENCE)
+            self._insist(lambda: self._producer.abort_transaction(CALL), _PATIENCE)
         except Aborted as again:
             raise StreamError(f"the transaction can be neither committed nor aborted: {again}") from cause
         raise Aborted(str(cause)) from cause
@@ -144,6 +183,7 @@ class Sender:
 
         began = time.monotonic()
         while True:
+            self._called = time.monotonic()
             try:
                 call()
             except KafkaException as failed:

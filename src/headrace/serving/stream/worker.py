@@ -21,7 +21,7 @@ from headrace.serving.stream.engine import Engine
 from headrace.serving.stream.log import logger
 from headrace.serving.stream.restore import restore
 from headrace.serving.stream.seeding import Seeding
-from headrace.serving.stream.sender import Aborted, Sender
+from headrace.serving.stream.sender import Aborted, Sender, Stuck
 from headrace.serving.stream.telemetry import Telemetry
 from headrace.sources.broker import TIMEOUT, Broker, Topics
 from headrace.system import System
@@ -99,7 +99,7 @@ class Worker:
             accept_unknown=self._system.stream.unknown == "accept",
         )
         self.telemetry.model_version.set(first.pins.model_version)
-        self._sender = Sender(self._broker, self._topics, f"headrace.{self._system.name}.{self._name}")
+        self._sender = self._new_sender()
         watch = Watch(self._system, self._home, first, self._options.champions, self._could_not_look)
         self._consumer = self._subscribed()
         watch.start()
@@ -116,6 +116,9 @@ class Worker:
             self._engine.spill.close()
             self._log.info("stopped", **self._done())
         return self._done()
+
+    def _new_sender(self) -> Sender:
+        return Sender(self._broker, self._topics, f"headrace.{self._system.name}.{self._name}")
 
     def _leave(self) -> None:
         """Close the consumer. In the middle of a rebalance its client may wait for ever; by then all is committed."""
@@ -150,7 +153,7 @@ class Worker:
             if now - looked > _STATUS:
                 looked = now
                 self._tell()
-        self._settle()
+        self._settled()
 
     def _rests(self, quiet: float) -> bool:
         """Whether there was nothing to do for as long as the options say, and nothing waits."""
@@ -254,6 +257,8 @@ class Worker:
     def _abandon(self, aborted: Aborted, answered: Answered) -> None:
         self.telemetry.aborts.inc()
         self._log.warning("aborted", detail=str(aborted), events=len(answered.batch))
+        if isinstance(aborted, Stuck):
+            self._sender = self._new_sender()
 
     def _take_up(self, watch: Watch) -> None:
         """Answer with a new champion from here on."""
