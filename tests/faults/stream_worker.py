@@ -58,8 +58,8 @@ def main() -> int:
             time.sleep(OPTIONS.poll + 3)
         return plain(self, *arguments)
 
-    def started(self, *arguments):
-        start(self, *arguments)
+    def started(self, *arguments, **more):
+        start(self, *arguments, **more)
         self._producer = Client(self._producer, Path(slow).with_name("stuck"))
 
     Sender.send, Sender.__init__ = held_up, started

@@ -37,6 +37,9 @@ class Client:
         return call
 
 
+STOP = threading.Event()
+
+
 def failure(code, **how):
     return confluent_kafka.KafkaException(confluent_kafka.KafkaError(code, "told to", **how))
 
@@ -46,7 +49,7 @@ def make(monkeypatch):
     def made(**faults):
         monkeypatch.setattr(Client, "faults", faults)
         monkeypatch.setattr(confluent_kafka, "Producer", Client)
-        return Sender(Broker("nowhere:1"), Topics("metrics"), "one")
+        return Sender(Broker("nowhere:1"), Topics("metrics"), "one", STOP)
 
     return made
 
@@ -74,6 +77,19 @@ def test_what_passes_is_tried_again(make):
 
 def test_what_does_not_pass_is_aborted(make):
     sender = make(commit_transaction=[failure(confluent_kafka.KafkaError.UNKNOWN, txn_requires_abort=True)])
+    sender.send(answered(), {0: 7}, None)
+    with pytest.raises(Aborted, match="told to"):
+        sender.settle()
+    assert sender._producer.calls[-1] == "abort_transaction"
+
+
+def test_little_patience_after_the_end(make, monkeypatch):
+    stopped = threading.Event()
+    stopped.set()
+    monkeypatch.setitem(globals(), "STOP", stopped)
+    monkeypatch.setattr(module, "CALL", 0.0)
+    busy = failure(confluent_kafka.KafkaError.CONCURRENT_TRANSACTIONS, retriable=True)
+    sender = make(commit_transaction=[busy])
     sender.send(answered(), {0: 7}, None)
     with pytest.raises(Aborted, match="told to"):
         sender.settle()
@@ -112,7 +128,7 @@ from headrace.serving.stream.sender import Sender
 from headrace.sources.broker import Broker, Topics
 Client.faults = {"commit_transaction": [threading.Event()]}
 confluent_kafka.Producer = Client
-sender = Sender(Broker("nowhere:1"), Topics("metrics"), "one")
+sender = Sender(Broker("nowhere:1"), Topics("metrics"), "one", threading.Event())
 sender.send(answered(), {0: 7}, None)
 sender.close()
 print("closed")

@@ -26,7 +26,7 @@ STUCK = 15.0
 """Seconds after which a call will not come back any more."""
 _LOOK = 0.5
 """Seconds between two looks whether it is stuck."""
-_PATIENCE = 300.0
+PATIENCE = 300.0
 """Seconds that a commit or an abort is tried again for while the cluster does not answer, say, because it restarts."""
 
 
@@ -45,6 +45,8 @@ class Sender:
         broker: The cluster.
         topics: Where to send.
         identity: The ``transactional.id``: the newest worker that has it fences off earlier ones.
+        stop: When it is set there is little patience: what is not done soon is given up.
+        patience: Seconds that the start is tried again for.
         timeout: Seconds after which the cluster ends a transaction whose worker has died.
 
     Raises:
@@ -54,10 +56,19 @@ class Sender:
     _called = 0.0
     """When the client was last called."""
 
-    def __init__(self, broker: Broker, topics: Topics, identity: str, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        topics: Topics,
+        identity: str,
+        stop: threading.Event,
+        *,
+        patience: float = TIMEOUT,
+        timeout: float = 10.0,
+    ) -> None:
         from confluent_kafka import Producer
 
-        self._topics, self._identity = topics, identity
+        self._topics, self._identity, self._stop = topics, identity, stop
         self._producer = Producer(
             broker.settings(
                 transactional_id=identity,
@@ -73,7 +84,7 @@ class Sender:
             )
         )
         try:
-            self._insist(lambda: self._producer.init_transactions(TIMEOUT), TIMEOUT)
+            self._insist(lambda: self._producer.init_transactions(CALL), patience)
         except Aborted as refused:
             raise broker.unreachable(refused) from refused
         self._open: Future[float] | None = None
@@ -127,7 +138,7 @@ class Sender:
     def _commit(self, ends: list[Any], group: Any) -> float:
         try:
             self._insist(lambda: self._producer.send_offsets_to_transaction(ends, group, CALL), TIMEOUT)
-            self._insist(lambda: self._producer.commit_transaction(CALL), _PATIENCE)
+            self._insist(lambda: self._producer.commit_transaction(CALL), PATIENCE)
         except Aborted as aborted:
             self._abort(aborted.__cause__ or aborted)
         return time.time()
@@ -169,7 +180,7 @@ class Sender:
 
     def _abort(self, cause: BaseException) -> None:
         try:
-            self._insist(lambda: self._producer.abort_transaction(CALL), _PATIENCE)
+            self._insist(lambda: self._producer.abort_transaction(CALL), PATIENCE)
         except Aborted as again:
             raise StreamError(f"the transaction can be neither committed nor aborted: {again}") from cause
         raise Aborted(str(cause)) from cause
@@ -196,7 +207,8 @@ class Sender:
                     ) from failed
                 if error.fatal():
                     raise StreamError(error.str(), where=self._identity) from failed
-                if not error.retriable() or time.monotonic() - began > patience:
+                limit = min(patience, CALL) if self._stop.is_set() else patience
+                if not error.retriable() or time.monotonic() - began > limit:
                     raise Aborted(error.str()) from failed
                 time.sleep(0.05)
             else:

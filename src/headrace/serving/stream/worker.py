@@ -21,7 +21,7 @@ from headrace.serving.stream.engine import Engine
 from headrace.serving.stream.log import logger
 from headrace.serving.stream.restore import restore
 from headrace.serving.stream.seeding import Seeding
-from headrace.serving.stream.sender import Aborted, Sender, Stuck
+from headrace.serving.stream.sender import PATIENCE, Aborted, Sender, Stuck
 from headrace.serving.stream.telemetry import Telemetry
 from headrace.sources.broker import TIMEOUT, Broker, Topics
 from headrace.system import System
@@ -36,6 +36,8 @@ _WAIT = 0.25
 _CLOSING = 10.0
 """Seconds that the consumer has to close."""
 _NOT_MINE = 2**63
+_QUIET = 10.0
+"""Seconds for which trouble of one kind is told once: a client without its broker has some many times a second."""
 _STATUS = 5.0
 """Seconds between two looks at the lag."""
 
@@ -80,6 +82,7 @@ class Worker:
         self._failure: Exception | None = None
         self._sent: tuple[Answered, float] | None = None
         self._aborted = False
+        self._told: dict[int, float] = {}
 
     def run(self, stop: threading.Event) -> dict[str, Any]:
         """Answer events until told to stop, or idle for as long as the options say; returns what was done.
@@ -99,6 +102,7 @@ class Worker:
             accept_unknown=self._system.stream.unknown == "accept",
         )
         self.telemetry.model_version.set(first.pins.model_version)
+        self._stop = stop
         self._sender = self._new_sender()
         watch = Watch(self._system, self._home, first, self._options.champions, self._could_not_look)
         self._consumer = self._subscribed()
@@ -117,8 +121,9 @@ class Worker:
             self._log.info("stopped", **self._done())
         return self._done()
 
-    def _new_sender(self) -> Sender:
-        return Sender(self._broker, self._topics, f"headrace.{self._system.name}.{self._name}")
+    def _new_sender(self, patience: float = TIMEOUT) -> Sender:
+        identity = f"headrace.{self._system.name}.{self._name}"
+        return Sender(self._broker, self._topics, identity, self._stop, patience=patience)
 
     def _leave(self) -> None:
         """Close the consumer. In the middle of a rebalance its client may wait for ever; by then all is committed."""
@@ -209,7 +214,10 @@ class Worker:
             raise FencedError("another worker with this identity was started", where=self._name)
         if fatal:
             raise StreamError(error.str(), where=self._broker.bootstrap)
-        self._log.warning("trouble", detail=error.str())
+        now = time.monotonic()
+        if now - self._told.get(error.code(), -_QUIET) >= _QUIET:
+            self._told[error.code()] = now
+            self._log.warning("trouble", detail=error.str())
 
     def _answer(self, batch: Batch) -> None:
         began = time.monotonic()
@@ -257,8 +265,8 @@ class Worker:
     def _abandon(self, aborted: Aborted, answered: Answered) -> None:
         self.telemetry.aborts.inc()
         self._log.warning("aborted", detail=str(aborted), events=len(answered.batch))
-        if isinstance(aborted, Stuck):
-            self._sender = self._new_sender()
+        if isinstance(aborted, Stuck) and not self._stop.is_set():
+            self._sender = self._new_sender(PATIENCE)
 
     def _take_up(self, watch: Watch) -> None:
         """Answer with a new champion from here on."""
