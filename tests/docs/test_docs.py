@@ -10,19 +10,23 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [page for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))) if page.name != "decisions.md"]
-SECONDS = 300
+SECONDS = 600
 
 FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}) *(?P<language>[\w+-]*)")
 NOT_RUN = re.compile(r"<!--\s*not run:\s*(?P<reason>.*?)\s*-->")
@@ -82,28 +86,28 @@ def fail(page: Path, block: Block, why: str) -> BlockFailed:
 
 
 def run_bash(page: Path, block: Block, folder: Path) -> None:
-    """Run one block as a script in `folder`, with this environment's commands first on the path."""
+    """Run one block as a script in `folder`, with this environment's commands first on the path.
+
+    What it starts ends with it; a server that it leaves running would hold a pipe open, so what it says goes to a file.
+    """
     __tracebackhide__ = True
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     script = ["bash", "-euo", "pipefail", "-c", block.text]
-    try:
-        done = subprocess.run(
-            script,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as late:
-        raise fail(page, block, f"did not end within {SECONDS} s") from late
-    if done.returncode:
-        raise fail(page, block, f"exit status {done.returncode}\n{done.stdout}")
+    with tempfile.TemporaryFile() as said:
+        where = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
+        process = subprocess.Popen(script, cwd=folder, env=environment, start_new_session=True, **where)
+        try:
+            why = f"exit status {process.wait(SECONDS)}"
+        except subprocess.TimeoutExpired:
+            why = f"did not end within {SECONDS} s"
+        finally:
+            with suppress(ProcessLookupError):  # all of it has ended
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if process.returncode:
+            said.seek(0)
+            raise fail(page, block, f"{why}\n{said.read().decode(errors='replace')}")
 
 
 def run_python(page: Path, block: Block, namespace: dict[str, object]) -> None:
@@ -182,6 +186,13 @@ def test_a_block_that_fails_is_shown(text: str, shown: str, folder: Path) -> Non
     with pytest.raises(BlockFailed) as failure:
         list(run_page(write(folder, text), folder))
     assert shown in str(failure.value)
+
+
+def test_a_block_that_fails_leaves_no_server(folder: Path) -> None:
+    with pytest.raises(BlockFailed, match="exit status 1"):
+        list(run_page(write(folder, "'''bash\nsleep 3600 & echo $! >left\nfalse\n'''\n"), folder))
+    stat = Path("/proc", (folder / "left").read_text().strip(), "stat")
+    until(lambda: not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
 def test_a_block_not_run_is_counted(folder: Path) -> None:
