@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
+from tests.services import missing
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,7 +27,7 @@ class Cluster:
             self._env = {
                 **os.environ,
                 "KAFKA_DIR": str(folder),
-                "KAFKA_PORT": str(_free_port()),
+                "KAFKA_PORT": str(free_port(3)),  # the controller and SASL_SSL take the next ones
                 "KAFKA_JIT": "1",
                 "KAFKA_HEAP": "384m",
                 "KAFKA_LIBS": str(ROOT / ".kafka" / "libs"),
@@ -43,7 +44,7 @@ class Cluster:
 
     def _script(self, command: str) -> str:
         script, catch = [str(ROOT / "scripts" / "kafka"), command], {"capture_output": True, "text": True}
-        done = subprocess.run(script, env=self._env, timeout=240, check=False, **catch)
+        done = subprocess.run(script, env=self._env, timeout=600, check=False, **catch)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -66,22 +67,7 @@ def guarded(folder: Path, password: str) -> Cluster:
 def _need(*programs: str) -> None:
     for program in programs:
         if shutil.which(program) is None:
-            pytest.skip(f"needs a Kafka broker: neither KAFKA_BOOTSTRAP nor the program {program} is there")
-
-
-def _free_port() -> int:
-    """A port whose two successors are free as well: the controller takes the one, SASL_SSL the other."""
-    for _ in range(100):
-        with socket.socket() as one, socket.socket() as next_one, socket.socket() as last:
-            one.bind(("localhost", 0))
-            port = one.getsockname()[1]
-            try:
-                next_one.bind(("localhost", port + 1))
-                last.bind(("localhost", port + 2))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no three free ports in a row")
+            missing(f"needs a Kafka broker: neither KAFKA_BOOTSTRAP nor the program {program} is there")
 
 
 def delete(bootstrap: str, system: str) -> None:
@@ -93,7 +79,7 @@ def delete(bootstrap: str, system: str) -> None:
     names = [name for name in admin.list_topics(timeout=30).topics if name.startswith(f"{system}.")]
     for future in admin.delete_topics(names).values() if names else ():
         try:
-            future.result()
+            future.result(60)
         except KafkaException as error:
             print(f"not deleted: {error}")
 
@@ -113,14 +99,14 @@ def headrace(*arguments: object, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=piped, stderr=piped, text=True, env={**os.environ, **environment})
 
 
-def finish(process: subprocess.Popen, within: float = 120) -> dict:
+def finish(process: subprocess.Popen, within: float = 300) -> dict:
     """The document that a command printed."""
     out, err = process.communicate(timeout=within)
     assert process.returncode == 0, err
     return json.loads(out)
 
 
-def eventually(check, within: float = 60.0, every: float = 0.2):
+def eventually(check, within: float = 120.0, every: float = 0.2):
     """The first true value that `check` gives."""
     until = time.monotonic() + within
     while time.monotonic() < until:

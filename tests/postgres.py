@@ -9,14 +9,16 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
+from tests.services import missing
 
 
 def programs() -> Path | None:
@@ -32,7 +34,7 @@ class Postgres:
     def __init__(self, *options: str) -> None:
         found = programs()
         if found is None:
-            pytest.skip("needs PostgreSQL: apt-get install postgresql, or set HEADRACE_TEST_POSTGRES")
+            missing("needs PostgreSQL: apt-get install postgresql, or set HEADRACE_TEST_POSTGRES")
         self._programs = found
         self._options = options
         # Not pytest's folder: only its owner may enter that one, and root may not run PostgreSQL.
@@ -42,9 +44,7 @@ class Postgres:
             other = pwd.getpwnam("nobody")
             os.chown(self._folder, other.pw_uid, other.pw_gid)
             self._user = {"user": other.pw_uid, "group": other.pw_gid, "extra_groups": []}
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._run("initdb", "-D", "data", "-U", "test", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         self.start()
 
@@ -84,22 +84,19 @@ class Postgres:
         self._process.wait()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the server and all its processes."""
-        _, *backends = _tree(self._process.pid)
-        for pid in (self._process.pid, *backends):
-            os.kill(pid, number)
+        """Send a signal to the server and all its processes; it stands still meanwhile, and so starts no others."""
+        server = self._process.pid
+        os.kill(server, signal.SIGSTOP)
+        for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
+            with suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(int(child), number)
+        os.kill(server, number)
 
     def close(self) -> None:
         """Kill it and remove its folder."""
         if self._process.poll() is None:
             self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _tree(pid: int) -> list[int]:
-    """A process and its children."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *map(int, children)]
 
 
 def new_database(server: str) -> str:

@@ -136,7 +136,7 @@ def test_exit_codes_of_a_process(home, tmp_path):
         for code, words in commands.items()
     }
     for code, process in running.items():
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == code, err
         assert isinstance(json.loads(out), dict)
         assert ("error" in json.loads(out)) == (code > 0)

@@ -124,10 +124,12 @@ def test_a_reader_misses_nothing_while_many_write(ledger: Ledger) -> None:
 
     reader = threading.Thread(target=follow)
     reader.start()
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(write, range(4)))
-    done.set()
-    reader.join()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(write, range(4)))
+    finally:
+        done.set()
+        reader.join()
     assert len(seen) == 300
     assert seen == keys(ledger)
 
@@ -179,7 +181,7 @@ def test_one_refused_submission_does_not_touch_its_neighbours(ledger: Ledger) ->
     outcomes: dict[str, object] = {}
     held = threading.Event()
     writer = Writer(ledger)
-    writer.submit([entry(ledger, "first")], lambda _: held.wait(10))  # so that the others wait together
+    writer.submit([entry(ledger, "first")], lambda _: held.wait(60))  # so that the others wait together
     good = [entry(ledger, "good"), entry(ledger, "better")]
     writer.submit(good[:1], lambda outcome: outcomes.update(good=outcome))
     writer.submit([entry(ledger, "bad", pins="unknown")], lambda outcome: outcomes.update(bad=outcome))

@@ -377,7 +377,7 @@ def test_several_processes_lose_nothing(online: Online, uri: str, tmp_path: Path
     store = str(tmp_path / "store")
     started = processes(3, *([store, uri, str(start), "8"] for start in (0, 4, 8)))
     for each in started:
-        out, err = each.communicate(timeout=120)
+        out, err = each.communicate(timeout=300)
         assert each.returncode == 0, err
         assert len(out.split()) == 8
     lags = group(store, online, 3)

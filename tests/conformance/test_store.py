@@ -6,13 +6,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.ports import free_port
+from tests.waiting import until
 
 from headrace.errors import HeadraceError, NotFoundError, StoreTooNewError
 from headrace.store import FeatureGroup, FeatureView, Store, Table, Upkeep, Written
@@ -39,9 +40,7 @@ def append(table: Table, frame: pl.DataFrame) -> Written:
 def s3() -> Iterator[str]:
     """The address of an S3 server, in a process of its own: some calls of the libraries hold the GIL."""
     pytest.importorskip("moto.server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     command = [
         sys.executable,
         "-c",
@@ -52,13 +51,17 @@ def s3() -> Iterator[str]:
         port,
     ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        for _ in range(300):
-            with socket.socket() as attempt:
-                if attempt.connect_ex(("127.0.0.1", int(port))) == 0:
-                    break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-        server.kill()
+        try:
+            until(lambda: listens(int(port)), server)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.kill()
+
+
+def listens(port: int) -> bool:
+    """Whether something takes connections at a port of this machine."""
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(params=["folder", "s3"])

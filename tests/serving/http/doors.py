@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import uvicorn
 from prometheus_client import CollectorRegistry
-from tests.serving.http.helpers import PREDICT, TITANIC, until
+from tests.serving.http.helpers import PREDICT, TITANIC
+from tests.waiting import PATIENCE, until
 
 from headrace.home import Home
 from headrace.loading import load_system
@@ -50,20 +51,20 @@ class Doors:
         self.connections = self.server.server_state.connections
         self._thread = threading.Thread(target=self.server.run)
         self._thread.start()
-        until(lambda: self.server.started, 20)
+        until(lambda: self.server.started)
         self.port: int = self.server.servers[0].sockets[0].getsockname()[1]
-        until(lambda: bool(served.served["titanic"].ready), 20)
+        until(lambda: bool(served.served["titanic"].ready))
 
     def close(self) -> None:
         """End it in order."""
         self.server.should_exit = True
-        self._thread.join(20)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """A connection to it."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as made:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as made:
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             yield Connection(made)
 

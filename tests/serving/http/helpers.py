@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +17,8 @@ from typing import Any
 
 import httpx
 from tests.cli.helpers import Ran, headrace
+from tests.ports import free_port
+from tests.waiting import PATIENCE, until
 
 from headrace.sources.passengers import Passengers, passenger_rows
 
@@ -105,7 +105,7 @@ class Server:
 
     def client(self) -> httpx.Client:
         """A client with connections of its own."""
-        return httpx.Client(base_url=self.url, timeout=30, verify=False)  # reading certificates takes its time
+        return httpx.Client(base_url=self.url, timeout=PATIENCE, verify=False)  # reading certificates takes its time
 
     @cached_property
     def _shared(self) -> httpx.Client:
@@ -127,7 +127,7 @@ class Server:
 
     def line(self, request_id: str) -> dict[str, Any]:
         """What it logged of a request, which it does after the answer."""
-        until(lambda: any(each.get("http.request.id") == request_id for each in self.lines()), 10)
+        until(lambda: any(each.get("http.request.id") == request_id for each in self.lines()))
         return next(each for each in self.lines() if each.get("http.request.id") == request_id)
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ class Server:
     def stop(self) -> int:
         """SIGTERM; its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(40)
+        return self.process.wait(PATIENCE)
 
 
 @contextmanager
@@ -152,9 +152,7 @@ def serving(
     home: Path, *arguments: str, systems: Sequence[str] = (TITANIC,), ready: bool = True, **environment: str
 ) -> Iterator[Server]:
     """A server over a home, until the end of the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     small = [word for system in systems for word in SMALL[system]] if len(systems) == 1 else []
     command = [sys.executable, "-m", "headrace", "serve", *systems, "--home", str(home), "--port", str(port)]
     log = home / f"serve-{port}.log"
@@ -164,7 +162,7 @@ def serving(
         )
     server = Server(f"http://127.0.0.1:{port}", log, process)
     try:
-        until(lambda: answers(server, "/ready" if ready else "/health"), 40, process)
+        until(lambda: answers(server, "/ready" if ready else "/health"), process)
         yield server
     finally:
         server.close()
@@ -178,14 +176,3 @@ def answers(server: Server, path: str) -> bool:
         return server.get(path).status_code == 200
     except httpx.TransportError:
         return False
-
-
-def until(good: Callable[[], bool], seconds: float, process: subprocess.Popen[bytes] | None = None) -> float:
-    """Wait for something; returns the seconds that it took, and fails when it takes too long."""
-    began = time.monotonic()
-    while not good():
-        waited = time.monotonic() - began
-        assert waited < seconds, f"not within {seconds} s"
-        assert process is None or process.poll() is None, "the process has ended"
-        time.sleep(0.02)
-    return time.monotonic() - began

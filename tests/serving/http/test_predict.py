@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.cli.helpers import headrace
-from tests.serving.http.helpers import PREDICT, TITANIC, Server, passengers, ran, serving, until
+from tests.serving.http.helpers import PREDICT, TITANIC, Server, passengers, ran, serving
+from tests.waiting import until
 
 from headrace.home import Home
 from headrace.row_predictor import RowPredictor
@@ -144,11 +145,13 @@ def test_a_new_champion_is_taken_up_without_a_failed_request(home: Path) -> None
                     versions.append(answer.json()["model_version"])
 
         loads = [pool.submit(load, start) for start in (2_000_000, 3_000_000)]
-        until(lambda: 1 in versions, 10)
-        ran("train", TITANIC, home, "--set", "model.calibrate=false")
-        ran("promote", TITANIC, home, "2")
-        until(lambda: versions[-1] == 2, 10)
-        done = True
+        try:
+            until(lambda: 1 in versions)
+            ran("train", TITANIC, home, "--set", "model.calibrate=false")
+            ran("promote", TITANIC, home, "2")
+            until(lambda: versions[-1] == 2)
+        finally:
+            done = True
         for each in loads:
             each.result()
         assert sorted(set(versions)) == [1, 2]
@@ -169,5 +172,5 @@ def test_several_processes_serve_together(home: Path) -> None:
         assert said[:60] == said[60:]
         assert logged(server) == 60
         # Each process counts what it answered a few times a second.
-        until(lambda: counted(server.get("/metrics").text) == 120, 10)
+        until(lambda: counted(server.get("/metrics").text) == 120)
         assert server.stop() == 0

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from tests import kafka
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -119,9 +120,9 @@ def check_bad_events_are_letters_that_can_be_sent_again(world, broker, command, 
 def check_a_new_champion_answers_without_a_restart(world, broker, command, place, produced):
     from confluent_kafka import Producer
 
-    process = command("stream", "--port", 19464, start=True)
+    port = free_port()
+    process, health = command("stream", "--port", port, start=True), f"http://localhost:{port}"
     try:
-        health = "http://localhost:19464"
         kafka.eventually(lambda: get(f"{health}/ready")[0] == 200)
         assert get(f"{health}/health")[0] == 200
         command("train", "--as-of", (world.TRAINED + timedelta(hours=48)).isoformat(), "--set", "model.seed=3")

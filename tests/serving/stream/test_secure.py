@@ -35,7 +35,7 @@ def command(world, home, broker):
         }
         door = ("--bootstrap", f"{host}:{int(port) + 2}")
         process = kafka.headrace(name, *common, *door, *more, HEADRACE_KAFKA=json.dumps(options))
-        return *reversed(process.communicate(timeout=180)), process.returncode
+        return *reversed(process.communicate(timeout=300)), process.returncode
 
     return run
 
