@@ -25,7 +25,7 @@ from headrace.models.member import Frame, Transform, View, count, lookback, spre
 KIND = "forecaster"
 FORMAT = 1
 CHUNK = 50_000
-"""Examples per predict call: bounds the memory of a backfill."""
+"""Examples per predict call at most: bounds the memory of a backfill. Calls are of one size, none a small rest."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class ForecastModel:
         examples = every_example(series, origin, self.horizon)
         # Neighbours in time fall into the same leaves: in this order a booster predicts a third faster.
         order = np.lexsort((examples.origin, examples.target, examples.series))
-        chunks = (examples[order[lo : lo + CHUNK]] for lo in range(0, max(order.size, 1), CHUNK))
+        chunks = (examples[some] for some in np.array_split(order, -(-order.size // CHUNK) or 1))
         parts = [self._some(*near(history, chunk, self._before), threads) for chunk in chunks]
         columns = [np.empty(order.size) for _ in parts[0]]
         for column, pieces in zip(columns, zip(*parts, strict=True), strict=True):

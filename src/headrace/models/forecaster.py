@@ -121,7 +121,7 @@ class Forecaster(Model):
         kept, measured = (replace(model, **found) for model in (kept, measured))
         if self.adaptive:
             kept = _following(kept, measured, history, origin, held)
-        return Fit(kept, measured, origin - held)
+        return Fit(kept, measured, origin - held, scores)
 
     def _held_back(self, frame: Frame, horizon: int, history: History, origin: int) -> int:
         """How much of the newest history is held back to measure errors on.
@@ -256,11 +256,13 @@ class Fit:
         model: Fitted on everything known.
         measured: Its twin, fitted on what was known at `before` only: for honest scores after it.
         before: Grid position of the last value that the twin saw.
+        scores: What the twin forecast after it, without intervals, beside what came true.
     """
 
     model: ForecastModel
     measured: ForecastModel
     before: int
+    scores: Backtest
 
 
 @dataclass(frozen=True)

@@ -115,11 +115,8 @@ def _known_span(raw: Any, series: Series, seen: Seen, origin: datetime) -> Any:
 
 def _tested(system: System, fitted: Fitted) -> dict[str, float | None]:
     """Scores of the fit's twin on the time after the one it saw, with the baselines' beside them."""
-    fit, history = fitted.fit, fitted.history
-    origins = scored_origins(history, fit.before, fitted.at, system.steps)
-    scored = backtest(fit.measured, history, origins)
+    model, scored, history = fitted.fit.measured, fitted.fit.scores, fitted.history
     tested = dict(scored.scores())
-    model = fit.measured
     tested["coverage"] = scored.honest_coverage(model.frame, history, model.horizon, model.interval)
     for season in system.monitoring.baselines:
         hours = season.total_seconds() / 3600
