@@ -167,7 +167,8 @@ def _scored(system: System, home: Home, predictor: Predictor, times: Sequence[da
         order=[],
     ).rename({system.target: "actual"})
     pairs = made.join(truth, on=[*system.keys, time], how="left", nulls_equal=True, maintain_order="left")
-    return scores(pairs, [*system.keys, "ahead"], system.monitoring.baselines)
+    (by_series,) = scores(pairs, [[*system.keys, "ahead"]], system.monitoring.baselines)
+    return by_series
 
 
 def _total(system: System, parts: list[pl.DataFrame]) -> pl.DataFrame:

@@ -201,8 +201,10 @@ def _due(
 
 
 def _made(system: System, home: Home, times: pl.Series, as_of: Sequence[datetime]) -> pl.DataFrame:
-    """The predictions of these event times; of several revisions the last one."""
+    """The predictions of these event times, in any order; of several revisions the last one."""
     import polars as pl
+
+    from headrace.store.facts import are_distinct
 
     table, time = home.table(system.name, PREDICTIONS), system.event_time
     numbers = ["value", "lower", "upper", "scale", *map(baseline_column, system.monitoring.baselines)]
@@ -212,8 +214,9 @@ def _made(system: System, home: Home, times: pl.Series, as_of: Sequence[datetime
     there = lazy.collect_schema().names()
     lazy = lazy.select(*order, "ahead", *(c for c in numbers if c in there), "created_at", "revision")
     rows = table.collect(lazy.filter(pl.col(time).is_in(times.unique().implode())))
-    rows = rows.sort([*order, "created_at", "revision"])
-    return rows.unique(order, keep="last", maintain_order=True)
+    if are_distinct(rows, order):
+        return rows
+    return rows.sort("created_at", "revision").unique(order, keep="last")
 
 
 def _pairs(
@@ -241,10 +244,9 @@ def _facts(system: System, pairs: pl.DataFrame, data_version: int, predictions_v
     import polars as pl
 
     time, seasons = system.event_time, system.monitoring.baselines
-    by_series = scores(pairs, [time, "turn", "known_at", *system.keys], seasons)
-    by_run = scores(pairs, [time, "turn", "known_at", "as_of", "ahead"], seasons).rename({"as_of": "made"})
-    facts = pl.concat(
-        [by_series.with_columns(scope=pl.lit(SERIES)), by_run.with_columns(scope=pl.lit(RUN))], how="diagonal"
-    )
+    state = [time, "turn", "known_at"]
+    by_series, by_run = scores(pairs, [[*state, *system.keys], [*state, "as_of", "ahead"]], seasons)
+    parts = [by_series.with_columns(scope=pl.lit(SERIES)), by_run.with_columns(scope=pl.lit(RUN))]
+    facts = pl.concat([parts[0], parts[1].rename({"as_of": "made"})], how="diagonal")
     versions = {"data_version": data_version, "predictions_version": predictions_version}
     return facts.drop("turn").with_columns(**{name: pl.lit(n, pl.Int64) for name, n in versions.items()})

@@ -6,7 +6,7 @@ are scores, so a metric over a month costs no look at the predictions of the mon
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -39,28 +39,31 @@ def sum_columns(seasons: Iterable[timedelta]) -> list[str]:
     return [EXPECTED, *INTERVAL, *(f"{name}{column}" for name in names for column in SUMS)]
 
 
-def scores(pairs: pl.DataFrame, by: Sequence[str], seasons: Sequence[timedelta]) -> pl.DataFrame:
-    """The score of every group of predictions.
+def scores(pairs: pl.DataFrame, groupings: Sequence[Sequence[str]], seasons: Sequence[timedelta]) -> list[pl.DataFrame]:
+    """The score of every group of predictions, for each grouping.
 
     Args:
         pairs: Predictions (`value lower upper scale baseline_*`) with their truth in `actual`, null where it is not
             known. The order of rows within a group decides the last bit of its sums.
-        by: Columns that make a group.
+        groupings: Columns that make a group.
         seasons: Of the baselines.
 
     Returns:
-        `by` and the columns of `sum_columns`, ordered by `by`.
+        For each grouping its columns and those of `sum_columns`, ordered by the former.
     """
+    shares = _contributions(pairs, seasons)
+    return [_totals(pairs.select(by), shares) for by in groupings]
+
+
+def _totals(of: pl.DataFrame, shares: Mapping[str, Array]) -> pl.DataFrame:
+    """The sums of shares by group, of rows that belong to these."""
     import polars as pl
 
-    pairs = pairs.sort(by, maintain_order=True)
-    group = pairs.select(pl.struct(by).rle_id()).to_series().to_numpy()
-    groups = pairs.select(by).unique(maintain_order=True)
+    groups = of.unique().sort(of.columns)
+    numbered = groups.with_row_index("_group")
+    group = of.join(numbered, on=of.columns, how="left", nulls_equal=True, maintain_order="left")["_group"].to_numpy()
     # One addition after the other in the order of the rows: equal rows give equal bits, whatever else is in the table.
-    totals = {
-        name: np.bincount(group, weights=values, minlength=groups.height)
-        for name, values in _contributions(pairs, seasons).items()
-    }
+    totals = {name: np.bincount(group, weights=values, minlength=groups.height) for name, values in shares.items()}
     return groups.with_columns(pl.Series(name, values) for name, values in totals.items())
 
 

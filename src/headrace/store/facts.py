@@ -44,11 +44,12 @@ def new_in_chain(
     Returns:
         The new rows (k, columns of `rows`), in the order given.
     """
-    rows = rows.unique([*identity, KNOWN], keep="last", maintain_order=True)
+    distinct = are_distinct(rows, identity)
+    rows = rows if distinct else rows.unique([*identity, KNOWN], keep="last", maintain_order=True)
     touched = _about(existing, rows, identity)
     rows = _without_stored(touched, rows, identity, compare)
     touched = _about(touched, rows, identity)
-    if rows.is_empty() or (touched.is_empty() and not rows.select(identity).is_duplicated().any()):
+    if rows.is_empty() or (distinct and touched.is_empty()):
         return rows
     rows = rows.with_row_index(_ROW)
     facts = [*identity, *compare, KNOWN]
@@ -77,7 +78,8 @@ def corrections(
 
     Args and returns as in `new_in_chain`; of several rows with one identity the last wins.
     """
-    rows = rows.unique(list(identity), keep="last", maintain_order=True)
+    if not are_distinct(rows, identity):
+        rows = rows.unique(list(identity), keep="last", maintain_order=True)
     touched = _about(existing, rows, identity)
     rows = _without_stored(touched, rows, identity, compare)
     if rows.is_empty() or touched.is_empty():
@@ -115,12 +117,20 @@ def latest(facts: pl.DataFrame, identity: Sequence[str]) -> pl.DataFrame:
 
     Costs one pass over the identities when none has a second fact. The order of rows is not kept.
     """
-    if facts.select(identity).n_unique() == facts.height:
+    if are_distinct(facts, identity):
         return facts
     rows = facts.select(*dict.fromkeys([*identity, KNOWN, VERSION])).with_row_index(_ROW)
     rows = rows.sort([KNOWN, VERSION], maintain_order=True)
     keep = rows.unique(list(identity), keep="last", maintain_order=False).get_column(_ROW)
     return facts[keep.sort()]
+
+
+def are_distinct(rows: pl.DataFrame, columns: Sequence[str]) -> bool:
+    """Whether all rows differ in these columns, told by their hashes: a tenth of the cost of finding equal rows.
+
+    True is certain. False, where two different rows have one hash, is no more likely than n * n / 2^65.
+    """
+    return rows.select(columns).hash_rows().n_unique() == rows.height
 
 
 def _about(existing: pl.DataFrame, rows: pl.DataFrame, identity: Sequence[str]) -> pl.DataFrame:
