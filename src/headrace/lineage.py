@@ -7,7 +7,7 @@ import json
 import subprocess
 import uuid
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
@@ -55,7 +55,7 @@ class Pins:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; times as ISO 8601 in UTC."""
-        return asdict(self) | {"as_of": iso(self.as_of)}
+        return vars(self) | {"as_of": iso(self.as_of)}
 
 
 def digest_of(data: Any, length: int = 12) -> str:

@@ -292,9 +292,10 @@ def seasonal(node: Seasonal, arrays: Arrays, series: Positions, origin: Position
     offsets = [node.offsets(h, steps) for h in range(longest + 1)]
     total, count = np.zeros(series.shape), np.zeros(series.shape)
     for turn in range(max(map(len, offsets))):
-        nth = np.array([o[turn] if turn < len(o) else -1 for o in offsets])[ahead]
-        value = np.where(nth >= 0, _at(base, series, origin - nth), np.nan)
-        known = ~np.isnan(value)
+        nth = np.array([o[turn] if turn < len(o) else 0 for o in offsets])[ahead]
+        there = np.array([turn < len(o) for o in offsets])[ahead]
+        value = _at(base, series, origin - nth)
+        known = there & ~np.isnan(value)
         total += np.where(known, value, 0.0)
         count += known
     with np.errstate(invalid="ignore"):
@@ -303,6 +304,8 @@ def seasonal(node: Seasonal, arrays: Arrays, series: Positions, origin: Position
 
 def _at(base: Array, series: Positions, position: Positions) -> Array:
     last = base.shape[1] - 1
+    if not position.size or (position.min() >= 0 and position.max() <= last):
+        return base[series, position]
     value = base[series, np.clip(position, 0, last)]
     return np.where((position >= 0) & (position <= last), value, np.nan)
 
