@@ -33,6 +33,7 @@ _DOING = {
     "predict": "predict",
     "monitor": "monitor",
 }
+_FORMATS = ("table", "json", "csv", "parquet")
 _SHOWN = 12
 """Rows of a table that are shown when it is longer."""
 
@@ -83,14 +84,28 @@ def progress(system: str) -> Iterator[Callable[[str, int, int], None]]:
         yield lambda what, done, of: bar.update(task, description=_DOING.get(what, what), completed=done, total=of)
 
 
+def format_of(form: str | None, out: Path | None, *, as_json: bool) -> str:
+    """The format of rows: what was asked for, else what the file's ending says, else JSON or a table.
+
+    On stdout `--json` goes over `--format`: what is there is one JSON document.
+
+    Raises:
+        UsageError: An unknown format.
+    """
+    if form not in (None, *_FORMATS):
+        raise UsageError(f"no format {form!r}", where="--format", hint=", ".join(_FORMATS))
+    if out is None:
+        return "json" if as_json else form or "table"
+    ending = out.suffix.removeprefix(".")
+    return form or (ending if ending in _FORMATS else "json" if as_json else "table")
+
+
 def print_frame(frame: pl.DataFrame, *, form: str, out: Path | None) -> None:
     """Rows as a table, JSON, CSV or Parquet; to a file, or to stdout.
 
     Raises:
-        UsageError: Unknown format, Parquet to a terminal, or a table to a file.
+        UsageError: Parquet to a terminal, or a table to a file.
     """
-    if form not in ("table", "json", "csv", "parquet"):
-        raise UsageError(f"no format {form!r}", where="--format", hint="table, json, csv or parquet")
     if form == "parquet":
         if out is None:
             raise UsageError("Parquet goes to a file", where="--format", hint="add --out FILE")

@@ -213,6 +213,19 @@ def test_predictions_in_every_format(home, tmp_path):
     assert headrace("predictions", ENERGY, "--home", home, "--format", "parquet").code == 2
 
 
+def test_json_and_a_file_of_predictions(home, tmp_path):
+    base = ("predictions", ENERGY, "--home", home, "--json")
+    for name, form in (("a.parquet", "parquet"), ("a.csv", "csv"), ("a.json", "json"), ("rows", "json")):
+        out = tmp_path / name
+        assert headrace(*base, "--out", out).json == {"rows": 96, "format": form, "out": str(out)}
+    assert pl.read_parquet(tmp_path / "a.parquet").height == pl.read_csv(tmp_path / "a.csv").height == 96
+    assert len(json.loads((tmp_path / "a.json").read_text())) == 96
+    assert headrace(*base, "--out", tmp_path / "b", "--format", "csv").json["format"] == "csv"
+    assert (tmp_path / "b").read_text() == (tmp_path / "a.csv").read_text()
+    assert len(headrace(*base, "--format", "csv").json) == 96  # on stdout there is one JSON document
+    refused(headrace(*base, "--format", "xml"), 2, "UsageError")
+
+
 def test_predictions_where_and_as_of(home):
     energy("predict", home, as_of=AS_OF + timedelta(hours=2))
     everything = stored(home)

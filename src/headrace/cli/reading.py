@@ -36,14 +36,16 @@ def predictions(
         list[str] | None, typer.Option("--where", metavar="COL=VALUE", help="Only these; repeatable.")
     ] = None,
     as_of: Annotated[str | None, typer.Option("--as-of", metavar="TIME", help="The forecast as it stood then.")] = None,
-    form: Annotated[str, typer.Option("--format", help="table, json, csv or parquet.")] = "table",
+    form: Annotated[
+        str | None, typer.Option("--format", help="table, json, csv or parquet. Default: by the ending of --out.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write there.")] = None,
 ) -> None:
     """Read stored predictions."""
     from headrace import console
     from headrace.pipelines import inference, row_inference
 
-    conditions = {}
+    chosen, conditions = console.format_of(form, out, as_json=use.json), {}
     for text in where or []:
         column, equals, value = text.partition("=")
         if not equals:
@@ -53,7 +55,9 @@ def predictions(
     system = use.system(name)
     reader = inference.read_predictions if system.forecasts else row_inference.read
     frame = reader(system, use.open(), as_of=moment, where=conditions)
-    console.print_frame(frame, form="json" if use.json else form, out=out)
+    console.print_frame(frame, form=chosen, out=out)
+    if use.json and out is not None:
+        console.print_json({"rows": frame.height, "format": chosen, "out": str(out)})
 
 
 @command
