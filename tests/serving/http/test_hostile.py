@@ -186,6 +186,9 @@ def test_a_hostile_request_is_refused(titanic: Server, request_line: bytes) -> N
     host, port = titanic.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(request_line + b"\r\nconnection: close\r\n\r\n")
-        status = int(connection.recv(65536).split()[1])
+        head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+    status = int(head.split()[1])
     assert 400 <= status < 500
+    assert b"content-type: application/problem+json" in head
+    assert json.loads(body)["status"] == status
     assert titanic.get("/health").status_code == 200

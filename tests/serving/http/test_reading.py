@@ -45,6 +45,9 @@ def test_what_is_served(energy: Server) -> None:
     listed = energy.get(f"{BASE}/series").json()["series"]
     assert len(listed) == 3
     assert [list(each) for each in listed] == [["area", "industry"]] * 3
+    for area in ("DK1", "DK2", "DK3"):
+        some = energy.get(f"{BASE}/series", params={"area": area}).json()["series"]
+        assert some == [each for each in listed if each["area"] == area]
 
 
 def test_predictions_are_the_stored_ones(energy: Server, energy_home: Path, series: dict[str, str]) -> None:
@@ -132,15 +135,23 @@ REFUSED = [
     ("/predictions", {"as_of": "2026-03-02T12:00:00"}, 422, ["query", "as_of"]),
     ("/predictions", {"as_of": "0001-01-01T00:00:00+14:00"}, 422, ["query", "as_of"]),
     ("/predictions", {"as_of": "9999-12-31T23:59:59-14:00"}, 422, ["query", "as_of"]),
+    ("/predictions", {"asof": "2026-03-02T12:00:00Z"}, 422, ["query", "asof"]),
+    ("/observations", {"hour": "3"}, 422, ["query", "hour"]),
+    ("/metrics", {"aera": "DK1"}, 422, ["query", "aera"]),
+    ("/metrics", [("area", "DK1"), ("area", "DK2")], 422, ["query", "area"]),
+    ("/series", {"aera": "DK1"}, 422, ["query", "aera"]),
+    ("/runs", {"failed": "true"}, 422, ["query", "failed"]),
+    ("/alerts", {"open": "true"}, 422, ["query", "open"]),
 ]
 
 
 @pytest.mark.parametrize(("route", "params", "status", "at"), REFUSED)
 def test_a_wrong_parameter_is_named(
-    energy: Server, series: dict[str, str], route: str, params: dict[str, str], status: int, at: list[str] | None
+    energy: Server, series: dict[str, str], route: str, params: Any, status: int, at: list[str] | None
 ) -> None:
-    full = series | params if set(params) & {"hours", "as_of"} else params
-    encoded = {name: value.encode(errors="surrogatepass") for name, value in full.items()}
+    pairs = params if isinstance(params, list) else list(params.items())
+    full = [*series.items(), *pairs] if {name for name, _ in pairs} & {"hours", "hour", "as_of", "asof"} else pairs
+    encoded = [(name, value.encode(errors="surrogatepass")) for name, value in full]
     answer = energy.get(f"{BASE}{route}", params=encoded)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     if at is not None:
@@ -171,6 +182,17 @@ def test_what_is_not_there_is_a_problem(energy: Server, method: str, path: str, 
     assert answer.headers["x-request-id"]
     if status == 405:
         assert answer.headers["allow"]
+
+
+def test_the_head_of_an_answer_may_be_asked_for(energy: Server, series: dict[str, str]) -> None:
+    with energy.client() as client:
+        for path in ("/health", "/ready", "/metrics", "/v1/systems", BASE, f"{BASE}/predictions", f"{BASE}/runs"):
+            params = series if path.endswith("predictions") else {}
+            whole, head = client.get(path, params=params), client.head(path, params=params)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["content-type"] == whole.headers["content-type"]
+            assert head.headers.get("etag") == whole.headers.get("etag")
+        assert client.head("/nothing").status_code == 404
 
 
 def test_rows_have_no_series(titanic: Server) -> None:

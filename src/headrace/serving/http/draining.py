@@ -5,6 +5,10 @@ from __future__ import annotations
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
+from headrace.serving.http.call import Answer
+from headrace.serving.http.problem import Problem
+from headrace.serving.http.telemetry import request_id_of
+
 LINGER = 0.5
 """Seconds in which a request on an idle connection is still answered when the server ends."""
 
@@ -42,6 +46,12 @@ class Draining(HttpToolsProtocol):
 
     def _look_after(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def send_400_response(self, msg: str) -> None:
+        """Called where what came is no HTTP: the connection ends with a problem, as every refusal is one."""
+        answer = Answer.of(Problem(400, msg))
+        self.transport.write(answer.wire(request_id_of(b""), close=True))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called once, when the connection has ended."""

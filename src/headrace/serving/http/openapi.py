@@ -81,7 +81,7 @@ def _reading(generic: Mapping[str, Any], route: str, served: Served) -> dict[str
     system = served.system
     parameters = [each for each in generic.get("parameters", ()) if each["name"] != "name"]
     known = served.forecasts.series() if served.forecasts is not None else []
-    for key in system.keys if system.forecasts and route in (*_KEYED, "metrics") else ():
+    for key in system.keys if system.forecasts and route in (*_KEYED, "metrics", "series") else ():
         values = sorted({series[key] for series in known})[:20]
         parameters.append(
             {

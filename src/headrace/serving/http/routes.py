@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -96,6 +96,8 @@ class Reading:
             router.add_api_route(
                 path, handler, methods=["GET"], response_model=None, response_class=kind, responses=told
             )
+            # The server leaves the body out.
+            router.add_api_route(path, handler, methods=["HEAD"], response_model=None, include_in_schema=False)
         router.add_api_route("/docs", self.docs, include_in_schema=False, response_class=HTMLResponse)
         return router
 
@@ -136,20 +138,23 @@ class Reading:
         return _json(await run_in_threadpool(self._find(request, name).about))
 
     async def series(self, request: Request, name: str) -> Response:
-        """Key combinations of a series system."""
+        """Key combinations of a series system, or those that have the values given for some keys."""
         forecasts = self._forecasts(request, name)
-        return _cached(request, {"series": forecasts.series()}, forecasts.tag)
+        _check_query(request, self._served[name].system.keys)
+        wanted = request.query_params.items()
+        found = [series for series in forecasts.series() if wanted <= series.items()]
+        return _cached(request, {"series": found}, forecasts.tag)
 
     async def observations(self, request: Request, name: str, hours: Hours = 168) -> Response:
         """The last observations of one series."""
         forecasts = self._forecasts(request, name)
-        key = self._key(request, name)
+        key = self._key(request, name, "hours")
         return _cached(request, {"observations": forecasts.observed(key, hours)}, f"{forecasts.tag}-{hours}")
 
     async def predictions(self, request: Request, name: str, as_of: datetime | None = None) -> Response:
         """Stored predictions of one series: of the last week and the horizon, or the forecast as it stood then."""
         forecasts = self._forecasts(request, name)
-        key = self._key(request, name)
+        key = self._key(request, name, "as_of")
         if as_of is None:
             return _cached(request, forecasts.predicted(key), forecasts.tag)
         if as_of.tzinfo is None:
@@ -180,10 +185,11 @@ class Reading:
     async def metrics(self, request: Request, name: str) -> Response:
         """Monitoring metrics, overall and over time; of one series, or of rows by model version too."""
         served = self._find(request, name)
+        _check_query(request, served.system.keys if served.system.forecasts else ())
         if not served.system.forecasts:
             return await self._of_rows(request, served)
         forecasts = self._forecasts(request, name)
-        wanted = {key: request.query_params[key] for key in served.system.keys if key in request.query_params}
+        wanted = dict(request.query_params)
         if wanted and not any(wanted.items() <= series.items() for series in forecasts.series()):
             raise Problem(404, f"{name} has no series {', '.join(wanted.values())}"[:200])
         return _cached(request, await run_in_threadpool(_metrics, served, wanted), forecasts.tag)
@@ -199,6 +205,7 @@ class Reading:
     async def runs(self, request: Request, name: str, limit: Limit = 100, status: Status | None = None) -> Response:
         """The last runs that ended, newest first, the failed ones included."""
         self._find(request, name)
+        _check_query(request, ("limit", "status"))
         try:
             async with self._reads:
                 found = await run_in_threadpool(runs.newest, self._home, name, limit, failed=status == runs.FAILED)
@@ -209,6 +216,7 @@ class Reading:
     async def alerts(self, request: Request, name: str) -> Response:
         """Open and past warnings and alarms."""
         self._find(request, name)
+        _check_query(request, ())
         try:
             found = await run_in_threadpool(self._home.ledger.alerts, name)
         except HeadraceError as error:
@@ -245,8 +253,9 @@ class Reading:
             raise Problem(404, f"{name} scores rows, it has no series")
         return forecasts
 
-    def _key(self, request: Request, name: str) -> Key:
+    def _key(self, request: Request, name: str, parameter: str) -> Key:
         served = self._served[name]
+        _check_query(request, (*served.system.keys, parameter))
         given = request.query_params
         missing = [key for key in served.system.keys if key not in given]
         if missing:
@@ -284,6 +293,19 @@ def _metrics_of_rows(served: Served) -> dict[str, Any]:
         "over_time": row_scores.measures(scores, ["time"]).to_dicts(),
         "by_version": row_scores.measures(scores, ["model_version"]).to_dicts(),
     }
+
+
+def _check_query(request: Request, known: Sequence[str]) -> None:
+    """Refuse a name that means nothing here or comes twice: it would change the answer, or not, without a word."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    errors = [
+        {"loc": ["query", name[:80]], "msg": "is there twice" if name in known else "is not a parameter here"}
+        for name in dict.fromkeys(names)
+        if name not in known or names.count(name) > 1
+    ]
+    if errors:
+        there = f"parameters: {', '.join(known)}" if known else "no parameters"
+        raise Problem(422, f"a parameter is not as it should be; there are {there}", errors=errors)
 
 
 def _json(data: Any) -> Response:
