@@ -169,6 +169,19 @@ def test_a_client_that_does_not_read_is_not_read(door: Doors) -> None:
         assert connection.response() == door.said(posted(ROWS[7]))
 
 
+def test_requests_that_wait_for_earlier_answers_are_not_read_on_and_on(door: Doors) -> None:
+    """However many answers of theirs can still be sent."""
+    request = b"GET /openapi.json HTTP/1.1\r\nhost: a\r\nx-long: %b\r\n\r\n" % (b"x" * 4000)
+    with door.connection() as connection:
+        connection.socket.settimeout(2)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 20_000_000:
+                sent += connection.socket.send(request * 50)
+        assert sent < 20_000_000  # most of it is in the system's buffers
+        assert connection.response().startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_client_that_goes_leaves_nothing_behind(door: Doors) -> None:
     for part in (len(HEAD) // 2, len(posted(ROWS[8])) - 5, len(posted(ROWS[8]))):
         with door.connection() as connection:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sized
+
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
@@ -13,10 +17,31 @@ LINGER = 0.5
 """Seconds in which a request on an idle connection is still answered when the server ends."""
 
 
+class Reading(FlowControl):
+    """Reads nothing more of a connection on which requests wait for an earlier one's answer.
+
+    Uvicorn reads on with every answer, so a client that sends without end, and reads slowly, would fill the memory.
+    """
+
+    def __init__(self, transport: asyncio.Transport, pipeline: Sized) -> None:
+        super().__init__(transport)
+        self._pipeline = pipeline
+
+    def resume_reading(self) -> None:
+        """Called with every answer, and for the rest of a body: that of the last request that came."""
+        if not self._pipeline:
+            super().resume_reading()
+
+
 class Draining(HttpToolsProtocol):
     """Uvicorn's HTTP protocol, which by itself closes idle connections at once, even if a request is on its way."""
 
     _heard = 0.0  # when something last came or was answered, by the loop's clock
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Called once, when a client has connected."""
+        super().connection_made(transport)
+        self.flow = Reading(transport, self.pipeline)
 
     def _unset_keepalive_if_required(self) -> None:
         """Called when data comes. The timer of an idle connection stays set: to set it anew costs more than to read."""
