@@ -91,7 +91,7 @@ class Workers:
     def end(self, process, how=signal.SIGKILL):
         process.send_signal(how)
         try:
-            code = process.wait(60)
+            code = process.wait(90)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGUSR1)  # it writes where its threads are
             time.sleep(1)
@@ -121,7 +121,7 @@ def test_nothing_is_lost_doubled_or_wrong(broker, tmp_path):
         source.start()
         for _ in range(3):
             workers.start()
-        kafka.eventually(lambda: len(outputs(broker.bootstrap)) > 50)
+        kafka.eventually(lambda: len(outputs(broker.bootstrap)) > 50, within=180)
         for turn in range(KILLS):
             time.sleep(chance.uniform(0.5, 2.0))
             workers.end(chance.choice(kafka.eventually(workers.at_work)))
@@ -136,10 +136,11 @@ def test_nothing_is_lost_doubled_or_wrong(broker, tmp_path):
                 broker.start()
         zombie(workers)
         workers.slow.touch()
-        kafka.eventually(lambda: not workers.slow.exists(), within=60)
+        kafka.eventually(lambda: not workers.slow.exists(), within=180)
         time.sleep(13)
+        before = workers.all_logs().count("not come back")
         workers.stuck.touch()
-        kafka.eventually(lambda: "not come back" in workers.all_logs(), within=60)
+        kafka.eventually(lambda: workers.all_logs().count("not come back") > before, within=180)
         # On a slow machine the zombie's session may have run out: then it joins its group again before it is fenced,
         # and the one that replaced it is fenced as well. None may end in any other way.
         assert all(process.poll() in (None, FENCED) for process in workers.running)
@@ -159,13 +160,13 @@ def test_nothing_is_lost_doubled_or_wrong(broker, tmp_path):
 def zombie(workers):
     """A worker that sleeps while another takes its name must not commit when it wakes up."""
     first = workers.start(replica="named")
-    kafka.eventually(lambda: "restored" in workers.logs[-1].read_text(), within=90)
+    kafka.eventually(lambda: "restored" in workers.logs[-1].read_text(), within=180)
     time.sleep(1.0)
     first.send_signal(signal.SIGSTOP)
     workers.start(replica="named")
-    kafka.eventually(lambda: "restored" in workers.logs[-1].read_text(), within=90)
+    kafka.eventually(lambda: "restored" in workers.logs[-1].read_text(), within=180)
     first.send_signal(signal.SIGCONT)
-    assert first.wait(60) == FENCED
+    assert first.wait(120) == FENCED
     workers.running.remove(first)
 
 
@@ -176,7 +177,7 @@ def settled(broker, source):
         topics = ("predictions", "dead_letters", "late")
         return sum(len(kafka.committed(broker.bootstrap, f"live_metrics.{t}")) for t in topics) >= source.sent
 
-    kafka.eventually(done, within=120, every=1.0)
+    kafka.eventually(done, within=240, every=1.0)
 
 
 def verify(broker, home):
