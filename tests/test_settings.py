@@ -37,6 +37,13 @@ def test_a_value_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch, nam
     assert refused.value.where == f"HEADRACE_{name}"
 
 
+def test_a_file_that_is_no_text_is_named() -> None:
+    Path(".env").write_bytes(b"HEADRACE_HOME=\xff\n")
+    with pytest.raises(ConfigError) as refused:
+        load_settings()
+    assert refused.value.where == ".env"
+
+
 def test_no_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADRACE_TOKENS", '{"sesame": "*:read"}')
     with pytest.raises(ConfigError) as refused:

@@ -99,7 +99,7 @@ def test_settings_are_paths_and_yaml_values():
         parse_setting("model.trees")
 
 
-@pytest.mark.parametrize("text", ["15d", "1d", "36h", "90m", "0h", "-1h", "45s"])
+@pytest.mark.parametrize("text", ["15d", "1d", "36h", "90m", "0h", "-1h", "45s", "0.5s", "0.000001s"])
 def test_durations_read_back(text):
     assert format_duration(parse_duration(text)) == text
 
@@ -109,3 +109,5 @@ def test_a_duration_needs_a_unit():
     for text in ("", "24", "h", "1x", "soon"):
         with pytest.raises(ValueError, match="not a duration"):
             parse_duration(text)
+    with pytest.raises(ValueError, match="longer than"):
+        parse_duration("99999999999d")

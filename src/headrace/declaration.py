@@ -16,7 +16,7 @@ def parse_duration(value: object) -> timedelta:
     """A duration from ``"15d"``, ``"1h30m"``, ``"0h"``, or a ``timedelta``.
 
     Raises:
-        ValueError: The text is not a sequence of numbers with units s, m, h, d or w.
+        ValueError: The text is not a sequence of numbers with units s, m, h, d or w, or is longer than a `timedelta`.
     """
     if isinstance(value, timedelta):
         return value
@@ -26,10 +26,10 @@ def parse_duration(value: object) -> timedelta:
     parts = _PART.findall(body)
     if not parts or _PART.sub("", body).strip():
         raise ValueError(f"{value!r} is not a duration; write it as 30m, 24h, 7d or 1h30m")
-    total = timedelta()
-    for number, unit in parts:
-        total += timedelta(**{_UNITS[unit]: float(number)})
-    return sign * total
+    try:
+        return sign * sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
+    except OverflowError as error:
+        raise ValueError(f"{value!r} is longer than time is counted") from error
 
 
 def format_duration(value: timedelta) -> str:
@@ -38,7 +38,7 @@ def format_duration(value: timedelta) -> str:
     if seconds < 0:
         return "-" + format_duration(-value)
     if seconds != int(seconds):
-        return f"{seconds}s"
+        return f"{seconds:.6f}".rstrip("0") + "s"
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds and seconds % size == 0:
             return f"{int(seconds // size)}{unit}"

@@ -121,13 +121,16 @@ def _tracking(home: Home) -> dict[str, str]:
 
     if home.settings.tracking_uri is None:
         return _found("model tracking", "ok", "SQLite in the home")
-    uri = urlsplit(home.settings.tracking_uri.get_secret_value())
-    shown = f"{uri.scheme}://{uri.hostname or ''}{'' if uri.port is None else f':{uri.port}'}"  # never the password
+    try:
+        uri = urlsplit(home.settings.tracking_uri.get_secret_value())
+        shown = f"{uri.scheme}://{uri.hostname or ''}{'' if uri.port is None else f':{uri.port}'}"  # never the password
+    except ValueError:
+        return _found("model tracking", "failed", "HEADRACE_TRACKING_URI is not a URI")
     if uri.scheme not in ("http", "https"):
         return _found("model tracking", "ok", f"{uri.scheme}, looked at when a model is trained")
     try:
         answer = httpx.get(f"{uri.geturl().rstrip('/')}/health", timeout=_PATIENCE)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         return _found("model tracking", "failed", f"{shown}: {error}")
     good = answer.status_code == httpx.codes.OK
     return _found("model tracking", "ok" if good else "failed", f"{shown} answers {answer.status_code}")

@@ -74,7 +74,7 @@ def load_settings(home: Path | None = None) -> Settings:
     """The settings of the environment, with `home` over them.
 
     Raises:
-        ConfigError: A variable has a value that does not fit; names it.
+        ConfigError: A variable has a value that does not fit, or `.env` is not text; names it.
     """
     # Not by pydantic-settings: its import costs more than a tenth of what an hourly refresh does in all.
     given = {name.lower().removeprefix(PREFIX.lower()): value for name, value in _variables().items()}
@@ -96,7 +96,10 @@ def _variables() -> dict[str, str]:
     if Path(".env").is_file():
         from dotenv import dotenv_values
 
-        found |= dotenv_values(".env")
+        try:
+            found |= dotenv_values(".env")
+        except UnicodeDecodeError as error:
+            raise ConfigError("is not text in UTF-8", where=".env") from error
     found |= os.environ
     return {name: value for name, value in found.items() if name.upper().startswith(PREFIX) and value is not None}
 

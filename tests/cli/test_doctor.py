@@ -68,6 +68,11 @@ def test_databases_and_servers_that_are_away_are_told_without_their_secrets(
             ran = headrace("doctor", "--home", folder / "home", "--json")
         assert (ran.code, said(ran)[where][0]) == (1, "failed")
         assert "sesame" not in ran.out
+    for uri in ("http://ann:sesame@host:port/none", "http://ann:sesame@[/none", "http://ann:sesame@h\t/"):
+        monkeypatch.setenv(f"{PREFIX}TRACKING_URI", uri)
+        ran = headrace("doctor", "--home", folder / "home", "--json")
+        assert (ran.code, said(ran)["model tracking"][0]) == (1, "failed")
+        assert "sesame" not in ran.out
 
 
 def test_misspelt_variables_and_values_that_are_no_json_are_named(

@@ -95,5 +95,9 @@ def truncated(h):
     Service.answer(h, 200, b'{"total": 3, "records": [{"HourUTC": "2023-')
 
 
+def garbled(h):
+    Service.answer(h, 200, b"no gzip", [("Content-Encoding", "gzip")])
+
+
 def dead(h):
     h.connection.close()

@@ -1,6 +1,7 @@
 """The live source: whole or not at all, politely, and going on where it was."""
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -76,7 +77,10 @@ def test_every_record_once_however_it_is_cut(page, days, seed):
         service.close()
 
 
-@pytest.mark.parametrize("fault", [faults.broken(500), faults.broken(503), faults.reset, faults.truncated, faults.dead])
+PASSING = [faults.broken(500), faults.broken(503), faults.reset, faults.truncated, faults.garbled, faults.dead]
+
+
+@pytest.mark.parametrize("fault", PASSING)
 def test_a_failure_that_passes_costs_a_retry(service, waits, fault):
     service.faults = [None, fault, fault, None, fault]
     assert rows(read(service)) == everything(service)
@@ -189,6 +193,15 @@ def test_a_read_that_broke_off_goes_on_where_it_was(service, waits, tmp_path):
     assert rows(read(service, tmp_path / "cache", politeness=polite)) == everything(service)
     assert not done & set(asked(service, "start"))
     assert not (tmp_path / "cache").exists()  # what was whole is in the store now
+
+
+def test_runs_side_by_side_may_take_the_cache_from_one_another(service, tmp_path):
+    def vanish(answer):
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+        return answer
+
+    service.change = vanish
+    assert rows(read(service, tmp_path / "cache")) == everything(service)
 
 
 def test_a_system_without_an_api_says_so():

@@ -300,3 +300,8 @@ def test_a_file_with_its_own_known_time_needs_no_mention_of_it(tmp_path: Path) -
     )
     assert found.good["known_at"].to_list() == [datetime(2023, 2, 1, tzinfo=UTC)]
     assert found.extra == ()
+
+
+def test_a_user_who_is_none_is_told() -> None:
+    with pytest.raises(UsageError, match="no such user"):
+        open_source(Source(), "file:~nobody-here/x.csv")

@@ -134,7 +134,10 @@ def time_of(text: str | None, now: datetime, where: str = "--as-of") -> datetime
         raise UsageError(f"{text!r} is not a time", where=where, hint="write it as 2023-01-20T16:00:00Z") from error
     if moment.tzinfo is None:
         raise UsageError(f"{text!r} has no zone", where=where, hint=f"write it as {text}Z for UTC")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise UsageError(f"{text!r} is beyond the times that there are in UTC", where=where) from error
 
 
 def duration_of(text: str, where: str) -> timedelta:

@@ -131,7 +131,7 @@ def letters(
     bootstrap: Bootstrap,
     late: Annotated[bool, typer.Option("--late", help="Events that came too late, not bad ones.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Also those that were sent again.")] = False,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", help="List so many at most.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="List so many at most.")] = 100,
     resend: Annotated[bool, typer.Option("--resend", help="Send them again as they came, each once.")] = False,
 ) -> None:
     """List events that the stream set apart, with the reasons, or send them again after a fix."""
@@ -155,7 +155,9 @@ def produce(
     name: Name,
     bootstrap: Bootstrap,
     source: SourceUri = None,
-    speed: Annotated[float, typer.Option("--speed", metavar="X", help="1 is real time; 0 as fast as possible.")] = 1.0,
+    speed: Annotated[
+        float, typer.Option("--speed", metavar="X", min=0, help="1 is real time; 0 as fast as possible.")
+    ] = 1.0,
     start: Annotated[str | None, typer.Option("--start", metavar="TIME", help="No event is earlier.")] = None,
     end: Annotated[str | None, typer.Option("--end", metavar="TIME", help="No event is later. Default: now.")] = None,
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import NotFoundError
+from headrace.files import write_whole
 from headrace.home import PREDICTIONS, RAW, RUNS, Home
 from headrace.lineage import iso
 from headrace.pipelines.monitoring import RUN, completeness_of, read_scores
@@ -64,9 +65,7 @@ def write_report(system: System, home: Home, *, as_of: datetime | None, now: dat
     else:
         summary = write_rows(system, home, page, as_of)
     path = out or home.reports(system.name) / "monitoring.html"
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(page.html(), encoding="utf-8")
-    part.replace(path)
+    write_whole(path, page.html().encode())
     return Report(path, summary)
 
 

@@ -10,6 +10,7 @@ import gzip
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from pydantic import Field
 
 from headrace.declaration import Duration
 from headrace.errors import SourceError, UsageError
+from headrace.files import write_whole
 from headrace.lineage import digest_of
 from headrace.sources.base import Api, Reader, Records, Since, Source, known_rule, renamed, require_zone
 from headrace.sources.http import JsonClient, Politeness
@@ -125,17 +127,18 @@ class ApiReader:
         if self.api.filters:
             asked["filter"] = json.dumps(self.api.filters, separators=(",", ":"))
         kept = self.cache / f"{digest_of([self.api.url, self.api.dataset, asked], 24)}.json.gz" if self.cache else None
-        if kept is not None and kept.exists():
+        if kept is None:
+            return self._agreeing(client, asked)
+        # Another run that has all it wants may take the folder away at any moment.
+        with suppress(FileNotFoundError):
             stored = json.loads(gzip.decompress(kept.read_bytes()))
             if abs(now - datetime.fromisoformat(stored["read_at"])) <= _KEPT:
                 found: list[dict[str, Any]] = stored["records"]
                 return found
         records = self._agreeing(client, asked)
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            part = kept.with_suffix(".part")
-            part.write_bytes(gzip.compress(json.dumps({"read_at": now.isoformat(), "records": records}).encode()))
-            part.replace(kept)
+        with suppress(FileNotFoundError):
+            data = json.dumps({"read_at": now.isoformat(), "records": records}).encode()
+            write_whole(kept, gzip.compress(data))
         return records
 
     def _agreeing(self, client: JsonClient, asked: dict[str, str]) -> list[dict[str, Any]]:

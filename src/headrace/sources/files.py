@@ -46,7 +46,7 @@ def open_reader(source: Source, rest: str, cache: Path | None = None) -> Reader:
     """A reader of the file ``rest``: a path, or what follows ``file:`` in ``file:///absolute/path``.
 
     Raises:
-        UsageError: There is no path, or its ending is not that of a known format.
+        UsageError: There is no path, or no such user's folder, or its ending is not that of a known format.
     """
     if not rest:
         raise UsageError("there is no path", where="file:", hint="write it as file:data/readings.csv")
@@ -55,7 +55,10 @@ def open_reader(source: Source, rest: str, cache: Path | None = None) -> Reader:
         if host not in ("", "localhost") or not slash:
             raise UsageError("files are read from this machine", where=f"file:{rest}", hint="write file:PATH")
         rest = unquote(f"/{below}")
-    path = Path(rest).expanduser()
+    try:
+        path = Path(rest).expanduser()
+    except RuntimeError as error:
+        raise UsageError("there is no such user", where=f"file:{rest}", hint="write the folder's path") from error
     _format(path)
     return FileReader(source, path)
 

@@ -1,4 +1,4 @@
-"""JSON over HTTP, politely: a rate limit, time-outs, and retries that back off. The only file that imports httpx."""
+"""JSON over HTTP, politely: a rate limit, time-outs, and retries that back off."""
 
 from __future__ import annotations
 
@@ -116,8 +116,8 @@ class JsonClient:
         try:
             with self._http.stream("GET", url) as answer:
                 body = self._body(answer)
-        except httpx.TransportError as error:
-            raise _TryAgainError(f"no answer: {type(error).__name__} {error}".strip()) from error
+        except httpx.RequestError as error:
+            raise _TryAgainError(f"no whole answer: {type(error).__name__} {error}".strip()) from error
         if answer.status_code in _AGAIN:
             raise _TryAgainError(f"HTTP {answer.status_code}", _retry_after(answer))
         if answer.status_code != 200:

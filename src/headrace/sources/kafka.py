@@ -16,6 +16,7 @@ from typing import Any
 
 from headrace.contract import KNOWN_AT, Known
 from headrace.errors import UsageError
+from headrace.files import write_whole
 from headrace.lineage import digest_of
 from headrace.sources.base import Reader, Records, Since, Source, require_zone
 from headrace.sources.broker import Broker
@@ -65,10 +66,7 @@ class Place:
         """Write it, whole or not at all."""
         if path is None:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps({"offsets": self.offsets, "series": self.series}), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, json.dumps({"offsets": self.offsets, "series": self.series}).encode())
 
 
 @dataclass(frozen=True)
