@@ -32,8 +32,9 @@ GOOD = {"id": 1, "class": 1, "port": "S", "size": 2.5}
 
 
 def same_as_alone(rows: list[Any], body: bytes) -> bool:
-    """Whether rows were decoded together; if they were, then to the same as alone."""
+    """Whether rows were decoded together; if they were, then to the same as alone, from one body or from many."""
     found = TOGETHER(body)
+    assert TOGETHER.alone([json.dumps(row).encode() for row in rows]) == found
     if found is None:
         return False
     alone = [ALONE(row) for row in rows]
@@ -105,6 +106,16 @@ def test_property_no_bad_row_passes(rows: list[dict[str, Any]], strange: dict[st
 )
 def test_what_is_not_plain_is_left_to_others(twice: bytes) -> None:
     assert TOGETHER(twice) is None
+    assert TOGETHER.alone([json.dumps(GOOD).encode(), twice[1:-1]]) is None
+
+
+@pytest.mark.parametrize("cut", [1, 20, -1])
+def test_no_row_is_made_of_two_bodies(cut: int) -> None:
+    """Nor two of one, even where there are as many rows as bodies then."""
+    one = json.dumps(GOOD).encode()
+    two = one + b"," + one
+    for bodies in ([one[:cut], one[cut:]], [two, one[cut:]], [two, b""], [two[:cut], two[cut:]], [one, b"null"]):
+        assert TOGETHER.alone(bodies) is None
 
 
 def test_rows_of_all_kinds_come_together() -> None:
@@ -119,7 +130,9 @@ def test_rows_of_all_kinds_come_together() -> None:
 )
 def test_a_contract_with_other_rules_is_left_to_others(column: Column) -> None:
     decoder = ManyDecoder(Contract(columns=(Column("id", "integer"), column)), "id")
-    assert decoder(json.dumps([{"id": 1, column.name: "x"}]).encode()) is None
+    body = json.dumps({"id": 1, column.name: "x"}).encode()
+    assert decoder(b"[%b]" % body) is None
+    assert decoder.alone([body]) is None
 
 
 @given(st.lists(st.text(st.sampled_from('"\\x\n'), max_size=6), max_size=5))

@@ -49,14 +49,24 @@ class ManyDecoder:
 
     def __init__(self, contract: Contract, target: str) -> None:
         self._columns = tuple(_Plain.of(column, place, target) for place, column in enumerate(contract.columns))
-        self._decode = _decoder(contract.columns, target) if all(map(_is_plain, contract.columns)) else None
+        self._plain = all(map(_is_plain, contract.columns))
+        if self._plain:
+            row: Any = _row_type(contract.columns, target)
+            self._array, self._object = msgspec.json.Decoder(list[row]).decode, msgspec.json.Decoder(row).decode
 
     def __call__(self, body: bytes) -> ManyRows | None:
         """The rows of an array; None where the body is another thing, or not all of its rows are plainly good."""
-        if self._decode is None or not body.startswith(b"["):
+        return self._typed(lambda: self._array(body), body) if body.startswith(b"[") else None
+
+    def alone(self, bodies: Sequence[bytes]) -> ManyRows | None:
+        """The rows of bodies that are one object each; None where one is another thing, or not plainly good."""
+        return self._typed(lambda: list(map(self._object, bodies)), b"".join(bodies))
+
+    def _typed(self, decode: Callable[[], list[msgspec.Struct]], text: bytes) -> ManyRows | None:
+        if not self._plain:
             return None
         try:
-            rows = self._decode(body)
+            rows = decode()
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         columns: dict[str, Sequence[Any]] = {}
@@ -68,7 +78,7 @@ class ManyDecoder:
                 return None
             columns[column.name] = typed
             strings += column.strings(values)
-        if quotes(body) != 2 * strings:  # a name is there twice
+        if quotes(text) != 2 * strings:  # a name is there twice
             return None
         return ManyRows(columns, _encode_lines(rows).split(b"\n")[:-1])
 
@@ -133,8 +143,8 @@ def _is_plain(column: Column) -> bool:
     return column.type in _TYPES and column.pattern is None and not escaped
 
 
-def _decoder(columns: Sequence[Column], target: str) -> Callable[[bytes], list[msgspec.Struct]]:
-    """Arrays of objects with these names and no others, their values of the right types and within the bounds.
+def _row_type(columns: Sequence[Column], target: str) -> type[msgspec.Struct]:
+    """Objects with these names and no others, their values of the right types and within the bounds.
 
     What was left out can be told from null: names are counted.
     """
@@ -145,8 +155,7 @@ def _decoder(columns: Sequence[Column], target: str) -> Callable[[bytes], list[m
         name = _field(place)
         fields.append((name, kind | None | msgspec.UnsetType, _UNSET) if optional else (name, kind))
     rename = {_field(place): column.name for place, column in enumerate(columns)}
-    row = msgspec.defstruct("Row", fields, kw_only=True, forbid_unknown_fields=True, rename=rename, gc=False)
-    return msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+    return msgspec.defstruct("Row", fields, kw_only=True, forbid_unknown_fields=True, rename=rename, gc=False)
 
 
 def _field(place: int) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,63 @@ def test_answers_come_in_the_order_of_the_requests(door: Doors) -> None:
     keys = [json.loads(row)["PassengerId"] for row in ROWS[3:23]]
     told = [json.loads(answer.partition(b"\r\n\r\n")[2]) for answer in answers]
     assert [each["key"] for each in told if each.get("key") in keys] == keys
+
+
+def at_once(door: Doors, requests: Sequence[bytes]) -> list[bytes]:
+    """The responses to requests on connections of their own that all come in one turn of the server's loop."""
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(door.connection()) for _ in requests]
+        until(lambda: len(door.connections) >= len(requests), 5)
+        free = threading.Event()
+        door.server.servers[0].get_loop().call_soon_threadsafe(free.wait, 10)
+        for connection, request in zip(connections, requests, strict=True):
+            connection.send(request)
+        free.set()
+        return [connection.response() for connection in connections]
+
+
+def rows_of_new_keys(first: int) -> list[bytes]:
+    return [json.dumps(json.loads(row) | {"PassengerId": first + i}).encode() for i, row in enumerate(ROWS)]
+
+
+@pytest.mark.parametrize("several", [2, 4, 60])
+def test_what_comes_at_once_is_answered_as_what_comes_alone(door: Doors, several: int) -> None:
+    requests = [posted(row) for row in rows_of_new_keys(60_000_000 + 1000 * several)[:several]]
+    called = door.called
+    together = at_once(door, requests)
+    assert door.called == called
+    assert [door.said(request) for request in requests] == together
+    assert {answer[:12] for answer in together} == {b"HTTP/1.1 200"}
+    rows = [json.loads(request.partition(b"\r\n\r\n")[2]) for request in requests]
+    again = json.loads(door.said(posted(json.dumps(rows).encode())).partition(b"\r\n\r\n")[2])["predictions"]
+    assert [json.loads(answer.partition(b"\r\n\r\n")[2]) for answer in together] == again
+
+
+@pytest.mark.parametrize(
+    ("other", "status"),
+    [
+        (posted(b"{"), 400),
+        (posted(json.dumps(ROW | {"Pclass": 9}).encode()), 422),
+        (posted(json.dumps(ROW).encode(), b"idempotency-key: a b"), 400),
+        (posted(json.dumps(ROW).encode(), b"idempotency-key: ours"), 200),
+        (posted(json.dumps(ROW | {"PassengerId": 1.0}).encode()), 200),
+        (posted(json.dumps([ROW, ROW]).encode()), 200),
+        (posted(b"x").replace(b"application/json", b"text/plain"), 415),
+    ],
+)
+def test_one_of_many_at_once_does_not_change_the_others(door: Doors, other: bytes, status: int) -> None:
+    requests = [posted(row) for row in ROWS[40:50]]
+    alone = [door.said(request) for request in [*requests, other]]
+    assert at_once(door, [*requests, other]) == alone
+    assert alone[-1].startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_one_key_for_several_rows_at_once(door: Doors) -> None:
+    row = ROW | {"PassengerId": 61_000_000}
+    requests = [posted(json.dumps(row | {"Age": age}).encode()) for age in (20, 20, 30, 20, 40)]
+    answers = at_once(door, requests)
+    assert [answer[9:12] for answer in answers] == [b"200", b"200", b"409", b"200", b"409"]
+    assert len({answers[0], answers[1], answers[3]}) == 1
 
 
 def test_the_connection_ends_where_the_client_says_so(door: Doors) -> None:

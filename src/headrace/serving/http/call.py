@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from headrace.serving.http.telemetry import request_id_of
 Header = tuple[bytes, bytes]
 
 JSON = b"application/json"
+_KEY = re.compile(rb"[\x21-\x7e]{1,255}").fullmatch
 _STATUS = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
 
 
@@ -81,3 +83,24 @@ class Call(ABC):
     @abstractmethod
     def reply(self, answer: Answer) -> None:
         """Called once, on the event loop, with what to say."""
+
+
+def given_keys(headers: Mapping[bytes, bytes], rows: int | None) -> list[str] | None:
+    """The keys that a header gives the rows of an array, or a row alone (None); None where it gives none.
+
+    Raises:
+        Problem: 400: they cannot be keys.
+    """
+    given = headers.get(b"idempotency-key")
+    if given is None:
+        return None
+    if not _KEY(given):
+        at = ["header", "idempotency-key"]
+        raise Problem(
+            400,
+            "the Idempotency-Key is not of 1 to 255 visible ASCII characters",
+            errors=[{"loc": at, "msg": "is not of 1 to 255 visible ASCII characters"}],
+        )
+    text = given.decode()
+    # A blank cannot be part of the header, so no other key reads like that of a place.
+    return [f"idempotency:{text}"] if rows is None else [f"idempotency:{text} {place}" for place in range(rows)]

@@ -69,6 +69,8 @@ class Protocol(Draining):
         """Called by the parser when the head of a request is there."""
         if self.transport.is_closing():
             return  # sent after a request with which the connection ends
+        if not getattr(self.cycle, "response_complete", True):
+            self._predict.answer_come()  # the last request of this connection may be among them
         name = self._predict.short(self.url)
         headers = dict(self.headers)
         if name is None or not self._is_free() or not self._is_plain(headers):

@@ -18,6 +18,7 @@ from headrace.ledger import Entry, Writer
 from headrace.lineage import iso
 from headrace.row_predictor import digest_of_row
 from headrace.serving.http.body import parsed
+from headrace.serving.http.call import given_keys
 from headrace.serving.http.options import Options
 from headrace.serving.http.problem import SHOWN, Problem, busy
 from headrace.serving.http.served import Served
@@ -48,13 +49,10 @@ class EventRoute:
 
     Args:
         options: Limits and time-outs.
-        given: The keys that headers give the events of an array, or an event alone (None); None where they give none.
     """
 
-    def __init__(
-        self, options: Options, given: Callable[[Mapping[bytes, bytes], int | None], list[str] | None]
-    ) -> None:
-        self._options, self._given = options, given
+    def __init__(self, options: Options) -> None:
+        self._options = options
         self._doors: dict[str, _Door] = {}
         self._opening = asyncio.Lock()
 
@@ -124,7 +122,7 @@ class EventRoute:
         events = decode(bodies, [int(now.timestamp() * 1000)] * len(bodies))
         _refuse(events, door, single=single)
         entries = [_entry(system.name, door.shape, decode, events, i, now) for i in range(len(posted))]
-        keys = self._given(headers, None if single else len(entries))
+        keys = given_keys(headers, None if single else len(entries))
         if keys is not None:
             entries = [entry._replace(key=key) for entry, key in zip(entries, keys, strict=True)]
         return entries, single

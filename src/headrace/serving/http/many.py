@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from headrace.ledger import Entry
 from headrace.lineage import row_prediction_ids
 from headrace.pipelines.row_inference import row_cause
 from headrace.row_predictor import PROBABILITY, digest_of_row
+from headrace.serving.http.call import Call, given_keys
 from headrace.serving.http.problem import Problem
 from headrace.serving.http.served import Champion, Served
 
@@ -67,6 +68,25 @@ def entries_of(
     same = system.name, champion.pinned, version, now
     told = zip(keys, names, digests, rows.inputs, answers[:-1], strict=True)
     return [Entry(same[0], *each, *same[1:]) for each in told]
+
+
+def together(served: Served, champion: Champion, calls: Sequence[Call]) -> list[Entry] | None:
+    """What is logged and answered for calls of one row each, in order; None where not all of them plainly are that.
+
+    Raises:
+        Problem: Of one of them; the others may be good.
+    """
+    if champion.lookups is not None:
+        return None
+    rows = served.many.alone([call.body for call in calls])
+    if rows is None:
+        return None
+    keys = key_texts(served.system.keys, rows.columns)
+    for place, call in enumerate(calls):
+        given = given_keys(call.headers, None)
+        if given is not None:
+            keys[place] = given[0]
+    return entries_of(served, champion, rows, keys, datetime.now(UTC))
 
 
 def no_features(error: Exception) -> Problem:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
@@ -22,10 +22,10 @@ from headrace.pipelines.row_inference import key_text, row_cause
 from headrace.row_predictor import digest_of_row, inputs_of
 from headrace.serving.http.access import PREDICT, Access
 from headrace.serving.http.body import Receive, parsed, rows_of, whole
-from headrace.serving.http.call import JSON, Answer, Call
+from headrace.serving.http.call import JSON, Answer, Call, given_keys
 from headrace.serving.http.deadline import Deadlines
 from headrace.serving.http.events import EventRoute
-from headrace.serving.http.many import entries_of, key_texts, no_features
+from headrace.serving.http.many import entries_of, key_texts, no_features, together
 from headrace.serving.http.options import Options
 from headrace.serving.http.problem import Problem, busy, unforeseen
 from headrace.serving.http.served import Champion, Served
@@ -38,10 +38,11 @@ STATE = "headrace.predict"
 """The name in the lifespan's state under which the server's connections find the route."""
 ROUTE = "/v1/systems/{system}/predict"
 _encode = msgspec.json.Encoder().encode
-_KEY = re.compile(rb"[\x21-\x7e]{1,255}").fullmatch
 LARGE = 2**16
 """Bytes of a body that is worked on in a thread: on the event loop the other requests would wait for it. So they would
 for look-ups over a network; one in a file is quicker than a thread."""
+SEVERAL = 4
+"""From so many calls of one turn on they are quicker as the rows of one array."""
 _log = logging.getLogger("headrace.serving")
 
 
@@ -76,7 +77,8 @@ class PredictRoute:
         self.writer: Writer | None = None
         self.quick = min(LARGE, options.max_body)
         self.deadlines: Deadlines[Call] = Deadlines()
-        self.events = EventRoute(options, _given)
+        self.events = EventRoute(options)
+        self._come: list[Call] = []
         self._waiting: list[tuple[list[Entry], Callable[[Any], None]]] = []
         self._paths = {
             ROUTE.format(system=name).encode(): each for name, each in served.items() if not each.system.forecasts
@@ -114,15 +116,47 @@ class PredictRoute:
         return None if served is None or _far(served.champion) else served.system.name
 
     def at_once(self, call: Call) -> None:
-        """Answer a call whose body is there, in this turn of the loop or when its predictions are durable."""
+        """Answer a call whose body is there: at the end of this turn of the loop, or once its predictions are durable.
+
+        What came in one turn is worked on together. Were each call answered by itself, the kernel's way through the
+        network and ours through the model would drive each other out of the processor's caches, and the client be woken
+        for every answer.
+        """
+        self._come.append(call)
+        if len(self._come) == 1:
+            asyncio.get_running_loop().call_soon(self.answer_come)
+
+    def answer_come(self) -> None:
+        """Work the answers to all calls that have come out, before the first is told."""
+        come, self._come = self._come, []
+        by_system: dict[str, list[Call]] = {}
+        for call in come:
+            by_system.setdefault(call.name, []).append(call)
+        for tell in [tell for calls in by_system.values() for tell in self._tells(calls)]:
+            tell()
+
+    def _tells(self, calls: list[Call]) -> list[Callable[[], None]]:
+        """What is left to do for the answers to calls for one system, once the rest was done that can go wrong."""
+        entries = None
+        if len(calls) >= SEVERAL:
+            with contextlib.suppress(Exception):  # whose call it comes from is found out one by one
+                served = [self._allowed(call) for call in calls][-1]
+                champion = self._champion(served)
+                entries = together(served, champion, calls)
+        if entries is None:
+            return list(map(self._tell, calls))
+        version = champion.version.version
+        return [partial(self._keep, call, version, [entry], True) for call, entry in zip(calls, entries, strict=True)]
+
+    def _tell(self, call: Call) -> Callable[[], None]:
+        """`_tells` for a call alone."""
         try:
             served = self._allowed(call)
             champion = self._champion(served)
             prepared = _prepared(served, champion, call.body, call.headers, self._options.max_rows)
         except Exception as error:  # noqa: BLE001  # it is told, and logged where nobody foresaw it
-            self._refuse(call, error)
-        else:
-            self._keep(call, champion.version.version, *prepared)
+            return partial(self._refuse, call, error)
+        return partial(self._keep, call, champion.version.version, *prepared)
 
     def _finish(self, call: Call, answer: Answer) -> None:
         call.reply(answer)
@@ -243,7 +277,7 @@ def _prepared(
     many = served.many(body) if champion.lookups is None else None
     if many is not None:
         _refuse_more(len(many.inputs), most)
-        given = _given(headers, len(many.inputs))
+        given = given_keys(headers, len(many.inputs))
         return entries_of(served, champion, many, given or key_texts(served.system.keys, many.columns), now), False
     data = parsed(body)
     single = not isinstance(data, list)
@@ -267,25 +301,8 @@ def _refuse_more(rows: int, most: int) -> None:
 
 
 def _keys(served: Served, rows: list[dict[str, Any]], headers: Mapping[bytes, bytes], *, single: bool) -> list[str]:
-    given = _given(headers, None if single else len(rows))
+    given = given_keys(headers, None if single else len(rows))
     return [key_text(served.system, row) for row in rows] if given is None else given
-
-
-def _given(headers: Mapping[bytes, bytes], rows: int | None) -> list[str] | None:
-    """The keys that a header gives the rows of an array, or a row alone."""
-    given = headers.get(b"idempotency-key")
-    if given is None:
-        return None
-    if not _KEY(given):
-        at = ["header", "idempotency-key"]
-        raise Problem(
-            400,
-            "the Idempotency-Key is not of 1 to 255 visible ASCII characters",
-            errors=[{"loc": at, "msg": "is not of 1 to 255 visible ASCII characters"}],
-        )
-    text = given.decode()
-    # A blank cannot be part of the header, so no other key reads like that of a place.
-    return [f"idempotency:{text}"] if rows is None else [f"idempotency:{text} {place}" for place in range(rows)]
 
 
 def _entries(
