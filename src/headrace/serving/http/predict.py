@@ -41,6 +41,8 @@ _encode = msgspec.json.Encoder().encode
 LARGE = 2**16
 """Bytes of a body that is worked on in a thread: on the event loop the other requests would wait for it. So they would
 for look-ups over a network; one in a file is quicker than a thread."""
+SMALL = 4096
+"""Bytes of a body up to which a call waits for others of its turn."""
 SEVERAL = 4
 """From so many calls of one turn on they are quicker as the rows of one array."""
 _log = logging.getLogger("headrace.serving")
@@ -120,8 +122,11 @@ class PredictRoute:
 
         What came in one turn is worked on together. Were each call answered by itself, the kernel's way through the
         network and ours through the model would drive each other out of the processor's caches, and the client be woken
-        for every answer.
+        for every answer. A body that is not small has enough to do by itself: nobody waits for its answer.
         """
+        if len(call.body) > SMALL:
+            self._tell(call)()
+            return
         self._come.append(call)
         if len(self._come) == 1:
             asyncio.get_running_loop().call_soon(self.answer_come)
