@@ -70,6 +70,8 @@ def test_blocks_of_rows_and_a_booster_that_is_asked_for_many(monkeypatch: pytest
     expected = Booster.from_text(text).predict(matrix)
     monkeypatch.setattr(trees, "ROWS", 128)
     monkeypatch.setattr(booster, "MANY", 100)
+    monkeypatch.setattr(booster, "READ", 2 * len(matrix))
     asked = Booster.from_text(text)
-    assert asked.predict(matrix).tobytes() == expected.tobytes()
-    assert "_trees" in vars(asked)
+    for read in (False, True):  # once it was asked often enough
+        assert asked.predict(matrix).tobytes() == expected.tobytes()
+        assert ("_trees" in vars(asked)) is read

@@ -61,7 +61,9 @@ class Trees:
     """Reads a model text that has been checked. Safe to use from any number of threads."""
 
     def __init__(self, questions: list[_Question], trees: list[_Tree]) -> None:
-        self._questions, self._trees = questions, trees
+        self._trees = trees
+        self._thresholds = np.array([question.threshold for question in questions])
+        self._missing = np.array([question.missing for question in questions], dtype=bool)
         self._of_feature: dict[int, list[int]] = {}
         for place, question in enumerate(questions):
             self._of_feature.setdefault(question.feature, []).append(place)
@@ -112,19 +114,16 @@ class Trees:
 
     def _answers(self, matrix: NDArray[np.floating[Any]], words: int) -> Words:
         """One bit per question and row, shape (questions, words)."""
-        answers = np.zeros((len(self._questions), words * 8), dtype=np.uint8)
+        answers = np.zeros((self._thresholds.size, words * 8), dtype=np.uint8)
         size = -(-matrix.shape[0] // 8)
         for feature, places in self._of_feature.items():
             values = np.ascontiguousarray(matrix[:, feature], dtype=np.float64)
             values = np.where(np.abs(values) <= TINY, 0.0, values)
             missing = np.isnan(values)
-            gaps = bool(missing.any())
-            for place in places:
-                question = self._questions[place]
-                yes = values <= question.threshold
-                if gaps and question.missing:
-                    yes |= missing
-                answers[place, :size] = np.packbits(yes, bitorder="little")
+            yes = values <= self._thresholds[places, None]
+            if missing.any():
+                yes |= missing & self._missing[places, None]
+            answers[places, :size] = np.packbits(yes, axis=1, bitorder="little")
         return answers.view(np.uint64)
 
 
