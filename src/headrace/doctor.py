@@ -21,8 +21,6 @@ PACKAGES = ("polars", "deltalake", "lightgbm", "mlflow-skinny", "pydantic", "sci
 EXTRAS = {
     "kafka": "confluent-kafka",
     "postgres": "psycopg",
-    "ray": "ray",
-    "notify": "apprise",
     "mlflow-server": "mlflow",
     "onnx": "onnxruntime",
 }

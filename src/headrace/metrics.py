@@ -32,12 +32,6 @@ def rmse(actual: Array, predicted: Array) -> float:
     return float(np.sqrt(_mean((a - p) ** 2)))
 
 
-def mae(actual: Array, predicted: Array) -> float:
-    """Mean absolute error, in the target's unit."""
-    a, p = _pairs(actual, predicted)
-    return _mean(np.abs(a - p))
-
-
 def bias(actual: Array, predicted: Array) -> float:
     """Mean of p - a, in the target's unit: above zero when the forecast is too high."""
     a, p = _pairs(actual, predicted)

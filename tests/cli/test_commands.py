@@ -82,7 +82,15 @@ def test_a_setting_that_does_not_fit_is_named(tmp_path, setting, where, hint):
 
 
 @pytest.mark.parametrize(
-    "text", ["2023-01-20T16:00:00", "2023-01-20", "noon", "2023-13-01T00:00:00Z", "0001-01-01T00:00:00+05:00"]
+    "text",
+    [
+        "2023-01-20T16:00:00",
+        "2023-01-20",
+        "noon",
+        "2023-13-01T00:00:00Z",
+        "0001-01-01T00:00:00+05:00",
+        "1969-12-31T23:59:59Z",
+    ],
 )
 def test_a_time_needs_a_zone(tmp_path, text):
     told = refused(headrace("run", ENERGY, "--home", tmp_path, "--json", "--as-of", text), 2, "UsageError")

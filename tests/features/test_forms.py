@@ -220,5 +220,4 @@ def test_a_table_on_its_grid_in_any_order():
 def test_the_standard_features_reach_five_long_seasons_back():
     features = seasonal_features("y", step="1h", country="DK", zone="Europe/Copenhagen")
     assert features.lookback == timedelta(hours=168 * 5)
-    assert features.history_columns() == {"y"}
     assert {"mean_short", "mean_long"} <= set(features.at_origin().names)

@@ -96,6 +96,7 @@ def test_odd_but_right(tmp_path: Path, text: str, rows: list[tuple[str | None, .
         ("x.csv", gzip.compress(b"a,b\n1,2\n", mtime=0), "gzipped"),
         ("x.jsonl", b'{"a":1}\n{"a":\n', "line 2: not JSON"),
         ("x.jsonl", b"[1]\n", "line 1: not a JSON object"),
+        ("x.jsonl", b'{"a": "\\u00e9"}\n{"a": ["\\ud800"]}', "line 2: not JSON"),
         ("x.jsonl", b"[" * 100_000, "line 1: not JSON"),
         ("x.parquet", b"PAR1 no", "Parquet"),
         ("x.parquet.gz", b"garbage", "Parquet"),

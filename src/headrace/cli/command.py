@@ -68,6 +68,9 @@ End = Annotated[str, typer.Option("--end", metavar="TIME", help="No time is late
 Every = Annotated[str, typer.Option("--every", metavar="D", help="From one time to the next: 1h, 6h, 1d.")]
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 @dataclass(frozen=True)
 class Common:
     """The options that every command takes."""
@@ -135,9 +138,12 @@ def time_of(text: str | None, now: datetime, where: str = "--as-of") -> datetime
     if moment.tzinfo is None:
         raise UsageError(f"{text!r} has no zone", where=where, hint=f"write it as {text}Z for UTC")
     try:
-        return moment.astimezone(UTC)
+        moment = moment.astimezone(UTC)
     except OverflowError as error:
         raise UsageError(f"{text!r} is beyond the times that there are in UTC", where=where) from error
+    if moment < _EPOCH:  # ids of predictions count from there
+        raise UsageError(f"{text!r} is before 1970", where=where)
+    return moment
 
 
 def duration_of(text: str, where: str) -> timedelta:

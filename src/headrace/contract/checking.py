@@ -25,8 +25,6 @@ from headrace.errors import ContractBroken, UsageError
 if TYPE_CHECKING:
     import polars as pl
 
-_OWN = ":own_known_at"
-
 
 def check(
     contract: Contract,

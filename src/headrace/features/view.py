@@ -76,11 +76,6 @@ class Features(Mapping[str, Expression]):
         nodes = (node for e in self.expressions for node in e.walk() if isinstance(node, Stored))
         return tuple({node.column: node for node in nodes}.values())
 
-    def history_columns(self) -> frozenset[str]:
-        """Columns whose past the features read."""
-        nodes = (node for e in self.expressions for node in e.walk())
-        return frozenset().union(*(n.columns() for n in nodes if isinstance(n, HistoryPrimitive)))
-
     def bind(self, level: Expression, scale: Expression) -> Features:
         """The features with every `scaled` filled in: less the level, in units of the scale."""
         return Features({name: bind(e, level, scale) for name, e in self._items.items()})

@@ -40,6 +40,8 @@ class _Number(str):
 def _row(line: bytes, number: int, where: str) -> dict[str, str | None]:
     try:
         found = json.loads(line, parse_float=_Number, parse_int=_Number, parse_constant=str)
+        if b"\\u" in line:
+            json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         hint = "one JSON object a line; is the file cut off?"
         raise SourceError(f"line {number}: not JSON: {error}", where=where, hint=hint) from error

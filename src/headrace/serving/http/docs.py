@@ -73,7 +73,7 @@ class _Writer:
         row = self._row(told)
         if row is not None:
             parts.append(_table("A row", ["name", "", "is"], self._properties(row)))
-        parts.append(f"<h3>Example</h3><pre>{escape(self._example(method, path, told, row))}</pre>")
+        parts.append(f"<h3>Example</h3><pre>{escape(self._example(path, told, row))}</pre>")
         statuses = [[code, self._answer(each), each["description"]] for code, each in told["responses"].items()]
         parts.append(_table("Answers", ["status", "is", ""], statuses))
         summary = f"<b class={method}>{method.upper()}</b> <code>{escape(path)}</code>"
@@ -113,7 +113,7 @@ class _Writer:
             return f"array of {self._kind(schema['items'])}" if "items" in schema else kind
         return " ".join([kind, *_limits(schema)])
 
-    def _example(self, method: str, path: str, told: Node, row: Node | None) -> str:
+    def _example(self, path: str, told: Node, row: Node | None) -> str:
         query = "&".join(
             f"{each['name']}={next(iter(each.get('examples', {})), self._value(each['schema']))}"
             for each in told.get("parameters", ())

@@ -21,7 +21,7 @@ _MOST = 1_000
 
 def event_and_answer(served: Served, shape: Shape) -> tuple[dict[str, Any], dict[str, Any]]:
     """The JSON Schemas of an event, and of what it is answered with."""
-    return _event(served, shape), _answer(served, shape)
+    return _event(served, shape), _answer(shape)
 
 
 def _event(served: Served, shape: Shape) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _series(served: Served, shape: Shape) -> list[dict[str, Any]]:
     return every if len(every) <= _MOST else []
 
 
-def _answer(served: Served, shape: Shape) -> dict[str, Any]:
+def _answer(shape: Shape) -> dict[str, Any]:
     columns = shape.contract.json_schema()["properties"]
     keys = {name: {n: v for n, v in columns[name].items() if n != "description"} for name in shape.keys}
     identifier = {"type": "string", "format": "uuid"}
