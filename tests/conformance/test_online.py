@@ -6,6 +6,7 @@ import itertools
 import math
 import pickle
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.postgres import Postgres, new_database
 from tests.store.helpers import Row, facts, hour, hourly
 
 from headrace.errors import ConfigError, NotFoundError, OnlineUnavailableError, StoreError, UsageError
@@ -451,6 +453,25 @@ def test_connections_that_the_server_ended_are_replaced(postgres_database: str, 
         with psycopg.connect(postgres_database, autocommit=True) as other:
             other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'headrace'")
     online.close()
+
+
+@pytest.mark.fault
+def test_a_server_that_stands_still_is_given_up(tmp_path: Path) -> None:
+    server = Postgres("fsync=off")
+    try:
+        online = Online(new_database(server.uri), timeout=1)
+        lags = group(tmp_path, online)
+        lags.write(hourly(0))
+        server.signal(signal.SIGSTOP)
+        for use in (lambda: online.get(lags, "s0"), lambda: lags.write(hourly(1))):
+            with pytest.raises(OnlineUnavailableError):
+                use()
+        server.signal(signal.SIGCONT)
+        lags.write(hourly(2))
+        assert online.get(lags, "s0") == {"value": 200.0}
+        online.close()
+    finally:
+        server.close()
 
 
 def test_a_locked_file_is_read_and_written_later(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class PostgreSQL:
     def engine(self, url: URL) -> Engine:
         """Every wait is bounded: to connect, for a lock, for a statement, for a server that no longer answers."""
         try:
-            from headrace.ledger.bounded import connect
+            from headrace.store.bounded import connect
         except ImportError as error:
             raise ConfigError(
                 "PostgreSQL needs psycopg", where="ledger_uri", hint="pip install 'headrace[postgres]'"

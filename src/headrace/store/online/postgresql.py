@@ -12,7 +12,7 @@ from headrace.store.online.base import Batch, State
 from headrace.store.online.connections import Connections
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    from headrace.store.bounded import BoundedConnection
 
 T = TypeVar("T")
 FORMAT = 1
@@ -83,7 +83,8 @@ class PostgreSQL:
         scheme, _, rest = uri.partition("://")
         self._uri, parts = f"{scheme.partition('+')[0]}://{rest}", urlsplit(uri)
         self._where = f"{parts.hostname or 'localhost'}{parts.path}"  # never the password
-        self._timeout = timeout
+        # The server's own time-out comes first, as long as there is a server that does not stand still.
+        self._timeout, self._longest = timeout, timeout + 1
         self._connections = Connections(self._connect)
 
     def state(self, group: str) -> State | None:
@@ -106,10 +107,14 @@ class PostgreSQL:
     def write(self, group: str, batch: Batch) -> bool:
         """A connection that dies is replaced once: writing the same again changes nothing."""
 
-        def transaction(connection: Connection[Any]) -> bool:
+        def transaction(connection: BoundedConnection) -> bool:
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", (group, _LOCK))
-                return self._write(connection, group, batch)
+                connection.longest = self._longest if batch.after is not None else _CLEARING + 1
+                try:
+                    return self._write(connection, group, batch)
+                finally:
+                    connection.longest = self._longest
 
         return self._run(transaction)
 
@@ -117,7 +122,7 @@ class PostgreSQL:
         """Those that are free."""
         self._connections.close()
 
-    def _write(self, connection: Connection[Any], group: str, batch: Batch) -> bool:
+    def _write(self, connection: BoundedConnection, group: str, batch: Batch) -> bool:
         state, present = batch.state, self._state(connection, group)
         if batch.after is None:
             connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(_CLEARING * 1000),))
@@ -135,7 +140,7 @@ class PostgreSQL:
         connection.execute(_SET, (group, *state, FORMAT))
         return True
 
-    def _state(self, connection: Connection[Any], group: str) -> State | None:
+    def _state(self, connection: BoundedConnection, group: str) -> State | None:
         row = connection.execute(_STATE, (group,)).fetchone()
         return None if row is None else self._known(row)
 
@@ -145,11 +150,12 @@ class PostgreSQL:
             raise StoreError(f"it has format {found}, this headrace knows {FORMAT}", where=self._where, hint="upgrade")
         return State(*state)
 
-    def _connect(self) -> Connection[Any]:
-        import psycopg
+    def _connect(self) -> BoundedConnection:
+        from headrace.store.bounded import connect
 
         milliseconds = int(self._timeout * 1000)
-        connection = psycopg.connect(
+        connection = connect(
+            self._longest,
             self._uri,
             autocommit=True,
             connect_timeout=max(int(self._timeout), 2),
@@ -168,7 +174,7 @@ class PostgreSQL:
             raise
         return connection
 
-    def _run(self, work: Callable[[Connection[Any]], T]) -> T:
+    def _run(self, work: Callable[[BoundedConnection], T]) -> T:
         """What `work` returns; run once more on a new connection where the old one has died."""
         import psycopg
 
