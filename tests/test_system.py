@@ -58,6 +58,8 @@ def test_a_sound_declaration():
         ({"model": Forecaster(seasons=("90m",))}, r"model.seasons\[0\]"),
         ({"model": Forecaster(seasons=("7d", "1d"))}, "model.seasons"),
         ({"monitoring": Monitoring(baselines=("90m",))}, r"monitoring.baselines\[0\]"),
+        ({"schedule": {"train": "0h"}}, r"schedule.train"),
+        ({"stream": {"idle": "-1h"}}, r"stream.idle"),
         ({"source": Source(columns={"laod": "x"})}, "source.columns.laod"),
         ({"horizon": None}, "features"),
     ],

@@ -31,7 +31,12 @@ FORMAT = 1
 
 
 def _never_or_duration(value: object) -> timedelta | None:
-    return None if value is None or value == "never" else parse_duration(value)
+    if value is None or value == "never":
+        return None
+    duration = parse_duration(value)
+    if duration <= timedelta():
+        raise ValueError(f"{value!r} is no time at all; write never where there is none")
+    return duration
 
 
 RESERVED = frozenset(
