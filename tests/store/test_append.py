@@ -14,6 +14,7 @@ from tests.store.helpers import FACTS, Row, append, facts, hour, hourly, latest_
 
 from headrace.errors import NotFoundError, StoreError, UsageError
 from headrace.store import Table, Written
+from headrace.store.facts import are_distinct
 
 VALUES = st.sampled_from([None, float("nan"), 0.0, 1.0, 2.0])
 ROWS = st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(0, 3), st.integers(0, 6), VALUES), max_size=8)
@@ -187,3 +188,14 @@ def test_bad_calls_are_refused(tmp_path: Path) -> None:
         table.scan(version=7)
     with pytest.raises(UsageError, match="nonsense"):
         table.read(identity=["key", "time"], columns=["nonsense"])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.0, -0.0], [float("nan"), float("nan")], [None, None], ["a", "a"], [hour(1), hour(1)]],
+)
+def test_facts_that_are_about_the_same_are_never_told_apart(values: list[object]) -> None:
+    rows = pl.DataFrame({"key": values, "other": [1, 1]})
+    assert not are_distinct(rows, ["key", "other"])
+    assert are_distinct(rows.with_columns(other=pl.int_range(2)), ["key", "other"])
+    assert are_distinct(rows.clear(), ["key", "other"])

@@ -411,14 +411,15 @@ class Table:
             return True
         last, turn = _version_of(snapshot), (snapshot.transaction_version(_COMPACTION) or 0) + 1
         small = self._scan(snapshot).filter(pl.col("_version").is_between(first, last))
+        rows = self.collect(small).sort("_version", maintain_order=True)
         try:
             write_deltalake(
                 snapshot,
-                self.collect(small).sort("_version", maintain_order=True),
+                rows,
                 mode="overwrite",
                 predicate=f"_version >= {first} AND _version <= {last}",
                 target_file_size=_FILE_SIZE,
-                writer_properties=_writer(),
+                writer_properties=_writer(rows),
                 commit_properties=_properties(_COMPACTION, turn),
             )
         except CommitFailedError as error:
@@ -478,7 +479,7 @@ class Table:
                     # Only when needed: it commits the schema anew, which conflicts with every other writer.
                     schema_mode="merge" if widened else None,
                     target_file_size=_FILE_SIZE,
-                    writer_properties=_writer(),
+                    writer_properties=_writer(rows),
                     commit_properties=_properties(_APP, version),
                     post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
                 )
@@ -556,7 +557,10 @@ def _properties(app: str, version: int) -> CommitProperties:
     return CommitProperties(custom_metadata=metadata, app_transactions=[Transaction(app, version)])
 
 
-def _writer() -> WriterProperties:
-    from deltalake import WriterProperties
+def _writer(rows: pl.DataFrame) -> WriterProperties:
+    """How to write a file of these rows: a dictionary of numbers that seldom repeat costs time and space."""
+    import polars.selectors as cs
+    from deltalake import ColumnProperties, WriterProperties
 
-    return WriterProperties(compression="ZSTD", max_row_group_size=_ROW_GROUP)
+    plain = dict.fromkeys(rows.select(cs.float()).columns, ColumnProperties(dictionary_enabled=False))
+    return WriterProperties(compression="ZSTD", max_row_group_size=_ROW_GROUP, column_properties=plain or None)
