@@ -56,6 +56,13 @@ def test_the_same_seed_gives_the_same_bytes_on_any_number_of_workers(fit, tmp_pa
     assert files(other.model, tmp_path / "c") != files(first.model, tmp_path / "d")
 
 
+def test_a_fit_keeps_what_its_twin_said_of_the_time_held_back(fit):
+    y, fitted = fit
+    again = backtest(fitted.measured, y, scored_origins(y, fitted.before, y.length - 1, 24))
+    for name in ("actual", "value", "series", "origin", "ahead"):
+        np.testing.assert_array_equal(getattr(fitted.scores, name), getattr(again, name))
+
+
 def test_the_size_of_blocks_changes_no_bit(fit, tmp_path, monkeypatch):
     y, whole = fit
     monkeypatch.setattr("headrace.features.matrix.CELLS", 2 * y.length)
