@@ -97,6 +97,8 @@ def test_wrong_configuration_is_refused_with_its_path(change, said):
 def test_settings_are_paths_and_yaml_values():
     assert parse_setting("model.trees=30") == ("model.trees", 30)
     assert parse_setting("source.lag=0h") == ("source.lag", "0h")
+    assert parse_setting("contract.columns.value.decimal=,") == ("contract.columns.value.decimal", ",")
+    assert parse_setting("source.columns.value=[kWh") == ("source.columns.value", "[kWh")
     with pytest.raises(ConfigError, match="PATH=VALUE"):
         parse_setting("model.trees")
 

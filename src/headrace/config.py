@@ -38,7 +38,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def parse_setting(setting: str) -> tuple[str, Any]:
-    """``"source.lag=0h"`` as a path and a value; the value is read as YAML, so 3 is a number.
+    """``"source.lag=0h"`` as a path and a value; the value is read as YAML, so 3 is a number and a lone comma text.
 
     Raises:
         ConfigError: It is not PATH=VALUE.
@@ -50,8 +50,8 @@ def parse_setting(setting: str) -> tuple[str, Any]:
         raise ConfigError(f"{setting!r} is not PATH=VALUE", where="--set")
     try:
         return path.strip(), yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the value cannot be read: {text!r}", where=path.strip()) from error
+    except yaml.YAMLError:
+        return path.strip(), text  # whether it is a value of that field is for the field to say
 
 
 def override(base: D, changes: Mapping[str, Any], where: str = "") -> D:

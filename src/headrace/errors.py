@@ -23,6 +23,7 @@
     │   └── ArtefactError           a model's files are missing or differ from their digest
     ├── RegistryError               the tracking server or registry did not do as asked (exit 1)
     ├── ReplayError                 a prediction could not be recomputed from its pins (exit 1)
+    │   └── NotExportedError        the event that it answers is in the ledger, and not in the tables yet
     └── StreamError                 the broker did not do as asked, or the stream cannot go on (exit 1)
         └── FencedError             another worker took this one's place
 
@@ -153,6 +154,10 @@ class RegistryError(HeadraceError):
 
 class ReplayError(HeadraceError):
     """A stored prediction could not be recomputed from its pins."""
+
+
+class NotExportedError(ReplayError):
+    """The event that a prediction answers is in the ledger, and not in the tables yet."""
 
 
 class StreamError(HeadraceError):

@@ -176,8 +176,9 @@ def test_empty_input() -> None:
     with pytest.raises(ContractBroken, match="no rows"):
         found.raise_if_broken()
     run([], contract=CONTRACT.model_copy(update={"allow_empty": True})).raise_if_broken()
-    with pytest.raises(ContractBroken, match="no rows are known at"):
+    with pytest.raises(ContractBroken, match=r"no rows are known at 2023-01-\S+Z;") as caught:
         run([("2023-01-20T18:00:00", "DK1", "1")]).raise_if_broken()
+    assert "later --as-of" in str(caught.value.hint)
 
 
 def test_broken_says_counts_and_reasons() -> None:

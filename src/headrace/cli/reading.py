@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headrace.cli.command import AsOf, Common, Name, command, time_of
-from headrace.errors import UsageError
+from headrace.errors import NotExportedError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from headrace.home import Home
 
 
 @command
@@ -71,14 +74,34 @@ def trace(use: Common, prediction: Annotated[str, typer.Argument(metavar="ID")])
 
 @command
 def replay(use: Common, prediction: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Compute a prediction again from its pins; the number must be identical."""
+    """Compute a prediction again from its pins; the number must be identical. A posted event is exported first."""
     from headrace import console
     from headrace.pipelines.inference import replay as repeat
 
-    done = repeat(use.open(), prediction)
+    home = use.open()
+    try:
+        done = repeat(home, prediction)
+    except NotExportedError as error:
+        _export(use, home, prediction, error)
+        done = repeat(home, prediction)
     console.print_tree(done, as_json=use.json)
     if not done["identical"]:
         raise typer.Exit(1)
+
+
+def _export(use: Common, home: Home, prediction: str, needed: NotExportedError) -> None:
+    """Bring a system's posted events into the tables, if the declaration that they were answered by is at hand."""
+    from headrace.pipelines.inference import find
+    from headrace.serving.posted.export import export
+
+    name, row = find(home, prediction)
+    try:
+        system = use.system(name)
+    except NotFoundError:
+        raise needed from None
+    if system.config_digest != row["config_digest"]:
+        raise needed
+    export(system, home)
 
 
 @command

@@ -21,6 +21,7 @@ from headrace.contract.rowrules import row_faults, run, time_rules
 from headrace.contract.rules import Batch, Staleness, ZScore
 from headrace.contract.validation import Validation
 from headrace.errors import ContractBroken, UsageError
+from headrace.lineage import iso
 
 if TYPE_CHECKING:
     import polars as pl
@@ -187,7 +188,7 @@ def emptiness(contract: Contract, rows: int, known: int, as_of: datetime) -> lis
     """The finding that no row is known, where that is not allowed."""
     if known or contract.allow_empty:
         return []
-    text = "no rows" if not rows else f"no rows are known at {as_of.isoformat()}; {rows:,} become known later"
+    text = "no rows" if not rows else f"no rows are known at {iso(as_of)}; {rows:,} become known later"
     return [Finding("empty", "stop", False, text, {"rows": rows})]
 
 

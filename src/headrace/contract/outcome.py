@@ -75,6 +75,8 @@ class Outcome:
         """
         if self.broken:
             hint = "mend the source, or change the contract if it is wrong"
+            if self.pending and not self.known:
+                hint = "choose a later --as-of; or the known times are wrong: source.lag, source.known_at"
             raise ContractBroken("; ".join(self.why_broken), where=where, hint=hint)
 
     def as_dict(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.errors import NotEnoughDataError, NotFoundError, ReplayError
+from headrace.errors import NotEnoughDataError, NotExportedError, NotFoundError, ReplayError
 from headrace.home import PREDICTIONS, RAW, Home
 from headrace.lineage import PINNED, Pins, as_of_in, iso, prediction_ids
 from headrace.pipelines import runs
@@ -285,6 +285,7 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
     Raises:
         NotFoundError: There is no such prediction.
         ReplayError: The series is not in the pinned data.
+        NotExportedError: It answers a posted event that was not exported.
         ArtefactError: The model's files are gone or differ from their digest.
     """
     import polars as pl
@@ -292,7 +293,7 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
     system, row = find(home, prediction_id)
     if "event_id" in row:
         hint = f"headrace export {system}"
-        raise ReplayError("the event that it answers is not in the tables yet", where=prediction_id, hint=hint)
+        raise NotExportedError("the event that it answers is not in the tables yet", where=prediction_id, hint=hint)
     if "inputs" in row:
         return _replay_row(home, system, prediction_id, row)
     predictor = _predictor(home, system, row["model_version"], row["model_digest"])

@@ -248,7 +248,8 @@ class EventDecoder:
             raise _Refused((None, "is not a JSON object"))
         row, faults = self._row({name: data[name] for name in self._names if name in data})
         if faults:
-            raise _Refused(*((fault["loc"][0], fault["msg"]) for fault in faults))
+            told = ((fault["loc"][0], fault["msg"]) for fault in faults)
+            raise _Refused(*told, *self._time_faults(data.get(self._shape.time)))
         if row[self._shape.columns[0]] is None:
             raise _Refused((self._shape.columns[0], "is missing"))
         return self._typed(time=data.get(self._shape.time), **{self.fields[name]: row.get(name) for name in row})
@@ -261,6 +262,13 @@ class EventDecoder:
         """An event time, microseconds since 1970."""
         known = self._times.get(text) if type(text) is str else None
         return self._learnt(text) if known is None else known
+
+    def _time_faults(self, text: Any) -> Sequence[tuple[str | None, str]]:
+        try:
+            self._moment(text)
+        except _Refused as refused:
+            return refused.reason.faults
+        return ()
 
     def _learnt(self, text: Any) -> int:
         name = self._shape.time

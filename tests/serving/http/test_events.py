@@ -96,6 +96,7 @@ BODIES: list[tuple[str, Any, int, list[Any]]] = [
     ("an array with null", b"[null]", 422, ["body", 0]),
     ("an array in an array", b"[[1]]", 422, ["body", 0]),
     ("an empty object", {}, 422, METRIC),
+    ("nothing but a time", {"time": "yesterday"}, 422, METRIC),
     ("no time", {"metric": "orders", "value": 1}, 422, TIME),
     ("null for a value", event(30) | {"value": None}, 422, VALUE),
     ("text for a value", event(30) | {"value": "5"}, 422, VALUE),
@@ -130,6 +131,12 @@ def test_a_bad_event_refuses_its_body(live: Server, body: Any, status: int, at: 
     assert [each["loc"] for each in answer.json().get("errors", [])][:1] == ([at] if at else [])
     assert stored(live) == before
     assert [line for line in live.lines() if line["log.level"] == "error"] == []
+
+
+def test_every_fault_of_an_event_is_told(live: Server) -> None:
+    for time, said in (({}, "is missing"), ({"time": "yesterday"}, "'yesterday' is not a time")):
+        faults = {each["loc"][1]: each["msg"] for each in live.post({"value": "x"} | time, EVENTS).json()["errors"]}
+        assert (sorted(faults), faults["time"]) == (["metric", "time", "value"], said)
 
 
 def stored(server: Server) -> int:
@@ -187,7 +194,10 @@ def test_what_was_posted_is_exported_once_watched_and_replayed(live_home: Path) 
         assert ran("export", LIVE, live_home).json | {"exported": 0} == done | dict.fromkeys(
             ("exported", "events", "predictions"), 0
         )
-        after = server.post(event(13), EVENTS).json()
+        other = server.post(event(13), EVENTS).json()
+        again = headrace("replay", other["id"], "--home", live_home, "--json", *SMALL[LIVE])
+        assert again.json["identical"]  # its configuration is at hand, so it was exported
+        after = server.post(event(14), EVENTS).json()
     for each in (told[3], fixed):
         again = headrace("replay", each["id"], "--home", live_home, "--json").json
         assert (again["identical"], again["stored"]) == (True, each["value"])
