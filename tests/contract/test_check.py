@@ -57,6 +57,18 @@ def test_every_reason_of_a_row() -> None:
     assert found.bad["time"].item() == datetime(2023, 1, 20, 10, 17, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("bad", [(0, 1), (2, 3), (2, 5), (3, 4), (5,)])
+def test_bad_rows_anywhere_in_a_frame_of_several_chunks(bad: tuple[int, ...]) -> None:
+    """As of large files, which are read in pieces."""
+    places = [("2023-01-20T10:00:00", f"D{'X' if n in bad else 'K'}1", str(n)) for n in range(6)]
+    names = dict.fromkeys(("time", "area", "consumption"), pl.String)
+    pieces = [pl.DataFrame(places[n : n + 2], schema=names, orient="row") for n in (0, 2, 4)]
+    found = check(CONTRACT, pl.concat(pieces, rechunk=False), as_of=AS_OF, now=NOW)
+    assert found.bad["reasons"].to_list() == [["area: 'DX1' is not one of DK1, DK2"]] * len(bad)
+    assert [json.loads(row)["consumption"] for row in found.bad["row"]] == [str(n) for n in bad]
+    assert found.good["consumption"].to_list() == [float(n) for n in range(6) if n not in bad]
+
+
 def test_bounds_include_themselves_and_patterns_search() -> None:
     found = run([("2023-01-20T10:00:00", "DK1", "0"), ("2023-01-20T11:00:00", "DK1", "1000")])
     assert found.bad.height == 0

@@ -39,7 +39,8 @@ def bad_rows(
     """
     import polars as pl
 
-    came, work = raw.filter(is_bad), work.filter(is_bad)
+    # Where columns have several chunks, of which the filter leaves some empty, polars panics on making texts.
+    came, work = raw.filter(is_bad).rechunk(), work.filter(is_bad).rechunk()
     utc = pl.Datetime("us", "UTC")
     texts = row_texts(came)
     limit = pl.lit(as_of.astimezone(UTC), dtype=utc)
