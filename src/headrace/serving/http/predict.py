@@ -43,7 +43,7 @@ LARGE = 2**16
 for look-ups over a network; one in a file is quicker than a thread."""
 SMALL = 4096
 """Bytes of a body up to which a call waits for others of its turn."""
-SEVERAL = 4
+SEVERAL = 3
 """From so many calls of one turn on they are quicker as the rows of one array."""
 _log = logging.getLogger("headrace.serving")
 
