@@ -28,8 +28,9 @@ _SILENT = 3
 _EXPECTED = (
     b'"expected":{"lower":%b,"upper":%b},"anomaly":false',
     b'"expected":{"lower":%b,"upper":%b},"anomaly":true',
-    b'"expected":null,"anomaly":null',
+    b'"expected":null%.0b%.0b,"anomaly":null',
 )
+"""Every template takes the same values; what it does not say it writes with no letter (`%.0b`)."""
 
 
 @dataclass(frozen=True)
@@ -89,30 +90,22 @@ class Answers:
             pins: Of the model; `as_of` is each event's own.
         """
         forecast = said.forecast
-        horizon = forecast.value.shape[1]
-        self._for(pins, horizon, forecast.needed)
+        self._for(pins, forecast.value.shape[1], forecast.needed)
         fine = np.isfinite(forecast.value).all(axis=1) & (forecast.known >= forecast.needed)
         kinds = said.surprise + np.where(fine, 0, _SILENT)
-        numbers, width = self._numbers(said), 4 + 3 * horizon
         of = np.cumsum(np.r_[0, done.row[1:] != done.row[:-1]])
         heads = [self._head(keys) for keys in series]
-        answers, at, templates = [], 0, self._templates
-        for head, id_, offset, known, origin, slot, partition, kind in zip(
+        of_time = zip(done.origin.tolist(), done.slot.tolist(), causes[0].tolist(), kinds.tolist(), strict=True)
+        values = zip(
             *([heads[i] for i in of.tolist()], self._ids(done, series, of, pins)),
-            *(self._list(causes[1]), self._times(done.known)),
-            *(done.origin.tolist(), done.slot.tolist(), causes[0].tolist(), kinds.tolist()),
+            *(self._list(causes[1]), self._times(done.known), *self._numbers(said), self._list(forecast.known)),
             strict=True,
-        ):
-            of_time = origin, slot, partition, kind
-            template = templates.get(of_time) or self._template(*of_time)
-            begin = at + 2 if kind % _SILENT == UNEXPECTED else at
-            if kind < _SILENT:
-                answers.append(template % (head, id_, offset, known, *numbers[begin : at + width]))
-            else:
-                count = forecast.known[len(answers)]
-                answers.append(template % (head, id_, offset, known, *numbers[begin : at + 3], count))
-            at += width
-        return answers
+        )
+        templates = self._templates
+        return [
+            (templates.get(common) or self._template(*common)) % own
+            for common, own in zip(of_time, values, strict=True)
+        ]
 
     def _for(self, pins: Pins, horizon: int, needed: int) -> None:
         """Templates are of one model."""
@@ -120,12 +113,15 @@ class Answers:
             self._of = pins, horizon, needed
             self._templates.clear()
 
-    def _numbers(self, said: Said) -> list[bytes]:
-        """All numbers in the order of the templates, null where there is none."""
+    def _numbers(self, said: Said) -> list[list[bytes]]:
+        """All numbers by their places in the templates, null where there is none."""
         f = said.forecast
-        expected = np.stack([said.expected_lower, said.expected_upper, said.observed, f.value[:, 0]], axis=1)
-        steps = np.stack([f.value, f.lower, f.upper], axis=2).reshape(len(expected), -1)
-        return self._list(np.concatenate([expected, steps], axis=1).ravel())
+        first = [said.expected_lower, said.expected_upper, said.observed]
+        steps = np.stack([f.value, f.lower, f.upper], axis=2).reshape(len(first[0]), -1)
+        written = self._list(np.column_stack([*first, steps]).ravel())
+        width = len(first) + steps.shape[1]
+        columns = [written[place::width] for place in range(width)]
+        return [*columns[:4], *columns[3:]]  # the first step's value is the answer's as well
 
     def _list(self, values: NDArray[Any]) -> list[bytes]:
         return self._json(values.tolist())[1:-1].split(b",")
@@ -138,17 +134,23 @@ class Answers:
             self._templates.clear()
         times = [self._time(origin + ahead) for ahead in range(horizon + 1)]
         silent, surprise = divmod(kind, _SILENT)
-        steps = b",".join(b'{"time":"%b","value":%%b,"lower":%%b,"upper":%%b}' % time for time in times[1:])
-        said = b'null,"predictions":[]' if silent else b'%%b,"predictions":[%b]' % steps
+        if silent:
+            said = b'null%.0b,"predictions":[]' + b"%.0b%.0b%.0b" * horizon
+        else:
+            steps = [b'{"time":"%b","value":%%b,"lower":%%b,"upper":%%b}' % time for time in times[1:]]
+            said = b'%%b,"predictions":[%b]' % b",".join(steps)
+        known = b',"reason":"%%b values are known, %d are needed"' % needed if silent else b"%.0b"
         made = self._templates[origin, slot, partition, kind] = b"".join(
             (
                 b'%b,"prediction_id":"%b",',
                 b'"event_id":"%b-%d-%%b",' % (self._topic.encode(), partition),
                 b'"as_of":"%%b","origin":"%b","event_time":"%b",' % (times[0], self._time(slot)),
                 _EXPECTED[surprise],
-                b',"observed":%%b,"value":%b,' % said,
+                b',"observed":%b,"value":',
+                said,
+                b",",
                 b'"model_version":%d,"pins":%b' % (pins.model_version, self._json(_digests(pins)).replace(b"%", b"%%")),
-                b',"reason":"%%d values are known, %d are needed"' % needed if silent else b"",
+                known,
                 b"}",
             )
         )
