@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -144,10 +143,14 @@ class PredictRoute:
         """What is left to do for the answers to calls for one system, once the rest was done that can go wrong."""
         entries = None
         if len(calls) >= SEVERAL:
-            with contextlib.suppress(Exception):  # whose call it comes from is found out one by one
+            try:
                 served = [self._allowed(call) for call in calls][-1]
                 champion = self._champion(served)
                 entries = together(served, champion, calls)
+            except Problem:
+                entries = None  # whose it is turns out one by one
+            except Exception:  # noqa: BLE001  # it is logged, and one by one they may be answered
+                _log.exception("answering calls together failed in an unforeseen way")
         if entries is None:
             return list(map(self._tell, calls))
         version = champion.version.version
