@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from tests.cli.helpers import AS_OF, ENERGY, SMALL, energy, headrace, rows, write
 
-from headrace import cli, loading
+from headrace import __version__, cli, loading
+from headrace.cli.command import Common
 
 COMMANDS = (
     *("run", "ingest", "train", "predict", "monitor", "predictions", "trace", "replay"),
@@ -46,6 +47,11 @@ def test_help_lists_every_command():
     assert {line.split()[0] for line in listed.splitlines() if line.strip()} >= set(COMMANDS)
     for command in COMMANDS:
         assert headrace(command, "--help").code == 0
+
+
+def test_the_version_is_told():
+    told = headrace("--version")
+    assert (told.code, told.out) == (0, f"headrace {__version__}\n")
 
 
 def test_an_unknown_system_tells_those_there_are(inside):
@@ -126,6 +132,19 @@ def test_what_the_parser_refuses_is_json_too(arguments, message, monkeypatch, ca
     out, err = capsys.readouterr()
     assert (done.value.code, out) == (2, "")
     assert message in err
+
+
+def test_a_bug_is_one_document_too(monkeypatch, capsys):
+    def broken(self):
+        raise RuntimeError("what nobody foresaw")
+
+    monkeypatch.setattr(Common, "open", broken)
+    monkeypatch.setattr(sys, "argv", ["headrace", "doctor", "--json"])
+    with pytest.raises(RuntimeError):
+        cli.main()
+    told = json.loads(capsys.readouterr().out)
+    assert (told["error"], told["message"], told["where"]) == ("RuntimeError", "what nobody foresaw", None)
+    assert "bug" in told["hint"]
 
 
 def test_exit_codes_of_a_process(home, tmp_path):

@@ -7,10 +7,11 @@ import copy
 import gc
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from headrace._version import __version__
 from headrace.cli.command import app
 from headrace.errors import UsageError
 
@@ -26,8 +27,18 @@ _REFUSED: Any = typer.BadParameter.__base__
 """What the parser raises on a wrong option, argument or command; typer gives it no name of its own."""
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"headrace {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _every() -> None:
+def _every(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Without this, an application of one command would not take its name."""
 
 
@@ -40,7 +51,7 @@ def _application(name: str) -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line. What the parser refuses is told as JSON too, where that was asked for."""
+    """Run the command line. What the parser refuses, and a bug, is told as JSON too, where that was asked for."""
     # Nothing here multiplies matrices: to start OpenBLAS's threads costs more than a refresh has for reading.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Nor is pydantic extended: it would read the metadata of all packages to find out.
@@ -57,3 +68,14 @@ def main() -> None:
 
         console.failed(UsageError(error.format_message().rstrip(".")), as_json=True)
         raise SystemExit(UsageError.exit_code) from error
+    except BaseException as error:
+        if not isinstance(error, SystemExit | KeyboardInterrupt):  # a bug: its traceback goes to stderr
+            _tell_bug(error)
+        raise
+
+
+def _tell_bug(error: BaseException) -> None:
+    from headrace import console
+
+    hint = "this is a bug of headrace; its traceback is on stderr"
+    console.print_json({"error": type(error).__name__, "message": str(error), "where": None, "hint": hint})

@@ -49,7 +49,8 @@ Sets = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", h
 
 
 SourceUri = Annotated[
-    str | None, typer.Option("--source", metavar="URI", help="api, file:PATH, simulated[:?key=value&...]")
+    str | None,
+    typer.Option("--source", metavar="URI", help="api, file:PATH, kafka://HOST:PORT/TOPIC, simulated[:?key=value&...]"),
 ]
 
 

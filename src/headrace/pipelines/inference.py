@@ -231,7 +231,10 @@ def find(home: Home, prediction_id: str) -> tuple[str, dict[str, Any]]:
     found = home.ledger.get(prediction_id)
     if found is not None:
         return found[0].system, _of_entry(*found)
-    raise NotFoundError(f"no prediction {prediction_id}", hint="ids are listed by `headrace predictions SYSTEM`")
+    hint = (
+        "ids are listed by `headrace predictions SYSTEM`; answers on a stream are known after `headrace archive SYSTEM`"
+    )
+    raise NotFoundError(f"no prediction {prediction_id}", hint=hint)
 
 
 def _of_entry(entry: Entry, pins: Mapping[str, Any]) -> dict[str, Any]:
