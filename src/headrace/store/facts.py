@@ -45,10 +45,10 @@ def new_in_chain(
         The new rows (k, columns of `rows`), in the order given.
     """
     distinct = are_distinct(rows, identity)
-    rows = rows if distinct else rows.unique([*identity, KNOWN], keep="last", maintain_order=True)
+    if not distinct and not are_distinct(rows, [*identity, KNOWN]):
+        rows = rows.unique([*identity, KNOWN], keep="last", maintain_order=True)
+    rows = _without_stored(existing, rows, identity, compare)
     touched = _about(existing, rows, identity)
-    rows = _without_stored(touched, rows, identity, compare)
-    touched = _about(touched, rows, identity)
     if rows.is_empty() or (distinct and touched.is_empty()):
         return rows
     rows = rows.with_row_index(_ROW)
@@ -80,8 +80,8 @@ def corrections(
     """
     if not are_distinct(rows, identity):
         rows = rows.unique(list(identity), keep="last", maintain_order=True)
+    rows = _without_stored(existing, rows, identity, compare)
     touched = _about(existing, rows, identity)
-    rows = _without_stored(touched, rows, identity, compare)
     if rows.is_empty() or touched.is_empty():
         return rows
     current = latest(touched.filter(pl.col(KNOWN) <= learned_at), identity)
@@ -148,9 +148,9 @@ def _without_stored(
         return rows
     on = list(dict.fromkeys([*identity, KNOWN]))
     values = [c for c in compare if c not in on]
-    rows = rows.with_row_index(_ROW)
-    old = existing.select(*on, *(pl.col(c).alias(_OLD + c) for c in values))
-    pairs = rows.select(_ROW, *on, *values).join(old, on=on, how="inner", nulls_equal=True)
+    old = existing.lazy().select(*on, *(pl.col(c).alias(_OLD + c) for c in values))
+    asked = rows.lazy().select(*on, *values).with_row_index(_ROW)
+    pairs = asked.join(old, on=on, how="inner", nulls_equal=True)
     same = reduce(and_, [pl.col(c).eq_missing(pl.col(_OLD + c)) for c in values], pl.lit(True))
-    stored = pairs.filter(same).select(_ROW).unique()
-    return rows.join(stored, on=_ROW, how="anti", maintain_order="left").drop(_ROW)
+    stored = pairs.filter(same).select(_ROW).collect()[_ROW]  # at once, so that the join carries no keys along
+    return rows.filter(pl.repeat(True, rows.height, eager=True).scatter(stored, False))
