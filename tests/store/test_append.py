@@ -111,6 +111,13 @@ def test_corrections_without_a_known_time_of_their_own(tmp_path: Path) -> None:
     assert known["known_at"].to_list() == [hour(10), hour(20)]
     read = [table.read(identity=["key", "time"], as_of=hour(h))["value"].to_list() for h in (9, 10, 19, 20)]
     assert read == [[], [1, 1], [1, 1, 3], [5, 1, 3]]
+    assert append(table, first, corrected_at=hour(30)) == Written(3, 1, 1), "the source took its correction back"
+    assert (
+        append(table, first, corrected_at=hour(30)) == append(table, first, corrected_at=hour(31)) == Written(3, 0, 2)
+    )
+    assert append(table, changed, corrected_at=hour(25)) == Written(3, 0, 3), "as known at 25 h"
+    read = [table.read(identity=["key", "time"], as_of=hour(h))["value"][0] for h in (19, 29, 30)]
+    assert read == [1, 5, 1]
 
 
 def test_filters_on_values_see_the_latest_facts_only(tmp_path: Path) -> None:
