@@ -103,7 +103,7 @@ class Stream(Declared):
     ahead: Duration = timedelta(minutes=5)
     unknown: Literal["refuse", "accept"] = "refuse"
     idle: Every = timedelta(hours=24)
-    batch: int = Field(default=4000, ge=1, le=100_000)
+    batch: int = Field(default=16_000, ge=1, le=100_000)
 
 
 class System(Declared):
