@@ -65,10 +65,12 @@ def check_every_event_has_one_answer(broker, command, produced):
 
 
 def check_the_archive_computes_each_answer_again_and_traces_it(broker, command, place, produced):
+    from confluent_kafka import Producer
+
+    answer = answers(broker)[-1]
     done = command("archive")
     assert (done["events"], done["predictions"], done["differing"]) == (384, 384 * 3, 0)
-    assert command("archive") == {"events": 0, "predictions": 0, "differing": 0}
-    answer = answers(broker)[-1]
+    assert command("archive") == {"events": 0, "predictions": 0, "differing": 0, "foreign": 0}
     traced = kafka.finish(kafka.headrace("trace", answer["prediction_id"], "--home", place.path, "--json"))
     assert traced["prediction"]["run_id"] == answer["event_id"]
     again = kafka.finish(kafka.headrace("replay", answer["prediction_id"], "--home", place.path, "--json"))
@@ -156,6 +158,16 @@ def check_workers_that_are_supervised_stop_when_idle(command, produced):
     assert (done["workers"], done["restarts"]) == (2, 0)
 
 
+def check_the_archive_passes_over_what_no_worker_wrote(broker, command):
+    from confluent_kafka import Producer
+
+    foreign = Producer({"bootstrap.servers": broker})
+    for value in (b"{", b"\xff", None, b"[]", b'{"event_id": "x"}'):
+        foreign.produce("live_metrics.predictions", key="orders", value=value)
+    assert foreign.flush(30) == 0
+    assert [command("archive")["foreign"] for _ in range(2)] == [5, 0]
+
+
 def test_the_whole_way(world, broker, command, place, produced, tmp_path):
     """One test, because each part goes on from the topics that the one before it left."""
     check_every_event_has_one_answer(broker, command, produced)
@@ -164,3 +176,4 @@ def test_the_whole_way(world, broker, command, place, produced, tmp_path):
     check_bad_events_are_letters_that_can_be_sent_again(world, broker, command, produced)
     check_a_new_champion_answers_without_a_restart(world, broker, command, place, produced)
     check_workers_that_are_supervised_stop_when_idle(command, produced)
+    check_the_archive_passes_over_what_no_worker_wrote(broker, command)

@@ -22,12 +22,14 @@ from headrace.system import System
 
 _CHUNK = 20_000
 """Answers that are stored at once."""
+_SAID = frozenset({"event_id", "as_of", "origin", "predictions", "pins", "model_version"})
 
 
 def archive(system: System, home: Home, broker: Broker, now: datetime) -> dict[str, Any]:
-    """Archive what came since the last time; returns ``events predictions differing``.
+    """Archive what came since the last time; returns ``events predictions differing foreign``.
 
     Every answer is computed again from the archived facts on the way: `differing` counts those that are not equal.
+    `foreign` counts messages that no worker wrote; they stay on the topic alone.
 
     Args:
         system: The declaration.
@@ -58,7 +60,7 @@ class _Answers:
         self._broker, self._topic = broker, topic
         name = f"answers-{topic}-{digest_of(broker.bootstrap, 8)}.json"
         self._path: Path = home.path / "cache" / system.name / name
-        self._stored = StoredAnswers(system, home)
+        self._stored, self._foreign = StoredAnswers(system, home), 0
 
     def store(self) -> dict[str, int]:
         place, count = Place.load(self._path), self._broker.partitions().get(self._topic, 0)
@@ -72,14 +74,27 @@ class _Answers:
                 self._add(batch, place)
                 batch = []
         self._add(batch, place)
-        return self._stored.counts
+        return {**self._stored.counts, "foreign": self._foreign}
 
     def _add(self, messages: Sequence[Any], place: Place) -> None:
         if not messages:
             return
         answers = []
         for message in messages:
-            answers.append((json.loads(message.value()), datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)))
+            said = _answer_of(message.value())
+            if said is None:
+                self._foreign += 1
+            else:
+                answers.append((said, datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)))
             place.offsets[message.partition()] = message.offset() + 1
         self._stored.add(answers)
         place.save(self._path)
+
+
+def _answer_of(body: bytes | None) -> dict[str, Any] | None:
+    """What a worker said; None for what somebody else put on the topic."""
+    try:
+        said = json.loads(body or b"")
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and said.keys() >= _SAID else None

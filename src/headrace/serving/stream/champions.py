@@ -49,7 +49,7 @@ class Watch:
     """
 
     def __init__(
-        self, system: System, home: Home, first: Champion, every: float, failed: Callable[[HeadraceError], None]
+        self, system: System, home: Home, first: Champion, every: float, failed: Callable[[Exception], None]
     ) -> None:
         self._system, self._home, self._every, self._failed = system, home, every, failed
         self._version = first.pins.model_version
@@ -81,5 +81,5 @@ class Watch:
                 if version is not None and version.version != self._version:
                     self._found.put(champion(self._system, self._home, now))
                     self._version = version.version
-            except HeadraceError as error:
+            except (HeadraceError, OSError) as error:
                 self._failed(error)

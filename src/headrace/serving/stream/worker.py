@@ -279,7 +279,7 @@ class Worker:
         self.telemetry.model_version.set(new.pins.model_version)
         self._log.info("new champion", model_version=new.pins.model_version)
 
-    def _could_not_look(self, error: HeadraceError) -> None:
+    def _could_not_look(self, error: Exception) -> None:
         self._log.warning("could not look for a champion", detail=str(error))
 
     def _tell(self) -> None:
