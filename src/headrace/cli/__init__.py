@@ -54,8 +54,6 @@ def main() -> None:
     """Run the command line. What the parser refuses, and a bug, is told as JSON too, where that was asked for."""
     # Nothing here multiplies matrices: to start OpenBLAS's threads costs more than a refresh has for reading.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Nor is pydantic extended: it would read the metadata of all packages to find out.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.set_threshold(200_000)  # importing makes many objects and no garbage
     atexit.register(gc.freeze)  # nor need the interpreter look for it when it ends
     application = _application(sys.argv[1] if len(sys.argv) > 1 else "")

@@ -33,7 +33,7 @@ _log = logging.getLogger("headrace.booster")
 
 _FLOAT32, _FLOAT64, _NORMAL, _ALL_ITERATIONS = 0, 1, 0, -1
 MANY = 4_096
-"""From so many rows at once on `Trees` is quicker than LightGBM, and more than one thread is worth its waking."""
+"""From so many rows at once on `Trees` is quicker than LightGBM."""
 READ = 16_384
 """From so many rows in all on it is worth while to read the model for that."""
 _RESTORE = "restore the file or train again"
@@ -111,8 +111,8 @@ class Booster:
         """
         import numpy as np
 
-        kind, rows = _matrix_type(matrix, self.features), matrix.shape[0]
-        parameters = _parameters(min(threads, 1) if rows < MANY else threads)
+        kind, parameters = _matrix_type(matrix, self.features), _parameters(threads)
+        rows = matrix.shape[0]
         self._asked += rows
         if rows >= MANY and self._asked >= READ and self._trees is not None:
             return self._trees.predict(matrix)
