@@ -134,6 +134,13 @@ def test_what_the_parser_refuses_is_json_too(arguments, message, monkeypatch, ca
     assert message in err
 
 
+def test_a_system_of_rows_is_not_streamed(tmp_path):
+    titanic = Path(ENERGY).with_name("titanic")
+    for workers in (1, 2):
+        done = headrace("stream", titanic, "--home", tmp_path, "--bootstrap", "x:1", "--workers", workers, "--json")
+        assert refused(done, 2, "DeclarationError")["where"] == "horizon"
+
+
 def test_a_bug_is_one_document_too(monkeypatch, capsys):
     def broken(self):
         raise RuntimeError("what nobody foresaw")

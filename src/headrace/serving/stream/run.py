@@ -55,8 +55,10 @@ def run(job: Job, workers: int) -> dict[str, Any]:
     """Answer events until SIGTERM or SIGINT; returns what was done, where one worker did it.
 
     Raises:
+        DeclarationError: The system answers no events.
         HeadraceError: This worker, or the first start of the others, failed.
     """
+    load_system(job.system, job.settings).event_shape()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
