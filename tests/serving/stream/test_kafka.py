@@ -65,7 +65,6 @@ def check_every_event_has_one_answer(broker, command, produced):
 
 
 def check_the_archive_computes_each_answer_again_and_traces_it(broker, command, place, produced):
-    from confluent_kafka import Producer
 
     answer = answers(broker)[-1]
     done = command("archive")
