@@ -80,7 +80,6 @@ def corrections(
     """
     if not are_distinct(rows, identity):
         rows = rows.unique(list(identity), keep="last", maintain_order=True)
-    rows = _without_stored(existing, rows, identity, compare)
     touched = _about(existing, rows, identity)
     if rows.is_empty() or touched.is_empty():
         return rows
