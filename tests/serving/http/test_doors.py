@@ -116,7 +116,7 @@ def at_once(door: Doors, requests: Sequence[bytes]) -> list[bytes]:
     """The responses to requests on connections of their own that all come in one turn of the server's loop."""
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(door.connection()) for _ in requests]
-        until(lambda: len(door.connections) >= len(requests), 5)
+        until(lambda: len(door.connections) >= len(requests))
         free = threading.Event()
         door.server.servers[0].get_loop().call_soon_threadsafe(free.wait, 10)
         for connection, request in zip(connections, requests, strict=True):
