@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -62,7 +62,7 @@ class Writer:
         on_batch: Callable[[list[Thunk]], None] | None = None,
     ) -> None:
         self._ledger, self._capacity, self._batch = ledger, capacity, batch
-        self._on_batch = on_batch or _call_each
+        self._on_batch = on_batch or call_each
         self._queue: deque[_Submission] = deque()
         self._waiting = 0
         self._expected = 1  # entries to wait for
@@ -181,17 +181,13 @@ class Writer:
     def _answer(self, taken: list[_Submission], outcome: Sequence[Answers] | HeadraceError) -> None:
         parts: Sequence[Outcome] = [outcome] * len(taken) if isinstance(outcome, HeadraceError) else outcome
         thunks: list[Thunk] = [partial(each.done, part) for each, part in zip(taken, parts, strict=True)]
-        _guarded(partial(self._on_batch, thunks))
+        call_each([partial(self._on_batch, thunks)])
 
 
-def _call_each(thunks: list[Thunk]) -> None:
+def call_each(thunks: Iterable[Thunk]) -> None:
+    """Call all of them: one that fails is logged, and must take neither the others nor their caller along."""
     for thunk in thunks:
-        _guarded(thunk)
-
-
-def _guarded(thunk: Thunk) -> None:
-    """A callback that fails must not take the writer, and with it all others, along."""
-    try:
-        thunk()
-    except Exception:  # noqa: BLE001  # it is logged
-        _log.exception("a callback of the ledger's writer failed")
+        try:
+            thunk()
+        except Exception:  # noqa: BLE001  # it is logged
+            _log.exception("telling what became of a prediction failed in an unforeseen way")

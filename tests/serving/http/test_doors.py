@@ -18,6 +18,8 @@ from tests.serving.http.test_hostile import BODIES, ROW, STRANGE
 from tests.waiting import PATIENCE, until
 
 from headrace.serving.http import direct
+from headrace.serving.http.call import Answer
+from headrace.serving.http.direct import Exchange
 
 ROWS = [json.dumps(row).encode() for row in passengers(60, first=1000)]
 SMALL = [each for each in BODIES if len(each[1]) < 60_000]
@@ -112,8 +114,11 @@ def test_answers_come_in_the_order_of_the_requests(door: Doors) -> None:
     assert [each["key"] for each in told if each.get("key") in keys] == keys
 
 
-def at_once(door: Doors, requests: Sequence[bytes]) -> list[bytes]:
-    """The responses to requests on connections of their own that all come in one turn of the server's loop."""
+def at_once(door: Doors, requests: Sequence[bytes], *, unanswered: int = 0) -> list[bytes]:
+    """The responses to requests on connections of their own that all come in one turn of the server's loop.
+
+    Those to the first `unanswered` are not waited for.
+    """
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(door.connection()) for _ in requests]
         until(lambda: len(door.connections) >= len(requests))
@@ -122,7 +127,7 @@ def at_once(door: Doors, requests: Sequence[bytes]) -> list[bytes]:
         for connection, request in zip(connections, requests, strict=True):
             connection.send(request)
         free.set()
-        return [connection.response() for connection in connections]
+        return [connection.response() for connection in connections[unanswered:]]
 
 
 def rows_of_new_keys(first: int) -> list[bytes]:
@@ -159,6 +164,25 @@ def test_one_of_many_at_once_does_not_change_the_others(door: Doors, other: byte
     alone = [door.said(request) for request in [*requests, other]]
     assert at_once(door, [*requests, other]) == alone
     assert alone[-1].startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.parametrize("body", [b"{", ROWS[39]])
+def test_one_answer_that_fails_leaves_the_others_of_its_turn(
+    door: Doors, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it failed where the turn is told, or where its commit is."""
+    reply = Exchange.reply
+
+    def failing(self: Exchange, answer: Answer) -> None:
+        if self.request_id == b"fails":
+            raise ValueError("as told")
+        reply(self, answer)
+
+    requests = [posted(row) for row in ROWS[40:50]]
+    alone = [door.said(request) for request in requests]
+    monkeypatch.setattr(Exchange, "reply", failing)
+    first = posted(body).replace(b"x-request-id: mine", b"x-request-id: fails")
+    assert at_once(door, [first, *requests], unanswered=1) == alone
 
 
 def test_one_key_for_several_rows_at_once(door: Doors) -> None:

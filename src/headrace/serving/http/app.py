@@ -19,7 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from headrace._version import __version__
 from headrace.errors import LedgerError
 from headrace.home import Home
-from headrace.ledger import Writer
+from headrace.ledger import Writer, call_each
 from headrace.serving.http.access import Access
 from headrace.serving.http.body import Receive
 from headrace.serving.http.openapi import document
@@ -125,8 +125,7 @@ class Application:
         def run() -> None:
             if self._writer is not None:
                 self._telemetry.waiting.set(self._writer.waiting)
-            for thunk in thunks:
-                thunk()
+            call_each(thunks)
 
         assert self._loop is not None
         # A loop that has closed has nobody left to answer; the predictions are durable all the same.

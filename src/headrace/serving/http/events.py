@@ -14,7 +14,7 @@ import msgspec
 from starlette.concurrency import run_in_threadpool
 
 from headrace.errors import DeclarationError, HeadraceError, KeyConflictError, LateEventError, LedgerFullError
-from headrace.ledger import Entry, Writer
+from headrace.ledger import Entry, Writer, call_each
 from headrace.lineage import iso
 from headrace.row_predictor import digest_of_row
 from headrace.serving.http.body import parsed
@@ -101,7 +101,7 @@ class EventRoute:
         def settle(thunks: Sequence[Callable[[], None]]) -> None:
             # A loop that has closed has nobody left to answer; what was logged is durable all the same.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(lambda: [thunk() for thunk in thunks])
+                loop.call_soon_threadsafe(call_each, thunks)
 
         writer = Writer(log, capacity=self._options.capacity, batch=_BATCH, on_batch=settle)
         door = self._doors[served.system.name] = _Door(shape, log, writer, EventDecoder(shape))

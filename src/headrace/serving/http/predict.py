@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from headrace.contract.many import ManyRows
 from headrace.errors import HeadraceError, KeyConflictError, LedgerFullError
-from headrace.ledger import Entry, Writer
+from headrace.ledger import Entry, Writer, call_each
 from headrace.lineage import row_prediction_id
 from headrace.pipelines.row_inference import key_text, row_cause
 from headrace.row_predictor import digest_of_row, inputs_of
@@ -136,8 +136,7 @@ class PredictRoute:
         by_system: dict[str, list[Call]] = {}
         for call in come:
             by_system.setdefault(call.name, []).append(call)
-        for tell in [tell for calls in by_system.values() for tell in self._tells(calls)]:
-            tell()
+        call_each([tell for calls in by_system.values() for tell in self._tells(calls)])
 
     def _tells(self, calls: list[Call]) -> list[Callable[[], None]]:
         """What is left to do for the answers to calls for one system, once the rest was done that can go wrong."""
@@ -233,8 +232,7 @@ class PredictRoute:
     def _hand_over(self, writer: Writer) -> None:
         """Give what came in one turn of the loop to the writer together: to wake it for each costs more than a row."""
         waiting, self._waiting = self._waiting, []
-        for settle, error in writer.submit_all(waiting):
-            settle(error)
+        call_each([partial(settle, error) for settle, error in writer.submit_all(waiting)])
 
     def _late(self, call: Call) -> None:
         # Written or not is not known here; the same key sent again finds out.
