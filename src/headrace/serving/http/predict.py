@@ -44,6 +44,8 @@ SMALL = 4096
 """Bytes of a body up to which a call waits for others of its turn."""
 SEVERAL = 3
 """From so many calls of one turn on they are quicker as the rows of one array."""
+MOST = 64
+"""So many calls wait for no more."""
 _log = logging.getLogger("headrace.serving")
 
 
@@ -119,7 +121,7 @@ class PredictRoute:
     def at_once(self, call: Call) -> None:
         """Answer a call whose body is there: at the end of this turn of the loop, or once its predictions are durable.
 
-        What came in one turn is worked on together. Were each call answered by itself, the kernel's way through the
+        What came in one turn, and while it came, is worked on together. Were each call answered by itself, the kernel's way through the
         network and ours through the model would drive each other out of the processor's caches, and the client be woken
         for every answer. A body that is not small has enough to do by itself: nobody waits for its answer.
         """
@@ -128,7 +130,14 @@ class PredictRoute:
             return
         self._come.append(call)
         if len(self._come) == 1:
-            asyncio.get_running_loop().call_soon(self.answer_come)
+            asyncio.get_running_loop().call_soon(self._answer_soon, 0)
+
+    def _answer_soon(self, seen: int) -> None:
+        """Answer what has come, as soon as a look at the sockets brings no more."""
+        if seen < len(self._come) < MOST:
+            asyncio.get_running_loop().call_soon(self._answer_soon, len(self._come))
+        else:
+            self.answer_come()
 
     def answer_come(self) -> None:
         """Work the answers to all calls that have come out, before the first is told."""
