@@ -121,9 +121,10 @@ class PredictRoute:
     def at_once(self, call: Call) -> None:
         """Answer a call whose body is there: at the end of this turn of the loop, or once its predictions are durable.
 
-        What came in one turn, and while it came, is worked on together. Were each call answered by itself, the kernel's way through the
-        network and ours through the model would drive each other out of the processor's caches, and the client be woken
-        for every answer. A body that is not small has enough to do by itself: nobody waits for its answer.
+        What came in one turn, and while it came, is worked on together. Were each call answered by itself, the kernel's
+        way through the network and ours through the model would drive each other out of the processor's caches, and the
+        client be woken for every answer. A body that is not small has enough to do by itself: nobody waits for its
+        answer.
         """
         if len(call.body) > SMALL:
             self._tell(call)()
