@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import shutil
@@ -12,14 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from tests.serving.http.doors import HEAD, Doors, chunked, doors, posted
 from tests.serving.http.helpers import PREDICT, passengers
 from tests.serving.http.test_hostile import BODIES, ROW, STRANGE
 from tests.waiting import PATIENCE, until
 
 from headrace.serving.http import direct
-from headrace.serving.http.call import Answer
+from headrace.serving.http.access import Access
+from headrace.serving.http.call import Answer, Call
 from headrace.serving.http.direct import Exchange
+from headrace.serving.http.options import Options
+from headrace.serving.http.predict import PredictRoute
+from headrace.serving.http.telemetry import Telemetry
 
 ROWS = [json.dumps(row).encode() for row in passengers(60, first=1000)]
 SMALL = [each for each in BODIES if len(each[1]) < 60_000]
@@ -164,6 +170,36 @@ def test_one_of_many_at_once_does_not_change_the_others(door: Doors, other: byte
     alone = [door.said(request) for request in [*requests, other]]
     assert at_once(door, [*requests, other]) == alone
     assert alone[-1].startswith(b"HTTP/1.1 %d " % status)
+
+
+class Told(Call):
+    """A call that writes down when it is answered."""
+
+    def __init__(self, told: list[str]) -> None:
+        super().__init__("nobody", "POST", "/", {}, None)
+        self.told = told
+
+    def reply(self, answer: Answer) -> None:
+        self.told.append("told")
+
+
+def test_a_turn_takes_what_comes_while_it_comes() -> None:
+    happened: list[str] = []
+
+    async def main() -> None:
+        route = PredictRoute({}, Options(), Access({}), Telemetry(CollectorRegistry()), None)
+
+        def come() -> None:
+            happened.append("come")
+            route.at_once(Told(happened))
+
+        come()
+        asyncio.get_running_loop().call_soon(come)
+        while happened.count("told") < 2:
+            await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+    assert happened == ["come", "come", "told", "told"]
 
 
 @pytest.mark.parametrize("body", [b"{", ROWS[39]])
