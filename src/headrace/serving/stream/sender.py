@@ -154,13 +154,14 @@ class Sender:
         """
         assert self._open is not None, "nothing was sent"
         waited, self._open = self._open, None
-        while True:
+        # Counted, not read off the clock: a process that was stopped is not stuck, and another may have its place.
+        called, silent = self._called, 0.0
+        while silent <= STUCK:
             try:
                 return waited.result(_LOOK)
             except TimeoutError:
-                silent = time.monotonic() - self._called
-                if silent > STUCK:
-                    raise Stuck(f"the client has not come back from a call for {silent:.0f} s") from None
+                called, silent = self._called, silent + _LOOK if self._called == called else 0.0
+        raise Stuck(f"the client has not come back from a call for {silent:.0f} s")
 
     def close(self) -> None:
         """Let go of the connection; an open transaction ends by itself."""
