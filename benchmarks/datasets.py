@@ -7,16 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from headrace.features import seasonal_features
+from headrace import Forecaster
+from headrace.features import col, seasonal_features
 from headrace.features.arrays import Array, Grid, History, history_of
 from headrace.features.view import Features
+from headrace.models.forecaster import Task
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-HOUR = timedelta(hours=1)
+HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 NAB = "nab_streams"
 
 
@@ -31,7 +34,8 @@ class Dataset:
         horizon: Steps ahead.
         report: Length of the reported window, in steps; the model sees nothing of it.
         every: Steps between two origins.
-        tests: Values after the history's end, by row; for sets with a test part of their own.
+        seasons: What a series repeats after, the shorter first.
+        parts: More lines of the table: a name, and the rows of the history that it is about.
     """
 
     name: str
@@ -40,7 +44,21 @@ class Dataset:
     horizon: int
     report: int
     every: int
-    tests: dict[int, Array] = field(default_factory=dict)
+    seasons: tuple[timedelta, ...] = (DAY, WEEK)
+    parts: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def season(self) -> int:
+        """Steps of the shorter season, by which MASE scales."""
+        return self.seasons[0] // self.history.step
+
+    def model(self, **settings: Any) -> Forecaster:
+        """The default forecaster with this set's seasons."""
+        return Forecaster(seasons=self.seasons, **settings)
+
+    def task(self, model: Forecaster) -> Task:
+        """What is forecast."""
+        return Task(model.frame("y", self.history.step), self.horizon, self.features)
 
     def windows(self, choose: bool) -> tuple[int, np.ndarray]:
         """The last position that a fit may see, and the origins: of the reported window, or of the one before it."""
@@ -49,16 +67,18 @@ class Dataset:
         return end, np.arange(end, last - self.horizon + 1, self.every)
 
 
-def _one(frame: pl.DataFrame, keys: tuple[str, ...], step: timedelta = HOUR) -> History:
-    """A frame of ``time`` (UTC) and ``y`` on a regular grid from its first time on; of values of one step the mean."""
+def _one(
+    frame: pl.DataFrame, keys: tuple[str, ...], step: timedelta = HOUR, columns: tuple[str, ...] = ("y",)
+) -> History:
+    """A frame of ``time`` (UTC) and numbers on a regular grid from its first time; of values of one step the mean."""
     first = frame["time"].min()
     assert isinstance(first, datetime)
     steps = (pl.col("time") - first).dt.total_microseconds() // (step // timedelta(microseconds=1))
     frame = frame.with_columns(time=first + steps * step)
-    frame = frame.group_by([*keys, "time"]).agg(pl.col("y").mean())
+    frame = frame.group_by([*keys, "time"]).agg(pl.col(columns).mean())
     last = frame["time"].max()
     assert isinstance(last, datetime)
-    return history_of(frame, keys=keys, time="time", columns=("y",), grid=Grid(first, last, step))
+    return history_of(frame, keys=keys, time="time", columns=columns, grid=Grid(first, last, step))
 
 
 def _utc(column: str, form: str | None = None) -> pl.Expr:
@@ -70,7 +90,10 @@ def de35() -> Dataset:
     frame = pl.read_csv(SHARED / "denmark_de35/ConsumptionDE35Hour.csv.gz", infer_schema=False)
     frame = frame.select("PriceArea", "ConsumerType_DE35", _utc("HourUTC"), y=pl.col("TotalCon").cast(float))
     features = seasonal_features("y", step="1h", country="DK", zone="Europe/Copenhagen")
-    return Dataset("DE35", _one(frame, ("PriceArea", "ConsumerType_DE35")), features, 24, 7 * 24, 3)
+    history = _one(frame, ("PriceArea", "ConsumerType_DE35"))
+    largest = (pl.col("PriceArea") == "DK1") & (pl.col("ConsumerType_DE35") == "999")
+    rest = np.flatnonzero(~history.keys.select(largest).to_series().to_numpy())
+    return Dataset("DE35", history, features, 24, 7 * 24, 3, parts={"DE35 without DK1 999": rest})
 
 
 def aalborg() -> Dataset:
@@ -103,14 +126,65 @@ def m4() -> Dataset:
     train = pl.read_csv(SHARED / "m4_hourly/Hourly-train.csv.gz", infer_schema=False)
     tests = pl.read_csv(SHARED / "m4_hourly/Hourly-test-odd.csv.gz", infer_schema=False)
     rows = {r[0]: np.array([float(v) for v in r[1:] if v]) for r in train.iter_rows()}
-    names = sorted(rows)
-    longest = max(map(len, rows.values()))
-    y = np.full((len(names), longest), np.nan)
+    held = {r[0]: np.array([float(v) for v in r[1:]]) for r in tests.iter_rows()}
+    names, longest = sorted(rows), max(map(len, rows.values()))
+    y = np.full((len(names), longest + 48), np.nan)
     for i, name in enumerate(names):
-        y[i, longest - len(rows[name]) :] = rows[name]
+        y[i, longest - len(rows[name]) : longest] = rows[name]
+        y[i, longest:] = held.get(name, np.nan)
     history = History(pl.DataFrame({"series": names}), {"y": y}, datetime(2017, 1, 1, tzinfo=UTC), HOUR)
-    held = {names.index(r[0]): np.array([float(v) for v in r[1:]]) for r in tests.iter_rows()}
-    return Dataset("M4 hourly", history, seasonal_features("y", step="1h", calendar=False), 48, 0, 1, held)
+    return Dataset("M4 hourly", history, seasonal_features("y", step="1h", calendar=False), 48, 48, 1)
+
+
+def bikes() -> Dataset:
+    """Hires of bicycles, 24 h ahead, the last 90 days."""
+    frame = _hires()
+    features = seasonal_features("y", step="1h", country="US")
+    return Dataset("Bikes", _one(frame, ("place",)), features, 24, 90 * 24, 5)
+
+
+def bikes_with_weather() -> Dataset:
+    """The same, with the weather of the hours ahead known."""
+    known = ("temp", "hum", "windspeed", "weathersit", "workingday")
+    features = seasonal_features("y", step="1h", country="US") | {name: col(name) for name in known}
+    history = _one(_hires(), ("place",), columns=("y", *known))
+    return Dataset("Bikes with weather", history, features, 24, 90 * 24, 5)
+
+
+def _hires() -> pl.DataFrame:
+    frame = pl.read_csv(SHARED / "bike_sharing/hour.csv.gz", infer_schema=False)
+    day = pl.col("dteday").str.to_datetime("%d/%m/%y", time_unit="us", time_zone="UTC")
+    numbers = pl.col("temp", "hum", "windspeed", "weathersit", "workingday").cast(float)
+    time = day + pl.duration(hours=pl.col("hr").cast(pl.Int64))
+    return frame.select(numbers, time=time, y=pl.col("cnt").cast(float), place=pl.lit("Washington"))
+
+
+def steel() -> Dataset:
+    """Energy of a steel works every 15 minutes, a day ahead, the last 60 days. Its rows are in order, not its dates."""
+    step = timedelta(minutes=15)
+    frame = pl.read_csv(SHARED / "steel_industry/Steel_industry_data.csv.gz", infer_schema=False)
+    first = datetime(2018, 1, 1, 0, 15, tzinfo=UTC)
+    times = pl.datetime_range(first, first + step * (frame.height - 1), step, time_unit="us", eager=True)
+    frame = frame.select(time=times, y=pl.col("Usage_kWh").cast(float), place=pl.lit("works"))
+    features = seasonal_features("y", step=step, country="KR")
+    return Dataset("Steel", _one(frame, ("place",), step), features, 96, 60 * 96, 47)
+
+
+def retail() -> Dataset:
+    """Revenue a day of the eight largest countries of a shop, 14 days ahead, the last eight weeks, every day."""
+    frame = pl.read_csv(SHARED / "online_retail/OnlineRetail_sample.csv.gz", infer_schema=False)
+    frame = frame.select(
+        pl.col("Country").alias("country"),
+        _utc("InvoiceDate").dt.truncate("1d"),
+        y=pl.col("Quantity").cast(float) * pl.col("UnitPrice").cast(float),
+    )
+    largest = frame.group_by("country").agg(pl.col("y").sum()).top_k(8, by="y").select("country")
+    days = pl.datetime_range(frame["time"].min(), frame["time"].max(), "1d", eager=True).alias("time")
+    sums = frame.group_by("country", "time").agg(pl.col("y").sum())
+    frame = largest.join(days.to_frame(), how="cross").join(sums, on=["country", "time"], how="left")
+    features = seasonal_features("y", step="1d", seasons=("168h",), country="GB")
+    history = _one(frame.with_columns(pl.col("y").fill_null(0.0)), ("country",), DAY)
+    return Dataset("Retail", history, features, 14, 56, 1, (WEEK,))
 
 
 ALL: dict[str, tuple[str, Callable[[], Dataset]]] = {
@@ -119,13 +193,40 @@ ALL: dict[str, tuple[str, Callable[[], Dataset]]] = {
     "ett": ("ett", ett),
     "pjm": ("pjme_hourly", pjm),
     "aalborg": ("denmark_private_hourly", aalborg),
+    "bikes": ("bike_sharing", bikes),
+    "weather": ("bike_sharing", bikes_with_weather),
+    "steel": ("steel_industry", steel),
+    "retail": ("online_retail", retail),
 }
-"""Name on the command line: folder of the data, and the function that reads it."""
+"""Name on the command line: folder of the data, and the function that reads it. The streams stand beside them."""
+
+
+def names() -> list[str]:
+    """Every set whose data are there, by its name on the command line."""
+    found = [name for name, (folder, _) in ALL.items() if (SHARED / folder).exists()]
+    return found + [_stream(path) for path in _streams()]
+
+
+def read(name: str) -> Dataset:
+    """The set of this name."""
+    if name in ALL:
+        return ALL[name][1]()
+    (path,) = (path for path in _streams() if _stream(path) == name)
+    return _metrics(_on_grid(path), name)
+
+
+def _streams() -> list[Path]:
+    return sorted((SHARED / NAB).glob("*.csv.gz"))
+
+
+def _stream(path: Path) -> str:
+    """What a stream is called: its own name, without that of the folder that it comes from."""
+    return path.name.removesuffix(".csv.gz").split("__")[-1]
 
 
 def streams() -> list[Dataset]:
     """Metrics of services, 12 steps ahead, the last three tenths: one set a stream, and those of 5 minutes as one."""
-    alone = {path.name: _on_grid(path) for path in sorted((SHARED / NAB).glob("*.csv.gz"))}
+    alone = {path.name: _on_grid(path) for path in _streams()}
     sets = [_metrics(history) for history in alone.values()]
     fast = [history for history in alone.values() if history.step == timedelta(minutes=5)]
     return [*sets, _metrics(_together(fast), "together: ")] if len(fast) > 1 else sets
@@ -143,8 +244,7 @@ def _on_grid(path: Path) -> History:
     frame = pl.read_csv(path, infer_schema=False).select(_utc("timestamp"), y=pl.col("value").cast(float))
     step = frame["time"].sort().diff().median()
     assert isinstance(step, timedelta)
-    name = path.name.removesuffix(".csv.gz").split("__")[-1]
-    return _one(frame.with_columns(stream=pl.lit(name)), ("stream",), step)
+    return _one(frame.with_columns(stream=pl.lit(_stream(path))), ("stream",), step)
 
 
 def _metrics(history: History, name: str = "") -> Dataset:

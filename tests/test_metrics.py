@@ -21,6 +21,9 @@ def test_hand_computed():
     assert metrics.smape(A, P) == pytest.approx((20 / 210 + 40 / 380 + 2) / 3)
     assert metrics.mase(A, P, 10.0) == pytest.approx(4 / 3)
     assert metrics.coverage(A, P - 10, P + 10) == pytest.approx(2 / 3)
+    assert metrics.pinball(A, P, 0.9) == pytest.approx((1 + 18 + 1) / 3)
+    assert metrics.rmsse(A, P, 10.0) == pytest.approx(math.sqrt(2))
+    assert metrics.winkler(A, A + 1, A + 2, 0.9)[0] == pytest.approx(1 + 20)
     assert metrics.seasonal_scale(np.array([1.0, 2.0, 4.0, 4.0]), 2) == pytest.approx(2.5)
 
 

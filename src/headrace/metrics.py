@@ -57,6 +57,18 @@ def mase(actual: Array, predicted: Array, scale: Array | float) -> float:
     return _mean(np.abs(actual[good] - predicted[good]) / s[good])
 
 
+def rmsse(actual: Array, predicted: Array, scale: Array | float) -> float:
+    """Root mean squared scaled error (Makridakis et al. 2022): sqrt(mean(((a - p) / scale)^2)).
+
+    Args:
+        scale: In-sample root mean squared change from one value to the next, per pair or one for all. Pairs with a
+            scale of zero or NaN are left out.
+    """
+    s = np.broadcast_to(np.asarray(scale, dtype=np.float64), actual.shape)
+    good = ~np.isnan(actual) & ~np.isnan(predicted) & (s > 0)
+    return float(np.sqrt(_mean(((actual[good] - predicted[good]) / s[good]) ** 2)))
+
+
 def seasonal_scale(history: Array, season: int) -> float:
     """Mean |y[t] - y[t - season]| over a history in time order: the denominator of `mase`."""
     return _mean(_known(np.abs(history[season:] - history[:-season]))) if history.size > season else float("nan")
@@ -66,6 +78,22 @@ def coverage(actual: Array, lower: Array, upper: Array) -> float:
     """Share of actual values inside [lower, upper]."""
     good = ~np.isnan(actual) & ~np.isnan(lower) & ~np.isnan(upper)
     return _mean(((actual >= lower) & (actual <= upper))[good].astype(np.float64))
+
+
+def winkler(actual: Array, lower: Array, upper: Array, level: float) -> Array:
+    """Interval score of each value (Winkler 1972): the width, and 2 / (1 - level) times what lies outside it.
+
+    NaN where anything is missing.
+    """
+    outside = np.maximum(lower - actual, 0.0) + np.maximum(actual - upper, 0.0)
+    score: Array = upper - lower + 2 / (1 - level) * outside
+    return score
+
+
+def pinball(actual: Array, predicted: Array, level: float) -> float:
+    """Mean pinball loss of a quantile: what lies above it costs `level` a unit, below it the rest."""
+    a, p = _pairs(actual, predicted)
+    return _mean(np.where(a >= p, level * (a - p), (1 - level) * (p - a)))
 
 
 def accuracy(actual: Array, probability: Array, threshold: float = 0.5) -> float:

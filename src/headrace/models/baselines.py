@@ -25,6 +25,20 @@ def seasonal_naive(history: History, target: str, season: timedelta, examples: E
     return Evaluator(history, examples).column(expression)
 
 
+def last_value(history: History, frame: Frame, examples: Examples) -> Array:
+    """The newest value that the origin knows, for every step ahead; NaN where four long seasons have none."""
+    y = history.values[frame.target]
+    newest = np.maximum.accumulate(np.where(np.isnan(y), -1, np.arange(y.shape[1])), axis=1)
+    at = newest[examples.series, examples.origin]
+    young = (at >= 0) & (examples.origin - at < 4 * frame.long // frame.step)
+    return np.where(young, y[examples.series, at], np.nan)
+
+
+def mean_value(history: History, frame: Frame, examples: Examples) -> Array:
+    """The mean of the four long seasons before the origin, for every step ahead; NaN where they have no value."""
+    return Evaluator(history, examples).column(rolling_mean(frame.target, frame.long * 4))
+
+
 def persistent(target: Array, *, season: int, ahead: int) -> NDArray[np.bool_]:
     """Which series follow their last value more than their season, shape (series,).
 
