@@ -115,6 +115,20 @@ def test_duplicated_hours_with_other_values_are_set_apart(home, tmp_path, lines)
     assert 77.0 not in stored["consumption"] or stored.height == 1
 
 
+def test_lines_of_another_width_are_set_apart(home, tmp_path, lines):
+    ran = run(home, tmp_path, [lines[0], lines[1] + ",more", *lines[2:], "2023-01-01T00:00,DK1"])
+    assert ran.code == 0, ran.err
+    found = report(home)
+    assert (found["rows"], found["bad"]) == (COUNT + 1, 2)
+    assert found["good"] + found["bad"] + found["pending"] == found["rows"]
+    assert found["reasons"] == {"too few fields": 1, "too many fields": 1}
+    apart = facts(home, QUARANTINE)
+    assert sorted(each for reasons in apart["reasons"] for each in reasons) == [
+        f"line {COUNT + 2} has too few fields: 2 where 4 columns are named",
+        "line 3 has too many fields: 5 where 4 columns are named",
+    ]
+
+
 def test_too_many_bad_rows_stop_the_run(home, tmp_path, lines):
     before = facts(home)
     ran = run(home, tmp_path, [*(changed(each, value="-1") for each in lines[:40]), *lines[40:]])
@@ -130,7 +144,7 @@ def test_too_many_bad_rows_stop_the_run(home, tmp_path, lines):
     [
         ("HourUTC,PriceArea,ConsumerType_DE35,Total", 3, "ContractBroken", "has no column"),
         ("HourUTC,PriceArea,PriceArea,TotalCon", 1, "SourceError", "two columns are called 'PriceArea'"),
-        ("HourUTC,PriceArea,ConsumerType_DE35", 1, "SourceError", "line 2: 4 fields where 3 columns are named"),
+        ("HourUTC,PriceArea,ConsumerType_DE35", 3, "ContractBroken", "has no column 'TotalCon'"),
     ],
 )
 def test_a_wrong_header_is_refused(home, tmp_path, lines, header, code, error, text):

@@ -15,6 +15,7 @@ from headrace.contract.duplicates import duplicate_faults
 from headrace.contract.faults import RAW, Fault, said
 from headrace.contract.finding import Finding
 from headrace.contract.known import KNOWN_AT, Known, is_pending
+from headrace.contract.malformed import MALFORMED, alone, declared_names, malformed_faults
 from headrace.contract.parse import parse_column
 from headrace.contract.quarantine import KNOWN, bad_rows
 from headrace.contract.rowrules import row_faults, run, time_rules
@@ -110,6 +111,7 @@ class _Subject:
         faults = [fault for each in parsed for fault in each.faults]
         columns = [each.values for each in parsed]
         columns += [frame[name].alias(RAW + name) for name in contract.names]
+        columns += [frame[name].alias(RAW + name) for name in (MALFORMED,) if name in frame.columns]
         own = None
         if known.column is not None:
             column = _known_column(contract, time, known.column)
@@ -121,7 +123,7 @@ class _Subject:
                 columns.pop()
         work = pl.DataFrame({series.name: series for series in columns})
         times = known.times(work[time] if time is not None else None, own, as_of, frame.height)
-        return cls(frame, work.with_columns(times.alias(KNOWN)), tuple(faults))
+        return cls(frame, work.with_columns(times.alias(KNOWN)), tuple(alone(malformed_faults(frame), faults)))
 
     def aligned(self, time: str, step: timedelta) -> _Subject:
         import polars as pl
@@ -150,14 +152,14 @@ def _refuse_missing(contract: Contract, frame: pl.DataFrame, known: Known) -> No
             continue
         close = difflib.get_close_matches(name.lower(), [each.lower() for each in frame.columns], n=1, cutoff=0.5)
         near = next((each for each in frame.columns if each.lower() == close[0]), None) if close else None
-        hint = f"found {', '.join(frame.columns) or 'no columns at all'}"
+        hint = f"found {', '.join(declared_names(frame.columns)) or 'no columns at all'}"
         if near is not None:
             hint += f"; if {near!r} is meant, say so: Source(columns={{{name!r}: {near!r}}})"
         raise ContractBroken(f"the source has no column {name!r}", where=name, hint=hint)
 
 
 def _extra(contract: Contract, frame: pl.DataFrame, known: Known) -> tuple[str, ...]:
-    return tuple(name for name in frame.columns if name not in contract.names and name != known.column)
+    return tuple(name for name in frame.columns if name not in (*contract.names, known.column, MALFORMED))
 
 
 def _any(faults: list[Fault], rows: int) -> pl.Series:

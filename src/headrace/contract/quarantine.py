@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.contract.faults import Fault
 from headrace.contract.known import KNOWN_AT
+from headrace.contract.malformed import without_malformed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,7 +43,10 @@ def bad_rows(
     # Where columns have several chunks, of which the filter leaves some empty, polars panics on making texts.
     came, work = raw.filter(is_bad).rechunk(), work.filter(is_bad).rechunk()
     utc = pl.Datetime("us", "UTC")
+    came, lines = without_malformed(came)
     texts = row_texts(came)
+    if lines is not None:
+        texts = lines.fill_null(texts).alias("row")
     limit = pl.lit(as_of.astimezone(UTC), dtype=utc)
     event = pl.col(time) if time is not None else pl.lit(None, dtype=utc)
     return work.select(

@@ -40,6 +40,8 @@ class Source(Declared):
         lag: How long after its event time a record becomes known, for sources that do not say so themselves.
         known_at: The source's own column with the time at which a record became known; a column that is
             called ``known_at``, as in headrace's own tables, needs no mention.
+        skip: Lines above the header of delimited text. Without it notes above the header are found where they have
+            fewer fields than the table.
         query: The query, for sources that are asked one.
 
     Raises:
@@ -53,6 +55,7 @@ class Source(Declared):
     constants: dict[str, str] = Field(default_factory=dict)
     lag: Duration = timedelta(0)
     known_at: str | None = None
+    skip: int = Field(default=0, ge=0)
     query: str | None = None
 
     @model_validator(mode="wrap")

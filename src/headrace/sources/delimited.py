@@ -1,79 +1,58 @@
-"""CSV and TSV as text, exactly: quotes, newlines in fields, a byte-order mark, any usual delimiter.
+"""CSV and TSV as text, exactly: quotes, newlines in fields, any usual delimiter, notes above the header.
 
 polars reads well-formed files. Python's csv module is the reference: it reads what polars refuses or would
-read otherwise (stray quotes, blank lines), and says in which line a file is broken.
+read otherwise (stray quotes, blank lines), sets rows of another width apart, and says in which line a file is broken.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headrace.contract.malformed import Malformed
 from headrace.errors import SourceError
+from headrace.sources.kinds import utf8
+from headrace.sources.layout import Layout, fits, layout_of
 
 if TYPE_CHECKING:
     import polars as pl
 
-_BOM = b"\xef\xbb\xbf"
 _QUOTE, _LF, _CR = b'"'[0], b"\n"[0], b"\r"[0]
-_CANDIDATES = (",", ";", "\t", "|")
 
 
-def read_delimited(data: bytes, path: Path) -> pl.DataFrame:
+def read_delimited(data: bytes, path: Path, skip: int = 0) -> pl.DataFrame:
     """All fields as text; an empty field, quoted or not, is null, and blank lines are no rows.
 
+    Lines with too few or too many fields stand in the column that `Malformed` makes, their fields null.
+
+    Args:
+        data: In UTF-8, or in UTF-16 with its mark.
+        path: For its ending, and for messages.
+        skip: Lines above the header.
+
     Raises:
-        SourceError: Not UTF-8 text, no column names or twice the same, rows of another length, an open quote.
+        SourceError: Neither UTF-8 nor UTF-16 text, no column names or twice the same, an open quote.
     """
-    where = str(path)
-    data = data.removeprefix(_BOM).rstrip(b"\r\n")
-    if b"\x00" in data:
-        raise SourceError("the file holds binary data, not text", where=where, hint="is its ending right?")
-    delimiter, names = _header(data, path)
-    if _regular(data, delimiter):
-        frame = _fast(data, delimiter, names)
+    data = utf8(data, str(path)).rstrip(b"\r\n")
+    layout = layout_of(data, path, skip)
+    body = data[layout.start :]
+    if _regular(body, layout.delimiter):
+        frame = _fast(body, layout)
         if frame is not None:
             return frame
-    return _exact(data, delimiter, names, where)
+    return _exact(body, layout, str(path))
 
 
-def _text(data: bytes, where: str) -> str:
+def _text(data: bytes, layout: Layout, where: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = data.count(b"\n", 0, error.start) + layout.line
         text = f"line {line}: the byte 0x{data[error.start]:02x} is not UTF-8"
         raise SourceError(text, where=where, hint="convert the file to UTF-8") from error
-
-
-def _header(data: bytes, path: Path) -> tuple[str, list[str]]:
-    """The delimiter and the column names, from the first record."""
-    # The names may hold newlines in quotes, so the first record ends at the first newline outside of quotes.
-    end = data.find(b"\n")
-    while end != -1 and data.count(b'"', 0, end) % 2:
-        end = data.find(b"\n", end + 1)
-    head = _text(data if end == -1 else data[:end], str(path))
-    delimiter = "\t" if ".tsv" in [each.lower() for each in path.suffixes] else _sniffed(head)
-    names = next(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter), [])
-    _refuse_names(names, str(path))
-    return delimiter, names
-
-
-def _refuse_names(names: list[str], where: str) -> None:
-    for place, name in enumerate(names, 1):
-        if not name.strip():
-            hint = "the first row must hold the column names"
-            raise SourceError(f"column {place} has no name", where=where, hint=hint)
-        if name in names[: place - 1]:
-            hint = "rename one of them in the file"
-            raise SourceError(f"two columns are called {name!r}", where=where, hint=hint)
-
-
-def _sniffed(head: str) -> str:
-    fields = {each: len(next(csv.reader(io.StringIO(head, newline=""), delimiter=each), [])) for each in _CANDIDATES}
-    return max(_CANDIDATES, key=lambda each: fields[each])
 
 
 def _regular(data: bytes, delimiter: str) -> bool:
@@ -95,42 +74,75 @@ def _regular(data: bytes, delimiter: str) -> bool:
     return bool(np.isin(before, edges).all() and np.isin(after, edges).all())
 
 
-def _fast(data: bytes, delimiter: str, names: list[str]) -> pl.DataFrame | None:
+def _fast(data: bytes, layout: Layout) -> pl.DataFrame | None:
     """The file as polars reads it, or None where the exact reader has to look."""
     import polars as pl
 
-    if len(names) == 1 or b"\n" not in data:
+    names = layout.names
+    if len(names) == 1 or b"\n" not in data or not layout.delimiter.isascii():
         return None
+    columns = [f"{place}" for place in range(layout.width)]
     try:
-        frame = pl.read_csv(data, separator=delimiter, infer_schema=False)
+        frame = pl.read_csv(data, separator=layout.delimiter, infer_schema=False, new_columns=columns)
     except pl.exceptions.PolarsError:
         return None  # the exact reader says what is wrong, and in which line
     # polars fills short rows with nulls: the last column tells, and a count of delimiters clears it.
     short_possible = frame.get_columns()[-1].null_count() > 0
-    full = data.count(delimiter.encode()) == (frame.height + 1) * (len(names) - 1)
-    if frame.width != len(names) or (short_possible and (b'"' in data or not full)):
+    full = data.count(layout.delimiter.encode()) == (frame.height + 1) * (layout.width - 1)
+    if frame.width != layout.width or (short_possible and (b'"' in data or not full)):
         return None
-    frame.columns = names
+    unnamed = frame.get_columns()[len(names) :]
+    if any(column.null_count() < frame.height for column in unnamed):
+        return None
+    frame = frame[:, : len(names)]
+    frame.columns = list(names)
     return frame.with_columns(pl.when(pl.all() != "").then(pl.all())) if b'""' in data else frame
 
 
-def _exact(data: bytes, delimiter: str, names: list[str], where: str) -> pl.DataFrame:
+class _Lines:
+    """The lines of a text, one after the other; those of the record that was read last are kept."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self.kept = io.StringIO(text, newline=""), list[str]()
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._text:
+            self.kept.append(line)
+            yield line
+
+    def record(self) -> str:
+        """The text of the record."""
+        return "".join(self.kept).rstrip("\r\n")
+
+
+def _exact(data: bytes, layout: Layout, where: str) -> pl.DataFrame:
     import polars as pl
 
-    reader = csv.reader(io.StringIO(_text(data, where), newline=""), delimiter=delimiter, strict=True)
-    columns: list[list[str | None]] = [[] for _ in names]
-    line = 1
+    lines = _Lines(_text(data, layout, where))
+    reader = csv.reader(lines, delimiter=layout.delimiter, strict=True)
+    width = len(layout.names)
+    columns: list[list[str | None]] = [[] for _ in layout.names]
+    malformed, before = Malformed(), layout.line - 1
     try:
         next(reader, None)
+        lines.kept.clear()
         for fields in reader:
-            if fields and len(fields) != len(names):
-                text = f"line {line + 1}: {len(fields)} fields where {len(names)} columns are named"
-                hint = "a delimiter inside a field needs quotes around the field"
-                raise SourceError(text, where=where, hint=hint)
-            for column, field in zip(columns, fields, strict=False):
-                column.append(field or None)
-            line = reader.line_num
+            line = before + reader.line_num - len(lines.kept) + 1
+            if fields and not fits(fields, width):
+                label = f"too {'few' if len(fields) < width else 'many'} fields"
+                why = f"line {line} has {label}: {len(fields)} where {width} columns are named"
+                malformed.add(len(columns[0]), label, why, lines.record())
+                for column in columns:
+                    column.append(None)
+            else:
+                for column, field in zip(columns, fields, strict=False):
+                    column.append(field or None)
+            lines.kept.clear()
     except csv.Error as error:
         hint = "a quote opens a field and never closes it, or stands inside one undoubled"
-        raise SourceError(f"line {line + 1}: {error}", where=where, hint=hint) from error
-    return pl.DataFrame({name: pl.Series(values, dtype=pl.String) for name, values in zip(names, columns, strict=True)})
+        line = before + reader.line_num - len(lines.kept) + 1
+        raise SourceError(f"line {line}: {error}", where=where, hint=hint) from error
+    frame = pl.DataFrame(
+        {name: pl.Series(values, dtype=pl.String) for name, values in zip(layout.names, columns, strict=True)}
+    )
+    return malformed.beside(frame)

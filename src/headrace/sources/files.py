@@ -15,11 +15,10 @@ from headrace.errors import SourceError, UsageError
 from headrace.sources.base import Reader, Records, Since, Source, known_rule, renamed, require_zone
 from headrace.sources.delimited import read_delimited
 from headrace.sources.jsonl import read_jsonl
+from headrace.sources.kinds import PARQUET, refuse_other_kinds
 
 if TYPE_CHECKING:
     import polars as pl
-
-_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class FileReader:
             SourceError: The file is missing, empty, truncated, or not what its name says.
         """
         require_zone(as_of=as_of, now=now)
-        frame = renamed(_read(self.path), self.source.columns)
+        frame = renamed(_read(self.path, self.source.skip), self.source.columns)
         return Records(frame, f"file:{self.path}", known_rule(self.source, frame))
 
 
@@ -63,7 +62,7 @@ def open_reader(source: Source, rest: str, cache: Path | None = None) -> Reader:
     return FileReader(source, path)
 
 
-def _parquet(data: bytes, path: Path) -> pl.DataFrame:
+def _parquet(data: bytes, path: Path, skip: int = 0) -> pl.DataFrame:
     import polars as pl
 
     try:
@@ -72,7 +71,7 @@ def _parquet(data: bytes, path: Path) -> pl.DataFrame:
         raise SourceError(f"not readable as Parquet: {_first_line(error)}", where=str(path)) from error
 
 
-_FORMATS: dict[str, Callable[[bytes, Path], pl.DataFrame]] = {
+_FORMATS: dict[str, Callable[[bytes, Path, int], pl.DataFrame]] = {
     ".csv": read_delimited,
     ".tsv": read_delimited,
     ".txt": read_delimited,
@@ -83,7 +82,7 @@ _FORMATS: dict[str, Callable[[bytes, Path], pl.DataFrame]] = {
 }
 
 
-def _format(path: Path) -> Callable[[bytes, Path], pl.DataFrame]:
+def _format(path: Path) -> Callable[[bytes, Path, int], pl.DataFrame]:
     endings = [each.lower() for each in path.suffixes]
     ending = (endings[:-1] if endings[-1:] == [".gz"] else endings)[-1:]
     if not ending or ending[0] not in _FORMATS:
@@ -92,14 +91,15 @@ def _format(path: Path) -> Callable[[bytes, Path], pl.DataFrame]:
     return _FORMATS[ending[0]]
 
 
-def _read(path: Path) -> pl.DataFrame:
+def _read(path: Path, skip: int) -> pl.DataFrame:
     data = _bytes(path)
     where = str(path)
     if not data.strip():
         raise SourceError("the file is empty", where=where, hint="a file needs at least a row of column names")
-    if data.startswith(_GZIP):
-        raise SourceError("the file is gzipped", where=where, hint="name it .gz, so that it is read as such")
-    return _format(path)(data, path)
+    form = _format(path)
+    if form is not _parquet or not data.startswith(PARQUET):
+        refuse_other_kinds(data, where)
+    return form(data, path, skip)
 
 
 def _bytes(path: Path) -> bytes:

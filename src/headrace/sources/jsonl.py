@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import SourceError
+from headrace.sources.kinds import utf8
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def read_jsonl(data: bytes, path: Path) -> pl.DataFrame:
+def read_jsonl(data: bytes, path: Path, skip: int = 0) -> pl.DataFrame:
     """One row per line; a field that a line lacks is null, a nested value is its JSON text.
 
     Raises:
@@ -23,7 +24,7 @@ def read_jsonl(data: bytes, path: Path) -> pl.DataFrame:
     rows: list[dict[str, str | None]] = []
     names: dict[str, None] = {}
     # Only \n ends a line: text may hold U+2028 and its like.
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+    for number, line in enumerate(utf8(data, str(path)).split(b"\n"), 1):
         if line.strip():
             row = _row(line, number, str(path))
             names.update(dict.fromkeys(row))

@@ -1,0 +1,165 @@
+"""Where the table of a delimited text begins: its delimiter, its header, and what stands above it."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from headrace.errors import SourceError
+
+_CANDIDATES = (",", ";", "\t", "|")
+_SEP = re.compile(rb'^"?sep=(.)"?\s*$', re.IGNORECASE)
+_HEAD = 2**20
+"""Bytes that are looked at."""
+_SAMPLE = 200
+_NOTES = 60
+"""Records that may stand above the header, for it to be found."""
+_MOST = 0.5
+"""The share of records that must fit their header."""
+_VALUE = re.compile(r"\s*[-+]?[\d.,]+\s*|\s*\d{1,4}[-/.:]\d.*")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a delimited text is to be read.
+
+    Attributes:
+        delimiter: What stands between two fields.
+        names: The column names; a column without one is called by its place, those without at the end are left out.
+        width: The fields of the header as it stands.
+        start: The byte at which the header begins.
+        line: The header's line in the file, the first being 1.
+    """
+
+    delimiter: str
+    names: tuple[str, ...]
+    width: int
+    start: int
+    line: int
+
+
+@dataclass(frozen=True)
+class _Record:
+    fields: list[str]
+    line: int
+    """Its first line, counted from 0."""
+
+    @property
+    def named(self) -> list[str]:
+        """Its fields without empty ones at the end."""
+        return without_empty_end(self.fields)
+
+
+def without_empty_end(fields: list[str]) -> list[str]:
+    """The fields up to the last that is not blank."""
+    end = len(fields)
+    while end and not fields[end - 1].strip():
+        end -= 1
+    return fields[:end]
+
+
+def layout_of(data: bytes, path: Path, skip: int = 0) -> Layout:
+    """The layout of a text in UTF-8.
+
+    A first line ``sep=;`` tells the delimiter. Lines above the header are those declared (`skip`), blank ones, and
+    notes: records that are narrower than the table under them.
+
+    Raises:
+        SourceError: There is no header, a name is there twice, or more lines are to be skipped than there are.
+    """
+    where = str(path)
+    lines = _lines(data)
+    if skip >= len(lines):
+        raise SourceError(f"the file has {len(lines)} lines, {skip} are to be skipped", where=where)
+    first = skip
+    while first < len(lines) - 1 and not lines[first].strip():
+        first += 1
+    told = _SEP.match(lines[first]) if len(lines) > first + 1 else None
+    candidates: Sequence[str] = _CANDIDATES
+    if told:
+        candidates, first = (told[1].decode("latin-1"),), first + 1
+    elif ".tsv" in [each.lower() for each in path.suffixes]:
+        candidates = ("\t",)
+    delimiter, header = _header(lines, first, candidates, searched=not skip)
+    names = tuple(name if name.strip() else f"column {place}" for place, name in enumerate(header.named, 1))
+    _refuse_names(names, where)
+    starts = [0, *accumulate(map(len, lines))]
+    return Layout(delimiter, names, len(header.fields), starts[header.line], header.line + 1)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    lines = data[:_HEAD].splitlines(keepends=True)
+    return lines[:-1] if len(data) > _HEAD and len(lines) > 1 else lines
+
+
+def _header(lines: list[bytes], first: int, candidates: Sequence[str], *, searched: bool) -> tuple[str, _Record]:
+    samples = {each: _records(lines, first, each) for each in candidates}
+    delimiter = max(candidates, key=lambda each: len(samples[each][0].fields))
+    header, *rest = samples[delimiter]
+    if not searched or not rest:
+        return delimiter, header
+    tables = {each: _below_notes(records) for each, records in samples.items()}
+    widths = {each: len(table.named) for each, table in tables.items() if table is not None}
+    widest = max(widths, key=lambda each: widths[each], default=delimiter)
+    found = tables[widest]
+    # Every line is a record of one field, so that a header of one says little: but a pair may be a text with a comma.
+    doubtful = len(header.named) == 1 and widths.get(widest, 0) > 2
+    if found is not None and (doubtful or _share_that_fits(rest, len(header.named)) < _MOST):
+        return widest, found
+    return delimiter, header
+
+
+def _records(lines: list[bytes], first: int, delimiter: str) -> list[_Record]:
+    """The first records that are not blank."""
+    texts = [line.decode("utf-8", errors="replace") for line in lines[first : first + 4 * _SAMPLE]]
+    reader = csv.reader(texts, delimiter=delimiter)
+    records, line = [], first
+    try:
+        for fields in reader:
+            if fields:
+                records.append(_Record(fields, line))
+            if len(records) == _SAMPLE:
+                break
+            line = first + reader.line_num
+    except csv.Error:
+        pass  # what is wrong with the record, and where, is for the reading itself to say
+    return records or [_Record([], first)]
+
+
+def fits(fields: Sequence[str], width: int) -> bool:
+    """Whether a record has a field for every column, and beyond them empty ones only."""
+    return len(fields) == width or (len(fields) > width and not any(fields[width:]))
+
+
+def _share_that_fits(records: Iterable[_Record], width: int) -> float:
+    found = [fits(record.fields, width) for record in records]
+    return sum(found) / len(found)
+
+
+def _below_notes(records: list[_Record]) -> _Record | None:
+    """The first record that heads a table under narrower ones."""
+    widest = 0
+    for place, record in enumerate(records[:_NOTES]):
+        names, rest = record.named, records[place + 1 :]
+        if len(names) > widest and rest and _may_name(names) and _share_that_fits(rest, len(names)) >= _MOST:
+            return record
+        widest = max(widest, len(names))
+    return None
+
+
+def _may_name(names: list[str]) -> bool:
+    distinct = len(names) > 1 and len(set(names)) == len(names)
+    return distinct and all(map(str.strip, names)) and not any(map(_VALUE.fullmatch, names))
+
+
+def _refuse_names(names: Sequence[str], where: str) -> None:
+    if not names:
+        raise SourceError("no column has a name", where=where, hint="the first row must hold the column names")
+    for place, name in enumerate(names, 1):
+        if name in names[: place - 1]:
+            hint = "rename one of them in the file"
+            raise SourceError(f"two columns are called {name!r}", where=where, hint=hint)
