@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from headrace.contract.value import value_of
 from headrace.errors import DeclarationError, ModelError, NotFoundError, UsageError
 from headrace.features.compiled import KIND_OF_COLUMN, dtype_of, kind_of
 from headrace.features.view import Features
@@ -236,12 +237,10 @@ def look_up(view: FeatureView, key: Sequence[str], *, at: datetime, last: int = 
     Raises:
         UsageError: A text is no value of its key column, or there are more or fewer than keys.
     """
-    import polars as pl
-
     types = {name: group.table.schema()[name] for group, _ in view.features for name in group.keys}
     try:
-        typed = tuple(pl.Series([text]).cast(types[name]).item() for text, name in zip(key, view.keys, strict=True))
-    except (pl.exceptions.PolarsError, ValueError) as error:
+        typed = tuple(value_of(text, types[name]) for text, name in zip(key, view.keys, strict=True))
+    except ValueError as error:
         said = ", ".join(f"{name} ({types[name]})" for name in view.keys)
         raise UsageError(f"{' '.join(key)!r} is no key", where=view.name, hint=f"its keys: {said}") from error
     if last:

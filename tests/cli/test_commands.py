@@ -270,8 +270,9 @@ def test_predictions_where_and_as_of(home):
     assert [(row["area"], row["industry"], row["ahead"]) for row in one] == [("DK2", "215", 3)] * 2
     stood = stored(home, "--as-of", (AS_OF + timedelta(hours=1)).isoformat())
     assert {row["as_of"] for row in stood} == {"2023-01-20T16:00:00Z"}
-    assert stored(home, "--where", "area=DK7") == []
     base = ("predictions", ENERGY, "--home", home, "--json", "--where")
+    assert refused(headrace(*base, "area=DK7"), 2, "NotFoundError")["message"] == "energy has no series DK7"
+    assert stored(home, "--where", "area=DK2", "--where", "ahead=25") == []
     assert "industry" in refused(headrace(*base, "color=red"), 2, "NotFoundError")["hint"]
     refused(headrace(*base, "area"), 2, "UsageError")
     refused(headrace(*base, "area=DK1", "--as-of", "2023-01-20T16:00:00"), 2, "UsageError")

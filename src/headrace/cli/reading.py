@@ -53,6 +53,8 @@ def predictions(
         column, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"{text!r} is not COL=VALUE", where="--where")
+        if column in conditions:
+            raise UsageError(f"{column} is there twice", where="--where", hint="a row has one value of it")
         conditions[column] = value
     moment = time_of(as_of, datetime.now(UTC)) if as_of else None
     system = use.system(name)

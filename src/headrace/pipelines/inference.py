@@ -17,6 +17,7 @@ from headrace.errors import NotEnoughDataError, NotExportedError, NotFoundError,
 from headrace.home import PREDICTIONS, RAW, Home
 from headrace.lineage import PINNED, Pins, as_of_in, iso, prediction_ids
 from headrace.pipelines import runs
+from headrace.pipelines.conditions import conditions, refuse_unknown
 from headrace.predictor import Predictor
 from headrace.store.delta import Between
 from headrace.store.views import Views
@@ -186,10 +187,11 @@ def read_predictions(
         system: The declaration.
         home: Where they are.
         as_of: The forecast as it stood at this time: for every series and time, what the newest run up to then said.
-        where: Column to text: only rows whose value, as text, is equal.
+        where: Column to text: only rows that have the value that it names; see `conditions`.
 
     Raises:
-        NotFoundError: There is none yet, or no such column.
+        NotFoundError: There is none yet, no such column, or no such series.
+        UsageError: A text is no value of its column.
     """
     import polars as pl
 
@@ -200,13 +202,13 @@ def read_predictions(
     if as_of is not None:
         newest = table.collect(lazy.select(pl.col("as_of").max())).item()
         lazy = lazy.filter(pl.col("as_of") == pl.lit(newest, pl.Datetime("us", "UTC")))
-    known = lazy.collect_schema()
-    for name, text in (where or {}).items():
-        if name not in known:
-            raise NotFoundError(f"no column {name!r}", where="--where", hint=f"there are {', '.join(known)}")
-        lazy = lazy.filter(pl.col(name).cast(pl.String) == text)
+    known = {name: kind for name, kind in lazy.collect_schema().items() if name not in ("_version", "known_at")}
+    if where:
+        lazy = lazy.filter(*conditions(known, where))
     order = ["as_of", *system.keys, system.event_time]
     frame = table.collect(lazy).sort([*order, "created_at", "revision"], maintain_order=True)
+    if where and frame.is_empty():
+        refuse_unknown(system, home, where)
     first = ["id", *system.keys, system.event_time, "value", "lower", "upper", "as_of"]
     rest = [c for c in frame.columns if c not in first and c not in ("_version", "known_at")]
     return frame.unique(order, keep="last", maintain_order=True).select(*first, *rest)

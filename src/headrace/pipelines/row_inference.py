@@ -12,6 +12,7 @@ from headrace.errors import NotFoundError
 from headrace.home import PREDICTIONS, RAW, Home
 from headrace.lineage import PINNED, Pins, row_prediction_ids
 from headrace.lookup import VERSIONS, Lookups
+from headrace.pipelines.conditions import conditions, refuse_unknown
 from headrace.row_predictor import PROBABILITY, RowPredictor, decoded, digest_of_row, inputs_of
 from headrace.system import System
 
@@ -211,10 +212,11 @@ def read(
         system: The declaration.
         home: Where they are.
         as_of: Only those made up to then.
-        where: Column to text: only rows whose value, as text, is equal.
+        where: Column to text: only rows that have the value that it names; see `conditions`.
 
     Raises:
-        NotFoundError: There is none yet, or no such column.
+        NotFoundError: There is none yet, no such column, or no such row.
+        UsageError: A text is no value of its column.
     """
     import polars as pl
 
@@ -230,8 +232,9 @@ def read(
     frame = pl.concat(parts, how="vertical_relaxed").sort("created_at", *system.keys, "id")
     if as_of is not None:
         frame = frame.filter(pl.col("as_of") <= pl.lit(as_of, pl.Datetime("us", "UTC")))
-    for name, text in (where or {}).items():
-        if name not in frame.columns:
-            raise NotFoundError(f"no column {name!r}", where="--where", hint=f"there are {', '.join(frame.columns)}")
-        frame = frame.filter(pl.col(name).cast(pl.String) == text)
-    return frame.drop("known_at", SEQUENCE)
+    frame = frame.drop("known_at", SEQUENCE)
+    if where:
+        frame = frame.filter(*conditions(frame.schema, where))
+        if frame.is_empty():
+            refuse_unknown(system, home, where)
+    return frame
