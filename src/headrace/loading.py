@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
 import types
 from collections.abc import Sequence
+from functools import lru_cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -31,6 +33,7 @@ def load_system(reference: str, settings: Sequence[str] = ()) -> System:
     """
     for folder in (Path(reference), Path("systems") / reference):
         if (folder / "system.py").is_file():
+            reference = str(folder.resolve())
             system = _from_folder(folder.resolve())
             break
     else:
@@ -42,12 +45,27 @@ def load_system(reference: str, settings: Sequence[str] = ()) -> System:
     for setting in settings:
         path, value = parse_setting(setting)
         system = override(system, nested(path, value))
-    return system.at(folder)
+    return system.at(folder, partial(again, reference, tuple(settings), system.config_digest))
+
+
+@lru_cache(maxsize=8)
+def again(reference: str, settings: tuple[str, ...], digest: str) -> System:
+    """A system that another process loaded, in this one.
+
+    Raises:
+        DeclarationError: Its declaration has changed since then.
+    """
+    system = load_system(reference, settings)
+    if system.config_digest != digest:
+        hint = "repeat the command: it goes on from where it was"
+        raise DeclarationError("the declaration changed while a command used it", where=reference, hint=hint)
+    return system
 
 
 def _from_folder(folder: Path) -> System:
     """Load `system.py` as a module of a package of its own, so that ``from .features import x`` works in it."""
-    package = f"_headrace_system_{folder.name}_{abs(hash(folder)):x}"
+    digest = hashlib.blake2s(str(folder).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+    package = f"_headrace_system_{folder.name}_{digest}"  # the same in every process
     module = types.ModuleType(package)
     module.__path__ = [str(folder)]
     sys.modules[package] = module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -145,6 +146,7 @@ class System(Declared):
     monitoring: Monitoring = Field(default_factory=Monitoring)
     stream: Stream = Field(default_factory=Stream)
     _folder: Path | None = PrivateAttr(default=None)
+    _found: tuple[Any, ...] | None = PrivateAttr(default=None)
 
     def __init__(self, **data: Any) -> None:
         try:
@@ -162,10 +164,25 @@ class System(Declared):
         """Where `system.py` lies; the current folder for a system made in a notebook."""
         return self._folder or Path.cwd()
 
-    def at(self, folder: Path) -> System:
-        """The same system, found in `folder`."""
+    def at(self, folder: Path, again: Callable[[], System] | None = None) -> System:
+        """The same system, found in `folder`.
+
+        Args:
+            folder: Where `system.py` lies.
+            again: Finds it once more. Another process gets this in its place (it is what is pickled), because
+                functions and classes of a user's own file can be imported nowhere else.
+        """
         self._folder = folder
+        self._found = None if again is None else (again, *self.__dict__.values())
         return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """How to find it again; for one that was made or changed in a program, what it holds."""
+        if self._found is not None:
+            again, *fields = self._found
+            if all(one is other for one, other in zip(fields, self.__dict__.values(), strict=True)):
+                return again, ()
+        return super().__reduce_ex__(protocol)
 
     @property
     def steps(self) -> int:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from headrace.errors import HeadraceError, UsageError
 
@@ -36,6 +38,8 @@ class Workers:
             raise UsageError(f"{count} workers do nothing", where="--workers")
         self._count = count
         self._pool: ProcessPoolExecutor | None = None
+        self._before = frozenset(active_children())
+        self._processes: set[BaseProcess] = set()
 
     def __enter__(self) -> Self:
         if self._count > 1:
@@ -62,32 +66,51 @@ class Workers:
             return
         pending: set[Future[R]] = set()
         for task in tasks:
-            _check(task)
-            pending.add(self._pool.submit(function, task))
+            pending.add(self._pool.submit(_do, _packed(function, task)))
+            self._processes |= {each for each in active_children() if each not in self._before}
             done = {each for each in pending if each.done()}
             if len(pending) >= self._count * _WAITING:
                 done, _ = wait(pending, return_when=FIRST_COMPLETED)
             pending -= done
-            yield from map(_result, done)
+            yield from map(self._result, done)
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            yield from map(_result, done)
+            yield from map(self._result, done)
+
+    def _result(self, future: Future[R]) -> R:
+        try:
+            return future.result()
+        except BrokenProcessPool as error:
+            assert self._pool is not None
+            self._pool.shutdown()  # by then it is known how each ended
+            raise _died([each.exitcode for each in self._processes]) from error
 
 
-def _check(task: object) -> None:
+def _packed(function: Callable[[T], R], task: T) -> bytes:
     try:
-        pickle.dumps(task)
+        return pickle.dumps((function, task))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        hint = "use --workers 1, or declare the system in importable modules only"
+        hint = "use --workers 1, or put what it is made of into system.py"
         raise UsageError(f"the system cannot be sent to other processes: {error}", hint=hint) from error
 
 
-def _result(future: Future[R]) -> R:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        hint = "out of memory? try fewer --workers; repeating goes on from where it was"
-        raise HeadraceError("a worker process died", hint=hint) from error
+def _do(packed: bytes) -> Any:
+    """In a process: unpacked here, so that what cannot be loaded is an error of the task and no death."""
+    function, task = pickle.loads(packed)  # noqa: S301  # by the process that started this one
+    return function(task)
+
+
+def _died(statuses: Iterable[int | None]) -> HeadraceError:
+    """The error of a pool whose process ended by itself; the others were then told to end (SIGTERM)."""
+    again = "repeating goes on from where it was"
+    first = next((each for each in statuses if each not in (None, 0, -signal.SIGTERM)), None)
+    if first == -signal.SIGKILL:
+        hint = f"out of memory? try fewer --workers; {again}"
+        return HeadraceError("a worker process was killed (SIGKILL)", hint=hint)
+    if first is not None and first < 0:
+        name = signal.Signals(-first).name
+        return HeadraceError(f"a worker process was ended by {name}", hint=f"--workers 1 tells where; {again}")
+    return HeadraceError("a worker process ended by itself", hint=f"its last words are above; {again}")
 
 
 def _begin(parent: int, threads: int) -> None:

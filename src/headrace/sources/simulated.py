@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -45,10 +45,15 @@ class Simulation:
         generate: Makes the rows that are known at ``as_of``, in the source's own names, from the options and
             ``as_of`` (UTC): a frame, or several that have no event time in common. It asks no clock. With a column
             ``known_at`` it tells their known times itself.
+        further: The same options, for records that reach back further by a time: the first run of a backfill then
+            has as much history as the last. Without it the options stand as they are.
+        lagged: Whether it has an option ``lag`` that is the source's where nothing else is said.
     """
 
     options: type[Declared]
     generate: Callable[[Any, datetime], pl.DataFrame | Iterator[pl.DataFrame]]
+    further: Callable[[Any, timedelta], Any] | None = None
+    lagged: bool = False
 
     def __call__(self, *, as_of: datetime, **options: Any) -> pl.DataFrame:
         """The rows known at ``as_of``, with the options given.
@@ -58,10 +63,17 @@ class Simulation:
         """
         import polars as pl
 
-        return pl.concat(self.parts(as_of=as_of, **options), rechunk=True)
+        return pl.concat(self.parts(options, as_of=as_of), rechunk=True)
 
-    def parts(self, *, as_of: datetime, **options: Any) -> Iterator[pl.DataFrame]:
+    def parts(
+        self, options: Mapping[str, Any], *, as_of: datetime, first: datetime | None = None
+    ) -> Iterator[pl.DataFrame]:
         """The same rows in one frame or several, each made when it is asked for.
+
+        Args:
+            options: By name.
+            as_of: What is known then, with a zone.
+            first: The first time that is asked about; see `further`.
 
         Raises:
             UsageError: An option is unknown or has the wrong type.
@@ -70,7 +82,10 @@ class Simulation:
         import polars as pl
 
         require_zone(as_of=as_of)
-        made: Any = self.generate(self._parsed(options), as_of.astimezone(UTC))
+        chosen = self._parsed(options)
+        if first is not None and self.further is not None:
+            chosen = self.further(chosen, as_of - first)
+        made: Any = self.generate(chosen, as_of.astimezone(UTC))
         if isinstance(made, Iterator):
             return made
         if not isinstance(made, pl.DataFrame):
@@ -80,24 +95,26 @@ class Simulation:
 
     @classmethod
     def of(cls, simulate: Callable[..., Any] | Simulation) -> Simulation:
-        """A simulation from a plain function: its keyword arguments are the options, typed by their defaults.
+        """A simulation from a plain function: its keyword arguments are the options.
+
+        Each has the type of its annotation, or of its default where it has none.
 
         Raises:
             DeclarationError: An argument other than ``as_of`` has no default, or ``as_of`` is missing.
         """
         if isinstance(simulate, Simulation):
             return simulate
-        arguments = dict(inspect.signature(simulate).parameters)
+        arguments = dict(_signature(simulate).parameters)
         if arguments.pop("as_of", None) is None:
             raise DeclarationError("the function takes no as_of", where="source.simulate")
         for name, each in arguments.items():
             if each.default is inspect.Parameter.empty:
                 raise DeclarationError(f"the argument {name!r} has no default", where="source.simulate")
-        fields: Any = {name: (_type_of(each.default), each.default) for name, each in arguments.items()}
+        fields: Any = {name: (_type_of(each), each.default) for name, each in arguments.items()}
         options = create_model("Options", __base__=Declared, **fields)
         return cls(options, lambda chosen, as_of: simulate(as_of=as_of, **dict(chosen)))
 
-    def _parsed(self, options: dict[str, Any]) -> Declared:
+    def _parsed(self, options: Mapping[str, Any]) -> Declared:
         names = ", ".join(self.options.model_fields)
         try:
             return self.options(**options)
@@ -110,17 +127,32 @@ class Simulation:
             raise UsageError(f"{first['msg'].removeprefix('Value error, ')}{given}", where=where) from error
 
 
-def _type_of(default: Any) -> Any:
-    return str | None if default is None else type(default)
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(function, eval_str=True)
+    except NameError:  # an annotation for type checkers alone
+        return inspect.signature(function)
 
 
-consumption = Simulation(Consumption, consumption_rows)
+def _type_of(argument: inspect.Parameter) -> Any:
+    if argument.annotation is not inspect.Parameter.empty and not isinstance(argument.annotation, str):
+        return argument.annotation
+    return str | None if argument.default is None else type(argument.default)
+
+
+def _further(options: Any, by: timedelta) -> Any:
+    """More of `days`, unless the `start` is said."""
+    days = options.days + by / timedelta(days=1)
+    return options if options.start is not None else options.model_copy(update={"days": days})
+
+
+consumption = Simulation(Consumption, consumption_rows, _further, lagged=True)
 """Hourly electricity consumption by price area and industry code; see `Consumption` for the options."""
 
 passengers = Simulation(Passengers, passenger_rows)
 """Passengers of a liner, some of whom survived; see `Passengers` for the options."""
 
-metrics = Simulation(Metrics, metric_rows)
+metrics = Simulation(Metrics, metric_rows, _further)
 """Business metrics at a fixed step, such as orders and cost per click; see `Metrics` for the options."""
 
 
@@ -137,7 +169,7 @@ class SimulatedReader:
     ) -> Records:
         """The simulated rows known at ``as_of``; ``now`` and ``since`` change nothing.
 
-        A simulation with the option ``days`` and no ``start`` goes that far back from ``first``.
+        A simulation that can reach back `further` does so from ``first``.
 
         Raises:
             UsageError: A parameter of the URI is unknown or has the wrong type.
@@ -145,19 +177,17 @@ class SimulatedReader:
         """
         require_zone(as_of=as_of, now=now)
         chosen: dict[str, Any] = dict(self.options)
-        if "lag" in self.simulation.options.model_fields:
+        if self.simulation.lagged:
             chosen.setdefault("lag", self.source.lag)
-        if first is not None and "days" in self.simulation.options.model_fields and "start" not in chosen:
-            days = float(chosen.get("days", self.simulation.options.model_fields["days"].default))
-            chosen["days"] = days + (as_of - first) / timedelta(days=1)
-        parts = (renamed(made, self.source.columns) for made in self.simulation.parts(as_of=as_of, **chosen))
+        made = self.simulation.parts(chosen, as_of=as_of, first=first)
+        parts = (renamed(each, self.source.columns) for each in made)
         frame, second = next(parts), next(parts, None)
         known = Known(column=KNOWN_AT) if KNOWN_AT in frame.columns else known_rule(self.source, frame)
         return Records(frame, self._origin(), known, more=() if second is None else chain([second], parts))
 
     def _origin(self) -> str:
         options = dict(self.options)
-        if "lag" in self.simulation.options.model_fields:
+        if self.simulation.lagged:
             options.setdefault("lag", format_duration(self.source.lag))
         return f"simulated:?{urlencode(sorted(options.items()))}" if options else "simulated"
 
