@@ -183,6 +183,20 @@ def print_tree(data: Mapping[str, Any], *, as_json: bool) -> None:
     show({k: v for k, v in data.items() if k != "run"}, 0)
 
 
+def print_started(where: Mapping[str, str], systems: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """That a door is open: where it is, and what answers behind it."""
+    if as_json:
+        print_json({**where, "systems": systems})
+    else:
+        width = max(map(len, (*where, "system")))
+        lines = [f"{name:<{width}}  {text}" for name, text in where.items()]
+        for each in systems:
+            says = each["says"] or f"version {each['version']}"
+            lines.append(f"{'system':<{width}}  {each['name']}, {says}")
+        sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()  # the command goes on, perhaps for months
+
+
 def print_runs(system: str, found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Runs, how they ended, and why."""
     if as_json:

@@ -30,8 +30,10 @@ def serve(
     ] = None,
 ) -> None:
     """Answer rows and events over HTTP, and read forecasts, metrics and traces."""
+    from headrace import console
     from headrace.serving.http.options import Options
     from headrace.serving.http.server import Binding, serve
+    from headrace.serving.standing import standing
 
     if access_log not in ("off", "on", "inputs"):
         raise UsageError(f"{access_log!r} is none of off, on, inputs", where="--access-log")
@@ -39,14 +41,19 @@ def serve(
     if not found:
         raise UsageError("there is no system to serve", where="systems/", hint="name one: headrace serve SYSTEM")
     options = Options(
-        systems=tuple(found),
-        settings=tuple(use.settings),
         logged=not unlogged,
         access_log=access_log != "off",
         log_inputs=access_log == "inputs",
         cors=tuple(cors or ()),
     )
-    serve(use.home, options, Binding(host, port, workers))
+    systems, home = [use.system(each) for each in found], use.open()
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def on_start() -> None:
+        started = {"address": address, "docs": f"{address}/docs", "home": str(home.path)}
+        console.print_started(started, standing(systems, home, datetime.now(UTC)), as_json=use.json)
+
+    serve(systems, home.settings, options, Binding(host, port, workers), on_start)
 
 
 @command
@@ -101,12 +108,21 @@ def stream(
 ) -> None:
     """Answer events on a Kafka topic with predictions on another, exactly once."""
     from headrace import console
+    from headrace.serving.standing import standing
     from headrace.serving.stream.run import Job, run
     from headrace.serving.stream.worker import Options
 
     rest = duration_of(idle, "--stop-when-idle").total_seconds() if idle else None
-    options = Options(partitions=partitions, idle=rest)
-    done = run(Job(name, tuple(use.settings), use.home, bootstrap, port, options), workers)
+    system, home, options = use.system(name), use.open(), Options(partitions=partitions, idle=rest)
+    job = Job(system, home.settings, bootstrap, port, options)
+
+    def on_start() -> None:
+        topics = f"{system.name}.events to {system.name}.predictions"
+        started = {"broker": bootstrap, "topics": topics, "metrics": f"http://localhost:{port}/metrics"}
+        if not use.json:  # its one document tells what was done
+            console.print_started(started, standing([system], home, datetime.now(UTC)), as_json=False)
+
+    done = run(job, workers, on_start)
     console.print_tree(done, as_json=use.json)
 
 

@@ -153,7 +153,7 @@ def serving(
 ) -> Iterator[Server]:
     """A server over a home, until the end of the block."""
     port = free_port()
-    small = [word for system in systems for word in SMALL[system]] if len(systems) == 1 else []
+    small = [word for system in systems for word in SMALL.get(system, ())] if len(systems) == 1 else []
     command = [sys.executable, "-m", "headrace", "serve", *systems, "--home", str(home), "--port", str(port)]
     log = home / f"serve-{port}.log"
     with log.open("wb") as file:

@@ -11,8 +11,6 @@ class Options(Declared):
     """Options of one server. All bounds are there to refuse early, with a reason, what would hurt later.
 
     Attributes:
-        systems: References of the systems that are served, as the command line takes them.
-        settings: ``PATH=VALUE`` texts over their configuration.
         logged: Whether predictions are written to the ledger before they are answered. Off is for load tests.
         access_log: Whether each request is logged, one JSON line in the Elastic Common Schema.
         log_inputs: Whether the access log holds request bodies.
@@ -27,8 +25,6 @@ class Options(Declared):
         cors: Origins that browsers may call from.
     """
 
-    systems: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
     logged: bool = True
     access_log: bool = True
     log_inputs: bool = False

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from headrace._version import __version__
 from headrace.errors import HeadraceError, NotFoundError
 from headrace.home import METRICS, Home
 from headrace.pipelines import row_monitoring, row_scores, runs
@@ -98,8 +99,16 @@ class Reading:
             )
             # The server leaves the body out.
             router.add_api_route(path, handler, methods=["HEAD"], response_model=None, include_in_schema=False)
+        router.add_api_route("/", self.index, include_in_schema=False, methods=["GET", "HEAD"])
         router.add_api_route("/docs", self.docs, include_in_schema=False, response_class=HTMLResponse)
         return router
+
+    async def index(self, request: Request) -> Response:
+        """Where things are; a browser is sent to the documentation."""
+        if "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse("docs", 307)
+        there = {"systems": "/v1/systems", "docs": "/docs", "openapi": "/openapi.json", "ready": "/ready"}
+        return _json({"headrace": __version__, **there})
 
     async def docs(self, request: Request) -> Response:
         """The document of all routes, for people."""

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
 import socket
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from headrace.errors import UsageError
 from headrace.home import Home
-from headrace.loading import load_system
+from headrace.serving.http.app import Application
 from headrace.serving.http.options import Options
-from headrace.settings import load_settings
+from headrace.settings import Settings
+from headrace.system import System
 
-_HOME, _OPTIONS, _SEVERAL = "_HEADRACE_SERVE_HOME", "_HEADRACE_SERVE_OPTIONS", "_HEADRACE_SERVE_SEVERAL"
 GRACE = 30
 """Seconds that requests under way have to be answered after SIGTERM."""
 _LOGGING = {
@@ -41,11 +40,35 @@ class Binding:
     workers: int = 1
 
 
-def serve(home: Path | None, options: Options, binding: Binding) -> None:
+@dataclass(frozen=True)
+class Factory:
+    """Makes the application of one process; it is what a new process is handed."""
+
+    systems: tuple[System, ...]
+    settings: Settings
+    options: Options
+    several: bool
+
+    def __call__(self) -> Application:
+        """The application."""
+        logging.captureWarnings(True)
+        return Application(self.systems, Home(self.settings), self.options, several=self.several)
+
+
+def serve(
+    systems: Sequence[System], settings: Settings, options: Options, binding: Binding, on_start: Callable[[], None]
+) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered first.
 
+    Args:
+        systems: What to serve.
+        settings: Of the home; its tokens are those of the server.
+        options: Limits, time-outs.
+        binding: Where, and by how many processes.
+        on_start: Called when the address is taken.
+
     Raises:
-        UsageError: The port is taken, or a system cannot be loaded.
+        UsageError: The port is taken.
     """
     import uvicorn
 
@@ -56,16 +79,12 @@ def serve(home: Path | None, options: Options, binding: Binding) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     several = binding.workers > 1
-    for reference in options.systems:
-        load_system(reference, options.settings)  # a mistake is told here, not by a worker that dies
+    options = options.model_copy(update={"tokens": settings.tokens})
     with tempfile.TemporaryDirectory() as folder:
-        os.environ[_OPTIONS] = json.dumps(_plain(options))
-        os.environ[_HOME] = str(home) if home is not None else ""
-        os.environ[_SEVERAL] = "1" if several else ""
         if several:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         config = uvicorn.Config(
-            "headrace.serving.http.server:application",
+            Factory(tuple(systems), settings, options, several),
             factory=True,
             http=Protocol,
             host=binding.host,
@@ -81,6 +100,7 @@ def serve(home: Path | None, options: Options, binding: Binding) -> None:
             date_header=False,
         )
         sock = _bound(binding)
+        on_start()
         # Uvicorn raises the signal that ended it once more, for whoever runs it; here the end is a good one.
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda number, frame: None)
@@ -94,11 +114,6 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)
 
 
-def _plain(options: Options) -> dict[str, object]:
-    """The options as JSON; tokens stay in the environment they came from."""
-    return options.model_dump(mode="json", exclude={"tokens"})
-
-
 def _bound(binding: Binding) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in binding.host else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -110,15 +125,3 @@ def _bound(binding: Binding) -> socket.socket:
         raise UsageError(f"cannot listen: {error.strerror}", where=where, hint="choose another --port") from error
     sock.set_inheritable(True)
     return sock
-
-
-def application() -> object:
-    """The application of one process, from what `serve` left in the environment."""
-    from headrace.serving.http.app import Application
-
-    logging.captureWarnings(True)
-    given = os.environ[_HOME]
-    settings = load_settings(Path(given) if given else None)
-    options = Options(**json.loads(os.environ[_OPTIONS]), tokens=settings.tokens)
-    systems = [load_system(reference, options.settings) for reference in options.systems]
-    return Application(systems, Home(settings), options, several=bool(os.environ[_SEVERAL]))

@@ -6,25 +6,22 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 from headrace.errors import StreamError
 from headrace.home import Home
-from headrace.loading import load_system
 from headrace.serving.stream.identity import Identity
 from headrace.serving.stream.log import logger
 from headrace.serving.stream.telemetry import serve
 from headrace.serving.stream.worker import Options, Worker
-from headrace.settings import load_settings
+from headrace.settings import Settings
 from headrace.sources.broker import Broker
+from headrace.system import System
 
-PORT = 9464
-"""Where the first worker's metrics are, unless something else is there."""
 _GRACE = 30.0
 """Seconds that workers have to stop."""
 _LONGEST_PAUSE = 30.0
@@ -32,46 +29,48 @@ _LONGEST_PAUSE = 30.0
 
 @dataclass(frozen=True)
 class Job:
-    """What to stream, as a new process can be told.
+    """What to stream; it is what a new process is handed.
 
     Attributes:
-        system: The system's reference.
-        settings: ``PATH=VALUE`` texts over its configuration.
-        home: Folder of the home, or None for the environment's.
+        system: The declaration.
+        settings: Of the home.
         bootstrap: The cluster.
         port: First port of the metrics.
         options: How workers run.
     """
 
-    system: str
-    settings: Sequence[str]
-    home: Path | None
+    system: System
+    settings: Settings
     bootstrap: str
     port: int
     options: Options
 
 
-def run(job: Job, workers: int) -> dict[str, Any]:
+def run(job: Job, workers: int, on_start: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Answer events until SIGTERM or SIGINT; returns what was done, where one worker did it.
+
+    Args:
+        job: What to stream.
+        workers: Processes; one works in this one.
+        on_start: Called before the first event is read.
 
     Raises:
         DeclarationError: The system answers no events.
         HeadraceError: This worker, or the first start of the others, failed.
     """
-    load_system(job.system, job.settings).event_shape()
+    job.system.event_shape()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    if workers == 1:
-        return work(job, 0, stop)
-    return Supervisor(job, workers).run(stop)
+    supervisor = Supervisor(job, workers) if workers != 1 else None
+    on_start()
+    return work(job, 0, stop) if supervisor is None else supervisor.run(stop)
 
 
 def work(job: Job, number: int, stop: threading.Event) -> dict[str, Any]:
     """One worker, in this process."""
-    system, settings = load_system(job.system, job.settings), load_settings(job.home)
-    home = Home(settings)
-    identity = Identity(home.path / "stream" / system.name, settings.replica, number)
+    system, home = job.system, Home(job.settings)
+    identity = Identity(home.path / "stream" / system.name, job.settings.replica, number)
     worker = Worker(system, home, Broker(job.bootstrap, home.kafka), identity.name, job.options)
     server = serve(worker.telemetry, job.port)
     logger(system.name, identity.name).info("serves metrics", port=server.server_address[1], pid=os.getpid())
@@ -104,7 +103,7 @@ class Supervisor:
         if workers < 1:
             raise StreamError(f"{workers} workers answer nothing", where="--workers")
         self._job, self._count = job, workers
-        self._log = logger(job.system, "supervisor")
+        self._log = logger(job.system.name, "supervisor")
         self._processes: dict[int, BaseProcess] = {}
         self._pauses = dict.fromkeys(range(workers), 1.0)
         self._due = dict.fromkeys(range(workers), 0.0)
@@ -125,7 +124,7 @@ class Supervisor:
                     restarts += 1
             stop.wait(0.2)
         self._stop()
-        return {"system": self._job.system, "workers": self._count, "restarts": restarts}
+        return {"system": self._job.system.name, "workers": self._count, "restarts": restarts}
 
     def _may_start(self, number: int, died: BaseProcess | None) -> bool:
         now = time.monotonic()
