@@ -21,6 +21,7 @@ from headrace.features.arrays import key_texts, times_of
 from headrace.features.matrix import every_example
 from headrace.models.baselines import seasonal_naive, seasonal_scale
 from headrace.models.forecast import Forecast, ForecastModel
+from headrace.models.glitches import cleaned
 from headrace.store.history import Series
 from headrace.store.views import Views, read_views
 
@@ -160,7 +161,8 @@ class Predictor:
         import polars as pl
 
         of, origin = (each[windows] for each in views.windows())
-        history, horizon, target = views.history, self.model.horizon, self.model.frame.target
+        horizon, target = self.model.horizon, self.model.frame.target
+        history, of = cleaned(views.history, self.model.frame, of, origin)
         examples = every_example(of, origin, horizon)
         baselines = {
             baseline_column(season): seasonal_naive(history, target, season, examples)

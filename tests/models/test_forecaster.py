@@ -82,7 +82,7 @@ def test_a_loaded_model_says_the_same(fit, tmp_path):
 
 
 def test_one_origin_alone_and_one_series_alone_give_the_same_bits(fit):
-    y, fitted = fit
+    y, fitted = history(days=54), fit[1]
     last = y.length - 1
     every, first = np.arange(y.series), np.array([0])
     together = fitted.model.forecast(y, *every_origin(y.series, np.array([last - 5, last]))).value[1::2]
@@ -98,7 +98,7 @@ def test_it_beats_the_seasonal_naive_and_covers_what_it_says(fit):
     y, fitted = fit
     later = history(days=54)  # the same series, two weeks on: nothing of them was seen
     scored = backtest(fitted.model, later, np.arange(y.length - 1, later.length - 25, 6))
-    assert scored.scores()["wape"] < 0.95 * scored.baseline(later, "y", timedelta(days=1))["wape"]
+    assert scored.scores()["wape"] < 0.95 * scored.baseline(later, TASK.frame, timedelta(days=1))["wape"]
     assert abs(scored.scores()["coverage"] - MODEL.interval) < 0.05
 
 

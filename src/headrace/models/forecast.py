@@ -20,6 +20,7 @@ from headrace.features.view import Features
 from headrace.lineage import iso
 from headrace.models.booster import Booster
 from headrace.models.feedback import Feedback, Memory, reach, remembered
+from headrace.models.glitches import cleaned, margin
 from headrace.models.member import Frame, Transform, View, count, lookback, spread
 
 KIND = "forecaster"
@@ -83,7 +84,7 @@ class ForecastModel:
     @property
     def lookback(self) -> timedelta:
         """How far before an origin its history must reach for every feature to be exact."""
-        steps = self._before + (0 if self.since is None else reach(self.horizon))
+        steps = self._before + margin(self.frame) + (0 if self.since is None else reach(self.horizon))
         return self.frame.step * steps
 
     @property
@@ -162,6 +163,7 @@ class ForecastModel:
         self, history: History, series: NDArray[np.intp], origin: NDArray[np.intp], threads: int
     ) -> tuple[Array, Array, Array]:
         """Values, half widths and how much is known, each of shape (n, horizon)."""
+        history, series = cleaned(history, self.frame, series, origin)
         examples = every_example(series, origin, self.horizon)
         # Neighbours in time fall into the same leaves: in this order a booster predicts a third faster.
         order = np.lexsort((examples.origin, examples.target, examples.series))

@@ -25,6 +25,7 @@ from headrace.models.baselines import persistent, seasonal_naive
 from headrace.models.booster import Booster, fit_booster
 from headrace.models.feedback import reach
 from headrace.models.forecast import ForecastModel
+from headrace.models.glitches import cleaned, margin, without
 from headrace.models.member import LAST, LEVEL, SEASON, Frame, Transform, View, lookback, spread
 from headrace.models.sampling import sample, spans
 
@@ -92,7 +93,14 @@ class Forecaster(Model):
     def lookback(self, features: Features, step: timedelta, horizon: timedelta) -> timedelta:
         """How far before an origin the fitted forecaster looks."""
         own = lookback(features, self.seasons[0], self.seasons[-1])
-        return own + step * reach(horizon // step) if self.adaptive else own
+        steps = margin(self.frame("", step)) + (reach(horizon // step) if self.adaptive else 0)
+        return own + step * steps
+
+    def cleaned(
+        self, history: History, target: str, series: NDArray[np.intp], origin: NDArray[np.intp]
+    ) -> tuple[History, NDArray[np.intp]]:
+        """As `Model.cleaned`: without glitches."""
+        return cleaned(history, self.frame(target, history.step), series, origin)
 
     def reach(self, features: Features) -> timedelta:
         """How far back a history must go for a fit."""
@@ -111,7 +119,7 @@ class Forecaster(Model):
         """
         frame, horizon = task.frame, task.horizon
         held = self._held_back(frame, horizon, history, origin)
-        past = history.values[frame.target][:, : origin - held + 1]
+        past = without(history, frame, origin - held)
         holding = persistent(past, season=frame.short // frame.step, ahead=max(horizon // 2, 1))
         with ThreadPoolExecutor(workers) as pool:
             pending = [self._start(task, history, end, holding, pool) for end in (origin - held, origin)]
@@ -148,7 +156,7 @@ class Forecaster(Model):
         self, task: Task, history: History, end: int, holding: NDArray[np.bool_], pool: Executor
     ) -> Callable[[], ForecastModel]:
         """Begin to fit on what is known at `end`; the function that is returned waits for it."""
-        frame, target = task.frame, history.values[task.frame.target]
+        frame, target = task.frame, without(history, task.frame, end)
         used = covered(task.features, history.step * end)
         short, long = frame.short // frame.step, frame.long // frame.step
         warm_up = long if end >= 2 * long + 2 * task.horizon else short
@@ -160,13 +168,16 @@ class Forecaster(Model):
                 where=frame.target,
                 hint="wait for more history",
             )
-        least = float(np.nanmin(target[:, : end + 1]))
+        least = float(np.nanmin(target))
         learners = _learners(examples, holding[examples.series], positive=least > 0)
         names = frozenset(key_texts(history.keys.filter(holding)))
         texts = []
         for transform, some in learners:
             bound = frame.bound(used, transform)
-            parts = [_taught(View(transform, frame, *part), bound) for part in by_series(history, some)]
+            seen, row = cleaned(history, frame, some.series, some.origin)
+            order = np.argsort(row, kind="stable")
+            read = Examples(row[order], some.origin[order], some.ahead[order])
+            parts = [_taught(View(transform, frame, *part), bound) for part in by_series(seen, read)]
             texts.append(self._boost(parts, used, pool, holds=transform.holds))
 
         def finish() -> ForecastModel:
@@ -286,9 +297,10 @@ class Backtest:
             "coverage": metrics.coverage(self.actual, self.lower, self.upper),
         }
 
-    def baseline(self, history: History, target: str, season: timedelta) -> dict[str, float]:
+    def baseline(self, history: History, frame: Frame, season: timedelta) -> dict[str, float]:
         """The scores of the seasonal-naive forecast of the same values."""
-        naive = seasonal_naive(history, target, season, Examples(self.series, self.origin, self.ahead))
+        seen, row = cleaned(history, frame, self.series, self.origin)
+        naive = seasonal_naive(seen, frame.target, season, Examples(row, self.origin, self.ahead))
         naive = np.where(np.isnan(self.value), np.nan, naive)
         return {
             "mape": metrics.mape(self.actual, naive),
@@ -315,7 +327,8 @@ class Backtest:
         return {"widths": widths, "factors": dict(zip(key_texts(history.keys), factors.tolist(), strict=True))}
 
     def _scale(self, frame: Frame, history: History) -> Array:
-        return spread(frame, history, Examples(self.series, self.origin, self.ahead))
+        seen, row = cleaned(history, frame, self.series, self.origin)
+        return spread(frame, seen, Examples(row, self.origin, self.ahead))
 
     def _calibrated(
         self, scale: Array, used: NDArray[np.bool_], series: int, horizon: int, level: float
@@ -334,11 +347,11 @@ def _taught(view: View, features: Features) -> tuple[Array, Array]:
 
 
 def backtest(model: ForecastModel, history: History, origins: NDArray[np.intp], *, threads: int = 2) -> Backtest:
-    """Forecast from past origins and set what came true beside it."""
+    """Forecast from past origins and set what came true, without glitches, beside it."""
     series, origin = every_origin(history.series, origins)
     forecast = model.forecast(history, series, origin, threads=threads)
     examples = every_example(series, origin, model.horizon)
-    target = history.values[model.frame.target]
+    target = without(history, model.frame, history.length - 1)
     inside = examples.target < target.shape[1]
     actual = np.full(len(examples), np.nan)
     actual[inside] = target[examples.series[inside], examples.target[inside]]

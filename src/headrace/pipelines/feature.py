@@ -211,8 +211,9 @@ def features(system: System, home: Home, views: Views, as_of: Sequence[datetime]
     series = views.series
     rows, origins = views.windows()
     lo, hi = int(origins.min()), int(origins.max()) + 1
-    arrays = Arrays(views.history)
-    columns = {name: arrays.array(e, lo, hi)[rows, origins - lo] for name, e in chosen.items()}
+    history, read = system.model.cleaned(views.history, system.target, rows, origins)
+    arrays = Arrays(history)
+    columns = {name: arrays.array(e, lo, hi)[read, origins - lo] for name, e in chosen.items()}
     reader = np.repeat(np.arange(views.readers), views.keys.height)
     times = pl.DataFrame(
         {series.time: [views.origin(i) for i in range(views.readers)], "known_at": list(as_of)},

@@ -120,7 +120,7 @@ def _tested(system: System, fitted: Fitted) -> dict[str, float | None]:
     tested["coverage"] = scored.honest_coverage(model.frame, history, model.horizon, model.interval)
     for season in system.monitoring.baselines:
         hours = season.total_seconds() / 3600
-        for name, value in scored.baseline(history, system.target, season).items():
+        for name, value in scored.baseline(history, model.frame, season).items():
             tested[f"naive_{hours:g}h_{name}"] = value
     return {name: value if value == value else None for name, value in tested.items()}
 

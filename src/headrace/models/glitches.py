@@ -1,0 +1,199 @@
+"""Isolated absurd values: stored and answered as they are, but no forecast is made from them.
+
+From the history alone, without a model or a clock. A day (the shorter season where that is longer) is judged by the
+seven before it: the medians of their greatest and of their least values are usual bounds, and a value beyond them by
+more than `FAR` times their distance is *odd*. An odd value with at most one other odd value within `NEAR` steps of it
+is a *glitch*: features, levels and scales read the value a season before in its place, and nothing is learnt from it.
+The third odd value confirms all three: from its time on they are read as they are, so a new level speaks for itself.
+
+What an origin sees depends on nothing after it. So where a new level was confirmed, earlier origins keep a view of
+their own: `cleaned` gives a history with a row for every view, and says which row each forecast reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.features.arrays import Array, History
+from headrace.models.member import Frame
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+DAYS = 7
+"""Days to judge by."""
+LEAST = 3
+"""With fewer of them known nothing is odd."""
+FAR = 5.0
+"""Of 61,000 values of nine streams 2 that are right are taken for glitches; with 3 it were 13, and with 10 every eighth
+value times 100 would pass."""
+FAR_AT_REST = 50.0
+"""In place of `FAR` where most values are one and the same, such as zero: there, a value is large by nature."""
+FLAT = 0.1
+"""Bounds lie at least this share of the series' size apart: a flat series may have its first step."""
+NEAR = 36
+
+Ints = NDArray[np.intp]
+
+
+def cleaned(history: History, frame: Frame, series: Ints, origin: Ints) -> tuple[History, Ints]:
+    """What the forecasts (series[i], origin[i]) may read of the target: glitches as the value a season before.
+
+    Args:
+        history: All values as they came. For exact answers it reaches `margin` further back than is read.
+        frame: The target and its seasons.
+        series: Rows of the history.
+        origin: Grid positions.
+
+    Returns:
+        A history with one row a series and view, and the row that each forecast reads, all in order of the series.
+    """
+    odd = _odd(history, frame)
+    if not odd.size:
+        return history, series
+    later = odd.confirmed_later(series, origin)
+    seen = np.where(later, odd.before(series, origin), odd.size)  # how many odd values are known, or all of them
+    every = np.arange(history.series)
+    views, row = np.unique(
+        np.r_[series, every] * (odd.size + 1) + np.r_[seen, np.full_like(every, odd.size)], return_inverse=True
+    )
+    of, upto = views // (odd.size + 1), views % (odd.size + 1)
+    values = {name: column[of] for name, column in history.values.items()}
+    _read_over(values[frame.target], odd, (of, upto), frame.short // frame.step)
+    return replace(history, keys=history.keys[of], values=values), row[: series.size]
+
+
+def without(history: History, frame: Frame, end: int) -> Array:
+    """The target up to a grid position, with what is known as a glitch then missing: shape (series, end + 1)."""
+    values = history.values[frame.target][:, : end + 1]
+    odd = _odd(replace(history, values={frame.target: values}), frame)
+    if odd.isolated.any():
+        values = values.copy()
+        values[odd.series[odd.isolated], odd.at[odd.isolated]] = np.nan
+    return values
+
+
+def margin(frame: Frame) -> int:
+    """How many steps before those that are read a history must reach: what they, and a season before, are judged by."""
+    return frame.short // frame.step + NEAR + (DAYS + 1) * _day(frame)
+
+
+@dataclass(frozen=True)
+class _Odd:
+    """Odd values in order of their series and positions, as arrays over them.
+
+    Attributes:
+        series: Row of the history.
+        at: Grid position.
+        isolated: Whether it is a glitch, by all that is known.
+        confirmed: Position of the value that confirmed it, itself where that was before; past every position where
+            there is none.
+        width: More than any position plus `NEAR`: series do not meet.
+    """
+
+    series: Ints
+    at: Ints
+    isolated: NDArray[np.bool_]
+    confirmed: Ints
+    width: int
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self.at.size
+
+    @classmethod
+    def of(cls, series: Ints, at: Ints, length: int) -> _Odd:
+        """Tell glitches from the rest."""
+        width = length + NEAR + 1
+        code = series * width + at
+        n = np.arange(code.size)
+        before = n - np.searchsorted(code, code - NEAR)
+        third = n + np.maximum(2 - before, 0)
+        known = np.append(code, np.full(2, np.iinfo(np.int64).max))[third]
+        confirmed = known <= code + NEAR
+        return cls(series, at, ~confirmed, np.where(confirmed, known - series * width, width), width)
+
+    def before(self, series: Ints, origin: Ints) -> Ints:
+        """How many odd values, of all series up to this one, lie up to these origins."""
+        found: Ints = np.searchsorted(self.series * self.width + self.at, series * self.width + origin, side="right")
+        return found
+
+    def confirmed_later(self, series: Ints, origin: Ints) -> NDArray[np.bool_]:
+        """Whether an origin saw a glitch in what was confirmed after it."""
+        waits = np.flatnonzero(~self.isolated & (self.confirmed > self.at))
+        begin, end = (self.series[waits] * self.width + at[waits] for at in (self.at, self.confirmed))
+        asked = series * self.width + origin
+        open_, closed = (np.searchsorted(np.sort(edge), asked, side="right") for edge in (begin, end))
+        return open_ > closed
+
+    def glitches(self, upto: Ints, which: Ints) -> NDArray[np.bool_]:
+        """Whether odd values are glitches to a view that knows the first `upto` of all, its own series' among them."""
+        unknown = self.confirmed[which] > np.where(
+            upto < self.size, self.at[np.minimum(upto, self.size) - 1], self.width
+        )
+        return self.isolated[which] | ((which < upto) & unknown & (upto < self.size))
+
+
+def _read_over(values: Array, odd: _Odd, views: tuple[Ints, Ints], season: int) -> None:
+    """Put the value a season before in the place of every view's glitches; nothing where that is one itself."""
+    of, upto = views
+    first, last = (np.searchsorted(odd.series, of, side=side) for side in ("left", "right"))
+    count = last - first
+    row = np.repeat(np.arange(of.size), count)
+    which = np.arange(row.size) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
+    glitch = odd.glitches(upto[row], which)
+    row, at = row[glitch], odd.at[which[glitch]]
+    values[row, at] = np.nan
+    values[row, at] = np.where(at >= season, values[row, np.maximum(at - season, 0)], np.nan)
+
+
+def _odd(history: History, frame: Frame) -> _Odd:
+    """All odd values of a history."""
+    values, day = history.values[frame.target], _day(frame)
+    first = -((history.start - EPOCH) // history.step) % day
+    begins = np.unique(np.r_[0, np.arange(first, values.shape[1], day)])
+    greatest, least = (extreme.reduceat(values, begins, axis=1) for extreme in (np.fmax, np.fmin))
+    low, high = (_median_before(each) for each in (least, greatest))
+    apart = np.maximum(high - low, FLAT * np.maximum(np.abs(low), np.abs(high)))
+    apart[apart == 0] = np.nan  # nothing but zeros says nothing about size
+    with np.errstate(invalid="ignore"):
+        series, of = np.nonzero((greatest > high + FAR * apart) | (least < low - FAR * apart))
+    far = np.where(_at_rest(values, series, (begins[np.maximum(of - DAYS, 0)], begins[of])), FAR_AT_REST, FAR)
+    far *= apart[series, of]
+    at = begins[of][:, None] + np.arange(day)
+    inside = at < np.append(begins, values.shape[1])[of + 1][:, None]
+    value = values[series[:, None], np.minimum(at, values.shape[1] - 1)]
+    above, below = value > (high[series, of] + far)[:, None], value < (low[series, of] - far)[:, None]
+    which, place = np.nonzero(inside & (above | below))
+    return _Odd.of(series[which], at[which, place], values.shape[1])
+
+
+def _at_rest(values: Array, series: Ints, between: tuple[Ints, Ints]) -> NDArray[np.bool_]:
+    """Whether over half of the known values of series between positions (the second left out) are the same."""
+    begin, end = between
+    at = begin[:, None] + np.arange(int((end - begin).max(initial=0)))
+    some = np.where(at < end[:, None], values[series[:, None], np.minimum(at, values.shape[1] - 1)], np.nan)
+    some.sort(axis=1)
+    known = (~np.isnan(some)).sum(axis=1)
+    usual = np.take_along_axis(some, np.maximum(known - 1, 0)[:, None] // 2, axis=1)
+    resting: NDArray[np.bool_] = (some == usual).sum(axis=1) * 2 > known
+    return resting
+
+
+def _median_before(daily: Array) -> Array:
+    """The median of the known ones of the `DAYS` days before each; NaN with fewer than `LEAST`."""
+    padded = np.concatenate([np.full((daily.shape[0], DAYS), np.nan), daily[:, :-1]], axis=1)
+    ordered = np.sort(np.lib.stride_tricks.sliding_window_view(padded, DAYS, axis=1), axis=2)  # NaN comes last
+    known = (~np.isnan(ordered)).sum(axis=2, keepdims=True)
+    middle = np.concatenate([np.maximum(known - 1, 0) // 2, known // 2], axis=2)
+    below, above = np.moveaxis(np.take_along_axis(ordered, np.minimum(middle, DAYS - 1), axis=2), 2, 0)
+    return np.where(known[:, :, 0] >= LEAST, (below + above) / 2, np.nan)
+
+
+def _day(frame: Frame) -> int:
+    """Steps of a day, or of the shorter season where that is longer."""
+    return max(DAY // frame.step, frame.short // frame.step, 1)
