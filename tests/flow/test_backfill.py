@@ -15,6 +15,7 @@ from headrace.flow.backfill import Request as BackfillRequest
 from headrace.flow.backfill import backfill
 from headrace.flow.run import Request, run
 from headrace.flow.stretch import Stretch
+from headrace.pipelines.matured import MARK
 
 OF_THE_RUN = ("run_id", "created_at", "data_version", "predictions_version", "_version")
 """What differs between two runs that saw the same."""
@@ -34,7 +35,10 @@ def rows(home, name):
     table = home.table("world", name)
     if not table.exists():
         return pl.DataFrame()
-    frame = table.collect(table.scan()).drop(OF_THE_RUN, strict=False)
+    frame = table.collect(table.scan())
+    if name == "metrics":
+        frame = frame.filter(pl.col("scope") != MARK)
+    frame = frame.drop(OF_THE_RUN, strict=False)
     return frame.sort(sorted(frame.columns)).select(sorted(frame.columns))
 
 

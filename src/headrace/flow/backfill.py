@@ -22,7 +22,7 @@ from headrace.flow.stretch import Stretch
 from headrace.flow.workers import Workers
 from headrace.home import RAW, RUNS, Home
 from headrace.lineage import Pins, iso, run_id
-from headrace.pipelines import feature, inference, monitoring, training
+from headrace.pipelines import feature, inference, matured, training
 from headrace.settings import Settings
 from headrace.system import System
 
@@ -99,7 +99,16 @@ class Chunk:
     times: tuple[datetime, ...]
     now: datetime
     threads: int
-    after: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Event times that one process scores in one go."""
+
+    system: System
+    settings: Settings
+    mark: matured.Mark
+    times: pl.Series
 
 
 def backfill(system: System, home: Home, request: Request) -> Backfilled:
@@ -132,12 +141,7 @@ class _Backfill:
                 self._result.predictions += predictions
                 self._result.stored += stored
                 self._progress("predict", self._result.runs)
-            self._progress("monitor", 0)
-            scored = 0
-            for runs, rows in workers.map(monitor_chunk, self._scorings()):
-                scored += runs
-                self._result.scored += rows
-                self._progress("monitor", scored)
+            self._monitor(workers)
         self._result.seconds = round(time.perf_counter() - began, 3)
         return self._result
 
@@ -240,19 +244,19 @@ class _Backfill:
         found = raw.collect(lazy).item()
         return found if found is not None else self._times[-1] + timedelta(days=1)
 
-    def _scorings(self) -> Iterator[Chunk]:
-        failed = {each["as_of"] for each in self._result.failed}
-        times = [as_of for as_of in self._times if iso(as_of) not in failed]
-        if not times:
+    def _monitor(self, workers: Workers) -> None:
+        """Score what is due by the last time, parts of it in parallel; the mark of it is left last."""
+        self._progress("monitor", 0)
+        due = matured.plan(self._system, self._home, self._times[-1])
+        if due is None:
             return
-        champion = self._home.registry.champion(self._system.name, times[-1])
-        assert champion is not None
-        chunk = self._chunk(champion, times, 1)
-        after = None
-        for at in range(0, len(times), RUNS_AT_ONCE):
-            some = tuple(times[at : at + RUNS_AT_ONCE])
-            yield replace(chunk, times=some, after=after)
-            after = some[-1]
+        *parts, last = due.parts()
+        scorings = [Scoring(self._system, self._home.settings, due.mark, part) for part in parts]
+        for i, rows in enumerate(workers.map(score_part, scorings)):
+            self._result.scored += rows
+            self._progress("monitor", len(self._times) * (i + 1) // (len(parts) + 1))
+        self._result.scored += matured.score(self._system, self._home, due.mark, last, last=True)
+        self._progress("monitor", len(self._times))
 
 
 def predict_chunk(chunk: Chunk) -> tuple[int, int, int]:
@@ -273,8 +277,6 @@ def predict_chunk(chunk: Chunk) -> tuple[int, int, int]:
     return len(results), sum(p.frame.height for p in predicted), sum(p.stored for p in predicted)
 
 
-def monitor_chunk(chunk: Chunk) -> tuple[int, int]:
-    """Scores as of some runs: number of runs, and of new facts."""
-    version = chunk.pins.data_version
-    done = None if chunk.after is None else monitoring.Scored(chunk.after, version, 2**62)
-    return len(chunk.times), monitoring.score(chunk.system, Home(chunk.settings), chunk.times, version, done)
+def score_part(scoring: Scoring) -> int:
+    """Scores of some event times: the number of new facts."""
+    return matured.score(scoring.system, Home(scoring.settings), scoring.mark, scoring.times, last=False)

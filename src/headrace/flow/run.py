@@ -245,13 +245,7 @@ class _Run:
             return self._result.monitored.matured
         from headrace.pipelines import monitoring
 
-        self._result.monitored = monitoring.monitor(
-            self._system,
-            self._home,
-            as_of=r.as_of,
-            data_version=self._data_version,
-            whole="predict" not in r.steps,
-        )
+        self._result.monitored = monitoring.monitor(self._system, self._home, as_of=r.as_of)
         return self._result.monitored.matured
 
     def _champion(self) -> ModelVersion:

@@ -63,7 +63,7 @@ def _totals(of: pl.DataFrame, shares: Mapping[str, Array]) -> pl.DataFrame:
     numbered = groups.with_row_index("_group")
     group = of.join(numbered, on=of.columns, how="left", nulls_equal=True, maintain_order="left")["_group"].to_numpy()
     # One addition after the other in the order of the rows: equal rows give equal bits, whatever else is in the table.
-    totals = {name: np.bincount(group, weights=values, minlength=groups.height) for name, values in shares.items()}
+    totals = {n: np.bincount(group, weights=v, minlength=groups.height).astype(float) for n, v in shares.items()}
     return groups.with_columns(pl.Series(name, values) for name, values in totals.items())
 
 
