@@ -138,7 +138,8 @@ def test_any_order_gives_the_scores_of_one_monitor_at_the_end(tmp_path_factory, 
         world.finish(0)
     monitor(SYSTEM, world.home, as_of=END)
     raw, fresh = world.home.table("world", RAW), Home(Settings(home=path / "fresh"))
-    put(fresh, RAW, raw.collect(raw.scan()).drop("_version"))
+    for part in raw.collect(raw.scan()).sort("_version").partition_by("_version", maintain_order=True):
+        put(fresh, RAW, part.drop("_version"))
     for each in world.given:
         put(fresh, PREDICTIONS, each)
     monitor(SYSTEM, fresh, as_of=END)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from headrace.home import METRICS, PREDICTIONS, RAW, Home
@@ -25,7 +26,6 @@ from headrace.system import System
 if TYPE_CHECKING:
     import polars as pl
 
-    from headrace.store import Table
 
 SERIES, RUN, MARK = "series", "run", "mark"
 AT_ONCE = 500_000
@@ -189,7 +189,7 @@ def _among(time: str, times: pl.Series) -> pl.Expr:
         return pl.lit(False)
     gaps = times.diff().fill_null(timedelta())
     breaks = [0, *sorted(gaps.arg_sort(descending=True).head(RANGES - 1).to_list()), times.len()]
-    bounds = [(times[a], times[b - 1]) for a, b in zip(breaks, breaks[1:], strict=False) if a < b]
+    bounds = [(times[a], times[b - 1]) for a, b in pairwise(breaks) if a < b]
     return pl.any_horizontal(pl.col(time).is_between(*each) for each in bounds) & pl.col(time).is_in(times.implode())
 
 
