@@ -117,7 +117,7 @@ class System(Declared):
         name: Lower-case letters, digits and underscores.
         source: Where records come from.
         contract: What a good record is.
-        keys: Columns that tell one series, or one row, from another.
+        keys: Columns that tell one series, or one row, from another; empty for a lone series.
         target: The column to predict.
         features: Names to expressions.
         model: What learns.
@@ -135,7 +135,7 @@ class System(Declared):
     name: str
     source: Source = Field(default_factory=Source)
     contract: Contract
-    keys: tuple[str, ...]
+    keys: tuple[str, ...] = ()
     target: str
     features: FeatureSet
     model: SerializeAsAny[Model]
@@ -269,8 +269,9 @@ class System(Declared):
             raise DeclarationError(
                 f"{self.name!r} is not a good name", where="name", hint="use lower-case letters, digits and _"
             )
-        if not self.keys:
-            raise DeclarationError("a system needs at least one key column", where="keys")
+        if not self.keys and self.horizon is None:
+            hint = "name the column that tells one row from another; a system with a horizon may be one series"
+            raise DeclarationError("a system that scores rows needs a key column", where="keys", hint=hint)
         for where, name in [("target", self.target), *((f"keys[{i}]", k) for i, k in enumerate(self.keys))]:
             _known(name, columns, where)
         for field in ("columns", "constants"):
