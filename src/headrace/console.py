@@ -259,7 +259,8 @@ def run_report(system: System, home: Home, result: Result) -> None:
     if result.predicted is not None:
         _forecasts(system, result)
     for row in (result.predicted.skipped if result.predicted else [])[:_SHOWN]:
-        console.print("no forecast for", ", ".join(str(row[k]) for k in system.keys), "-", row["reason"])
+        name = ", ".join(str(row[k]) for k in system.keys) or system.name
+        console.print("no forecast for", name, "-", row["reason"])
     console.print(f"\ntables   {home.store.uri}/{system.name}\nreports  {home.reports(system.name)}")
     if result.scored is not None:
         _rows(system, result)

@@ -27,6 +27,7 @@ from headrace.features.history import (
     SeasonalLag,
     SeasonalMean,
 )
+from headrace.features.keyed import key_frame, numbers_in
 from headrace.features.row import Col, Literal, Native
 
 if TYPE_CHECKING:
@@ -118,9 +119,9 @@ def history_of(
     """
     import polars as pl
 
-    names = frame.select(keys).unique().sort(keys)
-    numbered = names.with_row_index("_series")
-    codes = frame.select(keys).join(numbered, on=keys, how="left", nulls_equal=True, maintain_order="left")["_series"]
+    given = key_frame(frame, keys)
+    names = given.unique().sort(keys)
+    codes = numbers_in(names, given)
     positions = (frame[time] - grid.start).dt.total_microseconds().to_numpy() // (
         grid.step // timedelta(microseconds=1)
     )

@@ -78,7 +78,8 @@ def near(history: History, examples: Examples, before: int | None = None) -> tup
     begin = 0 if before is None else max(int(examples.origin.min()) + 1 - before, 0)
     end = history.length if before is None else int(examples.target.max()) + 1
     values = {name: rows[lo:hi, begin:end] for name, rows in history.values.items()}
-    part = replace(history, keys=history.keys[lo:hi], values=values, start=history.start + history.step * begin)
+    keys = history.keys[np.arange(lo, hi)]  # a slice of no columns has no height
+    part = replace(history, keys=keys, values=values, start=history.start + history.step * begin)
     return part, Examples(examples.series - lo, examples.origin - begin, examples.ahead)
 
 

@@ -27,8 +27,6 @@ from headrace.settings import Settings
 from headrace.system import System
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from headrace.registry import ModelVersion
 
 EXAMPLES = 200_000
@@ -172,8 +170,7 @@ class _Backfill:
 
     def _chunks(self, done: dict[datetime, tuple[int, int]]) -> Iterator[Chunk]:
         """The runs that are not done, in order; a training happens when its time comes."""
-        series = len(self._keys())
-        most = max(1, min(RUNS_AT_ONCE, EXAMPLES // max(series * self._system.steps, 1)))
+        most = max(1, min(RUNS_AT_ONCE, EXAMPLES // max(self._series() * self._system.steps, 1)))
         threads = max(self._home.workers // self._request.workers, 1)
         pending: list[datetime] = []
         champion: ModelVersion | None = None
@@ -229,11 +226,14 @@ class _Backfill:
     def _failed(self, as_of: datetime, error: HeadraceError) -> None:
         self._result.failed.append({"as_of": iso(as_of), **error.as_dict()})
 
-    def _keys(self) -> pl.DataFrame:
+    def _series(self) -> int:
+        """How many series there are."""
         import polars as pl
 
+        if not self._system.keys:
+            return 1
         raw = self._home.table(self._system.name, RAW)
-        return raw.collect(raw.scan().select(pl.struct(self._system.keys).unique()))
+        return int(raw.collect(raw.scan().select(pl.struct(self._system.keys).n_unique())).item())
 
     def _known_from(self) -> datetime:
         import polars as pl

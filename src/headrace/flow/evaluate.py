@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import DeclarationError
+from headrace.features.keyed import joined
 from headrace.flow.stretch import Stretch
 from headrace.home import RAW, Home
 from headrace.lineage import iso
@@ -166,7 +167,7 @@ def _scored(system: System, home: Home, predictor: Predictor, times: Sequence[da
         where=pl.col(time).is_between(made[time].min(), made[time].max()),
         order=[],
     ).rename({system.target: "actual"})
-    pairs = made.join(truth, on=[*system.keys, time], how="left", nulls_equal=True, maintain_order="left")
+    pairs = joined(made, truth, [*system.keys, time])
     (by_series,) = scores(pairs, [[*system.keys, "ahead"]], system.monitoring.baselines)
     return by_series
 

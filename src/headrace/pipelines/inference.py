@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.errors import NotEnoughDataError, NotExportedError, NotFoundError, ReplayError
+from headrace.features.keyed import key_frame, numbers_in
 from headrace.home import PREDICTIONS, RAW, Home
 from headrace.lineage import PINNED, Pins, as_of_in, iso, prediction_ids
 from headrace.pipelines import runs
@@ -134,11 +135,10 @@ def ids_of(system: System, frame: pl.DataFrame, pins: Pins) -> pl.Series:
     """The id of every row: by its keys, `as_of`, `ahead` and `revision`, and the pins of all."""
     import polars as pl
 
-    keys = frame.select(system.keys).unique()
-    of = frame.select(system.keys).join(
-        keys.with_row_index("_of"), on=system.keys, how="left", nulls_equal=True, maintain_order="left"
-    )["_of"]
-    texts = keys.select(pl.concat_str(pl.all().cast(pl.String).fill_null(""), separator="\x1f")).to_series().to_list()
+    given = key_frame(frame, system.keys)
+    keys = given.unique()
+    of = numbers_in(keys, given)
+    texts = ["\x1f".join(key) for key in keys.with_columns(pl.all().cast(pl.String).fill_null("")).iter_rows()]
     times = frame["as_of"].to_physical().to_numpy()
     columns = (frame[name].to_numpy() for name in ("ahead", "revision"))
     return pl.Series("id", prediction_ids(system.name, pins, texts, of.to_numpy(), times, *columns), dtype=pl.String)

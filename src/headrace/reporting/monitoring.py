@@ -29,6 +29,7 @@ SHOWN = 4
 WORST = 15
 """Series in the table of the worst."""
 RECENT = timedelta(days=7)
+_NEAREST = "For every time the prediction made with the fewest steps ahead, with its interval."
 METRICS = ("wape", "mape", "mase", "rmse", "bias")
 
 
@@ -93,8 +94,8 @@ class _Facts:
         assert scores is not None
         return measures(scores, by, self.seasons)
 
-    def recent(self, keys: pl.DataFrame) -> pl.DataFrame:
-        """Observations and predictions of some series, from `RECENT` before the newest run's origin on.
+    def recent(self, keys: pl.DataFrame | None = None) -> pl.DataFrame:
+        """Observations and predictions of some series, or of all, from `RECENT` before the newest run's origin on.
 
         For every time the prediction with the fewest steps ahead.
         """
@@ -102,7 +103,9 @@ class _Facts:
 
         time, names = self.system.event_time, list(self.system.keys)
         table = self.home.table(self.system.name, PREDICTIONS)
-        chosen = pl.struct(names).is_in(keys.select(pl.struct(names)).to_series().implode())
+        chosen = pl.lit(True)
+        if keys is not None:
+            chosen = pl.struct(names).is_in(keys.select(pl.struct(names)).to_series().implode())
         latest = pl.lit(self.newest, pl.Datetime("us", "UTC"))
         origin = table.collect(table.scan(where=pl.col("as_of") == latest).select(pl.col("origin").max())).item()
         since = pl.lit(origin - RECENT, pl.Datetime("us", "UTC"))
@@ -202,6 +205,11 @@ class _Writer:
         import polars as pl
 
         keys = list(self._system.keys)
+        if not keys:
+            self._page.heading("The series")
+            self._page.chart(self._forecast((), self._facts.recent()))
+            self._page.note(_NEAREST)
+            return
         groups: dict[str, pl.DataFrame] = {}
         if self._facts.scores is not None:
             by_series = self._facts.measured(*keys).filter(pl.col("n") > 0)
@@ -220,12 +228,13 @@ class _Writer:
             for row in group.select(keys).iter_rows():
                 if row in parts:
                     self._page.chart(self._forecast(row, parts[row]))
-        self._page.note("For every time the prediction made with the fewest steps ahead, with its interval.")
+        self._page.note(_NEAREST)
         if "Worst series" in groups:
             self._table_of_worst(worst)
 
     def _forecast(self, row: tuple[object, ...], frame: pl.DataFrame) -> Chart:
         title = ", ".join(f"{name} {value}" for name, value in zip(self._system.keys, row, strict=True))
+        title = title or self._system.name
         lines = [
             Line("observed", frame[self._system.target].cast(float).to_list(), "truth"),
             Line("predicted", frame["value"].to_list(), "ours"),

@@ -189,7 +189,8 @@ class EventDecoder:
     def _events(self, place: Sequence[int], rows: list[Any], times: list[int], bad: list[tuple[int, Reason]]) -> Events:
         import numpy as np
 
-        keys, at = list(zip(*(map(read, rows) for read in self._keys), strict=True)), np.array(times, dtype=np.int64)
+        keys = list(zip(*(map(read, rows) for read in self._keys), strict=True)) if self._keys else [()] * len(rows)
+        at = np.array(times, dtype=np.int64)
         return Events(place, rows, keys, at // self._shape.step_us, at + self._shape.lag_us, bad)
 
     def _latest(self, received: Sequence[int]) -> list[int]:

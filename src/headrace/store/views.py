@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headrace.errors import NotEnoughDataError
 from headrace.features.arrays import Array, Grid, History
+from headrace.features.keyed import key_frame, numbers_in
 from headrace.store.delta import Table
 from headrace.store.history import Seen, Series, newest_of, read_facts
 
@@ -112,7 +113,7 @@ def read_views(
     assembly = _Assembly(series, grid, as_of, reach)
     for part in read_facts(raw, series, Seen(as_of[-1], version), (first - span, last + reach), only, facts):
         assembly.add(part)
-    if assembly.keys.is_empty():
+    if not assembly.keys.height:
         raise NotEnoughDataError("no value lies in the history that is needed", where=raw.uri)
     return assembly.views((first - grid.start) // grid.step)
 
@@ -180,23 +181,19 @@ class _Assembly:
 
     def _numbers(self, facts: pl.DataFrame) -> Ints:
         """The number of each fact's series; one that is met for the first time gets the next."""
-        asked = facts.select(self._series.keys)
-        if self.keys.is_empty():
+        asked = key_frame(facts, self._series.keys)
+        if not self.keys.height:
             self._meet(asked.unique())
-        found = self._found(asked)
+        found = numbers_in(self.keys, asked)
         if found.null_count():
             self._meet(asked.filter(found.is_null()).unique())
-            found = self._found(asked)
+            found = numbers_in(self.keys, asked)
         return found.to_numpy().astype(np.int64)
-
-    def _found(self, asked: pl.DataFrame) -> pl.Series:
-        numbered, names = self.keys.with_row_index("_row"), list(self._series.keys)
-        return asked.join(numbered, on=names, how="left", nulls_equal=True, maintain_order="left")["_row"]
 
     def _meet(self, new: pl.DataFrame) -> None:
         import polars as pl
 
-        self.keys = new if self.keys.is_empty() else pl.concat([self.keys, new])
+        self.keys = new if not self.keys.height else pl.concat([self.keys, new])
         more = np.full((new.height, self._grid.length), np.nan)
         self._base = {name: np.concatenate([base, more]) for name, base in self._base.items()}
 

@@ -188,7 +188,7 @@ def _refuse(events: Events, door: _Door, *, single: bool) -> None:
         unknown = door.log.refused(series)
         if unknown is not None:
             early = False
-            errors.append({"loc": [*(["body"] if single else ["body", place]), door.shape.keys[0]], "msg": unknown})
+            errors.append({"loc": [*(["body"] if single else ["body", place]), *door.shape.keys[:1]], "msg": unknown})
     if errors:
         said = f"{errors[0]['loc'][-1]}: {errors[0]['msg']}"
         raise Problem(409 if early else 422, said, errors=errors[:SHOWN], reason="early" if early else "bad_event")

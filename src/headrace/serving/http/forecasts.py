@@ -42,6 +42,8 @@ class Index:
         """The index of a frame."""
         import polars as pl
 
+        if not keys:
+            return cls(frame.sort(time), {(): (0, frame.height)} if frame.height else {})
         texts = [pl.col(k).cast(pl.String).fill_null("").alias(k) for k in keys]
         frame = frame.sort([*keys, time], maintain_order=True)
         names = frame.select(texts)

@@ -36,7 +36,7 @@ def _event(served: Served, shape: Shape) -> dict[str, Any]:
     if len(shape.keys) == 1 and known:
         name = shape.keys[0]
         properties[name] = properties[name] | {"enum": [each[name] for each in known]}
-    elif known:
+    elif shape.keys and known:
         schema["anyOf"] = [{"properties": {k: {"const": v} for k, v in each.items()}} for each in known]
     required = list(dict.fromkeys([*schema["required"], shape.time, target]))
     return schema | {"properties": properties, "required": required}
@@ -64,6 +64,13 @@ def _series(served: Served, shape: Shape) -> list[dict[str, Any]]:
     return every if len(every) <= _MOST else []
 
 
+def _key(kinds: list[dict[str, Any]]) -> dict[str, Any]:
+    """The value of the one key column; of several, or none, an array."""
+    if len(kinds) == 1:
+        return kinds[0]
+    return rows({"anyOf": kinds}) if kinds else {"type": "array", "maxItems": 0}
+
+
 def _answer(shape: Shape) -> dict[str, Any]:
     columns = shape.contract.json_schema()["properties"]
     keys = {name: {n: v for n, v in columns[name].items() if n != "description"} for name in shape.keys}
@@ -71,7 +78,7 @@ def _answer(shape: Shape) -> dict[str, Any]:
     return record(
         ("reason",),
         id=identifier,
-        key=next(iter(keys.values())) if len(keys) == 1 else rows({"anyOf": list(keys.values())}),
+        key=_key(list(keys.values())),
         **keys,
         prediction_id=identifier,
         event_id=TEXT | {"description": "The event's key, or the Idempotency-Key that it came with."},

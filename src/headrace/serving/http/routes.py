@@ -273,7 +273,7 @@ class Reading:
         key = tuple(given[each] for each in served.system.keys)
         assert served.forecasts is not None
         if not served.forecasts.has(key):
-            raise Problem(404, f"{name} has no series {', '.join(key)}"[:200])
+            raise Problem(404, f"{name} has no series {', '.join(key) or 'yet'}"[:200])
         return key
 
 

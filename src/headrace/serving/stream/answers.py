@@ -142,7 +142,7 @@ class Answers:
         known = b',"reason":"%%b values are known, %d are needed"' % needed if silent else b"%.0b"
         made = self._templates[origin, slot, partition, kind] = b"".join(
             (
-                b'%b,"prediction_id":"%b",',
+                b'%b"prediction_id":"%b",',
                 b'"event_id":"%b-%d-%%b",' % (self._topic.encode(), partition),
                 b'"as_of":"%%b","origin":"%b","event_time":"%b",' % (times[0], self._time(slot)),
                 _EXPECTED[surprise],
@@ -161,7 +161,9 @@ class Answers:
         if head is None:
             if len(self._heads) >= _REMEMBERED:
                 self._heads.clear()
-            head = self._heads[keys] = self._json(dict(zip(self._keys, keys, strict=True)))[:-1]
+            head = self._heads[keys] = self._json(dict(zip(self._keys, keys, strict=True)))[:-1] + (
+                b"," if keys else b""
+            )
         return head
 
     def _ids(self, done: Plan, series: Sequence[Keys], of: Ints, pins: Pins) -> list[bytes]:

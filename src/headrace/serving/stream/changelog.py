@@ -64,7 +64,7 @@ class Changelog:
         found = []
         for i, (r, which) in enumerate(zip(row.tolist(), turn, strict=True)):
             partition, keys = rings.name(r)
-            found.append((partition, b"[%b, %d]" % (_inner(keys), which), data[i * width : (i + 1) * width]))
+            found.append((partition, b"[%b%d]" % (_inner(keys), which), data[i * width : (i + 1) * width]))
         return found
 
     def _values(self, rings: Rings, row: Ints, block: Ints) -> Floats:
@@ -90,7 +90,7 @@ class Changelog:
             if value[:16] != good or len(value) != length:
                 self._check(value, partition)
                 good, length = value[:16], len(value)
-            series = key.rpartition(b",")[0]
+            series = key[: max(key.rfind(b","), 1)]  # without the block
             blocks[series, value[16:24]] = value
             newest[series] = value  # the last record of a series has its newest clock
         names = {series: tuple(json.loads(series + b"]")) for series in newest}
@@ -157,5 +157,5 @@ def _distinct(rows: Ints, blocks: Ints) -> tuple[Ints, Ints]:
 
 @lru_cache(maxsize=200_000)
 def _inner(keys: Keys) -> bytes:
-    """Keys as JSON without the brackets around them."""
-    return json.dumps(list(keys))[1:-1].encode()
+    """Keys as JSON without the brackets around them, with what parts them from more."""
+    return b"".join(b"%b, " % json.dumps(key).encode() for key in keys)

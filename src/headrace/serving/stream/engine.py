@@ -241,7 +241,8 @@ class Engine:
     def _frame(self, series: list[Keys]) -> pl.DataFrame:
         import polars as pl
 
-        return pl.DataFrame({name: [keys[i] for keys in series] for i, name in enumerate(self._shape.keys)})
+        names = {name: [keys[i] for keys in series] for i, name in enumerate(self._shape.keys)}
+        return pl.DataFrame(names or None, height=len(series))
 
     def _near(self, done: Plan) -> Iterator[Ints]:
         """Places of whole series whose windows fit into one array together."""

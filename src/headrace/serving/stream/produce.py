@@ -55,7 +55,7 @@ def produce(
 
     topics = Topics(system.name)
     frame, unreadable = events(system, playing)
-    broker.ensure(topics, partitions)
+    broker.ensure(topics, partitions if system.keys else 1)
     refused: list[str] = []
     producer = Producer(broker.settings(enable_idempotence=True, linger_ms=5, compression_type="lz4"))
 
@@ -125,14 +125,16 @@ def paced(frame: pl.DataFrame, time_column: str, speed: float, stop: threading.E
         at = end
 
 
-def message_of(system: System, row: dict[str, Any]) -> tuple[bytes, bytes]:
-    """Key and value of an event. The key is the key column's text, or a JSON object of several."""
+def message_of(system: System, row: dict[str, Any]) -> tuple[bytes | None, bytes]:
+    """Key and value of an event. The key is the key column's text, a JSON object of several, or none of none."""
     body = {name: _plain(value) for name, value in row.items() if value is not None}
     return key_of([(name, body.get(name)) for name in system.keys]), json.dumps(body, ensure_ascii=False).encode()
 
 
-def key_of(keys: Sequence[tuple[str, Any]]) -> bytes:
+def key_of(keys: Sequence[tuple[str, Any]]) -> bytes | None:
     """A message's key from the key columns and their values."""
+    if not keys:
+        return None
     if len(keys) == 1:
         return str(keys[0][1]).encode()
     return json.dumps(dict(keys), ensure_ascii=False).encode()

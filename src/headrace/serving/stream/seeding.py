@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from headrace.features.keyed import joined
 from headrace.home import RAW, Home
 from headrace.serving.stream.rings import Floats, Ints, Keys
 from headrace.sources.events import Shape
@@ -46,8 +47,9 @@ class Seeding:
         wanted = [*shape.keys, shape.time, *shape.columns, "known_at", "_version"]
         facts = self._table.collect(self._table.scan(as_of=known, where=near).select(wanted))
         names = {name: [each[i] for each in keys] for i, name in enumerate(shape.keys)}
-        series = pl.DataFrame(names, schema={name: facts.schema[name] for name in shape.keys}).with_row_index("_series")
-        facts = facts.join(series, on=list(shape.keys), how="inner", nulls_equal=True)
+        kinds = {name: facts.schema[name] for name in shape.keys}
+        series = pl.DataFrame(names or None, schema=kinds, height=len(keys))
+        facts = joined(facts, series.with_row_index("_series"), shape.keys, "inner")
         facts = facts.sort("known_at", "_version")
         of = facts["_series"].to_numpy().astype(np.int64)
         step = facts[shape.time].to_physical().to_numpy() // shape.step_us

@@ -93,7 +93,11 @@ class Worker:
             StreamError: The cluster failed for good.
         """
         first = champion(self._system, self._home, datetime.now(UTC))
-        partitions = self._broker.ensure(self._topics, self._options.partitions)
+        lone = not self._system.keys
+        partitions = self._broker.ensure(self._topics, 1 if lone else self._options.partitions)
+        if lone and partitions > 1:
+            text, hint = f"a lone series needs one partition, there are {partitions}", "make the topic anew with one"
+            raise StreamError(text, where=self._topics.events, hint=hint)
         self._keyless = partitions == 1
         shape = self._system.event_shape()
         self._engine = Engine(
