@@ -42,7 +42,6 @@ def test_a_sound_declaration():
     ("change", "where"),
     [
         ({"name": "Meters!"}, "name"),
-        ({"keys": ()}, "keys"),
         ({"keys": ("site", "meter")}, r"keys\[1\]"),
         ({"target": "loda"}, "target"),
         ({"target": "site"}, "target"),
