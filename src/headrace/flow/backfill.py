@@ -27,6 +27,8 @@ from headrace.settings import Settings
 from headrace.system import System
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from headrace.registry import ModelVersion
 
 EXAMPLES = 200_000
