@@ -51,7 +51,7 @@ def serve(
 
     def on_start() -> None:
         started = {"address": address, "docs": f"{address}/docs", "home": str(home.path)}
-        console.print_started(started, standing(systems, home, datetime.now(UTC)), as_json=use.json)
+        console.print_started(started, standing(systems, home), as_json=use.json)
 
     serve(systems, home.settings, options, Binding(host, port, workers), on_start)
 
@@ -120,7 +120,7 @@ def stream(
         topics = f"{system.name}.events to {system.name}.predictions"
         started = {"broker": bootstrap, "topics": topics, "metrics": f"http://localhost:{port}/metrics"}
         if not use.json:  # its one document tells what was done
-            console.print_started(started, standing([system], home, datetime.now(UTC)), as_json=False)
+            console.print_started(started, standing([system], home), as_json=False)
 
     done = run(job, workers, on_start)
     console.print_tree(done, as_json=use.json)

@@ -35,7 +35,7 @@ def holdout(system: System, home: Home, data: str, now: datetime) -> dict[str, A
     import polars as pl
 
     began = time.perf_counter()
-    champion = home.registry.champion(system.name, now)
+    champion = home.registry.champion(system.name)
     if champion is None:
         raise NotFoundError("there is no model to evaluate", where=system.name, hint=f"headrace run {system.name}")
     uri = data if data.partition(":")[0] in ("file", "simulated") else f"file:{data}"

@@ -149,7 +149,7 @@ def _store(system: System, home: Home, frame: pl.DataFrame, pins: Pins) -> pl.Da
     table = home.table(system.name, PREDICTIONS)
     target = [*system.keys, system.event_time, "as_of"]
     identity = [*target, *_CAUSE, "revision"]
-    columns, made = [*identity, *_NUMBERS, "created_at"], Between("as_of", frame["as_of"].min(), frame["as_of"].max())
+    columns, made = [*identity, *_NUMBERS, "_version"], Between("as_of", frame["as_of"].min(), frame["as_of"].max())
     try:
         stored = table.read(identity=identity, columns=columns, between=made, order=[])
     except NotFoundError:
@@ -163,13 +163,13 @@ def _store(system: System, home: Home, frame: pl.DataFrame, pins: Pins) -> pl.Da
 def _revised(system: System, frame: pl.DataFrame, stored: pl.DataFrame, target: list[str], pins: Pins) -> pl.DataFrame:
     """Rows that differ from what stands, each with the revision after the last one of the same cause.
 
-    What stands is what was said last, by whatever model: after a rollback and a promotion back, the promoted model's
+    What stands is what was stored last, by whatever model: after a rollback and a promotion back, the promoted model's
     numbers are said again.
     """
     import polars as pl
 
     told = [*_CAUSE, *_NUMBERS]
-    standing = stored.sort("created_at", "revision").unique(target, keep="last", maintain_order=True)
+    standing = stored.sort("_version", "revision").unique(target, keep="last", maintain_order=True)
     beside = frame.join(standing, on=target, how="left", nulls_equal=True, suffix="_stands", maintain_order="left")
     same = pl.all_horizontal([pl.col(n).eq_missing(pl.col(f"{n}_stands")) for n in told])
     last = stored.group_by([*target, *_CAUSE]).agg(pl.col("revision").max().alias("last"))
@@ -206,7 +206,7 @@ def read_predictions(
     if where:
         lazy = lazy.filter(*conditions(known, where))
     order = ["as_of", *system.keys, system.event_time]
-    frame = table.collect(lazy).sort([*order, "created_at", "revision"], maintain_order=True)
+    frame = table.collect(lazy).sort([*order, "_version", "revision"], maintain_order=True)
     if where and frame.is_empty():
         refuse_unknown(system, home, where)
     first = ["id", *system.keys, system.event_time, "value", "lower", "upper", "as_of"]

@@ -143,7 +143,7 @@ def _exported(system: System, home: Home) -> int:
     table = home.table(system.name, PREDICTIONS)
     if not table.exists():
         return 0
-    newest = table.scan().filter(pl.col(SEQUENCE).is_not_null()).sort(SEQUENCE, "created_at").tail(1)
+    newest = table.scan().filter(pl.col(SEQUENCE).is_not_null()).sort(SEQUENCE, "_version").tail(1)
     found = table.collect(newest.select(SEQUENCE, "id")).rows()
     if not found:
         return 0
@@ -222,17 +222,19 @@ def read(
 
     table, parts = home.table(system.name, PREDICTIONS), []
     if table.exists():
-        parts.append(table.read(identity=["id"], columns=list(_schema(system)), as_of=as_of, order=[]))
+        parts.append(table.read(identity=["id"], columns=[*_schema(system), "_version"], as_of=as_of, order=[]))
     after = _exported(system, home)
     while entries := home.ledger.read(system.name, after=after):
         after = entries[-1][0]
         parts.append(logged(system, home, entries))
     if not parts:
         raise NotFoundError("no predictions yet", where=system.name, hint=f"headrace run {system.name}")
-    frame = pl.concat(parts, how="vertical_relaxed").sort("created_at", *system.keys, "id")
+    frame = pl.concat(parts, how="diagonal_relaxed")
+    made = [name for name in ("_version", SEQUENCE) if name in frame.columns]  # what is logged only was made last
+    frame = frame.sort(*made, *system.keys, "id", nulls_last=True)
     if as_of is not None:
         frame = frame.filter(pl.col("as_of") <= pl.lit(as_of, pl.Datetime("us", "UTC")))
-    frame = frame.drop("known_at", SEQUENCE)
+    frame = frame.drop("known_at", SEQUENCE, "_version", strict=False)
     if where:
         frame = frame.filter(*conditions(frame.schema, where))
         if frame.is_empty():

@@ -32,7 +32,7 @@ def write(home: Home, system: str, runs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def newest(home: Home, system: str, limit: int, *, failed: bool = False) -> list[dict[str, Any]]:
-    """The last runs that ended, newest first, without their records.
+    """The last runs that ended, newest first as they were stored, without their records.
 
     Keys: `run_id as_of created_at` (when it began) `ended_at` (null for a run of a backfill, which ends with others),
     `status` (``done``, ``failed``), `error` (null where it is done), `model_version data_version predictions`. A run
@@ -51,11 +51,11 @@ def newest(home: Home, system: str, limit: int, *, failed: bool = False) -> list
         return []
     lazy = table.scan()
     there = lazy.collect_schema().names()  # runs of earlier headraces were recorded when they were done, and only then
-    told = lazy.select(pl.col(n) if n in there else pl.lit(None, pl.String).alias(n) for n in _TOLD)
+    told = lazy.select("_version", *(pl.col(n) if n in there else pl.lit(None, pl.String).alias(n) for n in _TOLD))
     told = told.with_columns(pl.col("status").fill_null(DONE))
     if failed:
         told = told.filter(pl.col("status") == FAILED)
-    return table.collect(told.sort("created_at", "run_id").tail(limit)).reverse().to_dicts()
+    return table.collect(told.sort("_version", "as_of").tail(limit)).drop("_version").reverse().to_dicts()
 
 
 def record(home: Home, system: str, run_id: str) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ class Fact:
         event: ``rolled_back`` names the version that was gone back to.
         version: The model's version.
         as_of: From which time on it counts (UTC).
-        created_at: When it was written (UTC).
+        created_at: When it was written (UTC), by the clock of whoever did: for people, nothing goes by it.
         order: The store's logical version, which orders facts with equal times.
         reason: Why, in the words of whoever decided.
     """
@@ -126,8 +126,8 @@ def standing(facts: Iterable[Fact], as_of: datetime | None = None) -> Standing:
 
 
 def in_order(facts: Iterable[Fact]) -> list[Fact]:
-    """The facts in the order in which they count: by time, then by when they were written."""
-    return sorted(facts, key=lambda fact: (fact.as_of, fact.created_at, fact.order))
+    """The facts in the order in which they count: by time, then as they were written, whatever a clock said."""
+    return sorted(facts, key=lambda fact: (fact.as_of, fact.order))
 
 
 def effective_from(facts: Sequence[Fact], as_of: datetime | None, created_at: datetime) -> datetime:

@@ -42,8 +42,8 @@ class Timeline(NamedTuple):
             if as_of is None or version.as_of <= as_of
         }
 
-    def champion(self, as_of: datetime) -> ModelVersion | None:
-        """The version that predicts as of a time: the last promoted or gone back to by then."""
+    def champion(self, as_of: datetime | None = None) -> ModelVersion | None:
+        """The version that predicts as of a time (None: the last): the last promoted or gone back to by then."""
         return self._who(standing(self.facts, as_of).champion, as_of)
 
     def challenger(self, as_of: datetime) -> ModelVersion | None:
@@ -54,7 +54,7 @@ class Timeline(NamedTuple):
         """The version trained last as of a time, whatever became of it: tells whether training is due."""
         return self._who(standing(self.facts, as_of).latest, as_of)
 
-    def _who(self, version: int | None, as_of: datetime) -> ModelVersion | None:
+    def _who(self, version: int | None, as_of: datetime | None) -> ModelVersion | None:
         return None if version is None else self.with_states(as_of)[version]
 
 
@@ -105,7 +105,7 @@ def append(store: Store, system: str, fact: Fact, version: ModelVersion | None =
         row |= {"digest": version.digest, "key": version.key, "run_id": version.run_id}
         row |= {name: _json(getattr(version, name)) for name in ("pins", "params", "metrics")}
     frame = pl.DataFrame([row], schema=schema)
-    compare = ("digest",) if version else ("created_at",)
+    compare = ("digest",) if version else ()
     store.table(system, _TABLE).append(frame, identity=_IDENTITY, compare=compare, window="known_at")
     _note(store, system)
 

@@ -118,9 +118,9 @@ class Registry:
         """
         return records.read(self._store, system)
 
-    def champion(self, system: str, as_of: datetime) -> ModelVersion | None:
-        """The version that predicts as of a time; see `Timeline` for the other roles."""
-        return self.timeline(system).champion(location.instant(as_of, "as_of"))
+    def champion(self, system: str, as_of: datetime | None = None) -> ModelVersion | None:
+        """The version that predicts as of a time (None: by all that was decided); see `Timeline` for other roles."""
+        return self.timeline(system).champion(_instant(as_of))
 
     def promote(
         self,

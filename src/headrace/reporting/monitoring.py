@@ -110,8 +110,8 @@ class _Facts:
         origin = table.collect(table.scan(where=pl.col("as_of") == latest).select(pl.col("origin").max())).item()
         since = pl.lit(origin - RECENT, pl.Datetime("us", "UTC"))
         lazy = table.scan(as_of=self.as_of, where=(pl.col(time) > since) & chosen)
-        made = table.collect(lazy.select(*names, time, "ahead", "created_at", "revision", "value", "lower", "upper"))
-        made = made.sort("ahead", pl.col("created_at"), "revision", descending=[False, True, True])
+        made = table.collect(lazy.select(*names, time, "ahead", "_version", "revision", "value", "lower", "upper"))
+        made = made.sort("ahead", "_version", "revision", descending=[False, True, True])
         made = made.unique([*names, time], keep="first", maintain_order=True)
         observed = self.home.table(self.system.name, RAW).read(
             identity=[*names, time],
@@ -131,7 +131,7 @@ class _Facts:
             return {}
         latest = pl.lit(self.newest, pl.Datetime("us", "UTC"))
         where = (pl.col("as_of") == latest) & pl.col("record").str.contains('"skipped"', literal=True)
-        rows = table.collect(table.scan(where=where).select("created_at", "record")).sort("created_at")
+        rows = table.collect(table.scan(where=where).select("_version", "record")).sort("_version")
         found: dict[str, Any] = json.loads(rows["record"][-1]) if rows.height else {}
         return found
 

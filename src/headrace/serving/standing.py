@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import HeadraceError
@@ -13,14 +12,14 @@ if TYPE_CHECKING:
     from headrace.system import System
 
 
-def standing(systems: Sequence[System], home: Home, now: datetime) -> list[dict[str, Any]]:
-    """Each system with the version that answers at `now`: ``name version says``, the last where there is none."""
-    return [_of(system, home, now) for system in systems]
+def standing(systems: Sequence[System], home: Home) -> list[dict[str, Any]]:
+    """Each system with the version that answers: ``name version says``, the last where there is none."""
+    return [_of(system, home) for system in systems]
 
 
-def _of(system: System, home: Home, now: datetime) -> dict[str, Any]:
+def _of(system: System, home: Home) -> dict[str, Any]:
     try:
-        version = home.registry.champion(system.name, now)
+        version = home.registry.champion(system.name)
     except (HeadraceError, OSError) as error:  # the door opens all the same, and says that it is not ready
         return {"name": system.name, "version": None, "says": str(error).partition("\n")[0]}
     if version is None:

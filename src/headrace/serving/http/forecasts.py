@@ -148,11 +148,11 @@ class Forecasts:
             "id",
             "as_of",
             "model_version",
-            "created_at",
+            "_version",
             "revision",
         ]
         lazy = table.scan(where=pl.col(time) > origin - SHOWN).select(wanted)
-        frame = table.collect(lazy).sort("as_of", "created_at", "revision", maintain_order=True)
+        frame = table.collect(lazy).sort("as_of", "_version", "revision", maintain_order=True)
         frame = frame.unique([*system.keys, time], keep="last", maintain_order=True)
         versions = frame.filter(pl.col("as_of") == as_of)["model_version"]
         index = Index.of(frame, list(system.keys), time)

@@ -94,8 +94,7 @@ class Served:
 
     def _champion(self) -> None:
         now = datetime.now(UTC)
-        timeline = self.home.registry.timeline(self.system.name)
-        version = timeline.champion(now)
+        version = self.home.registry.champion(self.system.name)
         if version is None:
             return
         present = self.champion

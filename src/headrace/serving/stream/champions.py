@@ -16,13 +16,13 @@ from headrace.system import System
 
 
 def champion(system: System, home: Home, now: datetime) -> Champion:
-    """The champion as of now, ready to predict.
+    """The champion by all that was decided, ready to predict; `now` is only written down.
 
     Raises:
         NotFoundError: There is none.
         ArtefactError: Its files are damaged.
     """
-    version = home.registry.champion(system.name, now)
+    version = home.registry.champion(system.name)
     if version is None:
         raise NotFoundError("there is no model yet", where=system.name, hint=f"headrace run {system.name}")
     pins = Pins(
@@ -76,10 +76,9 @@ class Watch:
     def _look(self) -> None:
         while not self._stop.wait(self._every):
             try:
-                now = datetime.now(UTC)
-                version = self._home.registry.champion(self._system.name, now)
+                version = self._home.registry.champion(self._system.name)
                 if version is not None and version.version != self._version:
-                    self._found.put(champion(self._system, self._home, now))
+                    self._found.put(champion(self._system, self._home, datetime.now(UTC)))
                     self._version = version.version
             except (HeadraceError, OSError) as error:
                 self._failed(error)
