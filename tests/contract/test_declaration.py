@@ -114,12 +114,17 @@ def test_json_schema() -> None:
         "c": {"anyOf": [{"type": ["string", "null"], "enum": ["a", None]}, {"type": "string", "pattern": r"^\s*$"}]},
         "n": {"type": "integer", "minimum": 0, "maximum": 9, "description": "how many"},
         "b": {"type": "boolean"},
-        "s": {"type": "string", "pattern": "^x"},
+        "s": {"type": "string", "pattern": "^x", "allOf": [{"pattern": r"\S"}]},
     }
     plain = Contract(columns=(Column("n", "integer"), Column("x", "float", nullable=True), Column("c", "category")))
     most = sys.float_info.max
     assert plain.json_schema()["properties"] == {
         "n": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
-        "x": {"type": ["number", "null"], "minimum": -most, "maximum": most},
+        "x": {
+            "anyOf": [
+                {"type": ["number", "null"], "minimum": -most, "maximum": most},
+                {"type": "string", "pattern": r"^\s*$"},  # as a form sends an empty field
+            ]
+        },
         "c": {"type": "string", "allOf": [{"pattern": r"\S"}]},  # a blank one is missing
     }

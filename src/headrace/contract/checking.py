@@ -16,7 +16,7 @@ from headrace.contract.faults import RAW, Fault, said
 from headrace.contract.finding import Finding
 from headrace.contract.known import KNOWN_AT, Known, is_pending
 from headrace.contract.malformed import MALFORMED, alone, declared_names, malformed_faults
-from headrace.contract.parse import parse_column
+from headrace.contract.parse import parse_column, parse_columns
 from headrace.contract.quarantine import KNOWN, bad_rows
 from headrace.contract.rowrules import row_faults, run, time_rules
 from headrace.contract.rules import Batch, Staleness, ZScore
@@ -66,7 +66,7 @@ def check(
     for name in (*keys, *([time] if time is not None else [])):
         contract.column(name)
     _refuse_missing(contract, frame, known)
-    subject = _Subject.parse(contract, frame, time, known, as_of)
+    subject = _Subject.parse(contract, frame, keys, time, known, as_of)
     pending = is_pending(subject.work[KNOWN], subject.work[time] if time is not None else None, as_of, now)
     if pending.any():
         subject = subject.filter(~pending)
@@ -76,7 +76,9 @@ def check(
     if time is not None:
         faults += run(time_rules(time, step, max(as_of, now)), work)
     unique = (*keys, *([time] if time is not None else []))
-    faults += duplicate_faults(work, unique, KNOWN, ~_any(faults, work.height))
+    faults += duplicate_faults(
+        work, unique, KNOWN, ~_any(faults, work.height), contract.column(time) if time is not None else None
+    )
     findings = _judge(contract, work, faults, Batch(work, keys, time, step, as_of))
     findings = [*emptiness(contract, frame.height, work.height, as_of), *findings]
     is_bad = _any(faults, work.height)
@@ -103,11 +105,17 @@ class _Subject:
 
     @classmethod
     def parse(
-        cls, contract: Contract, frame: pl.DataFrame, time: str | None, known: Known, as_of: datetime
+        cls,
+        contract: Contract,
+        frame: pl.DataFrame,
+        keys: tuple[str, ...],
+        time: str | None,
+        known: Known,
+        as_of: datetime,
     ) -> _Subject:
         import polars as pl
 
-        parsed = [parse_column(column, frame[column.name]) for column in contract.columns]
+        parsed = parse_columns(contract.columns, frame, keys)
         faults = [fault for each in parsed for fault in each.faults]
         columns = [each.values for each in parsed]
         columns += [frame[name].alias(RAW + name) for name in contract.names]

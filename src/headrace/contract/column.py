@@ -16,6 +16,9 @@ ColumnType = Literal["time", "category", "text", "float", "integer", "boolean"]
 Bound = int | float | datetime
 Value = str | int | float
 
+EPOCH_FORMATS = ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
+"""Formats of a time that is a count since 1970."""
+
 # What the regular expressions of the table form cannot do: look around, and refer back to a group.
 _UNSUPPORTED = re.compile(r"\(\?<?[=!]|\\[1-9]|\(\?P=")
 
@@ -29,9 +32,10 @@ class _Fields(TypedDict, total=False):
     pattern: str | None
     known_ahead: bool
     align: bool
-    ambiguous: Literal["raise", "earliest", "latest"]
+    ambiguous: Literal["raise", "earliest", "latest", "in_order"]
     format: str | None
     decimal: Literal[".", ","]
+    missing: tuple[Value, ...] | None
     description: str
 
 
@@ -52,9 +56,13 @@ class Column(Declared):
         align: Event times between two steps are moved down to the step; when they became known stays exact. Otherwise
             such a row is bad.
         ambiguous: What an hour that happens twice, when clocks go back, means: a bad row (``raise``), the
-            ``earliest`` or the ``latest`` of the two. An hour that does not exist is always bad.
-        format: How times are written when not in ISO 8601, such as ``%d/%m/%Y %H:%M``.
+            ``earliest`` or the ``latest`` of the two, or what the order of a file's rows says (``in_order``): of the
+            rows of a series the first is the earlier hour's. An hour that does not exist is always bad.
+        format: How times are written when not in ISO 8601, such as ``%d/%m/%Y %H:%M``; or what they count since
+            1970, as numbers or text: ``epoch_s``, ``epoch_ms``, ``epoch_us``, ``epoch_ns``.
         decimal: The decimal separator of numbers in text.
+        missing: Spellings of a missing value beside the empty and the blank text, such as ``("NA", "-", -9999)``;
+            in place of the contract's, where it has such.
         description: For people, and for the JSON Schema.
 
     Raises:
@@ -72,9 +80,10 @@ class Column(Declared):
     pattern: str | None = None
     known_ahead: bool = False
     align: bool = False
-    ambiguous: Literal["raise", "earliest", "latest"] = "raise"
+    ambiguous: Literal["raise", "earliest", "latest", "in_order"] = "raise"
     format: str | None = None
     decimal: Literal[".", ","] = "."
+    missing: tuple[Value, ...] | None = None
     description: str = ""
 
     def __init__(self, name: str, type: ColumnType, **fields: Unpack[_Fields]) -> None:  # noqa: A002
@@ -103,6 +112,8 @@ class Column(Declared):
         for field in ("zone", "format"):
             if getattr(self, field) is not None and self.type != "time":
                 yield field, f"only a time column has a {field}, {self.name!r} is {self.type}"
+        if self.format is not None and "%" not in self.format and self.format not in EPOCH_FORMATS:
+            yield "format", f"{self.format!r} is none: write %Y-%m-%d %H:%M, or one of {', '.join(EPOCH_FORMATS)}"
         if self.align and self.type != "time":
             yield "align", f"only a time column is aligned, {self.name!r} is {self.type}"
         if self.ambiguous != "raise" and (self.type != "time" or self.zone is None):

@@ -9,13 +9,15 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from headrace.contract.column import Column
+from headrace.contract.column import Column, Value
 from headrace.contract.mistakes import declaration_error
 from headrace.contract.rules import Rule, Share, ZScore
+from headrace.contract.table import missing_of
 from headrace.declaration import Declared, Duration
 from headrace.errors import DeclarationError
 
@@ -26,6 +28,8 @@ class Contract(Declared):
     Args:
         columns: The declared columns; other columns of a source are ignored, and named in the report.
         max_bad_share: The share of bad rows, of those known at ``as_of``, past which a run stops (exit 3).
+        missing: Spellings of a missing value, such as ``("NA", "null", -9999)``, in columns that declare none
+            themselves. An empty or blank text is a missing value always.
         rules: Rules over the whole batch: `Share`, `ZScore`, `Gaps`, `Staleness`, `MinimumRows`.
         staleness: Shorthand for ``Staleness(at_most=...)``, a warning.
         allow_empty: Whether a source without any row is fine. Otherwise it breaks the contract.
@@ -34,6 +38,7 @@ class Contract(Declared):
         DeclarationError: A mistake; ``where`` is the field's path, such as ``contract.columns[2].minimum``.
     """
 
+    missing: tuple[Value, ...] = ()
     columns: tuple[Column, ...] = Field(min_length=1)
     max_bad_share: float = Field(default=0.05, ge=0, le=1)
     rules: tuple[Rule, ...] = ()
@@ -56,6 +61,14 @@ class Contract(Declared):
         if not isinstance(value, list | tuple):
             return value
         return tuple(_column(place, each) if isinstance(each, Mapping) else each for place, each in enumerate(value))
+
+    @field_validator("columns")
+    @classmethod
+    def _missing_for_all(cls, columns: tuple[Column, ...], info: ValidationInfo) -> tuple[Column, ...]:
+        spelled = info.data.get("missing", ())
+        if not spelled:
+            return columns
+        return tuple(c if c.missing is not None else c.model_copy(update={"missing": spelled}) for c in columns)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,6 +102,9 @@ def _refuse_contradictions(contract: Contract) -> None:
     for place, column in enumerate(contract.columns):
         for field, message in column.mistakes():
             raise DeclarationError(message, where=f"contract.columns[{place}].{field}")
+        for value in filter(missing_of(column), column.values or ()):
+            text = f"{value!r} means a missing value, which nullable=True allows"
+            raise DeclarationError(text, where=f"contract.columns[{place}].values")
         if column.name in seen:
             text = f"{column.name!r} is already the name of column {seen[column.name]}"
             raise DeclarationError(text, where=f"contract.columns[{place}].name")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from headrace.contract.column import Column
 from headrace.contract.faults import Fault
+from headrace.contract.twice import happens_twice
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def duplicate_faults(work: pl.DataFrame, by: tuple[str, ...], known_at: str, good: pl.Series) -> list[Fault]:
+def duplicate_faults(
+    work: pl.DataFrame, by: tuple[str, ...], known_at: str, good: pl.Series, time: Column | None = None
+) -> list[Fault]:
     """Duplicates of ``by`` (keys and event time) among the rows that are good so far.
 
     Rows that became known at different times are corrections, and good. Of identical copies known at one
@@ -21,6 +25,7 @@ def duplicate_faults(work: pl.DataFrame, by: tuple[str, ...], known_at: str, goo
         by: What may occur once; nothing is checked when it is empty.
         known_at: The name of the known time in ``work``.
         good: Which rows are good so far; the others can prove nothing.
+        time: The column of the event time, if there is one.
     """
     import polars as pl
 
@@ -49,7 +54,16 @@ def duplicate_faults(work: pl.DataFrame, by: tuple[str, ...], known_at: str, goo
         ("duplicate", copies, f"duplicate: an identical row with this {what} came before"),
         ("conflicting duplicate", against, f"conflicting duplicate: different values for one {what}"),
     )
-    return [Fault(label, _mask(work.height, which), pl.lit(text)) for label, which, text in found if which.len()]
+    faults = [Fault(label, _mask(work.height, which), pl.lit(text)) for label, which, text in found if which.len()]
+    if time is None or time.ambiguous not in ("earliest", "latest"):
+        return faults
+    told = f"{time.name} happens twice in {time.zone} (clocks go back) and is read as the {time.ambiguous} of the two"
+    hint = 'ambiguous="in_order" tells them apart by the order of the rows'
+    texts = {label: f"{text}; {told}: {hint}" for label, _, text in found}
+    clocks = happens_twice(time, work[time.name])
+    back = [Fault(each.label, each.mask & clocks, pl.lit(texts[each.label])) for each in faults]
+    rest = [Fault(each.label, each.mask & ~clocks, each.reason) for each in faults]
+    return [each for each in (*rest, *back) if each.mask.any()]
 
 
 def _mask(rows: int, which: pl.Series) -> pl.Series:

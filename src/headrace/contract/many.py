@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from headrace.contract.column import Column
-from headrace.contract.row import EXACT
+from headrace.contract.table import EXACT, Missing, missing_of, rules_of
 
 if TYPE_CHECKING:
     from headrace.contract.declared import Contract
@@ -90,7 +90,7 @@ class _Plain:
     Attributes:
         field: The rows' attribute.
         optional: Whether values may be missing.
-        blank: Whether a blank text is a missing value.
+        missing: Which values are missing ones; None where of values of the right type none is.
         text: Whether values are texts.
         allowed: The only values, where there are such.
         target: Whether it is no input.
@@ -99,7 +99,7 @@ class _Plain:
     name: str
     field: str
     optional: bool
-    blank: bool
+    missing: Missing | None
     text: bool
     allowed: frozenset[Any] | None
     target: bool
@@ -107,10 +107,12 @@ class _Plain:
     @classmethod
     def of(cls, column: Column, place: int, target: str) -> _Plain:
         """Of the column at that place of its contract."""
-        allowed = None if column.values is None else frozenset(column.values)
-        category, is_target = column.type == "category", column.name == target
-        text, optional = category or column.type == "text", column.nullable or is_target
-        return cls(column.name, _field(place), optional, category, text, allowed, is_target)
+        rules = {rule.keyword: rule.operand for rule in rules_of(column)}
+        allowed = frozenset(rules["values"]) if "values" in rules else None
+        spelled, is_target = missing_of(column), column.name == target
+        missing = spelled if column.textual or (spelled.numbers and column.type != "boolean") else None
+        optional = column.nullable or is_target
+        return cls(column.name, _field(place), optional, missing, column.textual, allowed, is_target)
 
     def strings(self, values: Sequence[Any]) -> int:
         """How many texts the body has for these values: their names, and they themselves where they are texts."""
@@ -123,9 +125,9 @@ class _Plain:
         What is missing, or no input, is left out of the rows.
         """
         gone: set[Any] = set()
-        if self.blank or self.allowed is not None:
+        if self.missing is not None or self.allowed is not None:
             given = set(values) - _NOTHING
-            gone = {value for value in given if not value or value.isspace()} if self.blank else gone
+            gone = set(filter(self.missing, given)) if self.missing is not None else gone
             if (self.allowed is not None and not given - gone <= self.allowed) or (gone and not self.optional):
                 return None
         if not (self.target or gone or (self.optional and (_UNSET in values or None in values))):
@@ -167,8 +169,8 @@ def _bounded(column: Column) -> Any:
     kind = _TYPES[column.type]
     if kind not in (int, float):
         return kind
-    low: Any = -EXACT if column.minimum is None else max(cast("float", column.minimum), -EXACT)
-    high: Any = EXACT if column.maximum is None else min(cast("float", column.maximum), EXACT)
+    rules = {rule.keyword: rule.operand for rule in rules_of(column)}
+    low, high = max(rules.get("minimum", -EXACT), -EXACT), min(rules.get("maximum", EXACT), EXACT)
     within = msgspec.Meta(ge=math.ceil(low), le=math.floor(high)) if kind is int else msgspec.Meta(ge=low, le=high)
     return Annotated[kind, within]
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.contract.column import Column
 from headrace.contract.faults import RAW, Fault, said, shown
+from headrace.contract.table import BLANKS, EXACT, INT64, MISSING, NOT_FINITE, NOT_INT64, missing_of, refusal
 from headrace.contract.times import parse_times
 
 if TYPE_CHECKING:
     import polars as pl
-
-_EXACT = 2.0**53
-"""Up to here every whole number is a float of its own."""
 
 
 @dataclass(frozen=True)
@@ -25,57 +23,96 @@ class Parsed:
     faults: tuple[Fault, ...]
 
 
-def parse_column(column: Column, raw: pl.Series) -> Parsed:
+def parse_columns(columns: Sequence[Column], frame: pl.DataFrame, keys: Sequence[str] = ()) -> list[Parsed]:
+    """Typed values of the columns of a frame, and what did not parse.
+
+    Args:
+        columns: In any order.
+        frame: Has all of them; its rows stand in the order of their source.
+        keys: Those of the columns that tell one series from another.
+    """
+    import polars as pl
+
+    ordered = [column for column in columns if column.ambiguous == "in_order"]
+    found = {c.name: parse_column(c, frame[c.name]) for c in columns if c not in ordered}
+    one = pl.Series("", [0]).new_from_index(0, frame.height)  # without keys all rows are of one series
+    series = pl.DataFrame([one, *(found[name].values for name in keys if name in found)])
+    found |= {c.name: parse_column(c, frame[c.name], series) for c in ordered}
+    return [found[column.name] for column in columns]
+
+
+def parse_column(column: Column, raw: pl.Series, series: pl.DataFrame | None = None) -> Parsed:
     """Typed values of one column, and what did not parse.
 
     Reasons refer to the working frame, in which ``raw`` is called ``RAW + column.name``.
+
+    Args:
+        column: What the values must be.
+        raw: The values as they came.
+        series: The keys of the rows, for local times that the order of the rows makes out.
     """
     raw = raw.alias(column.name)
-    raw, blank = _without_blanks(column, raw)
+    plain, gone = _without_missing(column, raw)
     if column.type == "time":
-        values, wrong = parse_times(column, raw)
+        values, wrong = parse_times(column, plain, series)
     else:
-        values, wrong = _PARSERS[column.type](column, raw)
+        values, wrong = _PARSERS[column.type](column, plain)
+    if column.type in ("float", "integer") and (numbers := missing_of(column).numbers):
+        # The same number may be written in several ways: 9999, 9999.0, 9.999e3.
+        spelled = values.is_in(list(numbers)).fill_null(False)
+        values, gone = values.set(spelled, None), gone | spelled
     given = shown(RAW + column.name, raw.dtype)
     faults = [
         Fault(f"{column.name}: {what}", mask, said(column.name, given, what)) for what, mask in wrong if mask.any()
     ]
-    if not column.nullable and blank.any():
-        faults.append(_missing(column, blank))
+    if not column.nullable and gone.any():
+        faults.append(_missing(column, gone))
     return Parsed(values.alias(column.name), tuple(faults))
 
 
-def _missing(column: Column, blank: pl.Series) -> Fault:
+def _missing(column: Column, gone: pl.Series) -> Fault:
     import polars as pl
 
-    text = f"{column.name}: is missing"
-    return Fault(text, blank, pl.lit(text))
+    text = f"{column.name}: {MISSING}"
+    return Fault(text, gone, pl.lit(text))
 
 
-def _without_blanks(column: Column, raw: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Blank text is a missing value, except where text itself is declared."""
+def _without_missing(column: Column, raw: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The column with null for missing values, and which these are; blanks around text that is to be read are gone."""
     import polars as pl
 
     if isinstance(raw.dtype, pl.Categorical | pl.Enum):
         raw = raw.cast(pl.String)
-    if raw.dtype == pl.String and column.type != "text":
-        stripped = raw.str.strip_chars()
-        blank = raw.is_null() | (stripped == "").fill_null(False)
-        kept = raw if column.type == "category" else stripped
-        if blank.any():
-            kept = pl.select(pl.when(~blank).then(kept)).to_series().alias(column.name)
-        return kept, blank
-    return raw, raw.is_null()
+    missing = missing_of(column)
+    if raw.dtype == pl.String:
+        # The regular expression stops at the first sign of a long text.
+        kept = raw if column.textual else raw.str.strip_chars(BLANKS)
+        gone = raw.str.contains(_BLANK) if column.textual else kept == ""
+        if missing.texts:
+            bare = raw.str.strip_chars(BLANKS) if column.textual else kept
+            gone = gone | bare.is_in(list(missing.texts))
+    elif raw.dtype.is_numeric() and column.missing:
+        kept, number = raw, raw.cast(pl.Float64, strict=False)
+        gone = number.is_in(list(missing.numbers))
+        if missing.nan:
+            gone = gone | number.is_nan()
+    else:
+        return raw, raw.is_null()
+    gone = gone.fill_null(True)
+    return (kept.set(gone, None) if gone.any() else kept), gone
 
 
 Wrong = list[tuple[str, "pl.Series"]]
 _Parser = Callable[[Column, "pl.Series"], "tuple[pl.Series, Wrong]"]
+_BLANK = r"^[\s\x1c-\x1f]*$"
+"""A text of nothing but `BLANKS`."""
 
 
-def _unusable(raw: pl.Series, dtype: pl.DataType | type[pl.DataType], what: str) -> tuple[pl.Series, Wrong]:
+def _unusable(column: Column, raw: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> tuple[pl.Series, Wrong]:
     import polars as pl
 
-    return pl.Series(raw.name, [None], dtype=dtype).new_from_index(0, raw.len()), [(what, raw.is_not_null())]
+    empty = pl.Series(raw.name, [None], dtype=dtype).new_from_index(0, raw.len())
+    return empty, [(refusal(column), raw.is_not_null())]
 
 
 def _float(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
@@ -87,11 +124,11 @@ def _float(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
     elif raw.dtype.is_numeric() or raw.dtype == pl.Null:
         values = raw.cast(pl.Float64, strict=False)
     else:
-        return _unusable(raw, pl.Float64, "is not a number")
-    wrong = [("is not a number", values.is_null() & raw.is_not_null())]
+        return _unusable(column, raw, pl.Float64)
+    wrong = [(refusal(column), values.is_null() & raw.is_not_null())]
     finite = values.is_finite().fill_null(True)
     if not finite.all():
-        wrong.append(("is not a finite number", ~finite))
+        wrong.append((NOT_FINITE, ~finite))
         values = pl.select(pl.when(finite).then(values)).to_series()
     return values, wrong
 
@@ -109,16 +146,23 @@ def _integer(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
     elif raw.dtype == pl.String or raw.dtype.is_numeric():
         values = _whole(raw)
     else:
-        return _unusable(raw, pl.Int64, "is not a whole number")
-    return values, [("is not a whole number", values.is_null() & raw.is_not_null())]
+        return _unusable(column, raw, pl.Int64)
+    lost = values.is_null() & raw.is_not_null()
+    if not lost.any():
+        return values, []
+    number = raw.cast(pl.Float64, strict=False)
+    large = (lost & number.is_finite() & (number.abs() >= INT64)).fill_null(False)
+    return values, [(refusal(column), lost & ~large), (NOT_INT64, large)]
 
 
 def _whole(raw: pl.Series) -> pl.Series:
-    """Integers from text or floats: ``3.0`` is one; ``3.5`` and what a float cannot hold exactly are none."""
+    """Integers from text or numbers: ``3.0`` is one; ``3.5`` and what a float cannot hold exactly are none."""
     import polars as pl
 
+    if isinstance(raw.dtype, pl.Decimal):  # which is exact, as the text of a whole number is
+        raw = raw.cast(pl.String).str.replace(r"\.0*$", "")
     number = raw.cast(pl.Float64, strict=False)
-    exact = (number.floor() == number) & (number.abs() < _EXACT)
+    exact = (number.floor() == number) & (number.abs() < EXACT)
     whole = pl.when(exact).then(number).cast(pl.Int64, strict=False)
     if raw.dtype == pl.String:
         whole = pl.coalesce(raw.cast(pl.Int64, strict=False), whole)
@@ -135,10 +179,10 @@ def _boolean(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
     elif raw.dtype.is_integer():
         text = raw.cast(pl.String)
     else:
-        return _unusable(raw, pl.Boolean, "is not true or false")
+        return _unusable(column, raw, pl.Boolean)
     yes, no = text.is_in(["true", "1"]), text.is_in(["false", "0"])
     values = pl.select(pl.when(yes).then(True).when(no).then(False)).to_series()
-    return values, [("is not true or false", values.is_null() & raw.is_not_null())]
+    return values, [(refusal(column), values.is_null() & raw.is_not_null())]
 
 
 def _text(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
@@ -148,7 +192,7 @@ def _text(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
         return raw, []
     if raw.dtype.is_integer() or raw.dtype == pl.Null:
         return raw.cast(pl.String), []
-    return _unusable(raw, pl.String, "is not text")
+    return _unusable(column, raw, pl.String)
 
 
 _PARSERS: dict[str, _Parser] = {

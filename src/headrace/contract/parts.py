@@ -38,7 +38,8 @@ def check_parts(
     """As `check`, of frames that have no event time in common, one after the other.
 
     Between two parts only bad rows stay, what `keep` keeps of the good ones, and of these the columns that rules over
-    the batch read. A contract that sets rows apart by the whole batch, or aligns their times, sees it as a whole.
+    the batch read. A contract that sets rows apart by the whole batch, aligns their times or tells them by their order
+    sees it as a whole.
 
     Args:
         contract: What the rows must look like.
@@ -52,7 +53,8 @@ def check_parts(
     import polars as pl
 
     keys, time, as_of = seen["keys"], seen["time"], seen["as_of"]
-    if time is None or contract.column(time).align or any(rule.severity == "quarantine" for rule in contract.rules):
+    whole = time is None or contract.column(time).align or contract.column(time).ambiguous == "in_order"
+    if whole or any(rule.severity == "quarantine" for rule in contract.rules):
         frames = [pl.concat(frames, rechunk=True)]  # polars stumbles over empty chunks of text
     alone = contract.model_copy(update={"rules": (), "staleness": None, "allow_empty": True})
     read = dict.fromkeys([*keys, *([time] if time is not None else []), *_ruled(contract)])

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import difflib
 import heapq
+import math
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from headrace.contract.column import Column
+from headrace.contract.table import (
+    EPOCHS,
+    EXACT,
+    INT64,
+    MISSING,
+    NOT_FINITE,
+    NOT_INT64,
+    missing_of,
+    refusal,
+    rules_of,
+)
 
 if TYPE_CHECKING:
     from headrace.contract.declared import Contract
 
-EXACT = 2.0**53
-_INT64 = 2**63
 _SHOWN = 40
 _UNKNOWN = 20
 """Unknown names of a row that are told."""
@@ -40,7 +50,9 @@ class RowDecoder:
 
     def __init__(self, contract: Contract, optional: Collection[str] = ()) -> None:
         self._names = frozenset(contract.names)
-        self._columns = tuple((c.name, c.nullable or c.name in optional, _checked(c)) for c in contract.columns)
+        self._columns = tuple(
+            (c.name, c.nullable or c.name in optional, missing_of(c), _checked(c)) for c in contract.columns
+        )
         self._quick = _quick(contract, optional)
 
     def __call__(self, data: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -59,17 +71,17 @@ class RowDecoder:
         row: dict[str, Any] = {}
         faults: list[dict[str, Any]] = []
         get = data.get
-        for name, nullable, check in self._columns:
+        for name, nullable, missing, check in self._columns:
             value = get(name)
-            if value is not None:
-                try:
-                    value = check(value)
-                except _Refused as refused:
-                    faults.append({"loc": [name], "msg": str(refused)})
-                    continue
-            if value is None and not nullable:
-                faults.append({"loc": [name], "msg": "is missing"})
-            row[name] = value
+            if missing(value):
+                row[name] = None
+                if not nullable:
+                    faults.append({"loc": [name], "msg": MISSING})
+                continue
+            try:
+                row[name] = check(value)
+            except _Refused as refused:
+                faults.append({"loc": [name], "msg": str(refused)})
         if not (data.keys() <= self._names):
             faults += self._unknown(data)
         return row, faults
@@ -109,26 +121,30 @@ def _quick(contract: Contract, optional: Collection[str]) -> Callable[[Any], dic
 
 def _plainly(column: Column, value: str, place: int, names: dict[str, Any]) -> str:
     """The test, as Python, that a value passes every rule of its column; a rule that is dear to test fails."""
-    low, high = f"low{place}", f"high{place}"
-    names[low] = column.minimum if column.minimum is not None else -EXACT
-    names[high] = column.maximum if column.maximum is not None else EXACT
-    allowed = ""
-    if column.values is not None:
-        names[f"set{place}"] = frozenset(column.values)
-        allowed = f" and {value} in set{place}"
+    rules = {rule.keyword: rule.operand for rule in rules_of(column)}
+    if "pattern" in rules or column.type == "time":
+        return "False"
+    low, high, gone, missing = f"low{place}", f"high{place}", f"gone{place}", missing_of(column)
+    kept = ""
+    if "values" in rules:
+        names[f"set{place}"] = frozenset(rules["values"])
+        kept = f" and {value} in set{place}"
+    elif missing.numbers and not column.textual:
+        names[gone] = missing.numbers
+        kept = f" and {value} not in {gone}"
+    elif missing.texts and column.textual:
+        names[gone] = missing.texts
+        kept = f" and {value}.strip() not in {gone}"
+    names[low], names[high] = rules.get("minimum", -EXACT), rules.get("maximum", EXACT)
     match column.type:
         case "float":
-            return f"({value}.__class__ is float or {value}.__class__ is int) and {low} <= {value} <= {high}{allowed}"
+            return f"({value}.__class__ is float or {value}.__class__ is int) and {low} <= {value} <= {high}{kept}"
         case "integer":
             names[low], names[high] = max(names[low], -EXACT), min(names[high], EXACT)
-            return f"{value}.__class__ is int and {low} <= {value} <= {high}{allowed}"
+            return f"{value}.__class__ is int and {low} <= {value} <= {high}{kept}"
         case "boolean":
             return f"{value}.__class__ is bool"
-        case "text" if column.pattern is None:
-            return f"{value}.__class__ is str{allowed}"
-        case "category" if column.pattern is None:
-            return f"{value}.__class__ is str and {value} and not {value}.isspace(){allowed}"
-    return "False"
+    return f"{value}.__class__ is str and {value} and not {value}.isspace(){kept}"
 
 
 def _kind(value: Any) -> str:
@@ -142,18 +158,21 @@ def _cut(text: str) -> str:
 
 def _checked(column: Column) -> Check:
     """The type's check, and then the rules that the column has."""
-    checks = [_TYPES[column.type](column), *_rules(column)]
-    if len(checks) == 1:
-        return checks[0]
+    typed, rules = _TYPES[column.type](column), [(rule.breaks(), rule.said) for rule in rules_of(column)]
 
     def check(value: Any) -> Any:
-        for each in checks:
-            if value is None:
-                return None
-            value = each(value)
+        value = typed(value)
+        for breaks, said in rules:
+            if breaks(value):
+                raise _Refused(said)
         return value
 
     return check
+
+
+def _other(column: Column, value: Any) -> _Refused:
+    """The refusal of a value whose JSON type is another one."""
+    return _Refused(f"{refusal(column)}, but {_kind(value)}")
 
 
 def _float(column: Column) -> Check:
@@ -161,11 +180,11 @@ def _float(column: Column) -> Check:
         if type(value) is float:
             return value
         if type(value) is not int:
-            raise _Refused(f"is not a number, but {_kind(value)}")
+            raise _other(column, value)
         try:
             return float(value)
         except OverflowError as error:
-            raise _Refused("is not a finite number") from error
+            raise _Refused(NOT_FINITE) from error
 
     return check
 
@@ -174,12 +193,13 @@ def _integer(column: Column) -> Check:
     def check(value: Any) -> int:
         if type(value) is float and value.is_integer() and abs(value) < EXACT:
             return int(value)
-        if type(value) is not int:
-            kind = "" if type(value) is float else f", but {_kind(value)}"
-            raise _Refused(f"is not a whole number{kind}")
-        if not -_INT64 <= value < _INT64:
-            raise _Refused("is not a whole number of 64 bits")
-        return value
+        if type(value) not in (int, float):
+            raise _other(column, value)
+        if abs(value) >= INT64 and value != -INT64:
+            raise _Refused(NOT_INT64)
+        if type(value) is float:
+            raise _Refused(refusal(column))
+        return int(value)
 
     return check
 
@@ -187,7 +207,7 @@ def _integer(column: Column) -> Check:
 def _boolean(column: Column) -> Check:
     def check(value: Any) -> bool:
         if type(value) is not bool:
-            raise _Refused(f"is not true or false, but {_kind(value)}")
+            raise _other(column, value)
         return value
 
     return check
@@ -196,39 +216,42 @@ def _boolean(column: Column) -> Check:
 def _text(column: Column) -> Check:
     def check(value: Any) -> str:
         if type(value) is not str:
-            raise _Refused(f"is not a text, but {_kind(value)}")
+            raise _other(column, value)
         return value
 
     return check
 
 
-def _category(column: Column) -> Check:
-    def check(value: Any) -> str | None:
-        if type(value) is not str:
-            raise _Refused(f"is not a text, but {_kind(value)}")
-        return value if value and not value.isspace() else None
-
-    return check
-
-
 def _time(column: Column) -> Check:
-    def check(value: Any) -> datetime | None:
-        import polars as pl
+    kinds = (str, int, float) if column.format in EPOCHS else (str,)
 
-        from headrace.contract.times import parse_times
-
-        if type(value) is not str:
-            raise _Refused(f"is not a time, but {_kind(value)}")
-        if not value.strip():
-            return None
-        times, wrong = parse_times(column, pl.Series(column.name, [value.strip()]))
-        for what, rows in wrong:
-            if rows[0]:
-                raise _Refused(what)
-        found: datetime = times[0]
-        return found.astimezone(UTC)
+    def check(value: Any) -> datetime:
+        if type(value) not in kinds:
+            raise _other(column, value)
+        found, wrong = time_of(column, value)
+        if found is None:
+            raise _Refused(wrong)
+        return found
 
     return check
+
+
+def time_of(column: Column, value: str | float) -> tuple[datetime | None, str]:
+    """The moment in UTC that a value of a time column means; None, and what is wrong with it."""
+    import polars as pl
+
+    from headrace.contract.times import parse_times
+
+    if isinstance(value, str):
+        value = value.strip()
+    elif isinstance(value, int) and abs(value) >= INT64:
+        value = float(value) if abs(value) < 10**300 else math.inf
+    times, wrong = parse_times(column, pl.Series(column.name, [value]))
+    for what, rows in wrong:
+        if rows[0]:
+            return None, what
+    found: datetime = times[0]
+    return found.astimezone(UTC), ""
 
 
 _TYPES: dict[str, Callable[[Column], Check]] = {
@@ -236,53 +259,6 @@ _TYPES: dict[str, Callable[[Column], Check]] = {
     "integer": _integer,
     "boolean": _boolean,
     "text": _text,
-    "category": _category,
+    "category": _text,
     "time": _time,
 }
-
-
-def _rules(column: Column) -> list[Check]:
-    rules: list[Check] = []
-    for word, bound, below in (("minimum", column.minimum, True), ("maximum", column.maximum, False)):
-        if bound is not None:
-            rules.append(_bounded(bound, word, below))
-    if column.values is not None:
-        rules.append(_one_of(column.values))
-    if column.pattern is not None:
-        rules.append(_matching(column.pattern))
-    return rules
-
-
-def _bounded(bound: Any, word: str, below: bool) -> Check:
-    said = f"is {'below' if below else 'above'} the {word} {bound}"
-
-    def check(value: Any) -> Any:
-        if (value < bound) if below else (value > bound):
-            raise _Refused(said)
-        return value
-
-    return check
-
-
-def _one_of(values: tuple[Any, ...]) -> Check:
-    allowed = frozenset(values)
-    said = f"is not one of {', '.join(str(each) for each in values[:20])}{' …' if len(values) > 20 else ''}"
-
-    def check(value: Any) -> Any:
-        if value not in allowed:
-            raise _Refused(said)
-        return value
-
-    return check
-
-
-def _matching(pattern: str) -> Check:
-    def check(value: Any) -> Any:
-        import polars as pl
-
-        # The table form's own engine: Python's regular expressions differ from it.
-        if not pl.Series([value]).str.contains(pattern)[0]:
-            raise _Refused(f"does not match the pattern {pattern}")
-        return value
-
-    return check

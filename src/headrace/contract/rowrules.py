@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from headrace.contract.column import Column
 from headrace.contract.faults import RAW, Fault, said, shown
+from headrace.contract.table import rules_of
 from headrace.declaration import format_duration
 from headrace.errors import DeclarationError
 
@@ -63,28 +64,10 @@ def time_rules(time: str, step: timedelta | None, latest: datetime) -> list[Comp
 def _compile(column: Column, work: pl.DataFrame) -> Iterator[Compiled]:
     import polars as pl
 
-    name, value = column.name, pl.col(column.name)
-    typed = shown(name, work.schema[name])
-    for word, side, bound in (("minimum", "below", column.minimum), ("maximum", "above", column.maximum)):
-        if bound is not None:
-            limit = bound.astimezone(UTC) if isinstance(bound, datetime) else bound
-            test = value < limit if side == "below" else value > limit
-            what = f"{side} the {word} {_plain(bound)}"
-            yield f"{name}: {what}", test, said(name, typed, f"is {what}")
-    given = shown(RAW + name, work.schema[RAW + name]) if column.textual else typed
-    if column.values is not None:
-        what = f"is not one of {_listed(column.values)}"
-        allowed = pl.Series(column.values, dtype=work.schema[name], strict=False)
-        yield f"{name}: {what}", ~value.is_in(allowed.to_list()), said(name, given, what)
-    if column.pattern is not None:
-        what = f"does not match the pattern {column.pattern}"
-        yield f"{name}: {what}", ~value.str.contains(column.pattern, strict=True), said(name, given, what)
-
-
-def _plain(bound: object) -> str:
-    return f"{bound.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if isinstance(bound, datetime) else str(bound)
-
-
-def _listed(values: tuple[object, ...]) -> str:
-    text = ", ".join(str(each) for each in values[:8])
-    return f"{text} and {len(values) - 8} more" if len(values) > 8 else text
+    name, dtype = column.name, work.schema[column.name]
+    typed = shown(name, dtype)
+    came = shown(RAW + name, work.schema[RAW + name]) if column.textual else typed
+    for rule in rules_of(column):
+        given = came if rule.keyword in ("values", "pattern") else typed
+        test = rule.broken(pl.col(name), dtype)
+        yield f"{name}: {rule.said.removeprefix('is ')}", test, said(name, given, rule.said)

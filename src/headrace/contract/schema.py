@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import Any
 
 from headrace.contract.column import Column
+from headrace.contract.table import EPOCHS, KINDS, missing_of, rules_of
 
-_TYPES = {"time": "string", "category": "string", "text": "string", "float": "number"}
-_RANGES = {"integer": (-(2**63), 2**63 - 1), "float": (-sys.float_info.max, sys.float_info.max)}
-"""What the types themselves can hold."""
+_KEYWORDS = {"values": "enum"}
+"""Where JSON Schema has another word than a rule."""
+_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
 
 def row_schema(columns: Iterable[Column]) -> dict[str, Any]:
@@ -19,35 +19,47 @@ def row_schema(columns: Iterable[Column]) -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
-        "properties": {column.name: _property(column) for column in columns},
+        "properties": {column.name: column_schema(column) for column in columns},
         "required": [column.name for column in columns if not column.nullable],
     }
 
 
-def _property(column: Column) -> dict[str, Any]:
-    kind = _TYPES.get(column.type, column.type)
-    found: dict[str, Any] = {"type": [kind, "null"] if column.nullable else kind}
-    if column.type == "time" and column.zone is None and column.format is None:
-        found["format"] = "date-time"
-    if column.type in _RANGES:
-        least, most = _RANGES[column.type]
-        found["minimum"] = least if column.minimum is None else column.minimum
-        found["maximum"] = most if column.maximum is None else column.maximum
-    if column.values is not None:
-        found["enum"] = [*column.values, None] if column.nullable else list(column.values)
-    if column.pattern is not None:
-        found["pattern"] = column.pattern
-    if column.type == "category":
-        found = _with_blanks(column, found)
+def column_schema(column: Column) -> dict[str, Any]:
+    """The JSON Schema of a column's values."""
+    missing, value = missing_of(column), _value(column)
+    gone: list[dict[str, Any]] = [{"type": "string", "pattern": missing.pattern}]
+    if missing.numbers:
+        gone.append({"type": "number", "enum": sorted(missing.numbers)})
+    found: dict[str, Any]
+    if column.nullable:
+        kinds = [value["type"]] if isinstance(value["type"], str) else value["type"]
+        found = {"anyOf": [value | {"type": [*kinds, "null"]}, *gone]}
+    elif column.textual and column.values is None and not missing.texts:
+        found = value | {"allOf": [{"pattern": r"\S"}]}
+    elif (column.textual and column.values is None) or (missing.numbers and not column.textual):
+        found = value | {"not": {"anyOf": gone}}
+    else:
+        found = value
     if column.description:
         found["description"] = column.description
     return found
 
 
-def _with_blanks(column: Column, found: dict[str, Any]) -> dict[str, Any]:
-    """A blank category is a missing one."""
-    if column.nullable and (column.values is not None or column.pattern is not None):
-        return {"anyOf": [found, {"type": "string", "pattern": r"^\s*$"}]}
-    if not column.nullable and column.values is None:
-        return found | {"allOf": [{"pattern": r"\S"}]}
+def _value(column: Column) -> dict[str, Any]:
+    """The schema of a value that is not missing."""
+    kind = KINDS[column.type]
+    found: dict[str, Any] = {"type": kind.json}
+    if column.format in EPOCHS:
+        return {"type": ["number", "string"], "pattern": _NUMBER}
+    if column.type == "time" and column.zone is None and column.format is None:
+        found["format"] = "date-time"
+    if kind.least is not None:
+        found |= {"minimum": kind.least, "maximum": kind.most}
+    for rule in rules_of(column):
+        if column.type != "time":
+            found[_KEYWORDS.get(rule.keyword, rule.keyword)] = (
+                list(rule.operand) if isinstance(rule.operand, tuple) else rule.operand
+            )
+    if "enum" in found and column.nullable:
+        found["enum"].append(None)
     return found

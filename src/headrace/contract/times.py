@@ -1,10 +1,12 @@
-"""Parses times to UTC: ISO 8601 or a declared format, with an offset or in the declared zone."""
+"""Parses times to UTC: ISO 8601, a declared format or a count since 1970, with an offset or in the declared zone."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from headrace.contract.column import Column
+from headrace.contract.table import EPOCHS, refusal
+from headrace.contract.twice import copies
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,25 +21,33 @@ _ISO = (
 )
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Microseconds from 1970 to the first and the last moment of the years 1 to 9999, in UTC."""
+_OUTSIDE = "is outside of the years 1 to 9999"
 _OFFSET_IN_FORMAT = ("%z", "%:z", "%#z", "%+")
 
 
-def parse_times(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
+def parse_times(column: Column, raw: pl.Series, series: pl.DataFrame | None = None) -> tuple[pl.Series, Wrong]:
     """Times as UTC with microseconds, null where bad, and what was wrong with which rows.
 
     Text without an offset and typed times without a zone are read in ``column.zone``.
+
+    Args:
+        column: The time column.
+        raw: Its values, text without blanks around it.
+        series: The keys of the rows, where these stand in the order of a file.
     """
-    values, wrong = _parsed(column, raw)
+    values, wrong = _parsed(column, raw, series)
     # A column holds a wider span than Python's own times, through which all rows go sooner or later.
     inside = values.dt.epoch("us").is_between(_FIRST, _LAST).fill_null(True)
     if inside.all():
         return values, wrong
-    return values.set(~inside, None), [*wrong, ("is outside of the years 1 to 9999", ~inside)]
+    return values.set(~inside, None), [*wrong, (_OUTSIDE, ~inside)]
 
 
-def _parsed(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
+def _parsed(column: Column, raw: pl.Series, series: pl.DataFrame | None) -> tuple[pl.Series, Wrong]:
     import polars as pl
 
+    if column.format in EPOCHS and (raw.dtype == pl.String or raw.dtype.is_numeric()):
+        return _counted(column, raw)
     utc = pl.Datetime("us", "UTC")
     if isinstance(raw.dtype, pl.Datetime) and raw.dtype.time_zone is not None:
         return raw.cast(pl.Datetime("us", raw.dtype.time_zone)).dt.convert_time_zone("UTC"), []
@@ -47,16 +57,34 @@ def _parsed(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
         local, exact = raw.cast(pl.Datetime("us")), None
     else:
         empty = pl.Series(raw.name, [None], dtype=utc).new_from_index(0, raw.len())
-        return empty, [("is not a time", raw.is_not_null())]
+        return empty, [(refusal(column), raw.is_not_null())]
     unread = local.is_null() & raw.is_not_null()
     if exact is not None:
         unread = unread & exact.is_null()
-    placed, wrong = _in_zone(column, local)
+    placed, wrong = _in_zone(column, local, series)
     values = placed if exact is None else pl.select(pl.coalesce(exact, placed)).to_series()
-    return values, [("is not a time", unread), *wrong]
+    return values, [(refusal(column), unread), *wrong]
 
 
-def _in_zone(column: Column, local: pl.Series) -> tuple[pl.Series, Wrong]:
+def _counted(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
+    """Times from counts since 1970, rounded to microseconds."""
+    import polars as pl
+
+    size = EPOCHS[str(column.format)][1]
+    number = raw.cast(pl.Float64, strict=False)
+    number = pl.select(pl.when(number.is_finite()).then(number)).to_series()
+    possible = (number * size).is_between(_FIRST, _LAST)
+    micros = (number * size).round().set(~possible.fill_null(False), None).cast(pl.Int64)
+    if size >= 1 and (raw.dtype == pl.String or raw.dtype.is_integer()):  # a whole number is counted exactly
+        whole = raw.cast(pl.Int64, strict=False).set(~possible.fill_null(False), None)
+        micros = pl.select(pl.coalesce(whole * int(size), micros)).to_series()
+    wrong = [(refusal(column), number.is_null() & raw.is_not_null())]
+    if not possible.all():
+        wrong.append((_OUTSIDE, ~possible.fill_null(True)))
+    return micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(raw.name), wrong
+
+
+def _in_zone(column: Column, local: pl.Series, series: pl.DataFrame | None) -> tuple[pl.Series, Wrong]:
     """Local times as UTC; hours that do not exist, happen twice, or have no zone are wrong."""
     import polars as pl
 
@@ -66,16 +94,18 @@ def _in_zone(column: Column, local: pl.Series) -> tuple[pl.Series, Wrong]:
         return empty, [("time has no zone", local.is_not_null())]
     if column.zone == "UTC":
         return local.dt.replace_time_zone("UTC"), []
-    twice = "null" if column.ambiguous == "raise" else column.ambiguous
+    twice = column.ambiguous if column.ambiguous in ("earliest", "latest") else "null"
     placed = local.dt.replace_time_zone(column.zone, ambiguous=twice, non_existent="null")
     lost = placed.is_null() & local.is_not_null()
     wrong: Wrong = []
     if lost.any():
         either = local.dt.replace_time_zone(column.zone, ambiguous="earliest", non_existent="null").is_not_null()
-        wrong = [
-            (f"does not exist in {column.zone} (clocks go forward)", lost & ~either),
-            (f"happens twice in {column.zone} (clocks go back)", lost & either),
-        ]
+        again, said = lost & either, f"happens twice in {column.zone} (clocks go back)"
+        if column.ambiguous == "in_order" and series is not None and again.any():
+            which = copies(local, again, series).fill_null("null")
+            placed = local.dt.replace_time_zone(column.zone, ambiguous=which, non_existent="null")
+            again, said = again & (which == "null"), f"{said}, and the order of the rows does not tell which is meant"
+        wrong = [(f"does not exist in {column.zone} (clocks go forward)", lost & ~either), (said, again)]
     return placed.dt.convert_time_zone("UTC"), wrong
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.contract import KNOWN_AT, Column, Contract
-from headrace.contract.row import RowDecoder
-from headrace.contract.times import parse_times
+from headrace.contract.row import RowDecoder, time_of
+from headrace.contract.table import EPOCHS, MISSING, missing_of, refusal, rules_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,8 @@ NEVER = -(2**62)
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXACT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)").fullmatch
+_MARK = b"\xef\xbb\xbf"
+"""A byte-order mark, which is no part of the JSON after it."""
 _REMEMBERED = 100_000
 """Texts of times that are kept with what they mean; series of one system say the same ones."""
 
@@ -142,15 +144,16 @@ class EventDecoder:
         self.fields = {c.name: f"column_{i}" for i, c in enumerate(others)}
         self._names = tuple(self.fields)
         self._keys = [operator.attrgetter(self.fields[name]) for name in shape.keys]
-        self._texts = [self.fields[c.name] for c in others if c.type == "category"]
+        self._texts = [(self.fields[c.name], missing_of(c).texts) for c in others if c.textual]
         self._json = msgspec.json.Decoder().decode
         self._broken = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
         self._row = RowDecoder(Contract(columns=others))
-        self._typed = _row_type(self.fields, others, shape.time)
+        self._typed = _row_type(self.fields, others, self._time)
         plain = all(map(_is_plain, others))
         self._quick = msgspec.json.Decoder(self._typed).decode if plain else None
         self._lines = msgspec.json.Decoder(self._typed).decode_lines if plain else None
-        self._times: dict[str, int] = {}
+        self._times: dict[str | float, int] = {}
+        self._kinds = (str, int, float) if self._time.format in EPOCHS else (str,)
 
     def __call__(self, values: Sequence[bytes | None], received: Sequence[int]) -> Events:
         """Decode a batch.
@@ -219,8 +222,13 @@ class EventDecoder:
             rows: list[Any] = self._lines(text)
         except self._broken:
             return None
-        blank = any(not all(map(str.strip, map(operator.attrgetter(name), rows))) for name in self._texts)
-        return None if blank or len(rows) != len(values) else rows
+        return None if len(rows) != len(values) or any(self._gone(rows)) else rows
+
+    def _gone(self, rows: list[Any]) -> Iterator[bool]:
+        """For each column of texts, whether one of them is a missing value."""
+        for name, spelled in self._texts:
+            texts = list(map(str.strip, map(operator.attrgetter(name), rows)))
+            yield not all(texts) or not spelled.isdisjoint(texts)
 
     def _decoded(self, value: bytes | None) -> Any:
         """The typed row, and the time as it came."""
@@ -233,16 +241,13 @@ class EventDecoder:
                 row = self._quick(value)
             except self._broken:
                 return self._checked(value)  # which says what is wrong with it
-            for name in self._texts:
-                if not getattr(row, name).strip():
-                    return self._checked(value)
-            return row
+            return self._checked(value) if any(self._gone([row])) else row
         return self._checked(value)
 
     def _checked(self, value: bytes) -> Any:
         """The row by every rule of the contract."""
         try:
-            data = self._json(value)
+            data = self._json(value.removeprefix(_MARK))
         except self._broken as error:
             raise _Refused((None, f"is not JSON: {error}")) from error
         if type(data) is not dict:
@@ -255,53 +260,47 @@ class EventDecoder:
             raise _Refused((self._shape.columns[0], "is missing"))
         return self._typed(time=data.get(self._shape.time), **{self.fields[name]: row.get(name) for name in row})
 
-    def _moments(self, texts: list[str]) -> list[int]:
-        known: list[Any] = list(map(self._times.get, texts))
-        return [self._moment(text) for text in texts] if None in known else known
+    def _moments(self, given: list[Any]) -> list[int]:
+        known: list[Any] = list(map(self._times.get, given))
+        return [self._moment(value) for value in given] if None in known else known
 
-    def _moment(self, text: Any) -> int:
+    def _moment(self, value: Any) -> int:
         """An event time, microseconds since 1970."""
-        known = self._times.get(text) if type(text) is str else None
-        return self._learnt(text) if known is None else known
+        known = self._times.get(value) if type(value) in self._kinds else None
+        return self._learnt(value) if known is None else known
 
-    def _time_faults(self, text: Any) -> Sequence[tuple[str | None, str]]:
+    def _time_faults(self, value: Any) -> Sequence[tuple[str | None, str]]:
         try:
-            self._moment(text)
+            self._moment(value)
         except _Refused as refused:
             return refused.reason.faults
         return ()
 
-    def _learnt(self, text: Any) -> int:
+    def _learnt(self, value: Any) -> int:
         name = self._shape.time
-        if text is None:
-            raise _Refused((name, "is missing"))
-        if type(text) is not str:
-            raise _Refused((name, "is not a time in ISO 8601"))
-        found = self._parsed(text)
+        if missing_of(self._time)(value):
+            raise _Refused((name, MISSING))
+        if type(value) not in self._kinds:
+            raise _Refused((name, refusal(self._time) if self._time.format in EPOCHS else "is not a time in ISO 8601"))
+        found, told = self._parsed(value), str(value)[:40]
         if found < 0:  # ids of predictions count from there
-            raise _Refused((name, f"{text[:40]} is before 1970"))
+            raise _Refused((name, f"{told} is before 1970"))
         if not self._time.align and found % self._shape.step_us:
-            raise _Refused((name, f"{text[:40]} is not a multiple of the step"))
+            raise _Refused((name, f"{told} is not a multiple of the step"))
         if len(self._times) >= _REMEMBERED:
             self._times.clear()
-        self._times[text] = found
+        self._times[value] = found
         return found
 
-    def _parsed(self, text: str) -> int:
-        if self._time.format is None and _EXACT(text):
+    def _parsed(self, value: str | float) -> int:
+        if self._time.format is None and _EXACT(str(value)):
             try:
-                return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
+                return (datetime.fromisoformat(str(value)) - _EPOCH) // _MICROSECOND
             except (ValueError, OverflowError) as error:
-                raise _Refused((self._shape.time, f"{text!r} is not a time")) from error
-        import polars as pl
-
-        times, wrong = parse_times(self._time, pl.Series(self._shape.time, [text.strip()]))
-        for what, rows in wrong:
-            if rows[0]:
-                raise _Refused((self._shape.time, f"{text[:40]!r} {what}"))
-        found = times[0]
+                raise _Refused((self._shape.time, f"{value!r} is not a time")) from error
+        found, wrong = time_of(self._time, value)
         if found is None:
-            raise _Refused((self._shape.time, f"{text[:40]!r} is not a time"))
+            raise _Refused((self._shape.time, f"{str(value)[:40]!r} {wrong}"))
         return int((found - _EPOCH) // _MICROSECOND)
 
 
@@ -333,18 +332,23 @@ class Facts:
 
 
 def _is_plain(column: Column) -> bool:
-    """Whether its type is all that is to be checked of a value, so that decoding it is the check."""
-    unruled = (column.minimum, column.maximum, column.values, column.pattern) == (None,) * 4
-    return unruled and not column.nullable and column.type in ("float", "category", "text")
+    """Whether its type is all that is to be checked of a value, so that decoding it is the check.
+
+    Which texts are missing values is looked at as well.
+    """
+    spelled = column.type == "float" and bool(missing_of(column).numbers)
+    ruled = bool(rules_of(column)) or column.nullable or spelled
+    return not ruled and column.type in ("float", "category", "text")
 
 
-def _row_type(fields: Mapping[str, str], columns: Sequence[Column], time: str) -> Any:
+def _row_type(fields: Mapping[str, str], columns: Sequence[Column], time: Column) -> Any:
     """A class with the time and the columns as attributes, which decodes JSON of plain columns by itself."""
     import msgspec
 
     kinds = {"float": float, "category": str, "text": str}
-    typed = [("time", str), *((fields[c.name], kinds.get(c.type, Any)) for c in columns)]
-    names = {attribute: name for name, attribute in fields.items()} | {"time": time}
+    moment: Any = str | int | float if time.format in EPOCHS else str
+    typed = [("time", moment), *((fields[c.name], kinds.get(c.type, Any)) for c in columns)]
+    names = {attribute: name for name, attribute in fields.items()} | {"time": time.name}
     return msgspec.defstruct("Row", typed, rename=names, gc=False)
 
 

@@ -42,6 +42,8 @@ BODIES: list[tuple[str, bytes, int, list[Any] | None]] = [
     ("truth for a whole number", row(Pclass=True), 422, ["body", "Pclass"]),
     ("fraction for a whole number", row(SibSp=0.5), 422, ["body", "SibSp"]),
     ("number for a text", row(Name=5), 422, NAME),
+    ("an empty text that is needed", row(Name=""), 422, NAME),
+    ("a blank text that is needed", row(Name="\u2003 "), 422, NAME),
     ("object for a number", row(Age={"a": 1}), 422, AGE),
     ("array for a text", row(Ticket=["a"]), 422, ["body", "Ticket"]),
     ("NaN", raw("Age", "NaN"), 422, AGE),
@@ -69,7 +71,6 @@ BODIES: list[tuple[str, bytes, int, list[Any] | None]] = [
     ("empty", b"", 400, None),
     ("blank", b" \n ", 400, None),
     ("NUL", b"\x00", 400, None),
-    ("byte order mark", b"\xef\xbb\xbf" + TEXT.encode(), 400, None),
     ("UTF-16", TEXT.encode("utf-16"), 400, None),
     ("number", b"5", 422, ["body"]),
     ("text", b'"row"', 422, ["body"]),
@@ -122,7 +123,7 @@ def test_a_hostile_body_is_refused(titanic: Server, body: bytes, status: int, at
 STRANGE = [
     ("a huge text", {"Name": "x" * 3_000_000}),
     ("control characters", {"Name": "Ek,\x00\x1f Mr.\x7f \u2028Bo", "Ticket": "\x1f\x00", "Cabin": "\x1f"}),
-    ("an empty text", {"Name": "", "Ticket": "", "Cabin": ""}),
+    ("empty and blank texts", {"Cabin": "", "Age": "", "Fare": " ", "Embarked": "\t\u3000"}),
     ("wide characters", {"Name": "Ék, Mr. 😀\U0010ffff", "Ticket": "a\u0301"}),
     ("the largest key", {"PassengerId": 2**63 - 1}),
     ("a whole float", {"SibSp": 2.0}),
@@ -140,8 +141,26 @@ def test_a_strange_row_is_a_row(titanic: Server, changes: dict[str, Any]) -> Non
     assert alone.status_code == 200, alone.text
     assert titanic.post([mine, *passengers(20, first=70_000_000)]).json()["predictions"][0] == alone.json()
     trace = titanic.get(f"/v1/predictions/{alone.json()['id']}").json()
-    given = {name: value for name, value in mine.items() if name != "Survived"}
+    given = {name: value for name, value in mine.items() if name != "Survived" and str(value).strip()}
     assert trace["prediction"]["inputs"] == given
+
+
+@pytest.mark.parametrize("blank", ["", " ", None, "\u00a0"])
+@pytest.mark.parametrize("name", ["Cabin", "Age"])
+def test_an_empty_text_is_a_missing_value(titanic: Server, name: str, blank: str | None) -> None:
+    """The same row, and so the same prediction: no conflict, whichever way it came first."""
+    mine = {key: value for key, value in ROW.items() if key != name}
+    mine["PassengerId"] = 80_000_000 + zlib.crc32(repr((name, blank)).encode())
+    first = titanic.post(mine | {name: blank})
+    assert first.status_code == 200, first.text
+    assert titanic.post(mine).json() == first.json()
+    assert titanic.post([mine | {name: blank}, mine]).json()["predictions"] == [first.json()] * 2
+
+
+def test_a_byte_order_mark_is_no_part_of_the_body(titanic: Server) -> None:
+    body = json.dumps(ROW | {"PassengerId": 81_000_000}).encode()
+    plain, marked = titanic.post(body), titanic.post(b"\xef\xbb\xbf" + body)
+    assert (plain.status_code, marked.json()) == (200, plain.json())
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,12 @@ from headrace.settings import Settings
 
 MISSING = ("Age", "Fare", "Cabin", "Embarked")
 ROWS = passengers(300, seed=11)
+NAME = st.text(max_size=8).filter(lambda text: bool(text.strip()))
 PASSENGER = st.builds(
     lambda row, change: row | change,
     st.sampled_from(ROWS),
     st.dictionaries(st.sampled_from(MISSING), st.none(), max_size=4)
-    | st.fixed_dictionaries({}, optional={"Survived": st.none() | st.integers(0, 1), "Name": st.text(max_size=8)})
+    | st.fixed_dictionaries({}, optional={"Survived": st.none() | st.integers(0, 1), "Name": NAME})
     | st.fixed_dictionaries({"Pclass": st.floats(1, 1), "Embarked": st.sampled_from(["", " ", "S"])}),
 )
 

@@ -38,7 +38,12 @@ async def whole(receive: Receive, limit: int) -> bytes:
         if size > limit:
             raise Problem(413, f"the body is larger than {limit:,} bytes")
         more = message.get("more_body", False)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return unmarked(parts[0] if len(parts) == 1 else b"".join(parts))
+
+
+def unmarked(body: bytes) -> bytes:
+    """A body without the byte-order mark that some programs write before a text in UTF-8."""
+    return body.removeprefix(b"\xef\xbb\xbf")
 
 
 def parsed(body: bytes) -> Any:

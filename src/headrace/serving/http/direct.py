@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from headrace.serving.http.body import unmarked
 from headrace.serving.http.call import Answer, Call
 from headrace.serving.http.draining import Draining
 from headrace.serving.http.predict import STATE, PredictRoute
@@ -112,6 +113,7 @@ class Protocol(Draining):
             super().on_message_complete()
         else:
             self._predict.deadlines.done(call)
+            call.body = unmarked(call.body)
             self._predict.at_once(call)
 
     def connection_lost(self, exc: Exception | None) -> None:

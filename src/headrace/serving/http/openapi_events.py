@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+from headrace.contract.schema import column_schema
 from headrace.errors import HeadraceError
 from headrace.predictor import Schema
 from headrace.serving.http.schemas import NUMBER, TEXT, TIME, WHOLE, maybe, record, rows
@@ -30,8 +31,7 @@ def _event(served: Served, shape: Shape) -> dict[str, Any]:
     column = shape.contract.column(shape.time)
     if column.format is None:
         properties[shape.time] = {"type": "string", "pattern": _time_pattern(shape.step, align=column.align)}
-    if properties[target]["type"] == ["number", "null"]:
-        properties[target] = properties[target] | {"type": "number"}
+    properties[target] = column_schema(shape.contract.column(target).model_copy(update={"nullable": False}))
     known = _series(served, shape)
     if len(shape.keys) == 1 and known:
         name = shape.keys[0]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from headrace.contract.parse import parse_column
+from headrace.contract.parse import parse_columns
 from headrace.errors import StreamError
 from headrace.sources import open_source
 from headrace.sources.base import with_constants
@@ -94,7 +94,7 @@ def events(system: System, playing: Playing) -> tuple[pl.DataFrame, int]:
     reader = open_source(system.source, playing.source)
     records = with_constants(reader.read(as_of=playing.end, now=playing.now), system.source.constants)
     names = [c for c in system.contract.columns if c.name in records.frame.columns]
-    parsed = [parse_column(column, records.frame[column.name]) for column in names]
+    parsed = parse_columns(names, records.frame, system.keys)
     wrong = pl.Series([False]).new_from_index(0, records.frame.height)
     for fault in (fault for each in parsed for fault in each.faults):
         wrong = wrong | fault.mask

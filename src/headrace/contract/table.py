@@ -1,0 +1,190 @@
+"""What values mean, written once: which are missing, what each type takes, what each rule refuses and how it is said.
+
+Every form of a contract is made of this: polars (`parse`, `rowrules`), Python (`row`), msgspec (`many`,
+`sources.events`) and JSON Schema (`schema`). A value so means one thing at every door.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from headrace.contract.column import EPOCH_FORMATS, Column
+
+if TYPE_CHECKING:
+    import polars as pl
+
+BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001))))
+"""The signs that a blank text consists of: those of `str.isspace`."""
+INT64 = 2**63
+EXACT = 2.0**53
+"""Up to here every whole number is a float of its own."""
+MISSING = "is missing"
+NOT_FINITE = "is not a finite number"
+NOT_INT64 = "is not a whole number of 64 bits"
+_LISTED = 20
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A type of column.
+
+    Attributes:
+        refusal: What is said of a value that is none of this type.
+        json: What JSON Schema calls it.
+        least: The smallest value that the type holds, None without one.
+        most: The largest.
+    """
+
+    refusal: str
+    json: str
+    least: float | None = None
+    most: float | None = None
+
+
+KINDS: dict[str, Kind] = {
+    "time": Kind("is not a time", "string"),
+    "category": Kind("is not a text", "string"),
+    "text": Kind("is not a text", "string"),
+    "float": Kind("is not a number", "number", -sys.float_info.max, sys.float_info.max),
+    "integer": Kind("is not a whole number", "integer", -INT64, INT64 - 1),
+    "boolean": Kind("is not true or false", "boolean"),
+}
+
+_UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
+EPOCHS = {
+    name: (unit, 10 ** (6 - 3 * place)) for place, (name, unit) in enumerate(zip(EPOCH_FORMATS, _UNITS, strict=True))
+}
+"""Formats of a time that is a count since 1970: of what, and how many microseconds one is."""
+
+
+def refusal(column: Column) -> str:
+    """What is said of a value that is none of the column's type."""
+    if column.format in EPOCHS:
+        return f"is not a time in {EPOCHS[column.format][0]} since 1970"
+    return KINDS[column.type].refusal
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Which values of a column are missing ones: no value, an empty or blank text, and the declared spellings.
+
+    Attributes:
+        texts: Spellings as text, without blanks around them.
+        numbers: Spellings that are numbers, for values that are.
+        nan: Whether the number that is none is a spelling.
+    """
+
+    texts: frozenset[str]
+    numbers: frozenset[float]
+    nan: bool
+
+    def __call__(self, value: Any) -> bool:
+        """Whether a value as it came is a missing one."""
+        if value is None:
+            return True
+        if value.__class__ is str:
+            stripped = value.strip()
+            return not stripped or stripped in self.texts
+        return value.__class__ in (int, float) and value in self.numbers
+
+    @property
+    def pattern(self) -> str:
+        """A regular expression of the texts that are missing values."""
+        spelled = "|".join(map(re.escape, sorted(self.texts)))
+        return rf"^\s*({spelled})?\s*$" if spelled else r"^\s*$"
+
+
+@lru_cache(maxsize=1024)
+def missing_of(column: Column) -> Missing:
+    """Which values of a column are missing ones."""
+    texts, numbers = set[str](), set[float]()
+    for each in column.missing or ():
+        texts.add(str(each).strip())
+        try:
+            number = float(each)
+        except ValueError:
+            continue  # a spelling such as NA, that no number is
+        numbers.add(number)
+        if number.is_integer():
+            texts.add(str(int(number)))
+    told = frozenset(each for each in numbers if each == each)
+    return Missing(frozenset(texts), told, len(told) < len(numbers))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of a column.
+
+    Attributes:
+        keyword: Its field in the declaration, and in JSON Schema.
+        operand: What it compares with.
+        said: What is said of a value that breaks it.
+    """
+
+    keyword: str
+    operand: Any
+    said: str
+
+    def broken(self, value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+        """Which typed values of a column of that dtype break it; null where one is missing."""
+        import polars as pl
+
+        if self.keyword == "values":
+            return ~value.is_in(pl.Series(self.operand, dtype=dtype, strict=False).to_list())
+        if self.keyword == "pattern":
+            return ~value.str.contains(self.operand, strict=True)
+        found: pl.Expr = _COMPARED[self.keyword](value, self.operand)
+        return found
+
+    def breaks(self) -> Callable[[Any], bool]:
+        """The same of one typed value."""
+        operand = self.operand
+        if self.keyword == "values":
+            allowed = frozenset(operand)
+            return lambda value: value not in allowed
+        if self.keyword == "pattern":
+            return lambda value: not _matches(operand, value)
+        compared = _COMPARED[self.keyword]
+        return lambda value: compared(value, operand)
+
+
+_COMPARED: dict[str, Callable[[Any, Any], Any]] = {"minimum": operator.lt, "maximum": operator.gt}
+
+
+def _matches(pattern: str, value: str) -> bool:
+    import polars as pl
+
+    # The table form's own engine: Python's regular expressions differ from it.
+    return bool(pl.Series([value]).str.contains(pattern)[0])
+
+
+@lru_cache(maxsize=1024)
+def rules_of(column: Column) -> tuple[Rule, ...]:
+    """The rules that typed values of a column are held to, in the order in which they are told."""
+    rules = []
+    for keyword, side in (("minimum", "below"), ("maximum", "above")):
+        bound = getattr(column, keyword)
+        if bound is not None:
+            bound = bound.astimezone(UTC) if isinstance(bound, datetime) else bound
+            rules.append(Rule(keyword, bound, f"is {side} the {keyword} {_plain(bound)}"))
+    if column.values is not None:
+        rules.append(Rule("values", column.values, f"is not one of {_listed(column.values)}"))
+    if column.pattern is not None:
+        rules.append(Rule("pattern", column.pattern, f"does not match the pattern {column.pattern}"))
+    return tuple(rules)
+
+
+def _plain(bound: object) -> str:
+    return f"{bound:%Y-%m-%dT%H:%M:%SZ}" if isinstance(bound, datetime) else str(bound)
+
+
+def _listed(values: tuple[object, ...]) -> str:
+    text = ", ".join(str(each) for each in values[:_LISTED])
+    return f"{text} and {len(values) - _LISTED} more" if len(values) > _LISTED else text
