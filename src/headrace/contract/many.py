@@ -48,7 +48,7 @@ class ManyDecoder:
     """
 
     def __init__(self, contract: Contract, target: str) -> None:
-        self._columns = tuple(_Plain.of(column, place, target) for place, column in enumerate(contract.columns))
+        self._columns = tuple(_Kept.of(column, place, target) for place, column in enumerate(contract.columns))
         self._plain = all(map(_is_plain, contract.columns))
         if self._plain:
             row: Any = _row_type(contract.columns, target)
@@ -84,7 +84,7 @@ class ManyDecoder:
 
 
 @dataclass(frozen=True)
-class _Plain:
+class _Kept:
     """What is left to look at in a column whose types and bounds are right.
 
     Attributes:
@@ -105,7 +105,7 @@ class _Plain:
     target: bool
 
     @classmethod
-    def of(cls, column: Column, place: int, target: str) -> _Plain:
+    def of(cls, column: Column, place: int, target: str) -> _Kept:
         """Of the column at that place of its contract."""
         rules = {rule.keyword: rule.operand for rule in rules_of(column)}
         allowed = frozenset(rules["values"]) if "values" in rules else None
@@ -119,13 +119,19 @@ class _Plain:
         names = len(values) - values.count(_UNSET) if self.optional else len(values)
         return names + (names - values.count(None)) if self.text else names
 
+    def _plain(self, values: Sequence[Any]) -> bool:
+        """Whether each value plainly is there and allowed, which is quicker told than the rest."""
+        if self.allowed is not None or self.optional:
+            return self.allowed is None and self.missing is None
+        return self.missing is None or (self.text and not self.missing.texts and all(map(str.strip, values)))
+
     def typed(self, values: Sequence[Any], rows: Sequence[msgspec.Struct]) -> Sequence[Any] | None:
         """The values, None where one is missing; None for all of them where one is not allowed.
 
         What is missing, or no input, is left out of the rows.
         """
         gone: set[Any] = set()
-        if self.missing is not None or self.allowed is not None:
+        if not self._plain(values):
             given = set(values) - _NOTHING
             gone = set(filter(self.missing, given)) if self.missing is not None else gone
             if (self.allowed is not None and not given - gone <= self.allowed) or (gone and not self.optional):
