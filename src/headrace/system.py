@@ -290,6 +290,10 @@ class System(Declared):
             _known(self.time, columns, "time")
             if columns[self.time].type != "time":
                 raise DeclarationError(f"{self.time!r} is not a time column", where="time")
+        if self.time is None and all(columns[key].nullable for key in self.keys):
+            raise DeclarationError(
+                "one key at least must never be missing", where="keys", hint="drop its nullable=True"
+            )
         self._check_horizon()
         known_ahead = frozenset(self.known_ahead) if self.forecasts else None
         self.features.check(frozenset(columns), known_ahead=known_ahead, step=self.step)

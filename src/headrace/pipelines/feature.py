@@ -123,7 +123,7 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
     about: dict[str, Any] = {
         "identity": identity,
         "compare": [c for c in system.contract.names if c not in identity],
-        "window": system.time or system.keys[0],
+        "window": system.time or next(k for k in system.keys if not system.contract.column(k).nullable),
         "corrected_at": None if records.known.column is not None else as_of,
     }
     seen: Seen = {

@@ -42,7 +42,7 @@ class Registry:
         self._store = store
         self._cache = ArtefactCache(home / "models")
         if tracking_uri is None:
-            self._tracking = Tracking(f"sqlite:///{home / 'mlflow.db'}", home / "mlruns")
+            self._tracking = Tracking(f"sqlite:///{_by_url(home)}/mlflow.db", home / "mlruns")
         else:
             self._tracking = Tracking(tracking_uri, home / "mlruns" if _is_sqlite(tracking_uri) else None)
 
@@ -273,6 +273,11 @@ def _newest(fact: Fact, known: Timeline) -> Fact:
 
 def _instant(as_of: datetime | None) -> datetime | None:
     return None if as_of is None else location.instant(as_of, "as_of")
+
+
+def _by_url(home: Path) -> str:
+    """The folder as MLflow takes it in a URI: what it would decode or cut off, by another path."""
+    return location.alias(str(home)) if set("%?") & set(str(home)) else str(home)
 
 
 def _is_sqlite(uri: str) -> bool:

@@ -53,6 +53,12 @@ class Between(NamedTuple):
         beyond = (pl.col(low) > self.most) | (pl.col(high) + timedelta(milliseconds=1) < self.least)
         return not files.select(beyond.fill_null(False).all()).item()
 
+    def holds(self) -> pl.Expr:
+        """Whether a fact is one of them. Bounds are values: polars takes a bare text for the name of a column."""
+        import polars as pl
+
+        return pl.col(self.column).is_between(pl.lit(self.least), pl.lit(self.most))
+
 
 @dataclass(frozen=True)
 class Upkeep:
@@ -438,8 +444,10 @@ class Table:
         from deltalake.exceptions import TableNotFoundError
 
         with self._failures():
+            if not location.may_hold_table(self.uri):
+                return None
             try:
-                return DeltaTable(self.uri, storage_options=self._options)
+                return DeltaTable(location.by_url(self.uri), storage_options=self._options)
             except TableNotFoundError:
                 return None
 
@@ -452,9 +460,11 @@ class Table:
 
         empty = schema.stamp(rows.clear(), 0, window, identity)
         with self._failures():
+            if location.is_local(self.uri):
+                Path(self.uri).mkdir(parents=True, exist_ok=True)
             try:
                 DeltaTable.create(
-                    self.uri,
+                    location.by_url(self.uri),
                     empty.schema,  # exports the Arrow schema protocol
                     mode="ignore",
                     configuration=self.upkeep.configuration(),
@@ -463,7 +473,7 @@ class Table:
             except CommitFailedError as error:
                 if not failures.lost_race(error):
                     raise
-            return DeltaTable(self.uri, storage_options=self._options)
+            return DeltaTable(location.by_url(self.uri), storage_options=self._options)
 
     def _commit(self, snapshot: DeltaTable, rows: pl.DataFrame, version: int, widened: bool) -> bool:
         """Commit `rows` as logical version `version`; False when another writer was first."""
@@ -506,11 +516,23 @@ class Table:
 
         with self._failures():
             files = pl.DataFrame(snapshot.get_add_actions(flatten=True))
-            location.check_files(snapshot.table_uri, files)
+            location.check_files(self.uri, files)
             if between is not None and not between.may_be_in(files):
                 return pl.LazyFrame(schema=self._schema_of(snapshot))
-            lazy = pl.scan_delta(snapshot, storage_options=self._options)
-            return lazy if between is None else lazy.filter(pl.col(between.column).is_between(*between[1:]))
+            lazy = self._lazy(snapshot, files)
+            return lazy if between is None else lazy.filter(between.holds())
+
+    def _lazy(self, snapshot: DeltaTable, files: pl.DataFrame) -> pl.LazyFrame:
+        """All rows of a snapshot. `scan_delta` goes by URLs, so a folder whose path is another URL is read by alias."""
+        import polars as pl
+
+        if not location.is_local(self.uri) or location.is_plain(self.uri):
+            return pl.scan_delta(snapshot, storage_options=self._options)
+        root, schema = location.alias(self.uri), self._schema_of(snapshot)
+        if files.is_empty():
+            return pl.LazyFrame(schema=schema)
+        paths = [f"{root}/{name}" for name in files["path"]]
+        return pl.scan_parquet(paths, schema=schema, missing_columns="insert", extra_columns="ignore", glob=False)
 
     def _schema_of(self, snapshot: DeltaTable) -> dict[str, pl.DataType]:
         import polars as pl

@@ -2,32 +2,83 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import stat
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
-from headrace.errors import CorruptTableError, UsageError
+from headrace.errors import CorruptTableError, StoreError, UsageError
 from headrace.store.failures import damaged
 
 if TYPE_CHECKING:
     import polars as pl
 
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_PLAIN = re.compile(r"[A-Za-z0-9/._~+=,:@&;$!'()-]*")
+"""Paths that are the same as a path, a URL and a pattern."""
+_NO_URL = re.compile(r"[\[\]^|\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}|(^|/)\.\.?(/|$)")
+"""What delta-rs refuses or decodes once too often in the path of a table."""
+
+
 def normal(uri: str | Path) -> str:
     """An absolute path for a local folder (``~``, ``file://`` too), else the URI without a trailing slash."""
     text = str(uri)
     if text.startswith("file://"):
-        text = text.removeprefix("file://")
-    if "://" in text:
+        text = unquote(text.removeprefix("file://"))
+    elif isinstance(uri, str) and _SCHEME.match(uri):
         return text.rstrip("/")
     return str(Path(text).expanduser().absolute())
 
 
 def is_local(uri: str) -> bool:
     """Whether a normal URI is a folder of this machine."""
-    return "://" not in uri
+    return uri.startswith("/") or not _SCHEME.match(uri)
+
+
+def may_hold_table(uri: str) -> bool:
+    """Whether a table may be there: a local folder without a log holds none, and is not made by looking."""
+    return not is_local(uri) or Path(uri, "_delta_log").is_dir()
+
+
+def is_plain(uri: str) -> bool:
+    """Whether a local folder's path means the same as a path, a URL and a pattern."""
+    return _PLAIN.fullmatch(uri) is not None
+
+
+def by_url(uri: str) -> str:
+    """What delta-rs opens a table by: its path, or where that is no good URL, its `alias` by a scheme that takes it."""
+    return f"fs://{alias(uri)}" if is_local(uri) and _NO_URL.search(uri) else uri
+
+
+def alias(uri: str) -> str:
+    """Another path of a local folder, of plain letters only: a link in a folder of this user's for temporary files.
+
+    Made anew whenever it is missing, so that it may be cleaned away at any time.
+
+    Raises:
+        StoreError: The folder for temporary files is another user's.
+    """
+    if is_plain(uri):
+        return uri
+    folder = Path(tempfile.gettempdir(), f"headrace-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise StoreError("the folder is not this user's", where=str(folder), hint="set TMPDIR to a folder that is")
+    link = folder / hashlib.sha256(uri.encode(errors="surrogateescape")).hexdigest()[:24]
+    try:
+        link.symlink_to(uri, target_is_directory=True)
+    except FileExistsError:
+        if str(link.readlink()) != uri:
+            raise
+    return str(link)
 
 
 def options(uri: str, given: Mapping[str, str] | None) -> dict[str, str] | None:
@@ -53,11 +104,10 @@ def check_files(uri: str, files: pl.DataFrame) -> None:
     A reader that meets a shortened file aborts a thread and prints its stack; this costs about 2 us a file.
     Object stores replace files as a whole, so theirs are not looked at.
     """
-    root = uri.removeprefix("file://")
-    if not is_local(root):
+    if not is_local(uri):
         return
     for name, size in files.select("path", "size_bytes").iter_rows():
-        path = f"{root.rstrip('/')}/{name}"
+        path = f"{uri}/{name}"
         try:
             found = os.stat(path).st_size  # noqa: PTH116  # a Path costs more than the call
         except FileNotFoundError as error:
