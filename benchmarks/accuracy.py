@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,6 +39,12 @@ CACHE = Path(tempfile.gettempdir()) / "headrace-boosters"
 FEW = 40
 """Origins of a quick look."""
 LEVEL = 0.9
+PEER = Path(__file__).parent / "peers" / "mlforecast_accuracy.py"
+PEERS = ("scaled", "differences")
+"""mlforecast on scaled values, and on differences to a season before."""
+PEERS_NOTE = """mlforecast with LightGBM (300 trees, L1, lags, rolling means, calendar), on values in units of each
+series' spread and on differences to a season before, from the same origins; "ours" is our error as a share of the
+better one's."""
 PUBLISHED = """Published OWA on all of M4 hourly: Doornik .410, Smyl .440, seasonal naive .627, a plain direct LightGBM
 with z-scaled targets and L1 .426. Published MAPE for Aalborg, 24 h ahead: SARIMAX 6.85 %, seasonal naive 7.06 %."""
 
@@ -46,10 +53,7 @@ def remembering(fit: Callable[..., str], folder: Path) -> Callable[..., str]:
     """A fit of boosters that reads from a folder what it was asked before: by all that it depends on."""
 
     def fitted(matrix: Array, learn: Array, **settings: Any) -> str:
-        key = blake2b(json.dumps(settings, sort_keys=True, default=str).encode(), digest_size=16)
-        for array in (matrix, learn):
-            key.update(str((array.shape, array.dtype)).encode() + np.ascontiguousarray(array).tobytes())
-        path = folder / key.hexdigest()
+        path = folder / digest(json.dumps(settings, sort_keys=True, default=str), matrix, learn)
         if path.exists():
             return path.read_text(encoding="utf-8")
         text = fit(matrix, learn, **settings)
@@ -62,6 +66,14 @@ def remembering(fit: Callable[..., str], folder: Path) -> Callable[..., str]:
     return fitted
 
 
+def digest(text: str, *arrays: Array) -> str:
+    """Of a text and the values of arrays."""
+    key = blake2b(text.encode(), digest_size=16)
+    for array in arrays:
+        key.update(str((array.shape, array.dtype)).encode() + np.ascontiguousarray(array).tobytes())
+    return key.hexdigest()
+
+
 def window(data: Dataset, seed: int, choose: bool, quick: bool) -> Backtest:
     """What the default forecaster says over a window's origins, beside what came true."""
     model = data.model(seed=seed)
@@ -69,6 +81,36 @@ def window(data: Dataset, seed: int, choose: bool, quick: bool) -> Backtest:
     if quick:
         origins = origins[:: -(-origins.size // FEW)]
     return backtest(model.fit(data.task(model), data.history, end).model, data.history, origins)
+
+
+def peers(data: Dataset, done: Backtest, python: Path, folder: Path) -> dict[str, Array]:
+    """What the peers say of the same values; kept on disk by what they were given."""
+    origins = np.unique(done.origin)
+    short, *_, long = (season // data.history.step for season in (*data.seasons, data.seasons[-1]))
+    told = {
+        "start": data.history.start.replace(tzinfo=None).isoformat(),
+        "step": data.history.step.total_seconds(),
+        "short": short,
+        "long": long,
+        "horizon": data.horizon,
+        "end": int(origins[0]),
+        "calendar": "weekday" in data.features.names,
+    }
+    values, text = data.history.values, json.dumps(told)
+    name = digest(text + PEER.read_text(encoding="utf-8"), origins, *values.values())
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for kind in PEERS:
+        out = folder / f"{name}-{kind}.npz"
+        if not out.exists():
+            given = folder / f"{name}.npz"
+            np.savez(given, told=text, origins=origins, **values)
+            command = [str(python), str(PEER), "--set", str(given), "--out", str(out), "--kind", kind]
+            subprocess.run(command, check=True)
+            given.unlink()
+        with np.load(out) as file:
+            found[kind] = file["value"].ravel()
+    return found
 
 
 def baselines(data: Dataset, done: Backtest) -> dict[str, Array]:
@@ -86,14 +128,14 @@ def baselines(data: Dataset, done: Backtest) -> dict[str, Array]:
     }
 
 
-def scores(data: Dataset, done: Backtest) -> dict[str, dict[str, float]]:
-    """WAPE, RMSE and MASE of the model and each baseline on the pairs that all have, and of the model's intervals."""
+def scores(data: Dataset, done: Backtest, others: dict[str, Array] | None = None) -> dict[str, dict[str, float]]:
+    """WAPE, RMSE and MASE of the model, the baselines and others on the pairs that all have; the model's intervals."""
     end = int(done.origin.min())
     y = data.history.values["y"][:, : end + 1]
     with np.errstate(invalid="ignore"):
         change = np.abs(y[:, data.season :] - y[:, : -data.season])
     scale = np.array([row[~np.isnan(row)].mean() if (~np.isnan(row)).any() else np.nan for row in change])[done.series]
-    said = {"model": done.value} | baselines(data, done)
+    said = {"model": done.value} | baselines(data, done) | (others or {})
     known = ~np.isnan(np.sum([done.actual, *said.values()], axis=0))
     found = {name: _errors(done.actual[known], value[known], scale[known]) for name, value in said.items()}
     score = metrics.winkler(done.actual, done.lower, done.upper, LEVEL) / np.where(scale > 0, scale, np.nan)
@@ -150,16 +192,15 @@ def naive2(y: Array, horizon: int, season: int = 24) -> Array:
     return adjusted
 
 
-def measured(data: Dataset, seed: int, choose: bool, quick: bool) -> dict[str, dict[str, dict[str, float]]]:
+def measured(data: Dataset, done: Backtest, others: dict[str, Array]) -> dict[str, dict[str, dict[str, float]]]:
     """Scores of each line of the table that a set makes."""
-    done = window(data, seed, choose, quick)
-    found = {data.name: scores(data, done)}
+    found = {data.name: scores(data, done, others)}
     if data.name.startswith("M4"):
         found[data.name]["model"] |= competition(data, done)
     for name, rows in data.parts.items():
         some = np.flatnonzero(np.isin(done.series, rows))
         columns = {name: getattr(done, name)[some] for name in Backtest.__dataclass_fields__}
-        found[name] = scores(data, replace(done, **columns))
+        found[name] = scores(data, replace(done, **columns), {name: value[some] for name, value in others.items()})
     return found
 
 
@@ -170,7 +211,7 @@ HEADER = """| set | WAPE | RMSE | MASE | coverage of 90 % | Winkler / scale | be
 def line(name: str, runs: list[dict[str, dict[str, float]]]) -> str:
     """One row of the table: the mean over seeds, and beside it the best baseline for each measure and the ratio."""
     of = {who: {key: statistics.fmean(run[who][key] for run in runs) for key in runs[0][who]} for who in runs[0]}
-    ours = of.pop("model")
+    ours, of = of["model"], {who: each for who, each in of.items() if who not in ("model", *PEERS)}
     shown = {"wape": "{:.2%}", "rmse": "{:.5g}", "mase": "{:.3f}"}
     cells = [form.format(ours[key]) for key, form in shown.items()]
     if "owa" in ours:
@@ -182,6 +223,19 @@ def line(name: str, runs: list[dict[str, dict[str, float]]]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
+def beside(name: str, run: dict[str, dict[str, float]]) -> str:
+    """One row of the table of peers: each measure of theirs, and ours as a share of the better one."""
+    cells = []
+    for key, form in {"wape": "{:.2%}", "rmse": "{:.5g}", "mase": "{:.3f}"}.items():
+        ours, theirs = run["model"][key], [run[peer][key] for peer in PEERS]
+        cells += [*(form.format(each) for each in theirs), f"{ours / min(theirs):.3f}"]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+BESIDE = """| set | WAPE: scaled | differences | ours | RMSE: scaled | differ. | ours | MASE: scaled | differ. | ours |
+|---|---|---|---|---|---|---|---|---|---|"""
+
+
 def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -190,27 +244,35 @@ def main() -> int:
     parser.add_argument("--window", choices=("choose", "report"), default="report")
     parser.add_argument("--quick", action="store_true", help=f"at most {FEW} origins")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where boosters are kept")
+    parser.add_argument("--peers", type=Path, help="the Python of an environment made from peers/mlforecast.lock")
     parser.add_argument("--json", type=Path, help="save every figure here")
     parser.add_argument("--write", action="store_true", help=f"save {RESULTS.name}")
     options = parser.parse_args()
     forecaster.fit_booster = remembering(forecaster.fit_booster, options.cache)  # type: ignore[attr-defined]
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    lines, figures = [HEADER], {}
+    lines, rows, figures = [HEADER], [BESIDE], {}
     print(HEADER, flush=True)
     for name in options.set.split(",") if options.set else datasets.names():
         began, data = time.process_time(), datasets.read(name)
-        runs = [measured(data, seed, options.window == "choose", options.quick) for seed in seeds]
+        done = [window(data, seed, options.window == "choose", options.quick) for seed in seeds]
+        others = peers(data, done[0], options.peers, options.cache) if options.peers else {}
+        runs = [measured(data, each, others) for each in done]
         for each in runs[0]:
             figures[each] = [run[each] for run in runs]
             lines.append(line(each, figures[each]))
             print(lines[-1], flush=True)
+            if others:
+                rows.append(beside(each, runs[0][each]))
+                print(rows[-1], flush=True)
         print(f"{data.name}: {time.process_time() - began:.0f} s of CPU", file=sys.stderr)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     if options.write:
         head = f"`python benchmarks/accuracy.py {' '.join(sys.argv[1:])}`, {datetime.now(UTC).date()}; means of seeds."
         notes = "In brackets behind the best baseline: the model's error as a share of it, on the same pairs."
-        RESULTS.write_text("\n\n".join([head, "\n".join(lines), notes, PUBLISHED]) + "\n", encoding="utf-8")
+        beside_us = [PEERS_NOTE, "\n".join(rows)] if options.peers else []
+        parts = [head, "\n".join(lines), notes, *beside_us, PUBLISHED]
+        RESULTS.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return 0
 
 

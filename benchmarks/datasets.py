@@ -171,20 +171,33 @@ def steel() -> Dataset:
 
 
 def retail() -> Dataset:
-    """Revenue a day of the eight largest countries of a shop, 14 days ahead, the last eight weeks, every day."""
+    """Revenue a day of the eight largest countries of a shop, 14 days ahead, the last eight weeks, every day.
+
+    A day without a sale is missing; the smaller countries have few others.
+    """
+    return _revenue("Retail", _sales())
+
+
+def retail_with_zeros() -> Dataset:
+    """The same where a day without a sale is a zero."""
+    sums = _sales()
+    days = pl.datetime_range(sums["time"].min(), sums["time"].max(), "1d", eager=True).alias("time")
+    every = sums.select("country").unique().join(days.to_frame(), how="cross")
+    frame = every.join(sums, on=["country", "time"], how="left").with_columns(pl.col("y").fill_null(0.0))
+    return _revenue("Retail with zeros", frame)
+
+
+def _sales() -> pl.DataFrame:
     frame = pl.read_csv(SHARED / "online_retail/OnlineRetail_sample.csv.gz", infer_schema=False)
-    frame = frame.select(
-        pl.col("Country").alias("country"),
-        _utc("InvoiceDate").dt.truncate("1d"),
-        y=pl.col("Quantity").cast(float) * pl.col("UnitPrice").cast(float),
-    )
-    largest = frame.group_by("country").agg(pl.col("y").sum()).top_k(8, by="y").select("country")
-    days = pl.datetime_range(frame["time"].min(), frame["time"].max(), "1d", eager=True).alias("time")
-    sums = frame.group_by("country", "time").agg(pl.col("y").sum())
-    frame = largest.join(days.to_frame(), how="cross").join(sums, on=["country", "time"], how="left")
+    revenue = pl.col("Quantity").cast(float) * pl.col("UnitPrice").cast(float)
+    frame = frame.select(_utc("InvoiceDate").dt.truncate("1d"), country="Country", y=revenue)
+    largest = frame.group_by("country").agg(pl.col("y").sum()).top_k(8, by="y")["country"]
+    return frame.filter(pl.col("country").is_in(largest)).group_by("country", "time").agg(pl.col("y").sum())
+
+
+def _revenue(name: str, frame: pl.DataFrame) -> Dataset:
     features = seasonal_features("y", step="1d", seasons=("168h",), country="GB")
-    history = _one(frame.with_columns(pl.col("y").fill_null(0.0)), ("country",), DAY)
-    return Dataset("Retail", history, features, 14, 56, 1, (WEEK,))
+    return Dataset(name, _one(frame, ("country",), DAY), features, 14, 56, 1, (WEEK,))
 
 
 ALL: dict[str, tuple[str, Callable[[], Dataset]]] = {
@@ -197,6 +210,7 @@ ALL: dict[str, tuple[str, Callable[[], Dataset]]] = {
     "weather": ("bike_sharing", bikes_with_weather),
     "steel": ("steel_industry", steel),
     "retail": ("online_retail", retail),
+    "zeros": ("online_retail", retail_with_zeros),
 }
 """Name on the command line: folder of the data, and the function that reads it. The streams stand beside them."""
 

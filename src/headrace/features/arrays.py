@@ -266,6 +266,8 @@ def _sum_of_one(x: Array, width: int) -> Array:
 
 def _extremes(x: Array, width: int, statistic: str) -> Array:
     extreme = np.fmin if statistic == "min" else np.fmax
+    if (found := x.shape[1] - width + 1) <= FEW:
+        return np.stack([extreme.reduce(x[:, i : i + width], axis=1) for i in range(found)], axis=1)
     block, size = x, 1
     while size * 2 <= width:
         block = extreme(block[:, size:], block[:, :-size])

@@ -21,7 +21,7 @@ from headrace.lineage import iso
 from headrace.models.booster import Booster
 from headrace.models.feedback import Feedback, Memory, reach, remembered
 from headrace.models.glitches import cleaned, margin
-from headrace.models.member import Frame, Transform, View, count, lookback, spread
+from headrace.models.member import Frame, Transform, View, count, lookback, reachable, spread
 
 KIND = "forecaster"
 FORMAT = 1
@@ -203,8 +203,9 @@ class ForecastModel:
         known = count(self.frame, history, examples, arrays)
         with np.errstate(invalid="ignore"):
             value = np.where(known >= self.needed, total / votes, np.nan)
+        least, largest = reachable(self.frame, history, examples, arrays)
         half = self.widths[examples.ahead - 1] * spread(self.frame, history, examples, arrays)
-        return value, half, known
+        return np.clip(value, least, largest), np.minimum(half, largest - least), known
 
     def save(self, folder: Path) -> None:
         """Write the model's files into an existing folder: the same model gives the same bytes."""

@@ -33,6 +33,11 @@ EXAMPLES_NEEDED = 200
 """Fewer examples than this teach a booster nothing."""
 ENOUGH = 60_000
 """From this many examples on, all trees are grown."""
+CLIPPED = 10.0
+"""Targets are learnt to this many units of a series' scale: beyond lies no shape, but a scale that was too small.
+
+After a flat stretch a single sale is thousands of units away, and a mean of such leaves is a forecast that no history
+ever came near. 5 to 50 units do about the same; without a bound daily sales are forecast at ten times their maximum."""
 SCORED = 60_000
 """At most about so many held-back forecasts are scored; origins are spread evenly."""
 
@@ -343,7 +348,7 @@ def _taught(view: View, features: Features) -> tuple[Array, Array]:
     """The matrix and what is to be learnt from it, without the examples that teach nothing."""
     learn = view.learn()
     good = np.isfinite(learn)
-    return np.ascontiguousarray(view.matrix(features)[good]), learn[good]
+    return np.ascontiguousarray(view.matrix(features)[good]), np.clip(learn[good], -CLIPPED, CLIPPED)
 
 
 def backtest(model: ForecastModel, history: History, origins: NDArray[np.intp], *, threads: int = 2) -> Backtest:

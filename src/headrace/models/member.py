@@ -10,7 +10,16 @@ import numpy as np
 
 from headrace.features.arrays import Array, Arrays, History
 from headrace.features.expression import Expression
-from headrace.features.history import difference, lag, rolling_count, rolling_mean, rolling_std, seasonal_lag
+from headrace.features.history import (
+    difference,
+    lag,
+    rolling_count,
+    rolling_max,
+    rolling_mean,
+    rolling_min,
+    rolling_std,
+    seasonal_lag,
+)
 from headrace.features.matrix import Evaluator, Examples
 from headrace.features.row import Col, maximum
 from headrace.features.view import Features
@@ -125,6 +134,12 @@ def _count(frame: Frame) -> Expression:
     return rolling_count(Col(frame.target), frame.long * 4)
 
 
+@lru_cache(maxsize=64)
+def _ends(frame: Frame) -> tuple[Expression, Expression]:
+    lowest, highest = rolling_min(frame.target, frame.long * 4), rolling_max(frame.target, frame.long * 4)
+    return lowest - (highest - lowest), highest + (highest - lowest)
+
+
 def lookback(features: Features, short: timedelta, long: timedelta) -> timedelta:
     """How far before an origin a history must reach for every feature and scale to be exact."""
     return max(features.lookback, long * 5) + short
@@ -166,3 +181,13 @@ def spread(frame: Frame, history: History, examples: Examples, arrays: Arrays | 
 def count(frame: Frame, history: History, examples: Examples, arrays: Arrays | None = None) -> Array:
     """How many values of the last four long seasons are known at the origin."""
     return Evaluator(history, examples, arrays).column(_count(frame))
+
+
+def reachable(frame: Frame, history: History, examples: Examples, arrays: Arrays | None = None) -> tuple[Array, Array]:
+    """Least and largest value that a forecast may have: the range of the last four long seasons, and once more beyond.
+
+    A scale that is too small or too large for a moment, as in a flat stretch, cannot then ruin a forecast.
+    """
+    evaluator = Evaluator(history, examples, arrays)
+    least, largest = (evaluator.column(end) for end in _ends(frame))
+    return least, largest
