@@ -172,9 +172,9 @@ class ForecastModel:
         columns = [np.empty(order.size) for _ in parts[0]]
         for column, pieces in zip(columns, zip(*parts, strict=True), strict=True):
             column[order] = np.concatenate(pieces)
-        value, half, known = (column.reshape(-1, self.horizon) for column in columns)
+        value, half, known, most = (column.reshape(-1, self.horizon) for column in columns)
         half *= self._factors(history)[examples.series].reshape(half.shape)
-        return value, half, known
+        return value, np.minimum(half, most), known
 
     def _factors(self, history: History) -> Array:
         """One factor per row of the history."""
@@ -189,7 +189,8 @@ class ForecastModel:
             return np.full(history.series, kinds.pop())
         return np.array([text in self.persistent for text in key_texts(history.keys)])
 
-    def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, Array, Array]:
+    def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, Array, Array, Array]:
+        """Values, half widths before any factor, how much is known, and how wide a half width may be at most."""
         total, votes = np.zeros(len(examples)), np.zeros(len(examples))
         bound: tuple[Features, ...] = self._bound  # type: ignore[attr-defined]
         holding, arrays = self._persistent(history)[examples.series], Arrays(history)
@@ -205,7 +206,8 @@ class ForecastModel:
             value = np.where(known >= self.needed, total / votes, np.nan)
         least, largest = reachable(self.frame, history, examples, arrays)
         half = self.widths[examples.ahead - 1] * spread(self.frame, history, examples, arrays)
-        return np.clip(value, least, largest), np.minimum(half, largest - least), known
+        most = np.where(largest > least, largest - least, np.inf)
+        return np.clip(value, least, largest), half, known, most
 
     def save(self, folder: Path) -> None:
         """Write the model's files into an existing folder: the same model gives the same bytes."""
