@@ -86,7 +86,7 @@ def test_the_rule_written_out(model, history, origin):
 
 
 def test_what_is_covered_comes_nearer_to_what_is_said(model, history):
-    origins = np.arange(FIT + 30, FIT + 490)
+    origins = np.arange(FIT + 30, FIT + 200)
     found = backtest(model, history, origins).scores()["coverage"]
     fixed = backtest(replace(model, since=None), history, origins).scores()["coverage"]
     assert abs(found - 0.9) < 0.7 * abs(fixed - 0.9)
