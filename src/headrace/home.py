@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from headrace.registry import Registry
     from headrace.store import Store, Table
     from headrace.store.online import Online
+    from headrace.system import System
 
-RAW, QUARANTINE, PREDICTIONS, METRICS, RUNS = "raw", "quarantine", "predictions", "metrics", "runs"
+RAW, EVENTS, QUARANTINE, PREDICTIONS, METRICS, RUNS = "raw", "events", "quarantine", "predictions", "metrics", "runs"
 
 
 class Home:
@@ -67,6 +68,10 @@ class Home:
     def table(self, system: str, name: str) -> Table:
         """One table of one system."""
         return self.store.table(system, name)
+
+    def raw(self, system: System) -> Table:
+        """What a system's source said: its facts, or the events that its facts are made from."""
+        return self.table(system.name, EVENTS if system.contract.aggregates else RAW)
 
     @property
     def kafka(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.contract.aggregation import Aggregate
 from headrace.declaration import format_duration, parse_duration
 from headrace.errors import ArtefactError
 from headrace.features.arrays import key_texts, times_of
@@ -57,6 +58,8 @@ class Schema:
             "step": format_duration(s.step),
             "columns": s.columns,
             "ahead": s.ahead,
+            "aggregates": [{"kind": each.kind, "empty": each.empty} for each in s.aggregates],
+            "lag": format_duration(s.lag),
             "baselines": [format_duration(b) for b in self.baselines],
             "series": self.keys,
         }
@@ -71,10 +74,12 @@ class Schema:
         """
         try:
             data = json.loads((folder / SCHEMA_FILE).read_text(encoding="utf-8"))
-            names = (tuple(data[name]) for name in ("columns", "ahead"))
-            series = Series(tuple(data["keys"]), data["time"], parse_duration(data["step"]), *names)
+            columns, ahead = tuple(data["columns"]), tuple(data["ahead"])
+            step, lag = parse_duration(data["step"]), parse_duration(data["lag"])
+            aggregates = tuple(Aggregate(**each) for each in data["aggregates"])
+            series = Series(tuple(data["keys"]), data["time"], step, columns, ahead, aggregates, lag)
             return cls(series, tuple(parse_duration(b) for b in data["baselines"]), tuple(data["series"]))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtefactError(f"cannot be read: {error}", where=str(folder / SCHEMA_FILE)) from error
 
 

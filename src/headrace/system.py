@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -26,6 +26,9 @@ from headrace.lineage import digest_of
 from headrace.models.base import Model
 from headrace.sources import Source
 from headrace.sources.events import Shape
+
+if TYPE_CHECKING:
+    from headrace.store.history import Series
 
 FORMAT = 1
 """Part of every config digest: raise it when the same declaration starts to mean something else."""
@@ -216,6 +219,26 @@ class System(Declared):
         """Columns whose values are known before their time, in the contract's order."""
         return tuple(c.name for c in self.contract.columns if c.known_ahead and c.name not in self.keys)
 
+    @property
+    def series(self) -> Series:
+        """How its table holds series.
+
+        Raises:
+            DeclarationError: The system does not forecast.
+        """
+        from headrace.store.history import Series
+
+        if self.step is None or self.horizon is None:
+            raise DeclarationError("this system does not forecast", where="horizon", hint="declare step= and horizon=")
+        columns, ahead = self._history_columns(), set(self.known_ahead)
+        how = tuple(each for c in columns if (each := self.contract.column(c).aggregated) is not None)
+        told = tuple(c for c in columns if c in ahead)
+        return Series(self.keys, self.event_time, self.step, columns, told, how, self.source.lag)
+
+    def _history_columns(self) -> tuple[str, ...]:
+        """Columns whose past is looked at, the target first."""
+        return tuple(dict.fromkeys([self.target, *sorted(self.features.columns() - set(self.keys))]))
+
     def event_shape(self) -> Shape:
         """What its events look like on a topic.
 
@@ -226,12 +249,11 @@ class System(Declared):
             raise DeclarationError("only a system that forecasts answers events", where="horizon")
         if self.known_ahead and self.features.columns() & set(self.known_ahead):
             raise DeclarationError("an event cannot bring what is known ahead", where="contract.columns")
-        columns = dict.fromkeys([self.target, *sorted(self.features.columns() - set(self.keys))])
         return Shape(
             contract=self.contract,
             keys=self.keys,
             time=self.event_time,
-            columns=tuple(columns),
+            columns=self._history_columns(),
             step=self.step,
             lag=self.source.lag,
             grace=self.stream.grace,
@@ -295,6 +317,7 @@ class System(Declared):
                 "one key at least must never be missing", where="keys", hint="drop its nullable=True"
             )
         self._check_horizon()
+        self._check_aggregates()
         known_ahead = frozenset(self.known_ahead) if self.forecasts else None
         self.features.check(frozenset(columns), known_ahead=known_ahead, step=self.step)
         if not self.forecasts:
@@ -322,6 +345,27 @@ class System(Declared):
                 raise DeclarationError(
                     f"{format_duration(duration)} is not a multiple of the step {format_duration(self.step)}",
                     where=where,
+                )
+
+    def _check_aggregates(self) -> None:
+        """Where rows are events, every column whose past is looked at says how they are put together."""
+        if not self.contract.aggregates:
+            return
+        places = {column.name: place for place, column in enumerate(self.contract.columns)}
+        if not self.forecasts:
+            first = next(column for column in self.contract.columns if column.aggregate is not None)
+            where = f"contract.columns[{places[first.name]}].aggregate"
+            raise DeclarationError("only a system that forecasts puts events together: it has steps", where=where)
+        for name in (*self.keys, *self._history_columns()):
+            column = self.contract.column(name)
+            where = f"contract.columns[{places[name]}].aggregate"
+            if name in self.keys and column.aggregate is not None:
+                raise DeclarationError(f"{name!r} is a key, which tells series apart", where=where)
+            if name not in self.keys and column.aggregate is None:
+                raise DeclarationError(
+                    f"rows are events here, and nothing says what the events of a step make of {name!r}",
+                    where=where,
+                    hint="one of sum, mean, last, first, min, max, count",
                 )
 
     def _check_target_leak(self) -> None:

@@ -47,7 +47,8 @@ def check(
     Args:
         contract: What the rows must look like.
         frame: The rows as they came, with declared names; text or typed.
-        keys: The columns that, with ``time``, may occur once per known time.
+        keys: The columns that, with ``time``, may occur once, or once per known time where rows bring their own. Rows
+            that are events (`Contract.aggregates`) may occur any number of times.
         time: The event-time column, None for a system without.
         step: The regular step of event times.
         as_of: The time of the run, with a zone.
@@ -70,15 +71,16 @@ def check(
     pending = is_pending(subject.work[KNOWN], subject.work[time] if time is not None else None, as_of, now)
     if pending.any():
         subject = subject.filter(~pending)
-    if time is not None and step is not None and contract.column(time).align:
+    events = contract.aggregates
+    if time is not None and step is not None and contract.column(time).align and not events:
         subject = subject.aligned(time, step)
     work, faults = subject.work, [*subject.faults, *row_faults(contract.columns, subject.work)]
     if time is not None:
-        faults += run(time_rules(time, step, max(as_of, now)), work)
-    unique = (*keys, *([time] if time is not None else []))
-    faults += duplicate_faults(
-        work, unique, KNOWN, ~_any(faults, work.height), contract.column(time) if time is not None else None
-    )
+        faults += run(time_rules(time, None if events else step, max(as_of, now)), work)
+    if not events:
+        unique = (*keys, *([time] if time is not None else []), *([KNOWN] if known.column is not None else []))
+        clock = contract.column(time) if time is not None else None
+        faults += duplicate_faults(work, unique, ~_any(faults, work.height), clock, steps=step is not None)
     findings = _judge(contract, work, faults, Batch(work, keys, time, step, as_of))
     findings = [*emptiness(contract, frame.height, work.height, as_of), *findings]
     is_bad = _any(faults, work.height)
@@ -93,6 +95,10 @@ def check(
         max_bad_share=contract.max_bad_share,
         as_of=as_of,
     )
+
+
+CAME = ":came"
+"""The event time before it was moved down: two rows that differ in it are two rows."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,7 @@ class _Subject:
 
         size, at = step // timedelta(microseconds=1), pl.col(time).dt.epoch("us")
         down = (at - at % size).cast(pl.Datetime("us", "UTC"))
-        return replace(self, work=self.work.with_columns(down.alias(time)))
+        return replace(self, work=self.work.with_columns(down.alias(time), pl.col(time).alias(CAME)))
 
     def filter(self, keep: pl.Series) -> _Subject:
         faults = [fault.filter(keep) for fault in self.faults]

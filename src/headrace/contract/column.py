@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, Unpack, cast
 
 from pydantic import ValidationError
 
+from headrace.contract.aggregation import Aggregate, Empty, Kind
 from headrace.contract.mistakes import declaration_error
 from headrace.declaration import Declared
 
@@ -32,6 +33,8 @@ class _Fields(TypedDict, total=False):
     pattern: str | None
     known_ahead: bool
     align: bool
+    aggregate: Kind | None
+    empty: Empty
     ambiguous: Literal["raise", "earliest", "latest", "in_order"]
     format: str | None
     decimal: Literal[".", ","]
@@ -54,7 +57,10 @@ class Column(Declared):
         pattern: A regular expression that must be found in the text; anchor it with ``^`` and ``$``.
         known_ahead: The value is known before its time comes (a calendar, a tariff, a plan).
         align: Event times between two steps are moved down to the step; when they became known stays exact. Otherwise
-            such a row is bad.
+            such a row is bad. Two different rows of one step contradict one another.
+        aggregate: Rows are events, of which a step has any number, and this is what a step's values become: ``sum``,
+            ``mean``, ``last``, ``first`` (by event time), ``min``, ``max``, or ``count`` of those that are not missing.
+        empty: What a step without any value is: ``missing``, or ``zero`` once it is over and its series has begun.
         ambiguous: What an hour that happens twice, when clocks go back, means: a bad row (``raise``), the
             ``earliest`` or the ``latest`` of the two, or what the order of a file's rows says (``in_order``): of the
             rows of a series the first is the earlier hour's. An hour that does not exist is always bad.
@@ -80,6 +86,8 @@ class Column(Declared):
     pattern: str | None = None
     known_ahead: bool = False
     align: bool = False
+    aggregate: Kind | None = None
+    empty: Empty = "missing"
     ambiguous: Literal["raise", "earliest", "latest", "in_order"] = "raise"
     format: str | None = None
     decimal: Literal[".", ","] = "."
@@ -98,6 +106,11 @@ class Column(Declared):
         """Whether its values are text."""
         return self.type in ("text", "category")
 
+    @property
+    def aggregated(self) -> Aggregate | None:
+        """How the events of a step become its value; None where a row is a step's value by itself."""
+        return None if self.aggregate is None else Aggregate(self.aggregate, self.empty)
+
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """Each field that contradicts another, with the reason."""
         if not self.name.strip():
@@ -105,6 +118,10 @@ class Column(Declared):
         yield from self._time_mistakes()
         yield from self._bound_mistakes()
         yield from self._value_mistakes()
+        if self.aggregate is not None and self.type not in ("float", "integer", "boolean"):
+            yield "aggregate", f"only numbers are aggregated, {self.name!r} is {self.type}"
+        if self.empty != "missing" and self.aggregate is None:
+            yield "empty", "only an aggregated column has empty steps: declare aggregate="
         if self.decimal != "." and self.type != "float":
             yield "decimal", f"only a float column has a decimal separator, {self.name!r} is {self.type}"
 

@@ -75,6 +75,11 @@ class Contract(Declared):
         """The declared names, in order."""
         return tuple(column.name for column in self.columns)
 
+    @property
+    def aggregates(self) -> bool:
+        """Whether its rows are events, which are aggregated into steps."""
+        return any(column.aggregate is not None for column in self.columns)
+
     def column(self, name: str) -> Column:
         """The column of that name.
 

@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 def duplicate_faults(
-    work: pl.DataFrame, by: tuple[str, ...], known_at: str, good: pl.Series, time: Column | None = None
+    work: pl.DataFrame, by: tuple[str, ...], good: pl.Series, time: Column | None = None, *, steps: bool = False
 ) -> list[Fault]:
-    """Duplicates of ``by`` (keys and event time) among the rows that are good so far.
+    """Duplicates of ``by`` among the rows that are good so far: keys, event time, and a known time of the rows' own.
 
-    Rows that became known at different times are corrections, and good. Of identical copies known at one
-    time the first is kept. Different values known at one time contradict one another: none is kept.
+    Rows that say themselves that they became known at different times are corrections, and good. Of identical copies
+    the first is kept. Different values contradict one another: none is kept, because nothing says which holds.
 
     Args:
         work: The working frame with the typed columns.
         by: What may occur once; nothing is checked when it is empty.
-        known_at: The name of the known time in ``work``.
         good: Which rows are good so far; the others can prove nothing.
         time: The column of the event time, if there is one.
+        steps: Whether event times are steps, into which several rows can fall.
     """
     import polars as pl
 
@@ -33,26 +33,26 @@ def duplicate_faults(
         return []
     typed = [name for name in work.columns if not name.startswith("raw:")]
     # Most batches have none, which sorted hashes tell in a fraction of the memory that a table of all rows takes.
-    hashes = work.select(*by, known_at).hash_rows()
+    hashes = work.select(by).hash_rows()
     ordered = hashes.sort()
     if not (ordered == ordered.shift(1)).any():
         return []
     rows = work.select(typed).with_row_index(":row").filter(hashes.is_duplicated() & good)
-    rows = rows.filter(rows.select(*by, known_at).is_duplicated())
+    rows = rows.filter(rows.select(by).is_duplicated())
     if not rows.height:
         return []
-    place = [*by, known_at]
-    values = [name for name in typed if name not in place]
-    same = pl.struct(place + values)
+    values = [name for name in typed if name not in by]
+    same = pl.struct([*by, *values])
     rows = rows.with_columns(
         (~same.is_first_distinct()).alias(":copy"),
-        (pl.struct(values).n_unique().over(place) if values else pl.lit(1)).alias(":kinds"),
+        (pl.struct(values).n_unique().over(by) if values else pl.lit(1)).alias(":kinds"),
     )
-    what = ", ".join(by)
-    copies, against = rows.filter(":copy")[":row"], rows.filter(pl.col(":kinds") > 1)[":row"]
+    what = ", ".join(name for name in by if not name.startswith(":"))
+    against = f"conflicting duplicate: different values for one {what}"
+    against += "; rows that fall into one step are put together by Column(aggregate=...)" if steps else ""
     found = (
-        ("duplicate", copies, f"duplicate: an identical row with this {what} came before"),
-        ("conflicting duplicate", against, f"conflicting duplicate: different values for one {what}"),
+        ("duplicate", rows.filter(":copy")[":row"], f"duplicate: an identical row with this {what} came before"),
+        ("conflicting duplicate", rows.filter(pl.col(":kinds") > 1)[":row"], against),
     )
     faults = [Fault(label, _mask(work.height, which), pl.lit(text)) for label, which, text in found if which.len()]
     if time is None or time.ambiguous not in ("earliest", "latest"):

@@ -20,7 +20,7 @@ from headrace.errors import HeadraceError, NotEnoughDataError
 from headrace.flow.run import Result, no_model, pins_of, write_records
 from headrace.flow.stretch import Stretch
 from headrace.flow.workers import Workers
-from headrace.home import RAW, RUNS, Home
+from headrace.home import RUNS, Home
 from headrace.lineage import Pins, iso, run_id
 from headrace.pipelines import feature, inference, matured, training
 from headrace.settings import Settings
@@ -212,7 +212,7 @@ class _Backfill:
             trained = training.train(
                 self._system,
                 self._home,
-                feature.series_of(self._system),
+                self._system.series,
                 as_of=as_of,
                 data_version=self._version,
                 now=self._request.now,
@@ -234,13 +234,13 @@ class _Backfill:
 
         if not self._system.keys:
             return 1
-        raw = self._home.table(self._system.name, RAW)
+        raw = self._home.raw(self._system)
         return int(raw.collect(raw.scan().select(pl.struct(self._system.keys).n_unique())).item())
 
     def _known_from(self) -> datetime:
         import polars as pl
 
-        raw = self._home.table(self._system.name, RAW)
+        raw = self._home.raw(self._system)
         known = pl.col(self._system.target).is_not_null()
         lazy = raw.scan(version=self._version, where=known).select(pl.col("known_at").min())
         found = raw.collect(lazy).item()

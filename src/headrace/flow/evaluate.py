@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import DeclarationError
 from headrace.features.keyed import joined
 from headrace.flow.stretch import Stretch
-from headrace.home import RAW, Home
+from headrace.home import Home
 from headrace.lineage import iso
 from headrace.pipelines import feature, training
 from headrace.pipelines.scores import measures, naive_name, scores
 from headrace.predictor import Predictor
 from headrace.settings import Settings
+from headrace.store.history import Seen, read_truth
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -106,12 +107,12 @@ def evaluate(system: System, home: Home, request: Request) -> Evaluation:
     times, done, parts = request.stretch.times(), 0, []
     segments = _segments(times, request.retrain)
     with _facts(system, home, request) as place:
-        version = place.table(system.name, RAW).version()
+        version = place.raw(system).version()
         for segment in segments:
             request.on_progress("train", done, len(times))
             predictor = _predictor(system, place, segment[0], version)
             for some in _chunks(segment, len(predictor.schema.keys) * system.steps):
-                parts.append(_scored(system, place, predictor, some, version))
+                parts.append(_scored(system, place, predictor, some, Seen(max(request.now, times[-1]), version)))
                 done += len(some)
                 request.on_progress("forecast", done, len(times))
     seconds = round(time.perf_counter() - began, 3)
@@ -136,7 +137,7 @@ def _chunks(times: list[datetime], examples: int) -> Iterator[list[datetime]]:
 @contextmanager
 def _facts(system: System, home: Home, request: Request) -> Iterator[Home]:
     """Where the facts are: this home, or one that is thrown away afterwards, filled from the source."""
-    if request.source is None and home.table(system.name, RAW).exists():
+    if request.source is None and home.raw(system).exists():
         yield home
         return
     times = request.stretch.times()
@@ -150,23 +151,21 @@ def _facts(system: System, home: Home, request: Request) -> Iterator[Home]:
 
 
 def _predictor(system: System, home: Home, as_of: datetime, version: int) -> Predictor:
-    fitted = training.fit(system, home, feature.series_of(system), as_of=as_of, data_version=version)
+    fitted = training.fit(system, home, system.series, as_of=as_of, data_version=version)
     return Predictor(fitted.fit.model, fitted.schema)
 
 
-def _scored(system: System, home: Home, predictor: Predictor, times: Sequence[datetime], version: int) -> pl.DataFrame:
-    """Scores of the forecasts as of some times, by series and step ahead, against the newest known truth."""
+def _scored(system: System, home: Home, predictor: Predictor, times: Sequence[datetime], seen: Seen) -> pl.DataFrame:
+    """Scores of the forecasts as of some times, by series and step ahead, against the truth as it is seen."""
     import polars as pl
 
-    raw, time = home.table(system.name, RAW), system.event_time
-    made = predictor.predict(predictor.views(raw, times, version), threads=home.workers).frame
-    truth = raw.read(
-        identity=[*system.keys, time],
-        columns=[*system.keys, time, system.target],
-        version=version,
-        where=pl.col(time).is_between(made[time].min(), made[time].max()),
-        order=[],
-    ).rename({system.target: "actual"})
+    series, time = system.series, system.event_time
+    raw = home.raw(system)
+    made = predictor.predict(predictor.views(raw, times, seen.version), threads=home.workers).frame
+    first, last = made.select(pl.col(time).min().alias("first"), pl.col(time).max()).row(0)
+    facts = read_truth(raw, series, seen, (first or times[0], last or times[0]))
+    truth = facts.sort("known_at", "_version").unique([*system.keys, time], keep="last")
+    truth = truth.select(*system.keys, time, pl.col(system.target).alias("actual"))
     pairs = joined(made, truth, [*system.keys, time])
     (by_series,) = scores(pairs, [[*system.keys, "ahead"]], system.monitoring.baselines)
     return by_series

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import HeadraceError, NotFoundError, UsageError
-from headrace.home import RAW, Home
+from headrace.home import Home
 from headrace.lineage import Pins, code_revision, iso, run_id
 from headrace.pipelines import feature, inference, runs
 from headrace.system import System
@@ -63,6 +63,7 @@ class Result:
     validation: Validation | None = None
     ingested: int = 0
     quarantined: int = 0
+    repeated: int = 0
     trained: Trained | None = None
     predicted: inference.Predicted | None = None
     scored: pl.DataFrame | None = None
@@ -94,7 +95,7 @@ class Result:
         if self.exported.get("exported"):
             data["exported"] = self.exported
         if self.validation is not None:
-            data["pending"] = self.validation.pending
+            data |= {"read": self.validation.rows, "repeated": self.repeated, "pending": self.validation.pending}
         if self.trained is not None:
             version = self.trained.version
             data["model"] = {
@@ -165,7 +166,7 @@ class _Run:
     def _data_version(self) -> int:
         """The raw table's version, looked up once: by the ingest, or by the first step that reads."""
         if self._version is None:
-            found = self._home.table(self._system.name, RAW).version()
+            found = self._home.raw(self._system).version()
             if not found:
                 raise NotFoundError(
                     "has no data yet", where=self._system.name, hint=f"headrace ingest {self._system.name}"
@@ -191,6 +192,7 @@ class _Run:
         self._result.steps[-1]["rows"] = done.validation.rows  # of a source that gives parts, known by now only
         self._result.validation = done.validation
         self._result.ingested, self._result.quarantined = done.added, done.validation.bad.height
+        self._result.repeated = done.repeated
         return done.validation.known
 
     def _features(self) -> int:
@@ -209,7 +211,7 @@ class _Run:
             return 0
         seen: dict[str, Any] = {"as_of": r.as_of, "data_version": self._data_version, "now": r.now}
         if self._system.forecasts:
-            series = feature.series_of(self._system)
+            series = self._system.series
             self._result.trained = training.train(self._system, self._home, series, **seen)
         else:
             from headrace.pipelines import row_training

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from headrace.contract.value import value_of
 from headrace.errors import NotFoundError, UsageError
-from headrace.home import PREDICTIONS, RAW, Home
+from headrace.home import PREDICTIONS, Home
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def refuse_unknown(system: System, home: Home, where: Mapping[str, str]) -> None
         NotFoundError: No fact and no prediction has these keys.
     """
     keys = {name: text for name, text in where.items() if name in system.keys}
-    tables = (home.table(system.name, name) for name in (RAW, PREDICTIONS))
+    tables = (home.raw(system), home.table(system.name, PREDICTIONS))
     if keys and not any(_has(table, keys) for table in tables):
         raise no_series(system, list(keys.values()))
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headrace.errors import ContractBroken
 from headrace.features.arrays import Arrays
-from headrace.home import QUARANTINE, RAW, Home
+from headrace.home import QUARANTINE, Home
+from headrace.pipelines.intake import Intake
 from headrace.sources import Records, open_source
 from headrace.sources.base import with_constants
 from headrace.store import FeatureGroup
-from headrace.store.history import Series
 from headrace.store.views import Views, read_views
 from headrace.system import System
 
@@ -39,21 +39,18 @@ class Validated:
 
     Attributes:
         validation: What the contract said.
-        added: New facts in the raw table; rows that were known already are not among them.
-        version: Logical version of the raw table afterwards.
+        added: New facts, or events; rows that were known already are not among them.
+        version: Logical version of their table afterwards.
     """
 
     validation: Validation
     added: int
     version: int
 
-
-def series_of(system: System) -> Series:
-    """How the system's raw table holds series."""
-    ahead = system.known_ahead
-    columns = tuple(dict.fromkeys([system.target, *sorted(system.features.columns() - set(system.keys))]))
-    assert system.step is not None
-    return Series(system.keys, system.event_time, system.step, columns, tuple(c for c in columns if c in ahead))
+    @property
+    def repeated(self) -> int:
+        """Good rows that said nothing new."""
+        return self.validation.known - self.validation.bad.height - self.added
 
 
 def read(
@@ -100,7 +97,7 @@ def _newest(system: System, home: Home, as_of: datetime) -> datetime | None:
     """The newest event time that is stored and was known: a live source need not go back further."""
     import polars as pl
 
-    table = home.table(system.name, RAW)
+    table = home.raw(system)
     if system.time is None or not table.exists():
         return None
     found: datetime | None = table.collect(table.scan(as_of=as_of).select(pl.col(system.time).max())).item()
@@ -119,6 +116,7 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
     from headrace.contract import check, check_parts
 
     _require_columns(system, records)
+<<<<<<< HEAD
     raw, identity = home.table(system.name, RAW), system.identity
     about: dict[str, Any] = {
         "identity": identity,
@@ -126,6 +124,9 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
         "window": system.time or next(k for k in system.keys if not system.contract.column(k).nullable),
         "corrected_at": None if records.known.column is not None else as_of,
     }
+=======
+    intake = Intake(system, home, as_of=as_of, own=records.known.column is not None)
+>>>>>>> 9f4b92a (Put events together into the values of steps, as of any time)
     seen: Seen = {
         "keys": system.keys,
         "time": system.time,
@@ -136,13 +137,13 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
     }
     if records.more:
         frames = chain([records.frame], records.more)
-        validation = check_parts(system.contract, frames, partial(raw.news, **about), **seen)
+        validation = check_parts(system.contract, frames, intake.news, **seen)
     else:
         validation = check(system.contract, records.frame, **seen)
     _report(system, home, validation)
     _quarantine(system, home, validation.bad, records.origin)
     validation.raise_if_broken(records.origin)
-    written = raw.append(validation.good, **about)
+    written = intake.add(validation.good)
     records.stored()
     return Validated(validation, written.added, written.version)
 
@@ -186,10 +187,12 @@ def look(system: System, home: Home, as_of: Sequence[datetime], *, data_version:
     Raises:
         NotEnoughDataError: Nothing is known as of the first time.
     """
-    series = series_of(system)
+    series = system.series
     ahead = series.step * system.steps
     span = system.model.lookback(system.features, series.step, ahead)
-    return read_views(home.table(system.name, RAW), series, as_of, data_version, span=span + series.step, ahead=ahead)
+    return read_views(
+        home.table(system.name, series.table), series, as_of, data_version, span=span + series.step, ahead=ahead
+    )
 
 
 def features(system: System, home: Home, views: Views, as_of: Sequence[datetime]) -> list[int]:

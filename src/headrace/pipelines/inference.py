@@ -15,7 +15,7 @@ import numpy as np
 
 from headrace.errors import NotEnoughDataError, NotExportedError, NotFoundError, ReplayError
 from headrace.features.keyed import key_frame, numbers_in
-from headrace.home import PREDICTIONS, RAW, Home
+from headrace.home import PREDICTIONS, Home
 from headrace.lineage import PINNED, Pins, as_of_in, iso, prediction_ids
 from headrace.pipelines import runs
 from headrace.pipelines.conditions import conditions, refuse_unknown
@@ -87,7 +87,7 @@ def predict(
     pins = readers[0].pins
     predictor = _predictor(home, system.name, pins.model_version, pins.model_digest)
     times = [reader.pins.as_of for reader in readers]
-    views = predictor.views(home.table(system.name, RAW), times, pins.data_version, seen=seen)
+    views = predictor.views(home.table(system.name, predictor.schema.series.table), times, pins.data_version, seen=seen)
     outcome = predictor.predict(views, threads=threads or home.workers)
     frame = _with_lineage(system, outcome.frame, readers, views, now)
     new = dict(_store(system, home, frame, pins).group_by("as_of").len().iter_rows())
@@ -302,7 +302,7 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
     if "inputs" in row:
         return _replay_row(home, system, prediction_id, row)
     predictor = _predictor(home, system, row["model_version"], row["model_digest"])
-    raw = home.table(system, RAW)
+    raw = home.table(system, predictor.schema.series.table)
     keys = predictor.schema.series.keys
     only = {name: row[name] for name in keys}
     try:

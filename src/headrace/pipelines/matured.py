@@ -18,9 +18,10 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from headrace.home import METRICS, PREDICTIONS, RAW, Home
+from headrace.home import METRICS, PREDICTIONS, Home
 from headrace.pipelines.scores import scores, sum_columns
 from headrace.predictor import baseline_column
+from headrace.store.history import Seen, read_news, read_truth
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class Mark:
     as_of: datetime
     data_version: int
     predictions_version: int
+
+    @property
+    def seen(self) -> Seen:
+        """What it saw of the facts."""
+        return Seen(self.as_of, self.data_version)
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ def plan(system: System, home: Home, as_of: datetime) -> Due | None:
     """What is to be scored as of a time; None where nothing has changed since that was asked last, or ever was made."""
     import polars as pl
 
-    table, raw, time = home.table(system.name, PREDICTIONS), home.table(system.name, RAW), system.event_time
+    table, raw, time = home.table(system.name, PREDICTIONS), home.raw(system), system.event_time
     if not table.exists():
         return None
     done = _mark(system, home)
@@ -93,13 +99,12 @@ def plan(system: System, home: Home, as_of: datetime) -> Due | None:
         return None
     made = table.scan(version=mark.predictions_version, as_of=mark.as_of)
     if done is not None:
-        known = raw.scan(version=mark.data_version, as_of=mark.as_of)
-        whole_minute = done.as_of.replace(second=0, microsecond=0)
-        beyond = pl.col("known_at") > pl.lit(whole_minute, pl.Datetime("us", "UTC"))
-        told = raw.collect(known.filter(beyond | (pl.col("_version") > done.data_version)).select(time).unique())
+        before = Seen(done.as_of.replace(second=0, microsecond=0), done.data_version)
+        told = read_news(raw, system.series, mark.seen, before)
+        beyond = pl.col("known_at") > pl.lit(before.as_of, pl.Datetime("us", "UTC"))
         later = beyond | (pl.col("_version") > done.predictions_version)
         added = table.collect(made.filter(later).select(time).unique())
-        made = made.filter(_among(time, pl.concat([told, added])[time].unique().sort()))
+        made = made.filter(_among(time, pl.concat([told, added[time]]).unique().sort()))
     found = table.collect(made.group_by(time).agg(pl.len().cast(pl.Int64))).sort(time)
     return Due(mark, found[time], found["len"])
 
@@ -217,10 +222,10 @@ def _truth(
     """
     import polars as pl
 
-    raw, time = home.table(system.name, RAW), system.event_time
-    columns = [*system.keys, time, pl.col(system.target).cast(pl.Float64).alias("actual"), "known_at", "_version"]
-    lazy = raw.scan(version=mark.data_version, as_of=mark.as_of, where=_among(time, times))
-    facts = raw.collect(lazy.select(columns)).sort("known_at", "_version", maintain_order=True)
+    time = system.event_time
+    bounds = (times.min(), times.max()) if times.len() else (mark.as_of, mark.as_of)
+    facts = read_truth(home.raw(system), system.series, mark.seen, bounds, _among(time, times))
+    facts = facts.rename({system.target: "actual"}).sort("known_at", "_version", maintain_order=True)
     if facts["actual"].null_count():
         said = pl.col("actual").is_not_null().cast(pl.Int8).cum_max().over(*system.keys, time)
         facts = facts.filter(said == 1)

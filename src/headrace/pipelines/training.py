@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.errors import DeclarationError
 from headrace.features.arrays import key_texts
-from headrace.home import RAW, Home
+from headrace.home import Home
 from headrace.lineage import digest_of, iso
 from headrace.models.forecaster import Fit, Forecaster, Task, backtest, scored_origins
 from headrace.predictor import Predictor, Schema
@@ -64,8 +64,8 @@ def fit(system: System, home: Home, series: Series, *, as_of: datetime, data_ver
     """
     if not isinstance(system.model, Forecaster):
         raise DeclarationError("only a Forecaster can be trained", where="model")
-    raw, seen = home.table(system.name, RAW), Seen(as_of, data_version)
-    origin = newest(raw, series.time, system.target, seen)
+    raw, seen = home.table(system.name, series.table), Seen(as_of, data_version)
+    origin = newest(raw, series, seen).origin
     span = min(system.model.reach(system.features), _known_span(raw, series, seen, origin))
     history = read_views(raw, series, [as_of], data_version, span=span).history
     frame = system.model.frame(system.target, series.step)
@@ -110,7 +110,8 @@ def _known_span(raw: Any, series: Series, seen: Seen, origin: datetime) -> Any:
     import polars as pl
 
     lazy = raw.scan(version=seen.version, as_of=seen.as_of).select(pl.col(series.time).min())
-    return origin - raw.collect(lazy).item() + series.step
+    first = raw.collect(lazy).item()
+    return origin - (series.floor(first) if series.aggregates else first) + series.step
 
 
 def _tested(system: System, fitted: Fitted) -> dict[str, float | None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.errors import NotFoundError
 from headrace.files import write_whole
-from headrace.home import PREDICTIONS, RAW, RUNS, Home
+from headrace.home import PREDICTIONS, RUNS, Home
 from headrace.lineage import iso
 from headrace.pipelines.monitoring import RUN, completeness_of, read_scores
 from headrace.pipelines.scores import measures, naive_name
@@ -19,6 +19,7 @@ from headrace.reporting.chart import Chart, Line
 from headrace.reporting.page import Page
 from headrace.reporting.rows import write_rows
 from headrace.store import Table
+from headrace.store.history import read_latest
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -113,13 +114,8 @@ class _Facts:
         made = table.collect(lazy.select(*names, time, "ahead", "_version", "revision", "value", "lower", "upper"))
         made = made.sort("ahead", "_version", "revision", descending=[False, True, True])
         made = made.unique([*names, time], keep="first", maintain_order=True)
-        observed = self.home.table(self.system.name, RAW).read(
-            identity=[*names, time],
-            columns=[*names, time, self.system.target],
-            as_of=self.as_of,
-            where=[pl.col(time) > since, chosen],
-            order=[],
-        )
+        raw = self.home.raw(self.system)
+        observed = read_latest(raw, self.system.series, origin - RECENT, as_of=self.as_of).filter(chosen)
         return observed.join(made, on=[*names, time], how="full", nulls_equal=True, coalesce=True).sort(*names, time)
 
     def record(self) -> dict[str, Any]:

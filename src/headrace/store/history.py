@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from headrace.contract.aggregation import CHOOSING, Aggregate
 from headrace.errors import NotEnoughDataError
 from headrace.store.delta import Table
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from headrace.store.steps import Outside
+
 PART = 500_000
 """Facts that are read at once: 32 MB with two short keys and one column."""
 FIRST_STEPS = 24
 """Steps of the first part, which tells how many facts a step has."""
+_FAR = datetime(9999, 1, 1, tzinfo=UTC)
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class Series:
         step: Regular time between two values.
         columns: Numeric columns that have a history; the target is among them.
         ahead: Those of them whose values may lie after the origin, because they are known ahead.
+        aggregates: How each of the columns is aggregated, where the table holds events; empty where it holds steps.
+        lag: How long after a step is over its last event may become known.
     """
 
     keys: tuple[str, ...]
@@ -36,6 +45,26 @@ class Series:
     step: timedelta
     columns: tuple[str, ...]
     ahead: tuple[str, ...] = ()
+    aggregates: tuple[Aggregate, ...] = ()
+    lag: timedelta = timedelta()
+
+    @property
+    def table(self) -> str:
+        """Name of the table that holds them."""
+        return "events" if self.aggregates else "raw"
+
+    @property
+    def waits(self) -> bool:
+        """Whether the value of a step counts only once the step is over: until then it is a part of what it will be."""
+        return any(each.kind not in CHOOSING for each in self.aggregates)
+
+    def newest_over(self, as_of: datetime) -> datetime:
+        """The beginning of the newest step that is over as of a time."""
+        return self.floor(as_of - self.lag - self.step)
+
+    def floor(self, moment: datetime) -> datetime:
+        """The beginning of the step that a time falls into."""
+        return moment - (moment - _EPOCH) % self.step
 
 
 @dataclass(frozen=True)
@@ -46,29 +75,41 @@ class Seen:
     version: int
 
 
-def newest(raw: Table, time: str, target: str, seen: Seen) -> datetime:
-    """The event time of the newest known value of `target`: the forecast origin.
+class Newest(NamedTuple):
+    """The newest of what is known.
+
+    Attributes:
+        origin: The forecast origin: the step of the newest value, or the newest step that is over where values wait.
+        last: The step of the newest value.
+        facts: How many facts are known in all.
+    """
+
+    origin: datetime
+    last: datetime
+    facts: int
+
+
+def newest(raw: Table, series: Series, seen: Seen) -> Newest:
+    """The newest known value of the target, which is the first of the columns.
 
     Raises:
-        NotEnoughDataError: Nothing is known.
+        NotEnoughDataError: Nothing is known, or no step is over.
     """
-    return newest_of(raw, time, target, seen)[0]
-
-
-def newest_of(raw: Table, time: str, target: str, seen: Seen) -> tuple[datetime, int]:
-    """As `newest`, and how many facts are known in all."""
     import polars as pl
 
-    of_target = pl.col(time).filter(pl.col(target).is_not_null())
-    lazy = raw.scan(version=seen.version, as_of=seen.as_of).select(of_target.max().alias("newest"), pl.len())
-    found, facts = raw.collect(lazy).row(0)
-    if not isinstance(found, datetime):
-        raise NotEnoughDataError(
-            f"nothing is known as of {seen.as_of.isoformat()}",
-            where=raw.uri,
-            hint="choose a later --as-of, or a source that reaches further back",
-        )
-    return found, facts
+    of_target = pl.col(series.time).filter(pl.col(series.columns[0]).is_not_null())
+    lazy = raw.scan(version=seen.version, as_of=seen.as_of)
+    first, last, facts = raw.collect(lazy.select(of_target.min().alias("first"), of_target.max(), pl.len())).row(0)
+    hint = "choose a later --as-of, or a source that reaches further back"
+    if not isinstance(last, datetime):
+        raise NotEnoughDataError(f"nothing is known as of {seen.as_of.isoformat()}", where=raw.uri, hint=hint)
+    last = series.floor(last) if series.aggregates else last
+    if not series.waits:
+        return Newest(last, last, facts)
+    origin = min(last, series.newest_over(seen.as_of))
+    if origin < series.floor(first):
+        raise NotEnoughDataError(f"no step is over as of {seen.as_of.isoformat()}", where=raw.uri, hint=hint)
+    return Newest(origin, last, facts)
 
 
 def read_facts(
@@ -88,6 +129,9 @@ def read_facts(
     import polars as pl
 
     chosen = [pl.col(name).eq_missing(pl.lit(value)) for name, value in (only or {}).items()]
+    if series.aggregates:
+        yield read_steps(raw, series, seen, between).filter(*chosen)
+        return
     lazy = raw.scan(version=seen.version, as_of=seen.as_of).filter(*chosen)
     lazy = lazy.select(*series.keys, series.time, *series.columns, "known_at", "_version")
     (start, end), steps = between, FIRST_STEPS
@@ -98,6 +142,136 @@ def read_facts(
         part = raw.collect(lazy.filter(_after(series.time, begin), ~_after(series.time, end)))
         yield part
         end, steps = begin, max(min(steps * PART // max(part.height, 1), steps * 64), 1)
+
+
+def read_truth(
+    raw: Table,
+    series: Series,
+    seen: Seen,
+    between: tuple[datetime, datetime],
+    where: pl.Expr | None = None,
+) -> pl.DataFrame:
+    """Facts about the target of some steps: keys, time, target (Float64), known_at and _version, in any order.
+
+    Where values wait for their step to be over, `known_at` is when it was, or when the last of it became known.
+
+    Args:
+        raw: The facts, or events.
+        series: How they hold series.
+        seen: What may be seen.
+        between: The first and the last step.
+        where: Any filter by time.
+    """
+    import polars as pl
+
+    first, last = between
+    time, target, utc = pl.col(series.time), series.columns[0], pl.Datetime("us", "UTC")
+    columns = [*series.keys, series.time, pl.col(target).cast(pl.Float64), "known_at", "_version"]
+    filters = [time.is_between(pl.lit(first, utc), pl.lit(last, utc)), *([where] if where is not None else [])]
+    if not series.aggregates:
+        return raw.collect(raw.scan(version=seen.version, as_of=seen.as_of).filter(*filters).select(columns))
+    facts = read_steps(raw, series, seen, (first - series.step, last)).filter(*filters).select(columns)
+    if not series.waits:
+        return facts
+    over = time + series.step + series.lag
+    facts = facts.sort("known_at", "_version").with_columns(pl.max_horizontal("known_at", over))
+    facts = facts.filter(pl.col("known_at") <= pl.lit(seen.as_of, utc))
+    return facts.unique([*series.keys, series.time, "known_at"], keep="last", maintain_order=True)
+
+
+def read_news(raw: Table, series: Series, seen: Seen, before: Seen) -> pl.Series:
+    """Steps of whose target something may be seen now that could not be seen before."""
+    import polars as pl
+
+    lazy = raw.scan(version=seen.version, as_of=seen.as_of)
+    later = pl.col("known_at") > pl.lit(before.as_of, pl.Datetime("us", "UTC"))
+    new, time = later | (pl.col("_version") > before.version), pl.col(series.time)
+    if not series.aggregates:
+        return raw.collect(lazy.filter(new).select(time.unique())).to_series()
+    # What was not seen before is about steps of new events, or about steps since the last one, or not yet over, then.
+    first, old, last = raw.collect(lazy.select(time.filter(new).min().alias("first"), time.filter(~new).max().alias("old"), time.max())).row(0)
+    if last is None:
+        return pl.Series(series.time, [], dtype=pl.Datetime("us", "UTC"))
+    begin = min(each for each in (first, old, series.newest_over(before.as_of)) if each is not None)
+    return read_truth(raw, series, seen, (series.floor(begin), last)).filter(new)[series.time].unique()
+
+
+def read_latest(
+    raw: Table, series: Series, after: datetime, *, as_of: datetime | None = None, version: int | None = None
+) -> pl.DataFrame:
+    """The latest value of the target of every step after a time, whether it is over or not: keys, time and target.
+
+    Args:
+        raw: The facts, or events.
+        series: How they hold series.
+        after: Only later steps.
+        as_of: Only what was known at this time.
+        version: Logical version; None is the current one.
+    """
+    import polars as pl
+
+    names = [*series.keys, series.time, series.columns[0]]
+    if not series.aggregates:
+        where = _after(series.time, after)
+        return raw.read(identity=names[:-1], columns=names, as_of=as_of, version=version, where=where, order=[])
+    last = raw.collect(raw.scan(as_of=as_of, version=version).select(pl.col(series.time).max())).item()
+    if last is None:
+        return pl.DataFrame(schema={name: raw.schema()[name] for name in names[:-1]} | {names[-1]: pl.Float64()})
+    seen = Seen(as_of or _FAR, raw.version() if version is None else version)
+    facts = read_steps(raw, series, seen, (after, last)).sort("known_at", "_version")
+    return facts.unique(names[:-1], keep="last", maintain_order=True).select(names)
+
+
+def read_steps(raw: Table, series: Series, seen: Seen, between: tuple[datetime, datetime]) -> pl.DataFrame:
+    """Facts about steps from the events: keys, time, columns, known_at and _version.
+
+    Args:
+        raw: The events.
+        series: How they hold series.
+        seen: What may be seen.
+        between: Steps after the first, up to the second.
+    """
+    import polars as pl
+
+    from headrace.store import steps
+
+    after, until = between
+    first, end = series.floor(after) + series.step, series.floor(until) + series.step
+    lazy = raw.scan(version=seen.version, as_of=seen.as_of)
+    time, utc = pl.col(series.time), pl.Datetime("us", "UTC")
+    within = time >= pl.lit(first, utc), time < pl.lit(end, utc)
+    names = [*series.keys, series.time, *series.columns, "known_at", "_version"]
+    events = raw.collect(lazy.filter(*within).select(names))
+    how = list(zip(series.columns, series.aggregates, strict=True))
+    facts = steps.step_facts(events, series.keys, series.time, series.step, how)
+    if not any(each.fills for each in series.aggregates):
+        return facts
+    begins = np.arange(_micros(first), _micros(end), series.step // _MICROSECOND)
+    slot = (pl.col(series.time).to_physical() - _micros(first)) // (series.step // _MICROSECOND)
+    outside = _outside(raw, lazy, series, first, end)
+    over = begins + (series.step + series.lag) // _MICROSECOND
+    empty = steps.empty_facts(facts.with_columns(slot.alias("_slot")), outside, series.keys, begins, over)
+    zeros = [pl.lit(0.0 if each.fills else None, pl.Float64).alias(name) for name, each in how]
+    when = pl.Series(series.time, begins[empty["_slot"].to_numpy()]).cast(utc)
+    return pl.concat([facts, empty.with_columns(when, *zeros).select(facts.columns)])
+
+
+def _outside(raw: Table, lazy: pl.LazyFrame, series: Series, first: datetime, end: datetime) -> Outside:
+    """What is known of events before and after some steps."""
+    import polars as pl
+
+    from headrace.store.steps import Outside
+
+    time, utc = pl.col(series.time), pl.Datetime("us", "UTC")
+    earliest = [pl.col("known_at").min(), pl.col("_version").sort_by("known_at", "_version").first()]
+    before = lazy.filter(time < pl.lit(first, utc)).group_by(series.keys).agg(earliest)
+    after = raw.collect(lazy.filter(time >= pl.lit(end, utc)).select(*earliest, pl.len()))
+    known, version, count = after.with_columns(pl.col("known_at").to_physical()).row(0)
+    return Outside(raw.collect(before), (known, version) if count else None)
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def _after(column: str, moment: datetime) -> pl.Expr:

@@ -14,13 +14,13 @@ from headrace.errors import NotEnoughDataError
 from headrace.features.arrays import Array, Grid, History
 from headrace.features.keyed import key_frame, numbers_in
 from headrace.store.delta import Table
-from headrace.store.history import Seen, Series, newest_of, read_facts
+from headrace.store.history import Seen, Series, newest, read_facts
 
 if TYPE_CHECKING:
     import polars as pl
 
 Ints = NDArray[np.int64]
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,13 @@ def read_views(
     Raises:
         NotEnoughDataError: The first reader saw nothing.
     """
-    target = series.columns[0]
-    first, facts = newest_of(raw, series.time, target, Seen(as_of[0], version))
-    last, facts = (first, facts) if len(as_of) == 1 else newest_of(raw, series.time, target, Seen(as_of[-1], version))
-    reach = ahead if series.ahead else timedelta()
-    grid = Grid(first - span + series.step, last + reach, series.step)
+    begin = newest(raw, series, Seen(as_of[0], version))
+    end = begin if len(as_of) == 1 else newest(raw, series, Seen(as_of[-1], version))
+    first, reach = begin.origin, ahead if series.ahead else timedelta()
+    grid = Grid(first - span + series.step, end.origin + reach, series.step)
     assembly = _Assembly(series, grid, as_of, reach)
-    for part in read_facts(raw, series, Seen(as_of[-1], version), (first - span, last + reach), only, facts):
+    between = first - span, max(end.origin + reach, end.last)
+    for part in read_facts(raw, series, Seen(as_of[-1], version), between, only, end.facts):
         assembly.add(part)
     if not assembly.keys.height:
         raise NotEnoughDataError("no value lies in the history that is needed", where=raw.uri)
@@ -159,6 +159,10 @@ class _Assembly:
             return
         of, at = self._numbers(facts), self._positions(facts)
         known_at = facts["known_at"].to_physical().to_numpy()
+        if self._series.waits:
+            facts, of, at, known_at = self._open(facts, of, at, known_at)
+            if facts.is_empty():
+                return
         values = {c: facts[c].cast(pl.Float64).fill_null(float("nan")).to_numpy() for c in self._series.columns}
         first, width = int(at.min()), int(at.max() - at.min()) + 1
         again = _repeated(of * width + at - first, self.keys.height * width)
@@ -178,6 +182,15 @@ class _Assembly:
             tells = self._tells_ahead(of * width + at - first, values)
             late = {name: column[~early] for name, column in values.items()}
             self._later.append(_Late(of[~early], at[~early], seen_by[~early], tells[~early], late))
+
+    def _open(self, facts: pl.DataFrame, of: Ints, at: Ints, known_at: Ints) -> tuple[pl.DataFrame, Ints, Ints, Ints]:
+        """The facts on the grid; those after it are about steps that are not over, and only tell how far events go."""
+        import polars as pl
+
+        beyond = at >= self._grid.length
+        told = beyond & facts[self._series.columns[0]].is_not_null().to_numpy()
+        np.maximum.at(self._newest, np.searchsorted(self._times, known_at[told]), at[told])
+        return facts.filter(pl.Series(~beyond)), of[~beyond], at[~beyond], known_at[~beyond]
 
     def _numbers(self, facts: pl.DataFrame) -> Ints:
         """The number of each fact's series; one that is met for the first time gets the next."""
@@ -220,6 +233,9 @@ class _Assembly:
         readers = self._times.size
         self._newest[0] = max(int(self._newest[0]), first_origin)
         origins: Ints = np.maximum.accumulate(self._newest)
+        if self._series.waits:
+            over = [self._series.newest_over(_EPOCH + int(each) * _MICROSECOND) for each in self._times]
+            origins = np.minimum(origins, [(each - self._grid.start) // self._grid.step for each in over])
         order = self.keys.with_row_index("_row").sort(self._series.keys)["_row"].to_numpy().astype(np.int64)
         keys = self.keys[order]
         late = self._sorted_late(order)

@@ -11,6 +11,7 @@ import numpy as np
 
 from headrace.home import METRICS, PREDICTIONS, RAW, Home
 from headrace.lineage import iso
+from headrace.store.history import read_latest
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Forecasts:
         from headrace.pipelines.monitoring import read_scores
 
         for name, read in ((RAW, self._read_observations), (PREDICTIONS, self._read_predictions)):
-            table = self._home.table(self._system.name, name)
+            table = self._home.raw(self._system) if name == RAW else self._home.table(self._system.name, name)
             version = table.version()
             if version and version != self._versions.get(name):
                 read()
@@ -119,15 +120,11 @@ class Forecasts:
         import polars as pl
 
         system, time = self._system, self._system.event_time
-        table = self._home.table(system.name, RAW)
+        table = self._home.raw(system)
         last = table.collect(table.scan().select(pl.col(time).max())).item()
         if last is None:
             return
-        frame = table.read(
-            identity=system.identity,
-            columns=[*system.keys, time, system.target],
-            where=pl.col(time) > last - KEPT,
-        )
+        frame = read_latest(table, system.series, last - KEPT)
         self.observations = Index.of(frame, list(system.keys), time)
 
     def _read_predictions(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.home import PREDICTIONS, RAW, Home
+from headrace.home import PREDICTIONS, Home
 from headrace.lineage import PINNED, Pins
 from headrace.pipelines.inference import ids_of
 from headrace.predictor import Predictor
@@ -66,7 +66,7 @@ class StoredAnswers:
         frame = beside.drop([f"{n}_again" for n in ("value", "lower", "upper", "ahead")])
         pins = Pins(
             as_of=frame["as_of"][0],
-            data_version=self._home.table(system.name, RAW).version(),
+            data_version=self._home.raw(system).version(),
             feature_version=str(model.pins["feature_version"]),
             model_version=version,
             model_digest=model.digest,
@@ -110,7 +110,7 @@ class StoredAnswers:
         """The same predictions from the archived facts, with what only the batch door says: scale and baselines."""
         import polars as pl
 
-        raw = self._home.table(self._system.name, RAW)
+        raw = self._home.raw(self._system)
         times = sorted({datetime.fromisoformat(answer["as_of"]).astimezone(UTC) for answer in answers})
         views = predictor.views(raw, times, raw.version())
         readers = {time: i for i, time in enumerate(times)}
