@@ -247,6 +247,8 @@ class System(Declared):
         """
         if self.step is None or self.horizon is None:
             raise DeclarationError("only a system that forecasts answers events", where="horizon")
+        if self.contract.aggregates:
+            raise DeclarationError("events that add up are not answered one by one", where="contract.columns")
         if self.known_ahead and self.features.columns() & set(self.known_ahead):
             raise DeclarationError("an event cannot bring what is known ahead", where="contract.columns")
         return Shape(

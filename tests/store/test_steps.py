@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -12,8 +11,7 @@ from hypothesis import strategies as st
 
 from headrace.contract.aggregation import Aggregate
 from headrace.store import Table
-from headrace.store.history import Seen, Series, newest, read_steps, read_truth
-from headrace.store.views import read_views
+from headrace.store.history import Seen, Series, read_steps
 
 HOUR, START = timedelta(hours=1), datetime(2026, 1, 1, tzinfo=UTC)
 UTC_TIME = pl.Datetime("us", "UTC")
@@ -85,7 +83,8 @@ def oracle(events, kind, empty, as_of, lag):
 
 
 def values_of(table, series, as_of, between=(START - HOUR, END), column="v0"):
-    facts = read_steps(table, series, Seen(as_of, table.version()), between).filter(pl.col("known_at") <= as_of)
+    facts = read_steps(table, series, Seen(as_of, table.version()), between)
+    assert facts.filter(pl.col("known_at") > as_of).is_empty()
     facts = facts.sort("known_at", "_version").unique(["s", "time"], keep="last")
     rows = facts.select("s", "time", column).iter_rows()
     return {(s, (time - START) // HOUR): value for s, time, value in rows}

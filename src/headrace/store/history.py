@@ -251,6 +251,7 @@ def read_steps(raw: Table, series: Series, seen: Seen, between: tuple[datetime, 
     outside = _outside(raw, lazy, series, first, end)
     over = begins + (series.step + series.lag) // _MICROSECOND
     empty = steps.empty_facts(facts.with_columns(slot.alias("_slot")), outside, series.keys, begins, over)
+    empty = empty.filter(pl.col("known_at") <= pl.lit(seen.as_of, utc))
     zeros = [pl.lit(0.0 if each.fills else None, pl.Float64).alias(name) for name, each in how]
     when = pl.Series(series.time, begins[empty["_slot"].to_numpy()]).cast(utc)
     return pl.concat([facts, empty.with_columns(when, *zeros).select(facts.columns)])
