@@ -138,8 +138,9 @@ def test_what_a_declaration_must_say():
         Contract(columns=(Column("a", "text", aggregate="sum"),))
     with pytest.raises(DeclarationError, match="declare aggregate="):
         Contract(columns=(Column("a", "float", empty="zero"),))
+    system = shop()
+    contract = Contract(columns=(*system.contract.columns, Column("warmth", "float")))
+    fields = {name: getattr(system, name) for name in type(system).model_fields}
+    fields |= {"contract": contract, "features": {"was": lag("warmth", "1h")}}
     with pytest.raises(DeclarationError, match="nothing says what the events of a step make of 'warmth'"):
-        system = shop()
-        columns = (*system.contract.columns, Column("warmth", "float"))
-        fields = {name: getattr(system, name) for name in type(system).model_fields}
-        System(**fields | {"contract": Contract(columns=columns), "features": {"was": lag("warmth", "1h")}})
+        System(**fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -131,7 +132,7 @@ def test_any_events_order_split_and_time(tmp_path_factory, events, cuts, order, 
     order.shuffle(shuffled)
     ends = [0, *sorted(min(cut, len(events)) for cut in cuts), len(events)]
     folder = tmp_path_factory.mktemp("events")
-    table = table_of(folder / "t", [shuffled[a:b] for a, b in zip(ends, ends[1:], strict=False)])
+    table = table_of(folder / "t", [shuffled[a:b] for a, b in pairwise(ends)])
     if not table.exists():
         return
     moment, wait = START + timedelta(minutes=as_of), timedelta(minutes=lag)

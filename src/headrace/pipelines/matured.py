@@ -223,8 +223,9 @@ def _truth(
     import polars as pl
 
     time = system.event_time
-    bounds = (times.min(), times.max()) if times.len() else (mark.as_of, mark.as_of)
-    facts = read_truth(home.raw(system), system.series, mark.seen, bounds, _among(time, times))
+    first, last = times.to_frame(time).select(pl.col(time).min().alias("first"), pl.col(time).max()).row(0)
+    between = first or mark.as_of, last or mark.as_of
+    facts = read_truth(home.raw(system), system.series, mark.seen, between, _among(time, times))
     facts = facts.rename({system.target: "actual"}).sort("known_at", "_version", maintain_order=True)
     if facts["actual"].null_count():
         said = pl.col("actual").is_not_null().cast(pl.Int8).cum_max().over(*system.keys, time)

@@ -189,7 +189,9 @@ def read_news(raw: Table, series: Series, seen: Seen, before: Seen) -> pl.Series
     if not series.aggregates:
         return raw.collect(lazy.filter(new).select(time.unique())).to_series()
     # What was not seen before is about steps of new events, or about steps since the last one, or not yet over, then.
-    first, old, last = raw.collect(lazy.select(time.filter(new).min().alias("first"), time.filter(~new).max().alias("old"), time.max())).row(0)
+    first, old, last = raw.collect(
+        lazy.select(time.filter(new).min().alias("first"), time.filter(~new).max().alias("old"), time.max())
+    ).row(0)
     if last is None:
         return pl.Series(series.time, [], dtype=pl.Datetime("us", "UTC"))
     begin = min(each for each in (first, old, series.newest_over(before.as_of)) if each is not None)
