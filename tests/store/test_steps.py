@@ -20,9 +20,9 @@ KINDS = ("sum", "mean", "last", "first", "min", "max", "count")
 END = START + 12 * HOUR
 
 
-def series_of(*how: Aggregate, lag: timedelta = timedelta()) -> Series:
+def series_of(*how: Aggregate, lag: timedelta = timedelta(), keys=("s",)) -> Series:
     names = tuple(f"v{i}" for i in range(len(how)))
-    return Series(("s",), "time", HOUR, names, aggregates=how, lag=lag)
+    return Series(keys, "time", HOUR, names, aggregates=how, lag=lag)
 
 
 def table_of(folder, batches, columns=1) -> Table:
@@ -86,7 +86,8 @@ def oracle(events, kind, empty, as_of, lag):
 def values_of(table, series, as_of, between=(START - HOUR, END), column="v0"):
     facts = read_steps(table, series, Seen(as_of, table.version()), between)
     assert facts.filter(pl.col("known_at") > as_of).is_empty()
-    facts = facts.sort("known_at", "_version").unique(["s", "time"], keep="last")
+    facts = facts.sort("known_at", "_version").unique([*series.keys, "time"], keep="last")
+    facts = facts if series.keys else facts.with_columns(s=pl.lit("a"))
     rows = facts.select("s", "time", column).iter_rows()
     return {(s, (time - START) // HOUR): value for s, time, value in rows}
 
@@ -114,10 +115,11 @@ event = st.tuples(
     st.none() | st.floats(-1e9, 1e9) | st.sampled_from([0.1, 0.2, 0.3]),
     st.sampled_from([0, 0, 0, 7, 90, 400]),
 )
+alone = st.tuples(st.just("a"), *(st.integers(0, 700), st.floats(0, 9), st.sampled_from([0, 100])))
 
 
 @given(
-    events=st.lists(event, max_size=40, unique=True),
+    events=st.lists(event, max_size=40, unique=True) | st.lists(alone, max_size=15, unique=True),
     cuts=st.lists(st.integers(0, 40), max_size=3),
     order=st.randoms(use_true_random=False),
     as_of=st.integers(0, 20 * 60),
@@ -148,3 +150,5 @@ def test_any_events_order_split_and_time(tmp_path_factory, events, cuts, order, 
     later = later.filter(pl.col("known_at") <= moment).sort("known_at", "_version").unique(["s", "time"], keep="last")
     told = {(s, (at - START) // HOUR): value for s, at, value in later.select("s", "time", "v0").iter_rows()}
     assert told == part
+    if {e[0] for e in events} == {"a"}:
+        assert values_of(table, series_of(Aggregate(kind, empty), lag=wait, keys=()), moment, between) == part

@@ -267,7 +267,11 @@ def _outside(raw: Table, lazy: pl.LazyFrame, series: Series, first: datetime, en
 
     time, utc = pl.col(series.time), pl.Datetime("us", "UTC")
     earliest = [pl.col("known_at").min(), pl.col("_version").sort_by("known_at", "_version").first()]
-    before = lazy.filter(time < pl.lit(first, utc)).group_by(series.keys).agg(earliest)
+    before = lazy.filter(time < pl.lit(first, utc))
+    if series.keys:
+        before = before.group_by(series.keys).agg(earliest)
+    else:
+        before = before.select(earliest).drop_nulls()
     after = raw.collect(lazy.filter(time >= pl.lit(end, utc)).select(*earliest, pl.len()))
     known, version, count = after.with_columns(pl.col("known_at").to_physical()).row(0)
     return Outside(raw.collect(before), (known, version) if count else None)

@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headrace.contract.aggregation import Aggregate
+from headrace.features.keyed import key_frame, numbers_in
 from headrace.store.facts import KNOWN, VERSION, are_distinct
 
 Ints = NDArray[np.int64]
@@ -131,24 +132,30 @@ def empty_facts(
     Returns:
         Keys, `_slot` (the place in `steps`), known_at and _version.
     """
-    series = pl.concat([outside.before.select(keys), events.select(keys)]).unique(maintain_order=True)
-    if series.is_empty() or not steps.size:
+    told = [key_frame(outside.before, keys), key_frame(events, keys)]
+    series = (
+        pl.concat(told).unique(maintain_order=True)
+        if keys
+        else pl.DataFrame(height=min(1, told[0].height + told[1].height))
+    )
+    if not series.height or not steps.size:
         return events.select(*keys, "_slot", KNOWN, VERSION).clear()
     pairs = _Pairs(events, outside)
     first = np.full((series.height, steps.size), pairs.never)
-    np.minimum.at(first, (_numbers(events, series, keys), events["_slot"].to_numpy()), pairs.of_events)
+    np.minimum.at(first, (numbers_in(series, told[1]).to_numpy(), events["_slot"].to_numpy()), pairs.of_events)
     began = np.full(series.height, pairs.never)
-    began[_numbers(outside.before, series, keys)] = pairs.before
+    began[numbers_in(series, told[0]).to_numpy()] = pairs.before
     earlier = np.minimum.accumulate(np.concatenate([began[:, None], first[:, :-1]], axis=1), axis=1)
     alive = np.minimum.accumulate(np.r_[first.min(axis=0), pairs.after][::-1])[::-1][:-1]
     known = np.maximum(np.maximum(pairs.known[earlier], pairs.known[alive]), over)
     version = np.maximum(pairs.version[earlier], pairs.version[alive])
     which, slot = np.nonzero((pairs.known[first] > known) & (known != _NEVER))
-    return series[which].with_columns(
+    columns = [
         pl.Series("_slot", slot),
         pl.Series(KNOWN, known[which, slot]).cast(UTC_TIME),
         pl.Series(VERSION, version[which, slot]),
-    )
+    ]
+    return pl.DataFrame([*(series[name].gather(which) for name in keys), *columns])
 
 
 class _Pairs:
@@ -170,9 +177,3 @@ class _Pairs:
 
 def _columns(frame: pl.DataFrame) -> tuple[Ints, Ints]:
     return frame[KNOWN].to_physical().to_numpy(), frame[VERSION].to_numpy()
-
-
-def _numbers(rows: pl.DataFrame, series: pl.DataFrame, keys: Sequence[str]) -> Ints:
-    numbered = series.with_row_index("_row")
-    found = rows.select(keys).join(numbered, on=list(keys), how="left", nulls_equal=True, maintain_order="left")
-    return found["_row"].to_numpy().astype(np.int64)
