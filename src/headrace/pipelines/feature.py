@@ -116,17 +116,7 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
     from headrace.contract import check, check_parts
 
     _require_columns(system, records)
-<<<<<<< HEAD
-    raw, identity = home.table(system.name, RAW), system.identity
-    about: dict[str, Any] = {
-        "identity": identity,
-        "compare": [c for c in system.contract.names if c not in identity],
-        "window": system.time or next(k for k in system.keys if not system.contract.column(k).nullable),
-        "corrected_at": None if records.known.column is not None else as_of,
-    }
-=======
     intake = Intake(system, home, as_of=as_of, own=records.known.column is not None)
->>>>>>> 9f4b92a (Put events together into the values of steps, as of any time)
     seen: Seen = {
         "keys": system.keys,
         "time": system.time,

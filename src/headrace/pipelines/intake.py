@@ -45,7 +45,7 @@ class Intake:
         self._about: dict[str, Any] = {
             "identity": identity,
             "compare": compare,
-            "window": system.time or system.keys[0],
+            "window": system.time or next(k for k in system.keys if not system.contract.column(k).nullable),
             "corrected_at": corrected_at,
         }
 
