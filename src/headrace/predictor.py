@@ -20,7 +20,7 @@ from headrace.declaration import format_duration, parse_duration
 from headrace.errors import ArtefactError
 from headrace.features.arrays import key_texts, times_of
 from headrace.features.matrix import every_example
-from headrace.models.baselines import seasonal_naive, seasonal_scale
+from headrace.models.baselines import naive, seasonal_scale
 from headrace.models.forecast import Forecast, ForecastModel
 from headrace.models.glitches import cleaned
 from headrace.store.history import Series
@@ -41,7 +41,7 @@ class Schema:
 
     Attributes:
         series: How the raw table holds series.
-        baselines: Seasons of the seasonal-naive forecasts beside every prediction.
+        baselines: Seasons of the seasonal-naive forecasts beside every prediction; none at all is the last value's.
         keys: Every series that was there at the fit, as JSON texts: one that has gone silent is named, not forgotten.
     """
 
@@ -166,11 +166,11 @@ class Predictor:
         import polars as pl
 
         of, origin = (each[windows] for each in views.windows())
-        horizon, target = self.model.horizon, self.model.frame.target
+        horizon = self.model.horizon
         history, of = cleaned(views.history, self.model.frame, of, origin)
         examples = every_example(of, origin, horizon)
         baselines = {
-            baseline_column(season): seasonal_naive(history, target, season, examples)
+            baseline_column(season): naive(history, self.model.frame, season, examples)
             for season in self.schema.baselines
         }
         scale = np.repeat(seasonal_scale(history, self.model.frame, of, origin), horizon)
@@ -219,5 +219,5 @@ def _product(views: Views) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def baseline_column(season: timedelta) -> str:
-    """Name of the column that holds the seasonal-naive forecast of a season: ``baseline_1d``."""
-    return f"baseline_{format_duration(season)}"
+    """Name of the column that holds a seasonal-naive forecast: ``baseline_1d``, of no season ``baseline_last``."""
+    return f"baseline_{format_duration(season)}" if season else "baseline_last"

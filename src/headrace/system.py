@@ -72,22 +72,30 @@ class Schedule(Declared):
     Attributes:
         predict: Time between runs.
         train: Time between trainings; ``"never"`` trains once, when there is no model.
+        beat_baselines: Whether a new version takes the place only if it is better than the best baseline, the first
+            one too.
     """
 
     predict: Every = timedelta(hours=1)
     train: Every = timedelta(days=7)
+    beat_baselines: bool = False
 
 
 class Monitoring(Declared):
     """What is watched.
 
     Attributes:
-        baselines: Seasons of the seasonal-naive forecasts that are stored beside every prediction.
+        baselines: Seasons of the seasonal-naive forecasts that are stored beside every prediction, and the last value.
         window: How far back from `as_of` matured predictions enter the metrics of a run.
     """
 
     baselines: tuple[Duration, ...] = (timedelta(days=1), timedelta(days=7))
     window: Duration = timedelta(days=30)
+
+    @property
+    def compared(self) -> tuple[timedelta, ...]:
+        """The seasons of all baselines: no time at all is the last value's, which stands beside every forecast."""
+        return (timedelta(), *self.baselines)
 
 
 class Stream(Declared):

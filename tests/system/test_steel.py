@@ -26,7 +26,7 @@ def test_steel_forecasts_two_hours_and_beats_the_same_time_yesterday(shared_data
     assert (frame["value"] <= frame["upper"]).all()
     assert frame["time"].to_list() == [as_of + timedelta(minutes=15 * k) for k in range(1, 9)]
     scores = first.as_dict()["model"]["metrics"]
-    assert scores["wape"] < 0.8 * min(scores["naive_24h_wape"], scores["naive_168h_wape"])
+    assert scores["wape"] < 0.8 * min(scores["naive_1d_wape"], scores["naive_7d_wape"])
     for hours in range(1, 6):
         run(system, home, Request(as_of + timedelta(hours=hours), NOW, uri))
     later = run(system, home, Request(as_of + timedelta(hours=6), NOW, uri))

@@ -73,13 +73,13 @@ class Evaluation:
 
     def table(self, *by: str) -> pl.DataFrame:
         """Metrics by key columns or by `ahead`, worst WAPE first for series."""
-        found = measures(self.totals, by, self.system.monitoring.baselines)
+        found = measures(self.totals, by, self.system.monitoring.compared)
         return found.sort(list(by)) if "ahead" in by else found.sort("wape", descending=True, nulls_last=True)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: ``origins rows matured metrics baselines trainings series horizon seconds``."""
-        overall = measures(self.totals, [], self.system.monitoring.baselines).row(0, named=True)
-        names = [naive_name(season) for season in self.system.monitoring.baselines]
+        overall = measures(self.totals, [], self.system.monitoring.compared).row(0, named=True)
+        names = [naive_name(season) for season in self.system.monitoring.compared]
         return {
             "system": self.system.name,
             "origins": self.origins,
@@ -167,7 +167,7 @@ def _scored(system: System, home: Home, predictor: Predictor, times: Sequence[da
     truth = facts.sort("known_at", "_version").unique([*system.keys, time], keep="last")
     truth = truth.select(*system.keys, time, pl.col(system.target).alias("actual"))
     pairs = joined(made, truth, [*system.keys, time])
-    (by_series,) = scores(pairs, [[*system.keys, "ahead"]], system.monitoring.baselines)
+    (by_series,) = scores(pairs, [[*system.keys, "ahead"]], system.monitoring.compared)
     return by_series
 
 

@@ -102,6 +102,7 @@ class Result:
                 "version": version.version,
                 "promoted": self.trained.promoted,
                 "reason": self.trained.reason,
+                "verdict": self.trained.verdict,
                 "metrics": dict(version.metrics),
             }
         if self.frame is not None:

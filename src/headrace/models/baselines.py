@@ -34,6 +34,13 @@ def last_value(history: History, frame: Frame, examples: Examples) -> Array:
     return np.where(young, y[examples.series, at], np.nan)
 
 
+def naive(history: History, frame: Frame, season: timedelta, examples: Examples) -> Array:
+    """The forecast of a season, or of none: the last value."""
+    if not season:
+        return last_value(history, frame, examples)
+    return seasonal_naive(history, frame.target, season, examples)
+
+
 def mean_value(history: History, frame: Frame, examples: Examples) -> Array:
     """The mean of the four long seasons before the origin, for every step ahead; NaN where they have no value."""
     return Evaluator(history, examples).column(rolling_mean(frame.target, frame.long * 4))

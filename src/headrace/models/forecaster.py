@@ -21,7 +21,7 @@ from headrace.features.matrix import Examples, by_series, every_example, every_o
 from headrace.features.view import Features
 from headrace.models import calibration
 from headrace.models.base import Model
-from headrace.models.baselines import persistent, seasonal_naive
+from headrace.models.baselines import naive, persistent
 from headrace.models.booster import Booster, fit_booster
 from headrace.models.feedback import reach
 from headrace.models.forecast import ForecastModel
@@ -305,12 +305,12 @@ class Backtest:
     def baseline(self, history: History, frame: Frame, season: timedelta) -> dict[str, float]:
         """The scores of the seasonal-naive forecast of the same values."""
         seen, row = cleaned(history, frame, self.series, self.origin)
-        naive = seasonal_naive(seen, frame.target, season, Examples(row, self.origin, self.ahead))
-        naive = np.where(np.isnan(self.value), np.nan, naive)
+        said = naive(seen, frame, season, Examples(row, self.origin, self.ahead))
+        said = np.where(np.isnan(self.value), np.nan, said)
         return {
-            "mape": metrics.mape(self.actual, naive),
-            "wape": metrics.wape(self.actual, naive),
-            "rmse": metrics.rmse(self.actual, naive),
+            "mape": metrics.mape(self.actual, said),
+            "wape": metrics.wape(self.actual, said),
+            "rmse": metrics.rmse(self.actual, said),
         }
 
     def honest_coverage(self, frame: Frame, history: History, horizon: int, level: float) -> float:

@@ -147,7 +147,7 @@ def score(system: System, home: Home, mark: Mark, times: pl.Series, *, last: boo
     if new.height:
         seen = {name: pl.lit(getattr(mark, name), pl.Int64) for name in _SEEN}
         # A score that turns back to what it was is said again: what was seen is part of the fact.
-        compare = [*sum_columns(system.monitoring.baselines), *_SEEN]
+        compare = [*sum_columns(system.monitoring.compared), *_SEEN]
         identity = [*identity_of(system), "known_at"]
         table.append(new.with_columns(**seen), identity=identity, compare=compare, window=system.event_time)
     return rows
@@ -157,7 +157,7 @@ def _scored(system: System, home: Home, mark: Mark, times: pl.Series) -> pl.Data
     """The scores of these event times that differ from what stands."""
     import polars as pl
 
-    time, sums = system.event_time, sum_columns(system.monitoring.baselines)
+    time, sums = system.event_time, sum_columns(system.monitoring.compared)
     made = _made(system, home, mark, times)
     stands = _standing(system, home, mark, times)
     cells = made.select(*system.keys, time).unique().sort(*system.keys, time).with_row_index("cell")
@@ -166,7 +166,7 @@ def _scored(system: System, home: Home, mark: Mark, times: pl.Series) -> pl.Data
     made = made.with_columns(pl.max_horizontal("first", "as_of").alias("since")).sort("cell", "as_of")
     moments = _moments(system, made, truth, stands, cells)
     own = _stood(moments.join(made, on="cell").filter(pl.col("since") <= pl.col("moment")), truth)
-    by_series = scores(own, [["cell", "moment"]], system.monitoring.baselines)[0]
+    by_series = scores(own, [["cell", "moment"]], system.monitoring.compared)[0]
     facts = [by_series.join(cells, on="cell").drop("cell").with_columns(scope=pl.lit(SERIES))]
     facts += _by_run(system, mark, made, truth, moments.join(cells, on="cell"), stands)
     found = pl.concat(facts, how="diagonal").rename({"moment": "known_at"})
@@ -203,7 +203,7 @@ def _made(system: System, home: Home, mark: Mark, times: pl.Series) -> pl.DataFr
     from headrace.store.facts import are_distinct
 
     table, time = home.table(system.name, PREDICTIONS), system.event_time
-    numbers = ["value", "lower", "upper", "scale", *map(baseline_column, system.monitoring.baselines)]
+    numbers = ["value", "lower", "upper", "scale", *map(baseline_column, system.monitoring.compared)]
     about = [*system.keys, time, "as_of"]
     lazy = table.scan(version=mark.predictions_version, as_of=mark.as_of, where=_among(time, times))
     there = lazy.collect_schema().names()
@@ -285,7 +285,7 @@ def _by_run(
     for some in states.with_columns(part.alias("part")).partition_by("part", maintain_order=True):
         pairs = some.select(time, "moment").join(made, on=time).filter(pl.col("since") <= pl.col("moment"))
         by = [time, "moment", "as_of", "ahead"]
-        rows = scores(_stood(pairs, truth), [by], system.monitoring.baselines)[0]
+        rows = scores(_stood(pairs, truth), [by], system.monitoring.compared)[0]
         found.append(rows.rename({"as_of": "made"}).with_columns(scope=pl.lit(RUN)))
     return found
 

@@ -61,7 +61,7 @@ def monitor(system: System, home: Home, *, as_of: datetime) -> Monitored:
     if window is None:
         return Monitored({}, {}, rows)
     found = completeness_of(system, window)
-    overall = measures(window, [], system.monitoring.baselines).drop("expected", "n").row(0, named=True)
+    overall = measures(window, [], system.monitoring.compared).drop("expected", "n").row(0, named=True)
     return Monitored(overall if found["matured"] else {}, found, rows)
 
 

@@ -14,6 +14,7 @@ from headrace.home import RAW, Home
 from headrace.lineage import digest_of, iso
 from headrace.lookup import Lookups
 from headrace.models.classifier import GATE_ROWS, Classifier, ClassifierFit, Rows
+from headrace.pipelines.verdict import of_classes, with_baselines
 from headrace.registry import Trained
 from headrace.row_predictor import RowPredictor
 from headrace.system import System
@@ -112,15 +113,18 @@ def _gate(
     system: System, home: Home, version: ModelVersion, fitted: ClassifierFit, rows: pl.DataFrame, now: datetime
 ) -> Trained:
     registry, champion = home.registry, home.registry.champion(system.name, version.as_of)
+    verdict = of_classes(fitted.scores, rows.height)
+    said = verdict.as_dict()
     if champion is not None and champion.version == version.version:
-        return Trained(version, True, version.reason or "is the champion")
+        return Trained(version, True, version.reason or "is the champion", said)
     if champion is None:
         reason, wins = "the first version", True
     else:
         reason, wins = _compare(system, home, champion, fitted, rows, version.as_of)
+    reason, wins = with_baselines(system, verdict, reason, wins)
     decide = registry.promote if wins else registry.reject
     decided = decide(system.name, version.version, created_at=now, as_of=version.as_of, reason=reason)
-    return Trained(decided, wins, reason)
+    return Trained(decided, wins, reason, said)
 
 
 def _compare(

@@ -13,6 +13,8 @@ from headrace.features.arrays import key_texts
 from headrace.home import Home
 from headrace.lineage import digest_of, iso
 from headrace.models.forecaster import Fit, Forecaster, Task, backtest, scored_origins
+from headrace.pipelines.scores import naive_name
+from headrace.pipelines.verdict import of_forecasts, with_baselines
 from headrace.predictor import Predictor, Schema
 from headrace.registry import Trained
 from headrace.store.history import Seen, Series, newest
@@ -71,7 +73,7 @@ def fit(system: System, home: Home, series: Series, *, as_of: datetime, data_ver
     frame = system.model.frame(system.target, series.step)
     task = Task(frame, system.steps, system.features)
     made = system.model.fit(task, history, history.position(origin), workers=home.workers)
-    return Fitted(made, history, Schema(series, system.monitoring.baselines, key_texts(history.keys)))
+    return Fitted(made, history, Schema(series, system.monitoring.compared, key_texts(history.keys)))
 
 
 def train(system: System, home: Home, series: Series, *, as_of: datetime, data_version: int, now: datetime) -> Trained:
@@ -119,10 +121,9 @@ def _tested(system: System, fitted: Fitted) -> dict[str, float | None]:
     model, scored, history = fitted.fit.measured, fitted.fit.scores, fitted.history
     tested = dict(scored.scores())
     tested["coverage"] = scored.honest_coverage(model.frame, history, model.horizon, model.interval)
-    for season in system.monitoring.baselines:
-        hours = season.total_seconds() / 3600
+    for season in system.monitoring.compared:
         for name, value in scored.baseline(history, model.frame, season).items():
-            tested[f"naive_{hours:g}h_{name}"] = value
+            tested[f"{naive_name(season)}_{name}"] = value
     return {name: value if value == value else None for name, value in tested.items()}
 
 
@@ -130,15 +131,19 @@ def _gate(system: System, home: Home, version: ModelVersion, fitted: Fitted, now
     """A first version takes the place; a later one must beat the champion on time that neither was fitted on."""
     registry, as_of = home.registry, version.as_of
     champion = registry.champion(system.name, as_of)
+    scored, frame = fitted.fit.scores, fitted.fit.model.frame
+    verdict = of_forecasts(scored, fitted.history, frame, system.monitoring.compared)
+    said = None if verdict is None else verdict.as_dict()
     if champion is not None and champion.version == version.version:
-        return Trained(version, True, version.reason or "is the champion")
+        return Trained(version, True, version.reason or "is the champion", said)
     if champion is None:
         reason, wins = "the first version", True
     else:
         reason, wins = _compare(system, home, champion, fitted)
+    reason, wins = with_baselines(system, verdict, reason, wins)
     decide = registry.promote if wins else registry.reject
     decided = decide(system.name, version.version, created_at=now, as_of=as_of, reason=reason)
-    return Trained(decided, wins, reason)
+    return Trained(decided, wins, reason, said)
 
 
 def _compare(system: System, home: Home, champion: ModelVersion, fitted: Fitted) -> tuple[str, bool]:

@@ -67,11 +67,12 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class Trained:
-    """A registered version and what the gate said of it."""
+    """A registered version and what the gate said of it, and how it stands beside the baselines, JSON-ready."""
 
     version: ModelVersion
     promoted: bool
     reason: str
+    verdict: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class _Facts:
 
     def __init__(self, system: System, home: Home, as_of: datetime | None, newest: datetime) -> None:
         self.system, self.home, self.as_of, self.newest = system, home, as_of, newest
-        self.seasons = system.monitoring.baselines
+        self.seasons = system.monitoring.compared
         self.scores = read_scores(system, home, as_of)
         self.runs = read_scores(system, home, as_of, scope=RUN)
 

@@ -284,7 +284,7 @@ def _metrics(served: Served, wanted: Mapping[str, str]) -> dict[str, Any]:
     if scores is None:
         return {"metrics": {}, "over_time": []}
     scores = scores.filter(*(pl.col(key).cast(pl.String) == text for key, text in wanted.items()))
-    baselines = system.monitoring.baselines
+    baselines = system.monitoring.compared
     overall = measures(scores, [], baselines).row(0, named=True)
     over_time = measures(scores, [system.event_time], baselines).sort(system.event_time)
     return {

@@ -1,0 +1,124 @@
+"""Better or worse than what needs no model: measured after every training, on the same pairs, and said in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from math import log
+from typing import Any
+
+import numpy as np
+
+from headrace import metrics
+from headrace.declaration import format_duration
+from headrace.features.arrays import History
+from headrace.features.matrix import Examples
+from headrace.models.baselines import mean_value, naive
+from headrace.models.forecaster import Backtest
+from headrace.models.glitches import cleaned
+from headrace.models.member import Frame
+from headrace.system import System
+
+MOST = 0.5
+"""A baseline that knows less than this share of the pairs is not compared."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A model beside baselines.
+
+    Attributes:
+        measure: By what they are compared; less is better.
+        ours: The model's.
+        baselines: Each baseline's, by what it is; one at least.
+        pairs: Predictions with a truth that all of them had.
+    """
+
+    measure: str
+    ours: float
+    baselines: Mapping[str, float]
+    pairs: int
+
+    @property
+    def best(self) -> str:
+        """The baseline with the least error."""
+        return min(self.baselines, key=lambda name: self.baselines[name])
+
+    @property
+    def better(self) -> bool:
+        """Whether the model is better than every baseline."""
+        return self.ours < self.baselines[self.best]
+
+    def line(self) -> str:
+        """Better or worse than which baseline, and by how much."""
+        theirs = self.baselines[self.best]
+        by = f" by {abs(1 - self.ours / theirs):.0%}" if theirs else ""
+        word = "better" if self.better else "worse" if self.ours > theirs else "no better"
+        figures = f"{self.measure} {self.ours:.4g} against {theirs:.4g} on {self.pairs:,} pairs"
+        return f"{word} than {self.best}{by if word != 'no better' else ''}: {figures}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready: ``better measure model baseline baselines pairs line``."""
+        return {
+            "better": self.better,
+            "measure": self.measure,
+            "model": self.ours,
+            "baseline": self.best,
+            "baselines": dict(self.baselines),
+            "pairs": self.pairs,
+            "line": self.line(),
+        }
+
+
+def of_forecasts(done: Backtest, history: History, frame: Frame, seasons: Sequence[timedelta]) -> Verdict | None:
+    """Forecasts beside the naive ones of these seasons and the mean of four long ones; None where nothing matured.
+
+    Args:
+        done: What was forecast beside what came true.
+        history: What it was forecast from.
+        frame: The target and its seasons.
+        seasons: Of the naive forecasts; none at all is the last value's.
+    """
+    seen, row = cleaned(history, frame, done.series, done.origin)
+    examples = Examples(row, done.origin, done.ahead)
+    said = {name_of(season): naive(seen, frame, season, examples) for season in seasons}
+    said[f"the mean of {format_duration(frame.long * 4)}"] = mean_value(seen, frame, examples)
+    matured = ~np.isnan(done.actual) & ~np.isnan(done.value)
+    enough = MOST * max(matured.sum(), 1)
+    said = {name: value for name, value in said.items() if (~np.isnan(value))[matured].sum() >= enough}
+    if not said:
+        return None
+    known = matured & ~np.isnan(np.sum(list(said.values()), axis=0))
+    if not known.any():
+        return None
+    actual = done.actual[known]
+    measure = metrics.wape if np.abs(actual).sum() else metrics.rmse
+    found = {name: measure(actual, value[known]) for name, value in said.items()}
+    return Verdict(measure.__name__.upper(), measure(actual, done.value[known]), found, int(known.sum()))
+
+
+def name_of(season: timedelta) -> str:
+    """What a naive forecast is called in a sentence."""
+    return f"the value {format_duration(season)} before" if season else "the last value"
+
+
+def of_classes(scores: Mapping[str, float], rows: int) -> Verdict:
+    """Held-out probabilities of two classes beside the classes' shares, which any row would be given.
+
+    Args:
+        scores: Of the held-out probabilities, with the `share` of the second class.
+        rows: How many there were.
+    """
+    share = scores["share"]
+    entropy = -sum(p * log(p) for p in (share, 1 - share) if p > 0)
+    return Verdict("log loss", scores["log_loss"], {"the share of each class": entropy}, rows)
+
+
+def with_baselines(system: System, verdict: Verdict | None, reason: str, wins: bool) -> tuple[str, bool]:
+    """The gate's reason and decision, with what the baselines say; they decide only where the system asks for it."""
+    if verdict is None:
+        return f"{reason}; nothing has matured to compare with baselines", wins and not system.schedule.beat_baselines
+    if wins and system.schedule.beat_baselines and not verdict.better:
+        return verdict.line(), False
+    return f"{reason}; {verdict.line()}", wins
