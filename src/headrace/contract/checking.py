@@ -16,6 +16,7 @@ from headrace.contract.faults import RAW, Fault, said
 from headrace.contract.finding import Finding
 from headrace.contract.known import KNOWN_AT, Known, is_pending
 from headrace.contract.malformed import MALFORMED, alone, declared_names, malformed_faults
+from headrace.contract.naming import under_names
 from headrace.contract.parse import parse_column, parse_columns
 from headrace.contract.quarantine import KNOWN, bad_rows
 from headrace.contract.rowrules import row_faults, run, time_rules
@@ -66,6 +67,7 @@ def check(
             raise UsageError("the time has no zone", where=name, hint="write it as 2023-01-20T16:00:00Z")
     for name in (*keys, *([time] if time is not None else [])):
         contract.column(name)
+    frame = under_names(frame, (*contract.names, *([known.column] if known.column is not None else [])))
     _refuse_missing(contract, frame, known)
     subject = _Subject.parse(contract, frame, keys, time, known, as_of)
     pending = is_pending(subject.work[KNOWN], subject.work[time] if time is not None else None, as_of, now)
@@ -164,8 +166,9 @@ def _refuse_missing(contract: Contract, frame: pl.DataFrame, known: Known) -> No
     for name in wanted:
         if name in frame.columns:
             continue
-        close = difflib.get_close_matches(name.lower(), [each.lower() for each in frame.columns], n=1, cutoff=0.5)
-        near = next((each for each in frame.columns if each.lower() == close[0]), None) if close else None
+        free = [each for each in declared_names(frame.columns) if each not in wanted]
+        close = difflib.get_close_matches(name.lower(), [each.lower() for each in free], n=1, cutoff=0.5)
+        near = next((each for each in free if each.lower() == close[0]), None) if close else None
         hint = f"found {', '.join(declared_names(frame.columns)) or 'no columns at all'}"
         if near is not None:
             hint += f"; if {near!r} is meant, say so: Source(columns={{{name!r}: {near!r}}})"

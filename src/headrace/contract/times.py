@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from headrace.contract.column import Column
 from headrace.contract.table import EPOCHS, refusal
 from headrace.contract.twice import copies
+from headrace.errors import DeclarationError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,6 +23,7 @@ _ISO = (
 )
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Microseconds from 1970 to the first and the last moment of the years 1 to 9999, in UTC."""
+_HOUR, _MINUTE = re.compile("%[-_0]?[HIkl]"), re.compile("%[-_0]?[MTRXrcs+]")
 _OUTSIDE = "is outside of the years 1 to 9999"
 _OFFSET_IN_FORMAT = ("%z", "%:z", "%#z", "%+")
 
@@ -114,7 +117,7 @@ def _from_text(column: Column, raw: pl.Series) -> tuple[pl.Series, pl.Series | N
     import polars as pl
 
     if column.format is not None:
-        parsed = raw.str.to_datetime(column.format, time_unit="us", strict=False, exact=True)
+        parsed = _by_format(raw, column.format)
         if any(each in column.format for each in _OFFSET_IN_FORMAT):
             none = pl.Series(raw.name, [None], dtype=pl.Datetime("us")).new_from_index(0, raw.len())
             return none, parsed.dt.convert_time_zone("UTC")
@@ -128,6 +131,20 @@ def _from_text(column: Column, raw: pl.Series) -> tuple[pl.Series, pl.Series | N
     where = odd.arg_true()
     none = pl.Series([None], dtype=pl.Datetime("us", "UTC")).new_from_index(0, raw.len())
     return plain.scatter(where, local), none.scatter(where, exact)
+
+
+def _by_format(raw: pl.Series, form: str) -> pl.Series:
+    import polars as pl
+
+    if _HOUR.search(form) and not _MINUTE.search(form):  # an hour alone is one from its beginning
+        raw, form = raw + " 00", f"{form} %M"
+    try:
+        return raw.str.to_datetime(form, time_unit="us", strict=False, exact=True)
+    except pl.exceptions.ComputeError as error:
+        said = str(error).splitlines()[0]
+        raise DeclarationError(
+            f"no time can be read by the format {form!r}: {said}", where="contract.columns"
+        ) from error
 
 
 def _from_iso(text: pl.Series) -> tuple[pl.Series, pl.Series]:

@@ -15,6 +15,7 @@ from headrace.home import Home
 from headrace.lookup import Lookups
 from headrace.row_predictor import RowPredictor
 from headrace.sources import open_source
+from headrace.sources.base import under_declared_names
 from headrace.system import System
 
 
@@ -40,6 +41,7 @@ def holdout(system: System, home: Home, data: str, now: datetime) -> dict[str, A
         raise NotFoundError("there is no model to evaluate", where=system.name, hint=f"headrace run {system.name}")
     uri = data if data.partition(":")[0] in ("file", "simulated") else f"file:{data}"
     records = open_source(system.source, uri).read(as_of=now, now=now)
+    records = under_declared_names(records, system.source, system.contract.names)
     checked = check(system.contract, records.frame, keys=system.keys, time=system.time, as_of=now, now=now)
     checked.raise_if_broken(records.origin)
     rows = checked.good.filter(pl.col(system.target).is_not_null())

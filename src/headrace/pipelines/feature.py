@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.contract.malformed import declared_names
+from headrace.contract.naming import found_as
 from headrace.errors import ContractBroken
 from headrace.features.arrays import Arrays
 from headrace.home import QUARANTINE, Home
 from headrace.pipelines.intake import Intake
 from headrace.sources import Records, open_source
-from headrace.sources.base import with_constants
+from headrace.sources.base import parts_of, under_declared_names
 from headrace.store import FeatureGroup
 from headrace.store.views import Views, read_views
 from headrace.system import System
@@ -72,7 +74,7 @@ def read(
     cache, stream = home.path / "cache" / system.name, partial(_stream, system, home)
     reader = open_source(system.source, source, cache, stream)
     records = reader.read(as_of=as_of, now=now, since=partial(_newest, system, home, as_of), first=first)
-    return _with_target(system, with_constants(records, system.source.constants))
+    return _with_target(system, under_declared_names(records, system.source, system.contract.names))
 
 
 def _stream(system: System, home: Home) -> Stream:
@@ -140,16 +142,20 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
 
 def _require_columns(system: System, records: Records) -> None:
     """Name a missing column as the source would call it; the check itself knows declared names only."""
-    called = system.source.columns
-    missing = [name for name in called if name not in records.frame.columns]
+    called, there = system.source.columns, records.frame.columns
+    missing = [name for name in called if name not in there]
     if missing:
-        found = [called.get(name, name) for name in records.frame.columns if name not in system.source.constants]
-        near = difflib.get_close_matches(called[missing[0]], found, n=1, cutoff=0.5)
-        also = f"; is it {near[0]!r} now? then source.columns.{missing[0]}={near[0]}" if near else ""
+        name, parts = missing[0], parts_of(called[missing[0]])
+        lacking = next((part for part in parts if found_as(part, there) is None), parts[0])
+        found = [each for each in declared_names(there) if each not in system.source.constants]
+        theirs = {each: called[each] for each in found if isinstance(called.get(each), str)}
+        free = [each for each in found if each not in system.contract.names]
+        near = difflib.get_close_matches(lacking, free, n=1, cutoff=0.5)
+        also = f"; is it {near[0]!r} now? then source.columns.{name}={near[0]}" if near and len(parts) == 1 else ""
         raise ContractBroken(
-            f"the source has no column {called[missing[0]]!r}",
-            where=f"{records.origin}: {missing[0]}",
-            hint=f"it has {', '.join(found)}{also}",
+            f"the source has no column {lacking!r}",
+            where=f"{records.origin}: {name}",
+            hint=f"it has {', '.join(str(theirs.get(each, each)) for each in found)}{also}",
         )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, ValidationError, model_validator
 
 from headrace.contract import KNOWN_AT, Known, declaration_error
+from headrace.contract.naming import found_as, under_names
 from headrace.declaration import Declared, Duration
 from headrace.errors import DeclarationError, UsageError
 
@@ -27,6 +28,15 @@ class Api(Declared, ABC):
         """A reader of the service; `cache` is a folder for what a read has got before it broke off, or None."""
 
 
+Named = str | tuple[str, ...]
+"""What a source calls a column: its name there, or those of the columns that it is made of."""
+
+
+def parts_of(named: Named) -> tuple[str, ...]:
+    """The names of a source's columns that one of ours is made of."""
+    return (named,) if isinstance(named, str) else named
+
+
 class Source(Declared):
     """Where the records of a system come from. ``--source URI`` takes the place of ``uri``.
 
@@ -35,7 +45,9 @@ class Source(Declared):
         api: The live service that ``api`` stands for.
         simulate: Makes the records of ``simulated:``: a `headrace.sources.simulated.Simulation`, or a
             function of ``as_of`` and keyword arguments with defaults that returns a polars frame.
-        columns: What the source calls a declared column, where the names differ.
+        columns: What the source calls a declared column, where the names differ. Several names are columns that make
+            one together, their texts with a blank between them: ``{"time": ("date", "hour")}``, which the column's
+            format reads.
         constants: Columns that the source lacks, with the one text that every row has there: the key of a lone series.
         lag: How long after its event time a record becomes known, for sources that do not say so themselves.
         known_at: The source's own column with the time at which a record became known; a column that is
@@ -51,7 +63,7 @@ class Source(Declared):
     uri: str | None = None
     api: SerializeAsAny[Api] | None = None
     simulate: Callable[..., Any] | None = Field(default=None, exclude=True)
-    columns: dict[str, str] = Field(default_factory=dict)
+    columns: dict[str, Named] = Field(default_factory=dict)
     constants: dict[str, str] = Field(default_factory=dict)
     lag: Duration = timedelta(0)
     known_at: str | None = None
@@ -68,7 +80,7 @@ class Source(Declared):
         if source.lag < timedelta(0):
             raise DeclarationError("a record cannot be known before it happens", where="source.lag")
         for name, theirs in source.columns.items():
-            if not name or not theirs:
+            if not name or not theirs or not all(parts_of(theirs)):
                 raise DeclarationError("a column needs a name", where=f"source.columns.{name}")
         return source
 
@@ -102,12 +114,19 @@ class Records:
         return replace(self, frame=change(self.frame), more=map(change, self.more) if self.more else ())
 
 
-def with_constants(records: Records, constants: dict[str, str]) -> Records:
-    """The records with the columns that the source lacks; a column that it has stays as it came."""
+def under_declared_names(records: Records, source: Source, names: Iterable[str]) -> Records:
+    """The records with columns called as declared where their names read the same, and the constants of the source.
+
+    A column that the source has stays as it came, whatever the constants say.
+    """
     import polars as pl
 
-    lacking = {name: text for name, text in constants.items() if name not in records.frame.columns}
-    return records.each(lambda frame: frame.with_columns(pl.lit(text).alias(name) for name, text in lacking.items()))
+    def change(frame: pl.DataFrame) -> pl.DataFrame:
+        frame = under_names(frame, names)
+        lacking = {name: text for name, text in source.constants.items() if name not in frame.columns}
+        return frame.with_columns(pl.lit(text).alias(name) for name, text in lacking.items())
+
+    return records.each(change)
 
 
 class Reader(Protocol):
@@ -152,18 +171,46 @@ def require_zone(**moments: datetime) -> None:
             raise UsageError("the time has no zone", where=name, hint="write it as 2023-01-20T16:00:00Z")
 
 
-def renamed(frame: pl.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
+def renamed(frame: pl.DataFrame, columns: dict[str, Named]) -> pl.DataFrame:
     """The frame under declared names; an undeclared column whose name is taken gets ``source.`` before it.
 
-    A declared column that the source lacks is left out: the contract names it, beside those that are there.
+    A declared column that the source lacks is left out: the contract names it, beside those that are there. Columns
+    that make another one together stay beside it.
     """
     import polars as pl
 
-    found = {name: theirs for name, theirs in columns.items() if theirs in frame.columns}
-    mapped = set(found.values())
-    picked = [pl.col(theirs).alias(name) for name, theirs in found.items()]
+    made, mapped = dict[str, pl.Expr](), set[str]()
+    for name, theirs in columns.items():
+        parts = [found_as(part, frame.columns) for part in parts_of(theirs)]
+        there = [part for part in parts if part is not None]
+        if len(there) < len(parts):
+            continue
+        if isinstance(theirs, str):
+            mapped.add(there[0])
+            made[name] = pl.col(there[0])
+        else:
+            made[name] = pl.concat_str([_as_text(frame[part]) for part in there], separator=" ")
     rest = [name for name in frame.columns if name not in mapped]
-    return frame.select(*picked, *(pl.col(name).alias(f"source.{name}" if name in found else name) for name in rest))
+    return frame.select(
+        *(value.alias(name) for name, value in made.items()),
+        *(pl.col(name).alias(f"source.{name}" if name in made else name) for name in rest),
+    )
+
+
+def _as_text(part: pl.Series) -> pl.Expr:
+    """A column as text that a format can read: dates in ISO 8601, whole numbers without a fraction."""
+    import polars as pl
+
+    value, dtype = pl.col(part.name), part.dtype
+    if isinstance(dtype, pl.Datetime):
+        whole = part.dt.truncate("1d") == part
+        return value.dt.strftime("%Y-%m-%d" if whole.all() else "%Y-%m-%dT%H:%M:%S")
+    if dtype == pl.Time:
+        return value.dt.strftime("%H:%M:%S")
+    if dtype.is_float() and (part.floor() == part).all():
+        value = value.cast(pl.Int64)
+    text = value.cast(pl.String).str.strip_chars()
+    return pl.when(text != "").then(text)
 
 
 def known_rule(source: Source, frame: pl.DataFrame) -> Known:
@@ -172,4 +219,4 @@ def known_rule(source: Source, frame: pl.DataFrame) -> Known:
         return Known(column=KNOWN_AT if KNOWN_AT in frame.columns else None, lag=source.lag)
     declared = {theirs: name for name, theirs in source.columns.items()}
     name = declared.get(source.known_at, source.known_at)
-    return Known(column=name if name in frame.columns else source.known_at, lag=source.lag)
+    return Known(column=found_as(name, frame.columns) or source.known_at, lag=source.lag)

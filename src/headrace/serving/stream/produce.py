@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.contract.parse import parse_columns
 from headrace.errors import StreamError
 from headrace.sources import open_source
-from headrace.sources.base import with_constants
+from headrace.sources.base import under_declared_names
 from headrace.sources.broker import TIMEOUT, Broker, Topics
 from headrace.system import System
 
@@ -92,7 +92,8 @@ def events(system: System, playing: Playing) -> tuple[pl.DataFrame, int]:
     import polars as pl
 
     reader = open_source(system.source, playing.source)
-    records = with_constants(reader.read(as_of=playing.end, now=playing.now), system.source.constants)
+    records = reader.read(as_of=playing.end, now=playing.now)
+    records = under_declared_names(records, system.source, system.contract.names)
     names = [c for c in system.contract.columns if c.name in records.frame.columns]
     parsed = parse_columns(names, records.frame, system.keys)
     wrong = pl.Series([False]).new_from_index(0, records.frame.height)
