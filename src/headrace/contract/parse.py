@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,10 +57,6 @@ def parse_column(column: Column, raw: pl.Series, series: pl.DataFrame | None = N
         values, wrong = parse_times(column, plain, series)
     else:
         values, wrong = _PARSERS[column.type](column, plain)
-    if column.type in ("float", "integer") and (numbers := missing_of(column).numbers):
-        # The same number may be written in several ways: 9999, 9999.0, 9.999e3.
-        spelled = values.is_in(list(numbers)).fill_null(False)
-        values, gone = values.set(spelled, None), gone | spelled
     given = shown(RAW + column.name, raw.dtype)
     faults = [
         Fault(f"{column.name}: {what}", mask, said(column.name, given, what)) for what, mask in wrong if mask.any()
@@ -91,15 +87,28 @@ def _without_missing(column: Column, raw: pl.Series) -> tuple[pl.Series, pl.Seri
         if missing.texts:
             bare = raw.str.strip_chars(BLANKS) if column.textual else kept
             gone = gone | bare.is_in(list(missing.texts))
+        if missing.numeric and missing.numbers:  # one number may be written in several ways: 9999, 9999.0, 9.999e3
+            number = (_with_point(kept) if column.decimal == "," else kept).cast(pl.Float64, strict=False)
+            gone = gone | _among(number, missing.numbers).fill_null(False)
     elif raw.dtype.is_numeric() and column.missing:
-        kept, number = raw, raw.cast(pl.Float64, strict=False)
-        gone = number.is_in(list(missing.numbers))
-        if missing.nan:
-            gone = gone | number.is_nan()
+        kept, gone = raw, _among(raw, missing.numbers)
+        if missing.nan and raw.dtype.is_float():
+            gone = gone | raw.is_nan()
     else:
         return raw, raw.is_null()
     gone = gone.fill_null(True)
     return (kept.set(gone, None) if gone.any() else kept), gone
+
+
+def _among(values: pl.Series, numbers: Iterable[float]) -> pl.Series:
+    """Which of the values are one of the numbers, as these are in the values' type; null where there is none."""
+    import polars as pl
+
+    if values.dtype.is_integer():
+        whole = [int(each) for each in numbers if each.is_integer() and abs(each) < INT64]
+        return values.cast(pl.Int64, strict=False).is_in(pl.Series(whole, dtype=pl.Int64).to_list())
+    values = values if values.dtype.is_float() else values.cast(pl.Float64)
+    return values.is_in(pl.Series(list(numbers), dtype=pl.Float64).cast(values.dtype).to_list())
 
 
 Wrong = list[tuple[str, "pl.Series"]]

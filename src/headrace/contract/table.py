@@ -71,6 +71,9 @@ def refusal(column: Column) -> str:
     return KINDS[column.type].refusal
 
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII).fullmatch
+
+
 @dataclass(frozen=True)
 class Missing:
     """Which values of a column are missing ones: no value, an empty or blank text, and the declared spellings.
@@ -79,11 +82,13 @@ class Missing:
         texts: Spellings as text, without blanks around them.
         numbers: Spellings that are numbers, for values that are.
         nan: Whether the number that is none is a spelling.
+        numeric: Whether texts are compared as numbers as well.
     """
 
     texts: frozenset[str]
     numbers: frozenset[float]
     nan: bool
+    numeric: bool
 
     def __call__(self, value: Any) -> bool:
         """Whether a value as it came is a missing one."""
@@ -91,7 +96,7 @@ class Missing:
             return True
         if value.__class__ is str:
             stripped = value.strip()
-            return not stripped or stripped in self.texts
+            return not stripped or stripped in self.texts or (self.numeric and _number(stripped) in self.numbers)
         return value.__class__ in (int, float) and value in self.numbers
 
     @property
@@ -115,7 +120,12 @@ def missing_of(column: Column) -> Missing:
         if number.is_integer():
             texts.add(str(int(number)))
     told = frozenset(each for each in numbers if each == each)
-    return Missing(frozenset(texts), told, len(told) < len(numbers))
+    numeric = column.type in ("float", "integer") or column.format in EPOCHS
+    return Missing(frozenset(texts), told, len(told) < len(numbers), numeric)
+
+
+def _number(text: str) -> float | None:
+    return float(text) if _NUMBER(text) else None
 
 
 @dataclass(frozen=True)
