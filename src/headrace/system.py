@@ -247,6 +247,13 @@ class System(Declared):
         """Columns whose past is looked at, the target first."""
         return tuple(dict.fromkeys([self.target, *sorted(self.features.columns() - set(self.keys))]))
 
+    @property
+    def leads(self) -> dict[str, timedelta | Literal[True]]:
+        """How long before its event time each column known ahead is known, True for always, if it forecasts."""
+        rows = self.forecasts and not self.contract.aggregates  # an event tells nothing before it is known
+        columns = {c.name: c.known_ahead for c in self.contract.columns} if rows else {}
+        return {name: lead for name, lead in columns.items() if lead is not False and name not in self.identity}
+
     def event_shape(self) -> Shape:
         """What its events look like on a topic.
 
@@ -338,6 +345,8 @@ class System(Declared):
     def _check_horizon(self) -> None:
         if self.horizon is None:
             return
+        if self.contract.column(self.target).known_ahead:
+            raise DeclarationError(f"{self.target!r} is to be forecast and cannot be known ahead", where="target")
         if self.time is None or self.step is None:
             field: Literal["time", "step"] = "time" if self.time is None else "step"
             raise DeclarationError("a system with a horizon needs it", where=field)

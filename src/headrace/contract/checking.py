@@ -70,7 +70,8 @@ def check(
     frame = under_names(frame, (*contract.names, *([known.column] if known.column is not None else [])))
     _refuse_missing(contract, frame, known)
     subject = _Subject.parse(contract, frame, keys, time, known, as_of)
-    pending = is_pending(subject.work[KNOWN], subject.work[time] if time is not None else None, as_of, now)
+    latest = None if known.awaited else max(as_of, now)
+    pending = is_pending(subject.work[KNOWN], subject.work[time] if time is not None else None, as_of, latest)
     if pending.any():
         subject = subject.filter(~pending)
     events = contract.aggregates
@@ -78,7 +79,7 @@ def check(
         subject = subject.aligned(time, step)
     work, faults = subject.work, [*subject.faults, *row_faults(contract.columns, subject.work)]
     if time is not None:
-        faults += run(time_rules(time, None if events else step, max(as_of, now)), work)
+        faults += run([*time_rules(time, None if events else step, latest), *known.rules(time, KNOWN)], work)
     if not events:
         unique = (*keys, *([time] if time is not None else []), *([KNOWN] if known.column is not None else []))
         clock = contract.column(time) if time is not None else None

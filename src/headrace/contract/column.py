@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict, Unpack, cast
 
 from pydantic import ValidationError
 
 from headrace.contract.aggregation import Aggregate, Empty, Kind
 from headrace.contract.mistakes import declaration_error
-from headrace.declaration import Declared
+from headrace.declaration import Declared, Duration
 
 ColumnType = Literal["time", "category", "text", "float", "integer", "boolean"]
 Bound = int | float | datetime
@@ -31,7 +31,7 @@ class _Fields(TypedDict, total=False):
     maximum: Bound | None
     values: tuple[Value, ...] | None
     pattern: str | None
-    known_ahead: bool
+    known_ahead: bool | timedelta | str
     align: bool
     aggregate: Kind | None
     empty: Empty
@@ -55,7 +55,8 @@ class Column(Declared):
         maximum: The largest allowed value, itself included.
         values: The allowed values.
         pattern: A regular expression that must be found in the text; anchor it with ``^`` and ``$``.
-        known_ahead: The value is known before its time comes (a calendar, a tariff, a plan).
+        known_ahead: The value is known before its time comes: so long before as a duration says, such as ``"48h"`` (a
+            weather forecast), or ``True``, always (a calendar, a plan; but where rows bring their known time, then).
         align: Event times between two steps are moved down to the step; when they became known stays exact. Otherwise
             such a row is bad. Two different rows of one step contradict one another.
         aggregate: Rows are events, of which a step has any number, and this is what a step's values become: ``sum``,
@@ -84,7 +85,7 @@ class Column(Declared):
     maximum: Bound | None = None
     values: tuple[Value, ...] | None = None
     pattern: str | None = None
-    known_ahead: bool = False
+    known_ahead: bool | Duration = False
     align: bool = False
     aggregate: Kind | None = None
     empty: Empty = "missing"
@@ -131,6 +132,8 @@ class Column(Declared):
                 yield field, f"only a time column has a {field}, {self.name!r} is {self.type}"
         if self.format is not None and "%" not in self.format and self.format not in EPOCH_FORMATS:
             yield "format", f"{self.format!r} is none: write %Y-%m-%d %H:%M, or one of {', '.join(EPOCH_FORMATS)}"
+        if isinstance(self.known_ahead, timedelta) and self.known_ahead <= timedelta():
+            yield "known_ahead", "is no time before; write a duration such as 48h, or True"
         if self.align and self.type != "time":
             yield "align", f"only a time column is aligned, {self.name!r} is {self.type}"
         if self.ambiguous != "raise" and (self.type != "time" or self.zone is None):

@@ -46,14 +46,16 @@ def run(compiled: list[Compiled], work: pl.DataFrame) -> list[Fault]:
     ]
 
 
-def time_rules(time: str, step: timedelta | None, latest: datetime) -> list[Compiled]:
-    """Rules for the event time: a multiple of ``step`` since 1970-01-01 UTC, and not after ``latest``."""
+def time_rules(time: str, step: timedelta | None, latest: datetime | None) -> list[Compiled]:
+    """Rules for the event time: a multiple of ``step`` since 1970-01-01 UTC, and not after ``latest``, if given."""
     import polars as pl
 
     value = pl.col(time)
     given = value.dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ")
-    future = f"is in the future (after {latest.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ})"
-    rules: list[Compiled] = [(f"{time}: is in the future", value > latest.astimezone(UTC), said(time, given, future))]
+    rules: list[Compiled] = []
+    if latest is not None:
+        what = f"is in the future (after {latest.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ})"
+        rules.append((f"{time}: is in the future", value > latest.astimezone(UTC), said(time, given, what)))
     if step is not None:
         size = int(step / timedelta(microseconds=1))
         what = f"is not a multiple of the step {format_duration(step)}"

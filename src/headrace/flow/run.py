@@ -62,6 +62,7 @@ class Result:
     pins: Pins | None = None
     validation: Validation | None = None
     ingested: int = 0
+    ahead: int = 0
     quarantined: int = 0
     repeated: int = 0
     trained: Trained | None = None
@@ -95,7 +96,8 @@ class Result:
         if self.exported.get("exported"):
             data["exported"] = self.exported
         if self.validation is not None:
-            data |= {"read": self.validation.rows, "repeated": self.repeated, "pending": self.validation.pending}
+            data |= {"read": self.validation.rows, "repeated": self.repeated}
+            data |= {"pending": self.validation.pending, "ahead": self.ahead}
         if self.trained is not None:
             version = self.trained.version
             data["model"] = {
@@ -194,6 +196,7 @@ class _Run:
         self._result.validation = done.validation
         self._result.ingested, self._result.quarantined = done.added, done.validation.bad.height
         self._result.repeated = done.repeated
+        self._result.ahead = done.ahead
         return done.validation.known
 
     def _features(self) -> int:

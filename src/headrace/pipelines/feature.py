@@ -18,6 +18,7 @@ from headrace.contract.naming import found_as
 from headrace.errors import ContractBroken
 from headrace.features.arrays import Arrays
 from headrace.home import QUARANTINE, Home
+from headrace.pipelines.early import Early
 from headrace.pipelines.intake import Intake
 from headrace.sources import Records, open_source
 from headrace.sources.base import parts_of, under_declared_names
@@ -42,11 +43,13 @@ class Validated:
     Attributes:
         validation: What the contract said.
         added: New facts, or events; rows that were known already are not among them.
+        ahead: New facts about columns known ahead, of rows that are known as a whole later.
         version: Logical version of their table afterwards.
     """
 
     validation: Validation
     added: int
+    ahead: int
     version: int
 
     @property
@@ -102,7 +105,10 @@ def _newest(system: System, home: Home, as_of: datetime) -> datetime | None:
     table = home.raw(system)
     if system.time is None or not table.exists():
         return None
-    found: datetime | None = table.collect(table.scan(as_of=as_of).select(pl.col(system.time).max())).item()
+    known = table.scan(as_of=as_of)
+    if system.forecasts:  # what is known ahead lies in the future
+        known = known.filter(pl.col(system.target).is_not_null())
+    found: datetime | None = table.collect(known.select(pl.col(system.time).max())).item()
     return found
 
 
@@ -118,26 +124,29 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
     from headrace.contract import check, check_parts
 
     _require_columns(system, records)
-    intake = Intake(system, home, as_of=as_of, own=records.known.column is not None)
+    known = {"target": system.target if system.forecasts else None, "awaited": bool(system.leads)}
     seen: Seen = {
         "keys": system.keys,
         "time": system.time,
         "step": system.step,
         "as_of": as_of,
         "now": now,
-        "known": records.known,
+        "known": records.known.model_copy(update=known),
     }
+    early = Early(system, seen)
+    intake = Intake(system, home, as_of=as_of, own=records.known.column is not None, part=early.rest)
     if records.more:
-        frames = chain([records.frame], records.more)
+        frames = map(early.take, chain([records.frame], records.more))
         validation = check_parts(system.contract, frames, intake.news, **seen)
     else:
-        validation = check(system.contract, records.frame, **seen)
+        validation = check(system.contract, early.take(records.frame), **seen)
     _report(system, home, validation)
     _quarantine(system, home, validation.bad, records.origin)
     validation.raise_if_broken(records.origin)
+    ahead = early.store(home.raw(system), validation.good)
     written = intake.add(validation.good)
     records.stored()
-    return Validated(validation, written.added, written.version)
+    return Validated(validation, written.added, ahead, written.version)
 
 
 def _require_columns(system: System, records: Records) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from headrace.store.delta import Written
+    from headrace.store.facts import Part
 
 TWIN = "_twin"
 """How many rows of the same ingest that say the same came before an event."""
@@ -31,9 +32,10 @@ class Intake:
         home: Where the table is.
         as_of: When a correction that does not say so itself became known.
         own: Whether rows say themselves when they became known.
+        part: What a row says beside its part known ahead, which is stored before it.
     """
 
-    def __init__(self, system: System, home: Home, *, as_of: datetime, own: bool) -> None:
+    def __init__(self, system: System, home: Home, *, as_of: datetime, own: bool, part: Part | None = None) -> None:
         self._table, self._events = home.raw(system), system.contract.aggregates
         names, identity = system.contract.names, system.identity
         self._said = [*names, *([KNOWN_AT] if own and KNOWN_AT not in names else [])]
@@ -47,6 +49,7 @@ class Intake:
             "compare": compare,
             "window": system.time or next(k for k in system.keys if not system.contract.column(k).nullable),
             "corrected_at": corrected_at,
+            "part": part,
         }
 
     def news(self, rows: pl.DataFrame) -> pl.DataFrame:

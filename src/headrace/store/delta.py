@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import polars as pl
     from deltalake import CommitProperties, DeltaTable, WriterProperties
 
+    from headrace.store.facts import Part
+
 _APP = "headrace"
 _COMPACTION = "headrace.compaction"
 _VERSION_KEY = "headrace.version"
@@ -166,6 +168,7 @@ class Table:
         compare: Sequence[str],
         window: str,
         corrected_at: datetime | None = None,
+        part: Part | None = None,
     ) -> Written:
         """Add what is new in `rows`, and nothing else: sending the same rows again adds nothing.
 
@@ -183,6 +186,7 @@ class Table:
             corrected_at: None where rows carry their own known time: each is compared with the fact known
                 before it. A time T where the source has none and ``known_at`` is derived: then a row is
                 compared with what was known at T, and one that differs is a correction known from T on.
+            part: With `corrected_at`, where rows tell a part of what there is to know: see `facts.Part`.
 
         Raises:
             UsageError: A named column is missing, or `corrected_at` has no time zone.
@@ -206,7 +210,7 @@ class Table:
         if rows.is_empty():
             return Written(self.version(), 0, 0)
         for attempt in range(_ATTEMPTS):
-            written = self._try_append(rows, identity, compare, window, corrected_at)
+            written = self._try_append(rows, identity, compare, window, (corrected_at, part))
             if written is not None:
                 return written
             time.sleep(random.uniform(0.25, 1.0) * min(_LONGEST_PAUSE, 0.004 * 2 ** min(attempt, 10)))
@@ -222,7 +226,7 @@ class Table:
         identity: Sequence[str],
         compare: Sequence[str],
         window: str,
-        corrected_at: datetime | None,
+        corrected: tuple[datetime | None, Part | None],
     ) -> Written | None:
         """One attempt against a fresh snapshot; None when another writer was first."""
         from headrace.store import schema
@@ -230,7 +234,7 @@ class Table:
         snapshot = self._open() or self._create(schema.conform(rows, None, self.uri), window, identity)
         table_schema, version = self._schema_of(snapshot), _version_of(snapshot)
         rows = schema.conform(rows, table_schema, self.uri)
-        new = self._news(snapshot, rows, identity, compare, window, corrected_at)
+        new = self._news(snapshot, rows, identity, compare, window, corrected)
         if new.is_empty():
             return Written(version, 0, rows.height)
         widened = bool(set(new.columns) - set(table_schema))
@@ -248,6 +252,7 @@ class Table:
         compare: Sequence[str],
         window: str,
         corrected_at: datetime | None = None,
+        part: Part | None = None,
     ) -> pl.DataFrame:
         """Those of the rows that `append` would add now; arguments and errors are its own, but nothing is written."""
         from headrace.store import schema
@@ -256,7 +261,7 @@ class Table:
         if snapshot is None or rows.is_empty():
             return rows
         rows = schema.conform(rows, self._schema_of(snapshot), self.uri)
-        return self._news(snapshot, rows, identity, compare, window, corrected_at)
+        return self._news(snapshot, rows, identity, compare, window, (corrected_at, part))
 
     def _news(
         self,
@@ -265,19 +270,19 @@ class Table:
         identity: Sequence[str],
         compare: Sequence[str],
         window: str,
-        corrected_at: datetime | None,
+        corrected: tuple[datetime | None, Part | None],
     ) -> pl.DataFrame:
         import polars as pl
 
         from headrace.store import facts
 
-        new = []
-        for part in facts.in_parts(rows, window):
-            existing = self._facts_between(snapshot, part, [*identity, *compare], window)
+        new, (corrected_at, part) = [], corrected
+        for some in facts.in_parts(rows, window):
+            existing = self._facts_between(snapshot, some, [*identity, *compare], window)
             if corrected_at is None:
-                new.append(facts.new_in_chain(existing, part, identity, compare))
+                new.append(facts.new_in_chain(existing, some, identity, compare))
             else:
-                new.append(facts.corrections(existing, part, identity, compare, corrected_at))
+                new.append(facts.corrections(existing, some, identity, compare, corrected_at, part))
         return pl.concat(new)
 
     def scan(

@@ -10,9 +10,10 @@ Imports polars at the top: import this module inside functions only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import and_
+from typing import NamedTuple
 
 import polars as pl
 
@@ -23,6 +24,32 @@ VERSION = "_version"
 _ROW = "__row"
 _STORED = "__stored"
 _OLD = "__old_"
+_OWN = "__own"
+
+
+class Part(NamedTuple):
+    """Rows of which parts become known at different times: which stored facts are about the same part as a row.
+
+    Those known from the row's own known time on and, where there is a later part, until `ends` before its event time.
+
+    Attributes:
+        time: The column of the event time, one of the identity.
+        ends: None for the last part.
+    """
+
+    time: str
+    ends: timedelta | None = None
+
+    @property
+    def end(self) -> pl.Expr | None:
+        """When the next part becomes known."""
+        return None if self.ends is None else pl.col(self.time) - self.ends
+
+    def of(self, stored: pl.DataFrame, rows: pl.DataFrame, identity: Sequence[str]) -> pl.DataFrame:
+        """The stored facts about the part that the rows tell."""
+        own = rows.select(*identity, pl.col(KNOWN).alias(_OWN))
+        found = stored.join(own, on=list(identity), how="inner", nulls_equal=True).filter(pl.col(KNOWN) >= pl.col(_OWN))
+        return (found if self.end is None else found.filter(pl.col(KNOWN) < self.end)).drop(_OWN)
 
 
 def new_in_chain(
@@ -70,17 +97,21 @@ def corrections(
     identity: Sequence[str],
     compare: Sequence[str],
     learned_at: datetime,
+    part: Part | None = None,
 ) -> pl.DataFrame:
     """The incoming rows that say something new, where the source does not tell when it became known.
 
     Compared with the latest fact of the identity known at `learned_at`: equal values add nothing, an unknown
     identity keeps the row's own (derived) known time, other values are a correction known from `learned_at`.
 
-    Args and returns as in `new_in_chain`; of several rows with one identity the last wins.
+    Args and returns as in `new_in_chain`; of several rows with one identity the last wins. With a `part` only facts
+    about the same part count, and once the next part is known nothing about this one is corrected.
     """
     if not are_distinct(rows, identity):
         rows = rows.unique(list(identity), keep="last", maintain_order=True)
     touched = _about(existing, rows, identity)
+    if part is not None and not touched.is_empty():
+        touched = part.of(touched, rows, identity)
     if rows.is_empty() or touched.is_empty():
         return rows
     current = latest(touched.filter(pl.col(KNOWN) <= learned_at), identity)
@@ -90,6 +121,8 @@ def corrections(
     same = [pl.col(c).eq_missing(pl.col(_OLD + c)) for c in values]
     stored = pl.col(_STORED).is_not_null()
     joined = joined.filter(~reduce(and_, same, stored))
+    if part is not None and part.end is not None:
+        joined = joined.filter(~stored | (part.end > pl.lit(learned_at, pl.Datetime("us", "UTC"))))
     stamped = pl.when(stored).then(pl.lit(learned_at, pl.Datetime("us", "UTC"))).otherwise(KNOWN).alias(KNOWN)
     return _without_stored(touched, joined.with_columns(stamped).select(rows.columns), identity, compare)
 

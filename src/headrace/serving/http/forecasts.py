@@ -120,11 +120,11 @@ class Forecasts:
         import polars as pl
 
         system, time = self._system, self._system.event_time
-        table = self._home.raw(system)
-        last = table.collect(table.scan().select(pl.col(time).max())).item()
+        table, known = self._home.raw(system), pl.col(system.target).is_not_null()
+        last = table.collect(table.scan(where=known).select(pl.col(time).max())).item()
         if last is None:
             return
-        frame = read_latest(table, system.series, last - KEPT)
+        frame = read_latest(table, system.series, last - KEPT).filter(pl.col(time) <= last)
         self.observations = Index.of(frame, list(system.keys), time)
 
     def _read_predictions(self) -> None:
