@@ -100,7 +100,7 @@ def backfill(
     if use.json:
         console.print_json(done.as_dict())
     else:
-        console.backfill_report(system, done)
+        console.backfill_report(system, home, done)
     if done.failed:
         raise typer.Exit(1)
 

@@ -21,8 +21,7 @@ def init(
     from headrace.scaffold import make
 
     files = make(name, like, Path("systems"))
-    made = {"system": name, "files": [str(f) for f in files], "next": f"headrace run {name}"}
-    console.print_tree(made, as_json=use.json)
+    console.print_made(files, name, as_json=use.json)
 
 
 @command

@@ -12,7 +12,11 @@ from headrace.cli.command import AsOf, Common, Name, command, time_of
 from headrace.errors import NotExportedError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from headrace.console.table import Look
     from headrace.home import Home
+    from headrace.system import System
 
 
 @command
@@ -28,7 +32,8 @@ def report(
 
     now = datetime.now(UTC)
     made = write_report(use.system(name), use.open(), as_of=time_of(as_of, now) if as_of else None, now=now, out=out)
-    console.print_tree({"report": str(made.path), **made.summary}, as_json=use.json)
+    told = made.summary if use.json else {name: value for name, value in made.summary.items() if value is not None}
+    console.print_tree({"report": str(made.path), **told}, as_json=use.json)
 
 
 @command
@@ -60,9 +65,27 @@ def predictions(
     system = use.system(name)
     reader = inference.read_predictions if system.forecasts else row_inference.read
     frame = reader(system, use.open(), as_of=moment, where=conditions)
-    console.print_frame(frame, form=chosen, out=out)
+    if chosen == "table":
+        frame = _newest_first(system, frame)
+    console.print_frame(frame, _look(system, frame), form=chosen, out=out)
+    if chosen == "table" and frame.height:
+        console.print_next(f"headrace trace {frame['id'][0]}", use.open())
     if use.json and out is not None:
         console.print_json({"rows": frame.height, "format": chosen, "out": str(out)})
+
+
+def _newest_first(system: System, frame: pl.DataFrame) -> pl.DataFrame:
+    """The newest run first, its series and steps in their order; of rows the newest first."""
+    return frame.sort("as_of" if system.forecasts else "created_at", descending=True, maintain_order=True)
+
+
+def _look(system: System, frame: pl.DataFrame) -> Look:
+    from headrace.console.table import Look
+
+    said = (system.event_time, "value", "lower", "upper") if system.forecasts else (system.target, "probability")
+    first, title = (*system.keys, *said), f"{system.name}: {frame.height:,} predictions, newest first"
+    more = (*first, "id", "as_of", "model_version", "ahead", "door")
+    return Look(title, more, ("inputs",), kept=(*system.keys, *said[:2]), more="--format csv or json shows all")
 
 
 @command
@@ -71,7 +94,10 @@ def trace(use: Common, prediction: Annotated[str, typer.Argument(metavar="ID")])
     from headrace import console
     from headrace.pipelines.inference import trace as find
 
-    console.print_tree(find(use.open(), prediction), as_json=use.json)
+    found = find(use.open(), prediction)
+    if not use.json:
+        del found["prediction"]["id"]  # it is the first line
+    console.print_tree(found, as_json=use.json)
 
 
 @command

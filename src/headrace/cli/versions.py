@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headrace.cli.command import Common, Name, command, time_of
+
+if TYPE_CHECKING:
+    from headrace.registry import Timeline
+
+
+_MAKE_A_CHAMPION = ("promoted", "rolled_back")
 
 
 @command
@@ -27,22 +33,36 @@ def promote(
     use: Common, name: Name, version: Annotated[int, typer.Argument(metavar="VERSION")], as_of: Since = None
 ) -> None:
     """Make a version the champion."""
-    system, now = use.system(name).name, datetime.now(UTC)
-    since = time_of(as_of, now) if as_of else None
-    use.open().registry.promote(system, version, created_at=now, as_of=since, reason="by hand")
-    _show_models(use, system)
+    system, registry, now = use.system(name).name, use.open().registry, datetime.now(UTC)
+    since, before = time_of(as_of, now) if as_of else None, registry.timeline(system)
+    registry.promote(system, version, created_at=now, as_of=since, reason="by hand")
+    _show_decision(use, system, before)
 
 
 @command
 def rollback(use: Common, name: Name, as_of: Since = None) -> None:
     """Go back to the champion before the present one."""
-    system, now = use.system(name).name, datetime.now(UTC)
-    since = time_of(as_of, now) if as_of else None
-    use.open().registry.rollback(system, created_at=now, as_of=since, reason="by hand")
-    _show_models(use, system)
+    system, registry, now = use.system(name).name, use.open().registry, datetime.now(UTC)
+    since, before = time_of(as_of, now) if as_of else None, registry.timeline(system)
+    registry.rollback(system, created_at=now, as_of=since, reason="by hand")
+    _show_decision(use, system, before)
 
 
 def _show_models(use: Common, system: str) -> None:
     from headrace import console
 
     console.print_models(system, use.open().registry.versions(system), as_json=use.json)
+
+
+def _show_decision(use: Common, system: str, before: Timeline) -> None:
+    """What was decided, by the newest decision that made a champion, beside what stood before it."""
+    from headrace import console
+    from headrace.registry.history import in_order, standing
+
+    if not use.json:
+        facts = use.open().registry.timeline(system).facts
+        champion = standing(facts).champion
+        since = [fact.as_of for fact in in_order(facts) if fact.version == champion and fact.event in _MAKE_A_CHAMPION]
+        assert champion is not None
+        console.print_decision(system, champion, since[-1], standing(before.facts).champion)
+    _show_models(use, system)

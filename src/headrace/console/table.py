@@ -1,0 +1,118 @@
+"""Tables that fit: the columns that matter most are shown whole, long texts fold, and the rest is named below."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.console import Console
+
+SHOWN = 12
+"""Rows of a table that are shown when it is longer."""
+_EDGES = 3
+"""What a column takes beside its text: a space on either side, and a line."""
+_NARROW = 18
+"""A text that folds is no narrower than this."""
+_UNBOUNDED = 100_000
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a table is shown.
+
+    Args:
+        title: The line above it.
+        first: Columns by importance; the others follow in the order that they have.
+        folding: Columns of long texts, which may take several lines.
+        kept: Columns that are shown also where there is no room for them: they fold.
+        more: What shows all of it, such as an option of the command.
+    """
+
+    title: str
+    first: Sequence[str] = ()
+    folding: Sequence[str] = ("reason", "error")
+    kept: Sequence[str] = ()
+    more: str = "--json shows all"
+
+
+def terminal() -> Console:
+    """Stdout as people see it: as wide as the terminal, or as COLUMNS says; what goes into a pipe breaks no line."""
+    from rich.console import Console
+
+    wide = None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit() else _UNBOUNDED
+    return Console(width=wide, highlight=False)
+
+
+def print_table(frame: pl.DataFrame, look: Look) -> None:
+    """The first rows of a frame, with as many of its columns as there is room for."""
+    from rich.table import Table
+
+    console, head = terminal(), frame.head(SHOWN)
+    cells = {name: [cell(value) for value in head[name].to_list()] for name in head.columns}
+    widths = chosen(cells, look, console.width)
+    made = Table(title=look.title, title_justify="left", title_style="bold")
+    for name, width in widths.items():
+        numeric = head.schema[name].is_numeric()
+        made.add_column(
+            name,
+            justify="right" if numeric else "left",
+            width=width,
+            overflow="fold",
+            no_wrap=width is None,
+        )
+    for row in zip(*(cells[name] for name in widths), strict=True):
+        made.add_row(*row)
+    console.print(made)
+    _note(frame, widths, look, console)
+
+
+def _note(frame: pl.DataFrame, shown: Sequence[str] | dict[str, int | None], look: Look, console: Console) -> None:
+    """What is not shown, and how to see it."""
+    more, left = frame.height - SHOWN, [name for name in frame.columns if name not in shown]
+    said = [f"{more:,} more rows"] if more > 0 else []
+    said += [f"without {', '.join(left)}"] if left else []
+    if said:
+        console.print(f"{'; '.join(said)}: {look.more}", style="dim", markup=False)
+
+
+def chosen(cells: dict[str, list[str]], look: Look, room: int) -> dict[str, int | None]:
+    """Which columns a table of this width has, in the frame's order; with a width where they fold.
+
+    Columns are taken by importance as long as they fit; one that does not fit makes way for a less important one that
+    does. A text that folds takes what is left in the end.
+    """
+    order = [name for name in look.first if name in cells]
+    order += [name for name in cells if name not in order]
+    whole = {name: max(map(len, (name, *cells[name]))) for name in cells}
+    left, taken = room - 1, dict[str, int | None]()
+    for name in order:
+        folds = name in look.folding
+        needed = min(whole[name], _NARROW) if folds else whole[name]
+        if needed + _EDGES <= left:
+            taken[name] = needed if folds and needed < whole[name] else None
+            left -= needed + _EDGES
+        elif name in look.kept:
+            folded = max(min(left - _EDGES, needed), 6)
+            left, taken[name] = max(left - folded - _EDGES, 0), folded
+    for name, width in taken.items():
+        if width is not None and name in look.folding:
+            wider = min(whole[name], width + left)
+            left, taken[name] = left - (wider - width), wider
+    return {name: taken[name] for name in cells if name in taken}
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M") if not value.second else value.strftime("%Y-%m-%d %H:%M:%S")
+    return str(value)
