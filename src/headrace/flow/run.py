@@ -251,6 +251,7 @@ class _Run:
             return self._result.monitored.matured
         from headrace.pipelines import monitoring
 
+        _ = self._data_version  # refused where nothing was ever ingested
         self._result.monitored = monitoring.monitor(self._system, self._home, as_of=r.as_of)
         return self._result.monitored.matured
 
