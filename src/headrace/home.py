@@ -20,10 +20,15 @@ RAW, EVENTS, QUARANTINE, PREDICTIONS, METRICS, RUNS = "raw", "events", "quaranti
 
 
 class Home:
-    """Everything that outlives a run. Nothing is opened before it is asked for."""
+    """Everything that outlives a run. Nothing is opened before it is asked for.
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    Args:
+        settings: Where things are.
+        make: Whether a store that is missing is made. Whoever only reads makes none, and finds nothing there.
+    """
+
+    def __init__(self, settings: Settings, *, make: bool = True) -> None:
+        self.settings, self._make = settings, make
         self.path = settings.home.absolute()
 
     @cached_property
@@ -32,7 +37,9 @@ class Home:
         from headrace.store import Store
 
         options = {name: value.get_secret_value() for name, value in self.settings.storage_options.items()}
-        return Store(self.settings.store_uri or self.path / "store", options, online=lambda: self.online)
+        return Store(
+            self.settings.store_uri or self.path / "store", options, online=lambda: self.online, make=self._make
+        )
 
     @cached_property
     def online(self) -> Online:

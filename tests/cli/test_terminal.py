@@ -136,3 +136,31 @@ def test_times_and_numbers() -> None:
     assert cell(datetime(2026, 1, 2, 3, 4, tzinfo=UTC)) == "2026-01-02 03:04"
     assert cell(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) == "2026-01-02 03:04:05"
     assert [cell(each) for each in (None, 0.123456, 1234567.8, 3, "x")] == ["-", "0.1235", "1,234,568", "3", "x"]
+
+
+def test_reading_makes_no_home_and_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    identifier = "01a1fc0e-de74-7f9a-87e8-8f2bb8e5fd62"
+    for command in (
+        *(("predictions", ENERGY), ("report", ENERGY), ("trace", identifier), ("replay", identifier)),
+        *(
+            ("runs", ENERGY),
+            ("models", ENERGY),
+            ("lookup", "energy", "x"),
+            ("promote", ENERGY, 1),
+            ("rollback", ENERGY),
+        ),
+        *(("predictions", TITANIC), ("report", TITANIC), ("evaluate", TITANIC, "--data", "x.csv"), ("doctor",)),
+    ):
+        done = headrace(*command)
+        if command[0] != "doctor":
+            assert f"{tmp_path}/.headrace" in done.out + done.err, command
+        assert not list(tmp_path.iterdir()), command
+
+
+def test_rows_have_no_runs_of_the_past(tmp_path: Path) -> None:
+    stretch = ("--start", "2026-02-01T00:00:00Z", "--end", "2026-02-02T00:00:00Z", "--every", "6h")
+    done = headrace("backfill", TITANIC, "--home", tmp_path / "home", *stretch)
+    assert done.code == 2
+    assert "declare step" not in done.err
+    assert not (tmp_path / "home").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from headrace.errors import HeadraceError, StoreError, UsageError
+from headrace.errors import HeadraceError, NotFoundError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from headrace.flow.stretch import Stretch
@@ -20,7 +22,25 @@ if TYPE_CHECKING:
     from headrace.system import System
 
 
+class Contents(TyperGroup):
+    """All commands under the headings of their modules, each in a line."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write them, in place of the one list."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        widest = max(map(len, commands), default=0)
+        under: dict[str, list[tuple[str, str]]] = {}
+        for name, each in commands.items():
+            heading = getattr(sys.modules[each.callback.__module__], "HEADING", "More")  # type: ignore[union-attr]
+            short = each.get_short_help_str(formatter.width - widest - 6)  # type: ignore[union-attr]
+            under.setdefault(heading, []).append((name.ljust(widest), short))
+        for heading, rows in under.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
 app = typer.Typer(
+    cls=Contents,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -72,20 +92,31 @@ Every = Annotated[str, typer.Option("--every", metavar="D", help="From one time 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Common:
     """The options that every command takes."""
 
     home: Path | None
     json: bool
     settings: list[str]
+    opened: Home | None = None
 
-    def open(self) -> Home:
-        """The home, from the settings of the environment."""
+    def open(self, *, make: bool = True) -> Home:
+        """The home, from the settings of the environment; with `make` off, one that reading does not make."""
         from headrace.home import Home
         from headrace.settings import load_settings
 
-        return Home(load_settings(self.home))
+        self.opened = Home(load_settings(self.home), make=make)
+        return self.opened
+
+    def told(self, error: HeadraceError) -> HeadraceError:
+        """An error, and of what is not there also where it was looked for."""
+        if self.opened is not None and isinstance(error, NotFoundError):
+            looked = f"looked in {self.opened.path}"
+            if not self.opened.path.is_dir():
+                looked += ", which is not there; --home DIR names another"
+            error.hint = f"{error.hint}; {looked}" if error.hint else looked
+        return error
 
     def system(self, reference: str) -> System:
         """A system with the configuration over it."""
@@ -104,13 +135,14 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def wrapped(
         *args: Any, home: Path | None = None, json: bool = False, settings: list[str] | None = None, **kwargs: Any
     ) -> None:
+        use = Common(home, json, settings or [])
         try:
-            function(Common(home, json, settings or []), *args, **kwargs)
+            function(use, *args, **kwargs)
         except (HeadraceError, OSError) as error:
             from headrace import console
 
             known = error if isinstance(error, HeadraceError) else StoreError(_refusal(error), where=error.filename)
-            console.failed(known, as_json=json)
+            console.failed(use.told(known), as_json=json)
             raise typer.Exit(known.exit_code) from error
 
     own = [p for name, p in inspect.signature(function, eval_str=True).parameters.items() if name != "use"]

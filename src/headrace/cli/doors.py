@@ -11,6 +11,8 @@ import typer
 from headrace.cli.command import Common, Name, SourceUri, command, duration_of, time_of
 from headrace.errors import NotFoundError, UsageError
 
+HEADING = "Serve and stream"
+
 
 @command
 def serve(
@@ -29,7 +31,7 @@ def serve(
         list[str] | None, typer.Option("--cors", metavar="ORIGIN", help="Browsers may call from there; repeatable.")
     ] = None,
 ) -> None:
-    """Answer rows and events over HTTP, and read forecasts, metrics and traces."""
+    """Answer over HTTP. Rows, events, forecasts, metrics and traces."""
     from headrace import console
     from headrace.serving.http.options import Options
     from headrace.serving.http.server import Binding, serve
@@ -58,7 +60,7 @@ def serve(
 
 @command
 def export(use: Common, name: Name) -> None:
-    """Copy what was logged from the ledger to the store, each entry once: predictions, and posted events as facts."""
+    """Copy what was logged to the store, once. Predictions, and posted events as facts."""
     from headrace import console
     from headrace.pipelines.row_inference import export
     from headrace.serving.posted.export import export as export_events
@@ -76,11 +78,11 @@ def online(
     name: Annotated[str, typer.Argument(metavar="SYSTEM", help="Whose feature groups; as the store knows it.")],
     group: Annotated[str | None, typer.Option("--group", metavar="NAME", help="This one alone.")] = None,
 ) -> None:
-    """Make the online side of feature groups anew from their tables."""
+    """Make the online side of features anew. From the tables of their groups."""
     from headrace import console
     from headrace.store import FeatureGroup
 
-    home, now = use.open(), datetime.now(UTC)
+    home, now = use.open(make=False), datetime.now(UTC)
     names = [group] if group is not None else FeatureGroup.names(home.store, name)
     groups = [FeatureGroup.open(home.store, name, each) for each in names]
     versions = {each.name: home.online.rebuild(each, now=now) for each in groups if each.online}
@@ -106,7 +108,7 @@ def stream(
         str | None, typer.Option("--stop-when-idle", metavar="D", help="Stop after D without events.")
     ] = None,
 ) -> None:
-    """Answer events on a Kafka topic with predictions on another, exactly once."""
+    """Answer events of a Kafka topic on another. Each exactly once."""
     from headrace import console
     from headrace.serving.standing import standing
     from headrace.serving.stream.run import Job, run
@@ -128,7 +130,7 @@ def stream(
 
 @command
 def archive(use: Common, name: Name, bootstrap: Bootstrap) -> None:
-    """Bring events and predictions from the topics into the tables, and compute each prediction again on the way."""
+    """Bring the topics into the tables. Events and predictions, each computed again on the way."""
     from headrace import console
     from headrace.serving.stream.archive import archive as store
     from headrace.sources.broker import Broker
@@ -150,7 +152,7 @@ def letters(
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="List so many at most.")] = 100,
     resend: Annotated[bool, typer.Option("--resend", help="Send them again as they came, each once.")] = False,
 ) -> None:
-    """List events that the stream set apart, with the reasons, or send them again after a fix."""
+    """List events set apart, or send them again. With the reasons of the stream, and after a fix."""
     from itertools import islice
 
     from headrace import console
@@ -177,7 +179,7 @@ def produce(
     start: Annotated[str | None, typer.Option("--start", metavar="TIME", help="No event is earlier.")] = None,
     end: Annotated[str | None, typer.Option("--end", metavar="TIME", help="No event is later. Default: now.")] = None,
 ) -> None:
-    """Send a source's records to the system's topic, at real or scaled speed."""
+    """Send a source's records to the topic. At real or scaled speed."""
     import signal
     import threading
 

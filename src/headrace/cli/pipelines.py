@@ -22,6 +22,8 @@ from headrace.cli.command import (
 )
 from headrace.errors import UsageError
 
+HEADING = "Run"
+
 
 def _steps(
     use: Common, name: str, source: str | None, as_of: str | None, steps: tuple[str, ...], *, retrain: bool = False
@@ -63,19 +65,19 @@ def _ingested(source: str | None) -> tuple[str, ...]:
 
 @command
 def train(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
-    """Train a version now; it becomes the champion if it beats the present one. --source is ingested first."""
+    """Train a version now, champion if it wins. It must beat the present one; --source is ingested first."""
     _steps(use, name, source, as_of, (*_ingested(source), "train"), retrain=True)
 
 
 @command
 def predict(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
-    """Predict every series, or every row without a target, with the champion; --source is ingested first."""
+    """Predict every series or waiting row. A row waits that has no target; --source is ingested first."""
     _steps(use, name, source, as_of, (*_ingested(source), "features", "predict"))
 
 
 @command
 def monitor(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
-    """Compare matured predictions with the truth; --source is ingested first."""
+    """Compare predictions with the truth. Of what has matured; --source is ingested first."""
     _steps(use, name, source, as_of, (*_ingested(source), "monitor"))
 
 
@@ -89,7 +91,7 @@ def backfill(
     source: SourceUri = None,
     workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes. Default: one a core.")] = 0,
 ) -> None:
-    """Do all runs between two times, in parallel, equal to having run live."""
+    """Do all runs between two times, as if live. In parallel, equal row for row."""
     from headrace import console
     from headrace.flow.backfill import Request, backfill
 
@@ -120,10 +122,10 @@ def evaluate(
         str | None, typer.Option("--data", metavar="FILE", help="Rows with a target, for a system that scores rows.")
     ] = None,
 ) -> None:
-    """Backtest from rolling origins, or score the champion on held-out rows. Stores nothing."""
+    """Backtest, or score held-out rows. From rolling origins, or of the champion; stores nothing."""
     from headrace import console
 
-    system, home = use.system(name), use.open()
+    system, home = use.system(name), use.open(make=False)  # it stores nothing
     if not system.forecasts:
         from headrace.flow.holdout import holdout
 

@@ -9,6 +9,8 @@ import typer
 
 from headrace.cli.command import Common, command
 
+HEADING = "Project"
+
 
 @command
 def init(
@@ -30,7 +32,7 @@ def doctor(use: Common) -> None:
     from headrace import console
     from headrace.doctor import examine
 
-    findings = examine(use.open())
+    findings = examine(use.open(make=False))
     console.print_findings(findings, as_json=use.json)
     if any(f["status"] == "failed" for f in findings):
         raise typer.Exit(1)

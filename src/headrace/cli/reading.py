@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from headrace.system import System
 
 
+HEADING = "Look"
+
+
 @command
 def report(
     use: Common,
@@ -26,12 +29,14 @@ def report(
     as_of: AsOf = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write there.")] = None,
 ) -> None:
-    """Write a page about errors, coverage and the newest forecasts."""
+    """Write a page about errors and forecasts. With the coverage of intervals."""
     from headrace import console
     from headrace.reporting import write_report
 
     now = datetime.now(UTC)
-    made = write_report(use.system(name), use.open(), as_of=time_of(as_of, now) if as_of else None, now=now, out=out)
+    made = write_report(
+        use.system(name), use.open(make=False), as_of=time_of(as_of, now) if as_of else None, now=now, out=out
+    )
     told = made.summary if use.json else {name: value for name, value in made.summary.items() if value is not None}
     console.print_tree({"report": str(made.path), **told}, as_json=use.json)
 
@@ -64,12 +69,12 @@ def predictions(
     moment = time_of(as_of, datetime.now(UTC)) if as_of else None
     system = use.system(name)
     reader = inference.read_predictions if system.forecasts else row_inference.read
-    frame = reader(system, use.open(), as_of=moment, where=conditions)
+    frame = reader(system, use.open(make=False), as_of=moment, where=conditions)
     if chosen == "table":
         frame = _newest_first(system, frame)
     console.print_frame(frame, _look(system, frame), form=chosen, out=out)
     if chosen == "table" and frame.height:
-        console.print_next(f"headrace trace {frame['id'][0]}", use.open())
+        console.print_next(f"headrace trace {frame['id'][0]}", use.open(make=False))
     if use.json and out is not None:
         console.print_json({"rows": frame.height, "format": chosen, "out": str(out)})
 
@@ -94,7 +99,7 @@ def trace(use: Common, prediction: Annotated[str, typer.Argument(metavar="ID")])
     from headrace import console
     from headrace.pipelines.inference import trace as find
 
-    found = find(use.open(), prediction)
+    found = find(use.open(make=False), prediction)
     if not use.json:
         del found["prediction"]["id"]  # it is the first line
     console.print_tree(found, as_json=use.json)
@@ -102,11 +107,11 @@ def trace(use: Common, prediction: Annotated[str, typer.Argument(metavar="ID")])
 
 @command
 def replay(use: Common, prediction: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Compute a prediction again from its pins; the number must be identical. A posted event is exported first."""
+    """Compute a prediction again from its pins. The number must be identical; a posted event is exported first."""
     from headrace import console
     from headrace.pipelines.inference import replay as repeat
 
-    home = use.open()
+    home = use.open(make=False)
     try:
         done = repeat(home, prediction)
     except NotExportedError as error:
@@ -139,12 +144,13 @@ def runs(
     failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="So many at most.")] = 20,
 ) -> None:
-    """List the last runs, newest first, the failed ones included."""
+    """List the last runs, newest first. The failed ones are among them."""
     from headrace import console
     from headrace.pipelines.runs import newest
 
     system = use.system(name).name
-    console.print_runs(system, newest(use.open(), system, limit, failed=failed), as_json=use.json)
+    home = use.open(make=False)
+    console.print_runs(system, home, newest(home, system, limit, failed=failed), as_json=use.json)
 
 
 @command
@@ -156,12 +162,14 @@ def lookup(
     last: Annotated[int, typer.Option("--last", metavar="N", min=0, help="The last N observations.")] = 0,
     as_of: AsOf = None,
 ) -> None:
-    """Look stored features up by key: the latest known values, or the last observations."""
+    """Look stored features up by key. The latest known values, or the last observations."""
     from headrace import console
     from headrace.lookup import look_up
     from headrace.store import FeatureView
 
     now = datetime.now(UTC)
-    found = look_up(FeatureView.open(use.open().store, name, view), key or [], at=time_of(as_of, now), last=last)
+    found = look_up(
+        FeatureView.open(use.open(make=False).store, name, view), key or [], at=time_of(as_of, now), last=last
+    )
     rows = [{"time": each.time, "known_at": each.known_at, "values": dict(each)} for each in found]
     console.print_tree({"system": name, "view": view, "key": key or [], "found": rows}, as_json=use.json)

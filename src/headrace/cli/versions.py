@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from headrace.registry import Timeline
 
 
+HEADING = "Models"
 _MAKE_A_CHAMPION = ("promoted", "rolled_back")
 
 
 @command
 def models(use: Common, name: Name) -> None:
-    """List model versions, their metrics and the champion."""
+    """List model versions and their metrics. The champion is marked."""
     _show_models(use, use.system(name).name)
 
 
@@ -33,7 +34,7 @@ def promote(
     use: Common, name: Name, version: Annotated[int, typer.Argument(metavar="VERSION")], as_of: Since = None
 ) -> None:
     """Make a version the champion."""
-    system, registry, now = use.system(name).name, use.open().registry, datetime.now(UTC)
+    system, registry, now = use.system(name).name, use.open(make=False).registry, datetime.now(UTC)
     since, before = time_of(as_of, now) if as_of else None, registry.timeline(system)
     registry.promote(system, version, created_at=now, as_of=since, reason="by hand")
     _show_decision(use, system, before)
@@ -42,7 +43,7 @@ def promote(
 @command
 def rollback(use: Common, name: Name, as_of: Since = None) -> None:
     """Go back to the champion before the present one."""
-    system, registry, now = use.system(name).name, use.open().registry, datetime.now(UTC)
+    system, registry, now = use.system(name).name, use.open(make=False).registry, datetime.now(UTC)
     since, before = time_of(as_of, now) if as_of else None, registry.timeline(system)
     registry.rollback(system, created_at=now, as_of=since, reason="by hand")
     _show_decision(use, system, before)
@@ -51,7 +52,8 @@ def rollback(use: Common, name: Name, as_of: Since = None) -> None:
 def _show_models(use: Common, system: str) -> None:
     from headrace import console
 
-    console.print_models(system, use.open().registry.versions(system), as_json=use.json)
+    home = use.open(make=False)
+    console.print_models(system, home, home.registry.versions(system), as_json=use.json)
 
 
 def _show_decision(use: Common, system: str, before: Timeline) -> None:
@@ -60,7 +62,7 @@ def _show_decision(use: Common, system: str, before: Timeline) -> None:
     from headrace.registry.history import in_order, standing
 
     if not use.json:
-        facts = use.open().registry.timeline(system).facts
+        facts = use.open(make=False).registry.timeline(system).facts
         champion = standing(facts).champion
         since = [fact.as_of for fact in in_order(facts) if fact.version == champion and fact.event in _MAKE_A_CHAMPION]
         assert champion is not None

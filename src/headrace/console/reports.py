@@ -40,7 +40,7 @@ def print_started(where: Mapping[str, str], systems: Sequence[Mapping[str, Any]]
     sys.stdout.flush()  # the command goes on, perhaps for months
 
 
-def print_runs(system: str, found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+def print_runs(system: str, home: Home, found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Runs, how they ended, and why."""
     if as_json:
         print_json({"system": system, "runs": found})
@@ -50,14 +50,14 @@ def print_runs(system: str, found: Sequence[Mapping[str, Any]], *, as_json: bool
     failed = any(run["error"] for run in found)
     shown = ("as_of", "status", *(("error",) if failed else ()), "predictions", "created_at", "ended_at", "run_id")
     if not found:
-        sys.stdout.write(f"{system} has no run yet: headrace run {system}\n")
+        sys.stdout.write(f"{system} has no such run in {home.path}: headrace run {system}\n")
         return
     frame = pl.DataFrame([{name: run[name] for name in shown} for run in found], infer_schema_length=None)
     first = ("as_of", "status", "error", "predictions", "ended_at", "run_id")
     print_table(frame, Look(f"{system}: runs, newest first", first, kept=("as_of", "status", "error")))
 
 
-def print_models(system: str, versions: Sequence[ModelVersion], *, as_json: bool) -> None:
+def print_models(system: str, home: Home, versions: Sequence[ModelVersion], *, as_json: bool) -> None:
     """Model versions with their state and scores."""
     shown = [name for name in _SCORES if not versions or any(name in v.metrics for v in versions)]
     rows = [
@@ -79,7 +79,7 @@ def print_models(system: str, versions: Sequence[ModelVersion], *, as_json: bool
     import polars as pl
 
     if not rows:
-        sys.stdout.write(f"{system} has no model yet: headrace train {system}\n")
+        sys.stdout.write(f"{system} has no model in {home.path}: headrace run {system}\n")
         return
     first = ("version", "state", *shown[:2], "reason", "as_of", *shown[2:])
     look = Look(f"{system}: model versions", first, kept=("version", "state", "reason"))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import HeadraceError, NotEnoughDataError
+from headrace.errors import HeadraceError, NotEnoughDataError, UsageError
 from headrace.flow.run import Result, no_model, pins_of, write_records
 from headrace.flow.stretch import Stretch
 from headrace.flow.workers import Workers
@@ -120,6 +120,9 @@ def backfill(system: System, home: Home, request: Request) -> Backfilled:
         HeadraceError: The source, the contract, the store or the registry failed; what is done stays, and repeating
             the backfill goes on from there.
     """
+    if not system.forecasts:
+        hint = f"headrace predict {system.name} --as-of TIME predicts the rows that waited then"
+        raise UsageError(f"{system.name} scores rows, it has no runs of the past to make", where="backfill", hint=hint)
     return _Backfill(system, home, request).execute()
 
 

@@ -230,7 +230,7 @@ def find(home: Home, prediction_id: str) -> tuple[str, dict[str, Any]]:
             rows = table.collect(table.scan(where=slot & (pl.col("id") == prediction_id)))
             if rows.height:
                 return system, rows.drop("_version").row(0, named=True)
-    found = home.ledger.get(prediction_id)
+    found = home.ledger.get(prediction_id) if home.has_ledger else None
     if found is not None:
         return found[0].system, _of_entry(*found)
     hint = (

@@ -127,6 +127,8 @@ def export(system: System, home: Home, *, limit: int = 10_000) -> int:
     Returns:
         How many rows were added.
     """
+    if not home.has_ledger:
+        return 0
     added, after = 0, _exported(system, home)
     while entries := home.ledger.read(system.name, after=after, limit=limit):
         after = entries[-1][0]
@@ -141,7 +143,7 @@ def _exported(system: System, home: Home) -> int:
     import polars as pl
 
     table = home.table(system.name, PREDICTIONS)
-    if not table.exists():
+    if not table.exists() or not home.has_ledger:
         return 0
     newest = table.scan().filter(pl.col(SEQUENCE).is_not_null()).sort(SEQUENCE, "_version").tail(1)
     found = table.collect(newest.select(SEQUENCE, "id")).rows()
@@ -224,7 +226,7 @@ def read(
     if table.exists():
         parts.append(table.read(identity=["id"], columns=[*_schema(system), "_version"], as_of=as_of, order=[]))
     after = _exported(system, home)
-    while entries := home.ledger.read(system.name, after=after):
+    while home.has_ledger and (entries := home.ledger.read(system.name, after=after)):
         after = entries[-1][0]
         parts.append(logged(system, home, entries))
     if not parts:

@@ -36,6 +36,7 @@ class Store:
             (``aws_access_key_id``, ``aws_endpoint_url``...); never shown in errors.
         upkeep: When its tables are compacted.
         online: Where the feature groups that say so can be looked up by key, or what gives it when it is first needed.
+        make: Whether a folder that is missing is made. Whoever only reads makes none, and finds nothing there.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class Store:
         *,
         upkeep: Upkeep | None = None,
         online: Online | Callable[[], Online] | None = None,
+        make: bool = True,
     ) -> None:
         self.uri = location.normal(uri)
         self._online = online
         self._given = dict(storage_options or {})
         self._upkeep = upkeep
         self._checked = False
+        self._make = make
 
     def __repr__(self) -> str:
         return f"Store({self.uri!r})"
@@ -100,6 +103,8 @@ class Store:
             StoreError: The storage cannot be reached.
         """
         self._check_format()
+        if self._absent:
+            return None
         with self._failures():
             found = self._objects().list_with_delimiter(f"{system}/{name}/_delta_log")["objects"]
         names = (str(each["path"]).rpartition("/")[2] for each in found)
@@ -123,6 +128,8 @@ class Store:
         Raises:
             StoreError: The storage cannot be reached.
         """
+        if self._absent:
+            return None
         with self._failures():
             try:
                 return bytes(self._objects().get(name).bytes())
@@ -135,13 +142,20 @@ class Store:
         Raises:
             StoreError: The storage cannot be reached.
         """
+        if self._absent:
+            return []
         with self._failures():
             found = self._objects().list_with_delimiter(f"{system}/")["objects"]
         return sorted(str(each["path"]) for each in found)
 
+    @property
+    def _absent(self) -> bool:
+        """Whether there is no such store, and this one is not to make it."""
+        return not self._make and location.is_local(self.uri) and not Path(self.uri).is_dir()
+
     def _check_format(self) -> None:
         """Read the format of this store, or write it: the first of several processes wins, all agree."""
-        if self._checked:
+        if self._checked or self._absent:
             return
         with self._failures():
             objects = self._objects()
