@@ -14,8 +14,10 @@ import polars as pl
 
 from headrace import Forecaster
 from headrace.features import col, seasonal_features
-from headrace.features.arrays import Array, Grid, History, history_of
+from headrace.features.arrays import Array, History, history_of
 from headrace.features.view import Features
+from headrace.grid import Cadence, Grid
+from headrace.grid.grid import EPOCH, MICROSECOND
 from headrace.models.forecaster import Task
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -73,12 +75,10 @@ def _one(
     """A frame of ``time`` (UTC) and numbers on a regular grid from its first time; of values of one step the mean."""
     first = frame["time"].min()
     assert isinstance(first, datetime)
-    steps = (pl.col("time") - first).dt.total_microseconds() // (step // timedelta(microseconds=1))
-    frame = frame.with_columns(time=first + steps * step)
+    grid = Cadence(step, phase=(first - EPOCH) // MICROSECOND).grid()
+    frame = frame.with_columns(grid.floored(frame["time"]))
     frame = frame.group_by([*keys, "time"]).agg(pl.col(columns).mean())
-    last = frame["time"].max()
-    assert isinstance(last, datetime)
-    return history_of(frame, keys=keys, time="time", columns=columns, grid=Grid(first, last, step))
+    return history_of(frame, keys=keys, time="time", columns=columns, grid=grid)
 
 
 def _utc(column: str, form: str | None = None) -> pl.Expr:
@@ -132,7 +132,9 @@ def m4() -> Dataset:
     for i, name in enumerate(names):
         y[i, longest - len(rows[name]) : longest] = rows[name]
         y[i, longest:] = held.get(name, np.nan)
-    history = History(pl.DataFrame({"series": names}), {"y": y}, datetime(2017, 1, 1, tzinfo=UTC), HOUR)
+    history = History(
+        pl.DataFrame({"series": names}), {"y": y}, Grid(HOUR).slot(datetime(2017, 1, 1, tzinfo=UTC)), Grid(HOUR)
+    )
     return Dataset("M4 hourly", history, seasonal_features("y", step="1h", calendar=False), 48, 48, 1)
 
 

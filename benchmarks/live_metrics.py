@@ -18,7 +18,7 @@ import numpy as np
 
 from datasets import NAB, SHARED, Dataset, anomalies, streams
 from headrace import Forecaster, metrics
-from headrace.features.arrays import Array, times_of
+from headrace.features.arrays import Array
 from headrace.features.matrix import Examples
 from headrace.models.baselines import seasonal_naive
 from headrace.models.forecaster import Backtest, Task, backtest
@@ -49,7 +49,7 @@ def usual(data: Dataset, row: int, examples: Examples, actual: Array) -> Array:
     """The actual values without those of labelled anomalies; of streams that were moved, all."""
     if data.history.series > 1:
         return actual
-    times = times_of(data.history.start, data.history.step, examples.target)
+    times = data.history.times(examples.target)
     for first, last in anomalies(data.history.keys["stream"][row]):
         inside = (times >= np.datetime64(first.replace(tzinfo=None))) & (
             times <= np.datetime64(last.replace(tzinfo=None))

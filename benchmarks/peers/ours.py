@@ -70,7 +70,7 @@ def compare(system: System, home: Home, as_of: datetime, path: Path) -> None:
 def learn(system: System, home: Home, as_of: datetime, *, fit: bool) -> None:
     """CPU and wall seconds of the features of the training sample, for both members, or of the whole fit."""
     raw = home.table(system.name, RAW)
-    seen, series = Seen(as_of, raw.version()), feature.series_of(system)
+    seen, series = Seen(as_of, raw.version()), feature.series_of(system, home)
     model = system.model
     if not isinstance(model, Forecaster) or system.step is None:
         raise SystemExit("the system has no Forecaster")

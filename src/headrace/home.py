@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headrace.errors import DeclarationError
 from headrace.settings import Settings
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from headrace.grid import Cadence, Grid
     from headrace.ledger import Ledger
     from headrace.registry import Registry
     from headrace.store import Store, Table
+    from headrace.store.history import Series
     from headrace.store.online import Online
     from headrace.system import System
 
+_GRID = "grid.json"
 RAW, EVENTS, QUARANTINE, PREDICTIONS, METRICS, RUNS = "raw", "events", "quarantine", "predictions", "metrics", "runs"
 
 
@@ -30,6 +37,7 @@ class Home:
     def __init__(self, settings: Settings, *, make: bool = True) -> None:
         self.settings, self._make = settings, make
         self.path = settings.home.absolute()
+        self._grids: dict[tuple[str, Cadence], Grid] = {}
 
     @cached_property
     def store(self) -> Store:
@@ -79,6 +87,57 @@ class Home:
     def raw(self, system: System) -> Table:
         """What a system's source said: its facts, or the events that its facts are made from."""
         return self.table(system.name, EVENTS if system.contract.aggregates else RAW)
+
+    def series(self, system: System) -> Series:
+        """How the table of a system that forecasts holds series.
+
+        Raises:
+            DeclarationError: It does not forecast.
+            StoreError: The storage cannot be read.
+        """
+        return system.series(self.grid(system))
+
+    def grid(self, system: System) -> Grid:
+        """When the steps of a system begin: as at its first ingest; before it, as declared.
+
+        Raises:
+            DeclarationError: The system has no step.
+            StoreError: The storage cannot be read.
+        """
+        cadence = system.cadence
+        if cadence is None:
+            raise DeclarationError("this system has no steps", where="step", hint="declare time= and step=")
+        said = (system.name, cadence)
+        if said not in self._grids:
+            noted = self._noted_grid(system.name, cadence)
+            if noted is None and self.raw(system).exists():
+                noted = self.settle(system, cadence.of(self._facts(system)))
+            if noted is None:
+                return cadence.grid()
+            self._grids[said] = noted
+        return self._grids[said]
+
+    def settle(self, system: System, grid: Grid) -> Grid:
+        """Keep when the steps of a system begin, once and for all that come after; returns what stands."""
+        cadence = system.cadence
+        assert cadence is not None
+        noted = self._noted_grid(system.name, cadence)
+        if noted is None:
+            said = {"cadence": cadence.as_dict(), "grid": grid.as_dict()}
+            self.store.note(f"{system.name}/{_GRID}", json.dumps(said, indent=1).encode())
+        return noted or grid
+
+    def _noted_grid(self, system: str, cadence: Cadence) -> Grid | None:
+        """What stands for this cadence; a step that was declared anew begins anew."""
+        from headrace.grid import Grid
+
+        noted = self.store.noted(f"{system}/{_GRID}")
+        said = {} if noted is None else json.loads(noted)
+        return Grid.from_dict(said["grid"]) if said.get("cadence") == cadence.as_dict() else None
+
+    def _facts(self, system: System) -> pl.Series:
+        table = self.raw(system)
+        return table.collect(table.scan().select(system.event_time)).to_series()
 
     @property
     def kafka(self) -> dict[str, str]:

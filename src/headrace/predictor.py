@@ -18,8 +18,9 @@ import numpy as np
 from headrace.contract.aggregation import Aggregate
 from headrace.declaration import format_duration, parse_duration
 from headrace.errors import ArtefactError
-from headrace.features.arrays import key_texts, times_of
+from headrace.features.arrays import key_texts
 from headrace.features.matrix import every_example
+from headrace.grid import Grid
 from headrace.models.baselines import naive, seasonal_scale
 from headrace.models.forecast import Forecast, ForecastModel
 from headrace.models.glitches import cleaned
@@ -55,7 +56,7 @@ class Schema:
         data: dict[str, Any] = {
             "keys": s.keys,
             "time": s.time,
-            "step": format_duration(s.step),
+            "grid": s.grid.as_dict(),
             "columns": s.columns,
             "ahead": s.ahead,
             "aggregates": [{"kind": each.kind, "empty": each.empty} for each in s.aggregates],
@@ -75,9 +76,9 @@ class Schema:
         try:
             data = json.loads((folder / SCHEMA_FILE).read_text(encoding="utf-8"))
             columns, ahead = tuple(data["columns"]), tuple(data["ahead"])
-            step, lag = parse_duration(data["step"]), parse_duration(data["lag"])
+            grid, lag = Grid.from_dict(data["grid"]), parse_duration(data["lag"])
             aggregates = tuple(Aggregate(**each) for each in data["aggregates"])
-            series = Series(tuple(data["keys"]), data["time"], step, columns, ahead, aggregates, lag)
+            series = Series(tuple(data["keys"]), data["time"], grid, columns, ahead, aggregates, lag)
             return cls(series, tuple(parse_duration(b) for b in data["baselines"]), tuple(data["series"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtefactError(f"cannot be read: {error}", where=str(folder / SCHEMA_FILE)) from error
@@ -131,7 +132,7 @@ class Predictor:
             seen: What the same readers have read already; it is returned if it reaches far enough.
         """
         series, span = self.schema.series, self.model.lookback
-        ahead = series.step * self.model.horizon
+        ahead = series.grid.step * self.model.horizon
         if seen is not None and seen.reach(series, span, ahead):
             return seen
         return read_views(raw, series, as_of, version, span=span, ahead=ahead, only=only)
@@ -175,7 +176,7 @@ class Predictor:
         }
         scale = np.repeat(seasonal_scale(history, self.model.frame, of, origin), horizon)
         reader, series = (np.repeat(index[windows], horizon) for index in _product(views))
-        times = times_of(history.start, history.step, examples.target)
+        times = history.times(examples.target)
         numbers = {name: getattr(forecast, name)[good].ravel() for name in ("value", "lower", "upper")}
         return pl.DataFrame(
             [

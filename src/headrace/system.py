@@ -19,9 +19,12 @@ from pydantic import (
 )
 
 from headrace.contract import Contract, declaration_error
-from headrace.declaration import Declared, Duration, format_duration, parse_duration
+from headrace.contract.times import moment_of
+from headrace.declaration import BUSINESS_DAY, MONTH, Declared, Duration, format_duration, parse_duration
 from headrace.errors import DeclarationError
 from headrace.features.view import Features
+from headrace.grid import Cadence, Grid, steps_of
+from headrace.grid.calendars import BUSINESS_DAYS, kind_of
 from headrace.lineage import digest_of
 from headrace.models.base import Model
 from headrace.sources import Source
@@ -133,7 +136,10 @@ class System(Declared):
         features: Names to expressions.
         model: What learns.
         time: Column of the event time.
-        step: Time between two records of one series.
+        step: Time between two records of one series: ``15m``, ``1h``, or by the calendar of the zone of `time`: ``1d``,
+            ``1w``, ``1mo``, ``1q``, ``1y``, ``1b`` (business days).
+        phase: A time at which a step begins, such as ``2024-01-03`` for weeks from Wednesday on; in the zone of `time`
+            where it has no offset. Not declared, it is that of most rows of the first ingest.
         horizon: How far ahead to predict.
         schedule: How often to predict and to train.
         monitoring: What is watched.
@@ -152,6 +158,7 @@ class System(Declared):
     model: SerializeAsAny[Model]
     time: str | None = None
     step: Duration | None = None
+    phase: str | None = None
     horizon: Duration | None = None
     schedule: Schedule = Field(default_factory=Schedule)
     monitoring: Monitoring = Field(default_factory=Monitoring)
@@ -207,6 +214,15 @@ class System(Declared):
         return self.horizon // self.step
 
     @property
+    def cadence(self) -> Cadence | None:
+        """Its steps as declared; None for a system without."""
+        if self.step is None or self.time is None:
+            return None
+        column = self.contract.column(self.time)
+        phase = None if self.phase is None else moment_of(column, self.phase)
+        return Cadence(self.step, column.zone, phase, moved=column.align or self.contract.aggregates)
+
+    @property
     def event_time(self) -> str:
         """The column of the event time.
 
@@ -227,9 +243,8 @@ class System(Declared):
         """Columns whose values are known before their time, in the contract's order."""
         return tuple(c.name for c in self.contract.columns if c.known_ahead and c.name not in self.keys)
 
-    @property
-    def series(self) -> Series:
-        """How its table holds series.
+    def series(self, grid: Grid) -> Series:
+        """How its table holds series, whose steps begin as `grid` says.
 
         Raises:
             DeclarationError: The system does not forecast.
@@ -241,7 +256,7 @@ class System(Declared):
         columns, ahead = self._history_columns(), set(self.known_ahead)
         how = tuple(each for c in columns if (each := self.contract.column(c).aggregated) is not None)
         told = tuple(c for c in columns if c in ahead)
-        return Series(self.keys, self.event_time, self.step, columns, told, how, self.source.lag)
+        return Series(self.keys, self.event_time, grid, columns, told, how, self.source.lag)
 
     def _history_columns(self) -> tuple[str, ...]:
         """Columns whose past is looked at, the target first."""
@@ -254,13 +269,13 @@ class System(Declared):
         columns = {c.name: c.known_ahead for c in self.contract.columns} if rows else {}
         return {name: lead for name, lead in columns.items() if lead is not False and name not in self.identity}
 
-    def event_shape(self) -> Shape:
-        """What its events look like on a topic.
+    def event_shape(self, grid: Grid | None = None) -> Shape:
+        """What its events look like on a topic; `grid` says when their steps begin, otherwise the declaration.
 
         Raises:
             DeclarationError: It does not forecast, or needs columns that are known ahead, which no event brings.
         """
-        if self.step is None or self.horizon is None:
+        if self.cadence is None or self.horizon is None:
             raise DeclarationError("only a system that forecasts answers events", where="horizon")
         if self.contract.aggregates:
             raise DeclarationError("events that add up are not answered one by one", where="contract.columns")
@@ -271,7 +286,7 @@ class System(Declared):
             keys=self.keys,
             time=self.event_time,
             columns=self._history_columns(),
-            step=self.step,
+            grid=grid or self.cadence.grid(),
             lag=self.source.lag,
             grace=self.stream.grace,
             ahead=self.stream.ahead,
@@ -285,7 +300,7 @@ class System(Declared):
     def config_digest(self) -> str:
         """Digest of what shapes the numbers: all but the source's URI, the schedule and the stream."""
         config = self.config()
-        for name in ("schedule", "stream"):
+        for name in ("schedule", "stream", *(["phase"] if self.phase is None else [])):
             config.pop(name)
         config["source"] = {name: config["source"][name] for name in ("columns", "constants", "lag", "known_at")}
         return digest_of(config)
@@ -293,13 +308,14 @@ class System(Declared):
     @model_validator(mode="before")
     @classmethod
     def _features_at_step(cls, data: dict[str, Any]) -> dict[str, Any]:
-        features, step = data.get("features"), data.get("step")
-        if not isinstance(features, Features) or step is None:
-            return data
+        features = data.get("features")
         try:
-            return data | {"features": features.at(parse_duration(step))}
-        except ValueError:  # the field's own check names it
+            step = parse_duration(data["step"])
+        except (KeyError, ValueError):  # the field's own check names it
             return data
+        if isinstance(features, Features):
+            data = data | {"features": features.at(step)}
+        return data | _own_baselines(data.get("monitoring"), step)
 
     @model_validator(mode="after")
     def _check(self) -> System:
@@ -343,6 +359,10 @@ class System(Declared):
         return self
 
     def _check_horizon(self) -> None:
+        if self.phase is not None:
+            if self.cadence is None:
+                raise DeclarationError("only a system with time= and step= has a phase", where="phase")
+            moment_of(self.contract.column(self.event_time), self.phase)
         if self.horizon is None:
             return
         if self.contract.column(self.target).known_ahead:
@@ -350,8 +370,7 @@ class System(Declared):
         if self.time is None or self.step is None:
             field: Literal["time", "step"] = "time" if self.time is None else "step"
             raise DeclarationError("a system with a horizon needs it", where=field)
-        if self.step <= timedelta():
-            raise DeclarationError("a step is longer than nothing", where="step")
+        _check_step(self.step)
         if self.horizon < self.step:
             raise DeclarationError(
                 f"the horizon {format_duration(self.horizon)} is shorter than the step {format_duration(self.step)}",
@@ -360,11 +379,8 @@ class System(Declared):
         durations = [("horizon", self.horizon)]
         durations += [(f"monitoring.baselines[{i}]", b) for i, b in enumerate(self.monitoring.baselines)]
         for where, duration in durations:
-            if duration % self.step or duration <= timedelta():
-                raise DeclarationError(
-                    f"{format_duration(duration)} is not a multiple of the step {format_duration(self.step)}",
-                    where=where,
-                )
+            if steps_of(duration, self.step, where=where) < 1:
+                raise DeclarationError(f"{format_duration(duration)} is no time at all", where=where)
 
     def _check_aggregates(self) -> None:
         """Where rows are events, every column whose past is looked at says how they are put together."""
@@ -402,4 +418,29 @@ def _known(name: str, columns: dict[str, Any], where: str) -> None:
             f"column {name!r} is not in the contract",
             where=where,
             hint=f"the contract has {', '.join(columns)}",
+        )
+
+
+def _own_baselines(monitoring: object, step: timedelta) -> dict[str, Monitoring]:
+    """What is watched by default on steps that a day is no multiple of: last week's or last year's value, or the last.
+
+    Empty where the declaration says so itself.
+    """
+    given = set(Monitoring.model_fields)
+    if monitoring is None or isinstance(monitoring, Monitoring):
+        monitoring = monitoring or Monitoring()
+        given = monitoring.model_fields_set
+    usual = Monitoring().baselines
+    if not isinstance(monitoring, Monitoring) or "baselines" in given or step <= timedelta() or not usual[0] % step:
+        return {}
+    own = [season for season in (*usual, 12 * MONTH) if not season % step] or [step]
+    return {"monitoring": monitoring.model_copy(update={"baselines": tuple(own)})}
+
+
+def _check_step(step: timedelta) -> None:
+    if step <= timedelta():
+        raise DeclarationError("a step is longer than nothing", where="step")
+    if kind_of(step) == BUSINESS_DAYS and step != BUSINESS_DAY:
+        raise DeclarationError(
+            f"{format_duration(step)} is no step", where="step", hint="business days are counted one by one: 1b"
         )

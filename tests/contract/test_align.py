@@ -7,6 +7,7 @@ import pytest
 
 from headrace.contract import Column, Contract, Known, check
 from headrace.errors import DeclarationError
+from headrace.grid import Grid
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 ROWS = pl.DataFrame({"time": ["2026-03-01 00:04:10", "2026-03-01 00:05:00"], "value": ["1", "2"]})
@@ -14,7 +15,7 @@ ROWS = pl.DataFrame({"time": ["2026-03-01 00:04:10", "2026-03-01 00:05:00"], "va
 
 def checked(align):
     contract = Contract(columns=(Column("time", "time", zone="UTC", align=align), Column("value", "float")))
-    return check(contract, ROWS, time="time", step=timedelta(minutes=5), as_of=NOW, now=NOW)
+    return check(contract, ROWS, time="time", grid=Grid(timedelta(minutes=5)), as_of=NOW, now=NOW)
 
 
 def test_times_are_moved_down_and_known_when_they_were_said():
@@ -35,7 +36,7 @@ def test_two_rows_of_one_step_contradict_one_another(order, values, lag):
     rows = pl.DataFrame({"time": times, "value": values})[order]
     contract = Contract(columns=(Column("time", "time", zone="UTC", align=True), Column("value", "float")))
     known = Known(lag=lag)
-    found = check(contract, rows, time="time", step=timedelta(minutes=5), as_of=NOW, now=NOW, known=known)
+    found = check(contract, rows, time="time", grid=Grid(timedelta(minutes=5)), as_of=NOW, now=NOW, known=known)
     assert (found.good.height, found.bad.height) == (1, 2)
     assert dict(found.reasons) == {"conflicting duplicate": 2}
     assert all("one step" in reason and "aggregate" in reason for [reason] in found.bad["reasons"])
@@ -49,7 +50,7 @@ def test_rows_that_say_when_they_became_known_correct_one_another():
     )
     contract = Contract(columns=(Column("time", "time", zone="UTC", align=True), Column("value", "float")))
     known = Known(column="known_at")
-    found = check(contract, rows, time="time", step=timedelta(minutes=5), as_of=NOW, now=NOW, known=known)
+    found = check(contract, rows, time="time", grid=Grid(timedelta(minutes=5)), as_of=NOW, now=NOW, known=known)
     assert (found.good.height, found.bad.height) == (2, 0)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from headrace.contract import Column, Contract, Known, Validation, check
 from headrace.errors import ContractBroken, DeclarationError, UsageError
+from headrace.grid import Grid
 
 AS_OF = datetime(2023, 1, 20, 16, tzinfo=UTC)
 NOW = datetime(2023, 2, 1, tzinfo=UTC)
@@ -32,7 +33,7 @@ def run(rows: list[Row], contract: Contract = CONTRACT, **changes: Any) -> Valid
     given: dict[str, Any] = {
         "keys": ("area",),
         "time": "time",
-        "step": timedelta(hours=1),
+        "grid": Grid(timedelta(hours=1)),
         "as_of": AS_OF,
         "now": NOW,
     }

@@ -21,6 +21,7 @@ from headrace.contract import (
     check,
     check_parts,
 )
+from headrace.grid import Grid
 
 RULES = (
     Share(column="value", condition="zero", at_most=0.1),
@@ -33,7 +34,7 @@ HOURS = 8
 SEEN: Seen = {
     "keys": ("key",),
     "time": "time",
-    "step": timedelta(hours=1),
+    "grid": Grid(timedelta(hours=1)),
     "as_of": datetime(2026, 1, 1, HOURS - 1, tzinfo=UTC),
     "now": datetime(2026, 1, 2, tzinfo=UTC),
     "known": Known(lag=timedelta(hours=1)),

@@ -22,6 +22,7 @@ from headrace.contract import (
     ZScore,
     check,
 )
+from headrace.grid import Grid
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
 
@@ -39,7 +40,7 @@ def judged(frame: pl.DataFrame, *rules: Any, **changes: Any) -> Validation:
         **changes,
     )
     moment = START + timedelta(days=10)
-    return check(contract, frame, keys=("key",), time="time", step=timedelta(hours=1), as_of=moment, now=moment)
+    return check(contract, frame, keys=("key",), time="time", grid=Grid(timedelta(hours=1)), as_of=moment, now=moment)
 
 
 def only(found: Validation) -> Finding:
@@ -135,6 +136,6 @@ def test_a_million_typed_rows_take_well_under_two_seconds() -> None:
     start = time.process_time()
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     contract = Contract(columns=(Column("time", "time"), Column("key", "category"), Column("x", "float", minimum=0)))
-    found = check(contract, frame, keys=("key",), time="time", step=timedelta(hours=1), as_of=moment, now=moment)
+    found = check(contract, frame, keys=("key",), time="time", grid=Grid(timedelta(hours=1)), as_of=moment, now=moment)
     assert found.good.height == rows
     assert time.process_time() - start < 2

@@ -32,11 +32,13 @@ from headrace.features import (
     step_ahead,
     weekday,
 )
-from headrace.features.arrays import Grid, History, history_of
+from headrace.features.arrays import History, history_of
 from headrace.features.history import Rolling
 from headrace.features.matrix import Examples, every_example, every_origin, feature_matrix
+from headrace.grid import Grid
 
 HOUR = timedelta(hours=1)
+GRID = Grid(HOUR)
 START = datetime(2026, 3, 28, tzinfo=UTC)  # the clocks of Copenhagen go forward on the 29th
 
 PRIMITIVES = Features(
@@ -73,7 +75,7 @@ panels = st.integers(1, 3).flatmap(
 
 def history(panel):
     y = np.array([[np.nan if v is None else v for v in row] for row in panel])
-    return History(pl.DataFrame({"k": list(range(len(panel)))}), {"y": y}, START, HOUR)
+    return History(pl.DataFrame({"k": list(range(len(panel)))}), {"y": y}, GRID.slot(START), GRID)
 
 
 def table(panel, ahead):
@@ -108,7 +110,7 @@ def test_changing_the_future_changes_no_feature(panel, origin, other):
 def test_where_the_history_begins_changes_no_bit(panel, origin):
     whole = history(panel)
     skip = origin - PRIMITIVES.lookback // HOUR - 8
-    later = replace(whole, values={"y": whole.values["y"][:, max(skip, 0) :]}, start=START + HOUR * max(skip, 0))
+    later = replace(whole, values={"y": whole.values["y"][:, max(skip, 0) :]}, first=whole.first + max(skip, 0))
     series = np.arange(len(panel))
     one = feature_matrix(PRIMITIVES, whole, every_example(series, np.array([origin]), 8))
     many = feature_matrix(
@@ -191,7 +193,7 @@ def test_what_is_refused(feature, said):
 def test_known_ahead_columns_are_read_at_the_target_time():
     features = Features({"price": col("price")})
     features.check(frozenset({"price"}), known_ahead=frozenset({"price"}), step=HOUR)
-    prices = History(pl.DataFrame({"k": [0]}), {"price": np.arange(10.0)[None, :]}, START, HOUR)
+    prices = History(pl.DataFrame({"k": [0]}), {"price": np.arange(10.0)[None, :]}, GRID.slot(START), GRID)
     matrix = feature_matrix(features, prices, every_example(np.array([0]), np.array([4]), 3))
     assert matrix[:, 0].tolist() == [5, 6, 7]
 
@@ -211,10 +213,9 @@ def test_a_table_on_its_grid_in_any_order():
     frame = pl.DataFrame([(k, START + HOUR * t, v) for k, t, v in rows], ["k", "at", "y"], orient="row").with_columns(
         pl.col("at").cast(pl.Datetime("us", "UTC"))
     )
-    grid = Grid(START, START + 3 * HOUR, HOUR)
-    found = history_of(frame, keys=("k",), time="at", columns=("y",), grid=grid)
+    found = history_of(frame, keys=("k",), time="at", columns=("y",), grid=GRID)
     assert found.keys["k"].to_list() == ["a", "b"]
-    np.testing.assert_array_equal(found.values["y"], [[3, np.nan, 1, np.nan], [np.nan, 5, np.nan, np.nan]])
+    np.testing.assert_array_equal(found.values["y"], [[3, np.nan, 1], [np.nan, 5, np.nan]])
 
 
 def test_the_standard_features_reach_five_long_seasons_back():

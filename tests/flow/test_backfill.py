@@ -52,7 +52,13 @@ def told(home):
 
 def same(one, two, system):
     assert told(one) == told(two)
-    names = (system.series.table, "predictions", "metrics", "models", f"features-{system.features.digest}")
+    names = (
+        "events" if system.contract.aggregates else "raw",
+        "predictions",
+        "metrics",
+        "models",
+        f"features-{system.features.digest}",
+    )
     for name in names:
         ours, theirs = rows(one, name), rows(two, name)
         if name == "models" and ours.height and theirs.height:  # numbered by the server, pinned to the data's version

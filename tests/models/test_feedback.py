@@ -11,11 +11,13 @@ import pytest
 from headrace.features import seasonal_features
 from headrace.features.arrays import History
 from headrace.features.matrix import every_origin
+from headrace.grid import Grid
 from headrace.models.feedback import RATE, WIDEST, WINDOW, Checks, blocked
 from headrace.models.forecast import ForecastModel
 from headrace.models.forecaster import Forecaster, Task, backtest
 
 HOUR = timedelta(hours=1)
+GRID = Grid(HOUR)
 START = datetime(2026, 1, 1, 5, tzinfo=UTC)
 HORIZON = 5
 MODEL = Forecaster(trees=10, max_rows=2000, seasons=("6h", "24h"), adaptive=True)
@@ -33,7 +35,7 @@ def history():
     y[:, FIT + 200 : FIT + 500] = y[:, [FIT + 200]]
     y[rng.random(y.shape) < 0.1] = np.nan
     y[1, FIT + 20 : FIT + 60] = np.nan
-    return History(pl.DataFrame({"k": [0, 1, 2]}), {"y": y}, START, HOUR)
+    return History(pl.DataFrame({"k": [0, 1, 2]}), {"y": y}, GRID.slot(START), GRID)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +128,7 @@ def test_one_at_a_time_with_a_memory_or_a_tail_gives_the_bits_of_all_at_once(mod
     assert memory.missing < 6 * (last - FIT) / HORIZON + 10  # twice per check: its forecast is new, then its factor
     tail = model.lookback // HOUR
     end = dict(history.values, y=history.values["y"][2:3, last + 1 - tail : last + 1])
-    later = History(history.keys[2:3], end, START + HOUR * (last + 1 - tail), HOUR)
+    later = History(history.keys[2:3], end, GRID.slot(START) + last + 1 - tail, GRID)
     alone = model.forecast(later, np.array([0]), np.array([tail - 1]))
     np.testing.assert_array_equal(alone.upper, together.upper[(series == 2) & (origin == last)])
     longer = replace(history, values={"y": np.hstack([history.values["y"], np.full((3, 50), np.nan)])})

@@ -11,6 +11,7 @@ from headrace.errors import NotEnoughDataError
 from headrace.features import seasonal_features
 from headrace.features.arrays import History
 from headrace.features.matrix import every_origin
+from headrace.grid import Grid
 from headrace.models import calibration
 from headrace.models.baselines import persistent
 from headrace.models.forecast import ForecastModel
@@ -31,8 +32,8 @@ def history(series=6, days=40, seed=0):
     return History(
         pl.DataFrame({"k": list(range(series))}),
         {"y": level * (season + rng.normal(0, 0.05, (series, t.size)))},
-        START,
-        HOUR,
+        Grid(HOUR).slot(START),
+        Grid(HOUR),
     )
 
 
@@ -90,7 +91,7 @@ def test_one_origin_alone_and_one_series_alone_give_the_same_bits(fit):
     lone = replace(y, keys=y.keys[2:3], values={"y": y.values["y"][2:3]})
     np.testing.assert_array_equal(together[2:3], fitted.model.forecast(lone, first, np.array([last])).value)
     reach = fitted.model.lookback // HOUR
-    tail = replace(y, values={"y": y.values["y"][:, -reach:]}, start=START + HOUR * (y.length - reach))
+    tail = replace(y, values={"y": y.values["y"][:, -reach:]}, first=y.first + y.length - reach)
     np.testing.assert_array_equal(together, fitted.model.forecast(tail, every, np.array([reach - 1])).value)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from headrace.features import seasonal_features
 from headrace.features.arrays import History
 from headrace.features.matrix import every_origin
+from headrace.grid import Grid
 from headrace.models.forecaster import Forecaster, Task, backtest
 from headrace.models.glitches import FAR, NEAR, cleaned, margin, without
 
@@ -25,7 +26,7 @@ ABSURD = {"x100": lambda y: 100 * y, "x1000": lambda y: 1000 * y, "5e9": lambda 
 def history(days=40, series=2):
     t = np.arange(days * 24)
     y = 50 + 10 * np.sin(2 * np.pi * t / 24) + t % 24 % 7 + np.random.default_rng(1).normal(0, 0.5, (series, t.size))
-    return History(pl.DataFrame({"k": list(range(series))}), {"y": y}, START, HOUR)
+    return History(pl.DataFrame({"k": list(range(series))}), {"y": y}, Grid(HOUR).slot(START), Grid(HOUR))
 
 
 def changed(y, series, at, value):

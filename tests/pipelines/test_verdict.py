@@ -10,6 +10,7 @@ import pytest
 
 from headrace.features.arrays import History
 from headrace.features.matrix import every_example, every_origin
+from headrace.grid import Grid
 from headrace.models.forecaster import Backtest
 from headrace.models.member import Frame
 from headrace.pipelines.verdict import of_classes, of_forecasts, with_baselines
@@ -24,7 +25,7 @@ def history(days=40):
     """Two series that repeat every day exactly, the second of them twice as large."""
     t = np.arange(days * 24)
     y = np.array([[1.0], [2.0]]) * (10 + t % 24)
-    return History(pl.DataFrame({"k": [0, 1]}), {"y": y}, datetime(2026, 1, 1, tzinfo=UTC), HOUR)
+    return History(pl.DataFrame({"k": [0, 1]}), {"y": y}, Grid(HOUR).slot(datetime(2026, 1, 1, tzinfo=UTC)), Grid(HOUR))
 
 
 def done(history, value):

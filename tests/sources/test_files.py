@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from headrace.contract import Column, Contract, check
 from headrace.errors import SourceError, UsageError
+from headrace.grid import Grid
 from headrace.sources import Records, Source, open_source
 from headrace.sources.delimited import read_delimited
 
@@ -249,7 +250,7 @@ def test_real_consumption_end_to_end(shared_data: Callable[[str], Path]) -> None
             records.frame,
             keys=("area", "industry"),
             time="time",
-            step=timedelta(hours=1),
+            grid=Grid(timedelta(hours=1)),
             as_of=as_of,
             now=NOW,
             known=records.known,

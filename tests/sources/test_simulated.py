@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from headrace.contract import Column, Contract, Validation, check
 from headrace.errors import DeclarationError, SourceError, UsageError
+from headrace.grid import Grid
 from headrace.sources import Records, Source, open_source, simulated
 from headrace.sources.simulated import Simulation, consumption
 
@@ -49,7 +50,7 @@ def checked(records: Records, as_of: datetime = T) -> Validation:
         records.frame,
         keys=("area", "industry"),
         time="time",
-        step=timedelta(hours=1),
+        grid=Grid(timedelta(hours=1)),
         as_of=as_of,
         now=as_of,
         known=records.known,

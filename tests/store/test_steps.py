@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.contract.aggregation import Aggregate
+from headrace.grid import Grid
 from headrace.store import Table
 from headrace.store.history import Seen, Series, read_steps
 
@@ -22,7 +23,7 @@ END = START + 12 * HOUR
 
 def series_of(*how: Aggregate, lag: timedelta = timedelta(), keys=("s",)) -> Series:
     names = tuple(f"v{i}" for i in range(len(how)))
-    return Series(keys, "time", HOUR, names, aggregates=how, lag=lag)
+    return Series(keys, "time", Grid(HOUR), names, aggregates=how, lag=lag)
 
 
 def table_of(folder, batches, columns=1) -> Table:

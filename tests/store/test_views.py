@@ -7,11 +7,12 @@ import pytest
 from tests.store.helpers import append, facts, hour, latest_of
 
 from headrace.errors import NotEnoughDataError
+from headrace.grid import Grid
 from headrace.store import Table, history
 from headrace.store.history import Series
 from headrace.store.views import read_views
 
-SERIES = Series(("key",), "time", timedelta(hours=1), ("value",))
+SERIES = Series(("key",), "time", Grid(timedelta(hours=1)), ("value",))
 TIMES = [hour(20), hour(24), hour(30)]
 SPAN = timedelta(hours=12)
 
@@ -65,7 +66,7 @@ def test_a_reading_serves_whoever_needs_no_more(table):
     views = read(table)
     assert views.reach(SERIES, SPAN, timedelta())
     assert not views.reach(SERIES, SPAN + timedelta(hours=1), timedelta())
-    assert not views.reach(Series(("key",), "time", timedelta(hours=1), ("other",)), SPAN, timedelta())
+    assert not views.reach(Series(("key",), "time", Grid(timedelta(hours=1)), ("other",)), SPAN, timedelta())
 
 
 def test_nothing_known_is_an_error_that_says_so(table):

@@ -23,6 +23,7 @@ from headrace.contract.rowrules import row_faults, run, time_rules
 from headrace.contract.rules import Batch, Staleness, ZScore
 from headrace.contract.validation import Validation
 from headrace.errors import ContractBroken, UsageError
+from headrace.grid import Cadence, Grid
 from headrace.lineage import iso
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def check(
     *,
     keys: tuple[str, ...] = (),
     time: str | None = None,
-    step: timedelta | None = None,
+    grid: Grid | Cadence | None = None,
     as_of: datetime,
     now: datetime,
     known: Known | None = None,
@@ -51,7 +52,7 @@ def check(
         keys: The columns that, with ``time``, may occur once, or once per known time where rows bring their own. Rows
             that are events (`Contract.aggregates`) may occur any number of times.
         time: The event-time column, None for a system without.
-        step: The regular step of event times.
+        grid: The regular steps of event times; a cadence becomes the grid that most rows lie on.
         as_of: The time of the run, with a zone.
         now: The clock's time, with a zone. An event after both is impossible.
         known: How the known time of a row is found; at its event time, if not given.
@@ -69,22 +70,27 @@ def check(
         contract.column(name)
     frame = under_names(frame, (*contract.names, *([known.column] if known.column is not None else [])))
     _refuse_missing(contract, frame, known)
-    subject = _Subject.parse(contract, frame, keys, time, known, as_of)
+    days = grid is not None and grid.step >= timedelta(days=1)
+    columns = [c.dated() if days and c.name == time else c for c in contract.columns]
+    subject = _Subject.parse(contract.model_copy(update={"columns": tuple(columns)}), frame, keys, time, known, as_of)
     latest = None if known.awaited else max(as_of, now)
     pending = is_pending(subject.work[KNOWN], subject.work[time] if time is not None else None, as_of, latest)
     if pending.any():
         subject = subject.filter(~pending)
+    if time is not None and grid is not None:
+        grid = grid.of(subject.work[time]) if isinstance(grid, Cadence) else grid
+    steps = grid if isinstance(grid, Grid) else None
     events = contract.aggregates
-    if time is not None and step is not None and contract.column(time).align and not events:
-        subject = subject.aligned(time, step)
+    if time is not None and steps is not None and contract.column(time).align and not events:
+        subject = subject.aligned(time, steps)
     work, faults = subject.work, [*subject.faults, *row_faults(contract.columns, subject.work)]
     if time is not None:
-        faults += run([*time_rules(time, None if events else step, latest), *known.rules(time, KNOWN)], work)
+        faults += run([*time_rules(time, None if events else steps, latest, work), *known.rules(time, KNOWN)], work)
     if not events:
         unique = (*keys, *([time] if time is not None else []), *([KNOWN] if known.column is not None else []))
         clock = contract.column(time) if time is not None else None
-        faults += duplicate_faults(work, unique, ~_any(faults, work.height), clock, steps=step is not None)
-    findings = _judge(contract, work, faults, Batch(work, keys, time, step, as_of))
+        faults += duplicate_faults(work, unique, ~_any(faults, work.height), clock, steps=steps is not None)
+    findings = _judge(contract, work, faults, Batch(work, keys, time, steps, as_of))
     findings = [*emptiness(contract, frame.height, work.height, as_of), *findings]
     is_bad = _any(faults, work.height)
     return Validation(
@@ -97,6 +103,7 @@ def check(
         extra=_extra(contract, frame, known),
         max_bad_share=contract.max_bad_share,
         as_of=as_of,
+        grid=steps,
     )
 
 
@@ -142,12 +149,10 @@ class _Subject:
         times = known.times(work[time] if time is not None else None, own, as_of, frame.height)
         return cls(frame, work.with_columns(times.alias(KNOWN)), tuple(alone(malformed_faults(frame), faults)))
 
-    def aligned(self, time: str, step: timedelta) -> _Subject:
+    def aligned(self, time: str, grid: Grid) -> _Subject:
         import polars as pl
 
-        size, at = step // timedelta(microseconds=1), pl.col(time).dt.epoch("us")
-        down = (at - at % size).cast(pl.Datetime("us", "UTC"))
-        return replace(self, work=self.work.with_columns(down.alias(time), pl.col(time).alias(CAME)))
+        return replace(self, work=self.work.with_columns(grid.floored(self.work[time]), pl.col(time).alias(CAME)))
 
     def filter(self, keep: pl.Series) -> _Subject:
         faults = [fault.filter(keep) for fault in self.faults]
@@ -232,7 +237,7 @@ def judge(contract: Contract, batch: Batch, findings: Mapping[int, Finding] | No
 
 def _part(batch: Batch, work: pl.DataFrame, keep: pl.Series) -> Batch:
     rows = work if keep.all() else work.filter(keep)
-    return Batch(rows, batch.keys, batch.time, batch.step, batch.as_of)
+    return Batch(rows, batch.keys, batch.time, batch.grid, batch.as_of)
 
 
 def _set_apart(rule: ZScore, batch: Batch, work: pl.DataFrame, faults: list[Fault]) -> Finding:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict, Unpack, cast
 
-from pydantic import ValidationError
+from pydantic import PrivateAttr, ValidationError
 
 from headrace.contract.aggregation import Aggregate, Empty, Kind
 from headrace.contract.mistakes import declaration_error
@@ -95,12 +95,28 @@ class Column(Declared):
     missing: tuple[Value, ...] | None = None
     description: str = ""
 
+    _days: bool = PrivateAttr(default=False)
+
     def __init__(self, name: str, type: ColumnType, **fields: Unpack[_Fields]) -> None:  # noqa: A002
         try:
             data: dict[str, Any] = {"name": name, "type": type, **fields}
             super().__init__(**data)
         except ValidationError as error:
             raise declaration_error(error, f"contract.columns[{name!r}]") from error
+
+    def dated(self) -> Column:
+        """The same column of times that name whole days, weeks or months.
+
+        A day whose midnight the clocks jump over begins after the jump, one whose midnight comes twice with the first.
+        """
+        column = self.model_copy()
+        column._days = True  # noqa: SLF001
+        return column
+
+    @property
+    def names_days(self) -> bool:
+        """Whether its times name whole days; see `dated`."""
+        return self._days
 
     @property
     def textual(self) -> bool:

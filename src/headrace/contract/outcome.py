@@ -13,6 +13,8 @@ from headrace.errors import ContractBroken
 if TYPE_CHECKING:
     import polars as pl
 
+    from headrace.grid import Grid
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -30,6 +32,7 @@ class Outcome:
         extra: Columns of the source that the contract does not declare.
         max_bad_share: The allowed share.
         as_of: The run's time.
+        grid: The steps of event times; None where the system has none.
     """
 
     good: pl.DataFrame
@@ -41,6 +44,7 @@ class Outcome:
     extra: tuple[str, ...]
     max_bad_share: float
     as_of: datetime
+    grid: Grid | None = None
 
     @property
     def known(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from headrace.contract.checking import check, emptiness, judge
@@ -17,13 +17,15 @@ from headrace.contract.validation import Validation
 if TYPE_CHECKING:
     import polars as pl
 
+    from headrace.grid import Cadence, Grid
+
 
 class Seen(TypedDict):
     """What a check is told beside the contract and the rows."""
 
     keys: tuple[str, ...]
     time: str | None
-    step: timedelta | None
+    grid: Grid | Cadence | None
     as_of: datetime
     now: datetime
     known: Known
@@ -64,13 +66,14 @@ def check_parts(
     extra: dict[str, None] = {}
     for frame in frames:
         one = check(alone, frame, **seen)
+        seen["grid"] = one.grid
         good.append(keep(one.good))
         bad.append(one.bad)
         slim.append(one.good.select(_small(one.good, read)))
         rows, pending = rows + one.rows, pending + one.pending
         reasons.update(one.reasons)
         extra |= dict.fromkeys(one.extra)
-    everything = Batch(pl.concat(slim), keys, time, seen["step"], as_of)
+    everything = Batch(pl.concat(slim), keys, time, one.grid, as_of)
     apart = pl.concat(bad)
     return Validation(
         good=pl.concat(good),
@@ -82,6 +85,7 @@ def check_parts(
         extra=tuple(extra),
         max_bad_share=contract.max_bad_share,
         as_of=as_of,
+        grid=one.grid,
     )
 
 

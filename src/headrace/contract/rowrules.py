@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from headrace.contract.column import Column
 from headrace.contract.faults import RAW, Fault, said, shown
 from headrace.contract.table import rules_of
-from headrace.declaration import format_duration
 from headrace.errors import DeclarationError
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from headrace.grid import Grid
 
     Compiled = tuple[str, pl.Expr, pl.Expr]
 
@@ -46,8 +47,8 @@ def run(compiled: list[Compiled], work: pl.DataFrame) -> list[Fault]:
     ]
 
 
-def time_rules(time: str, step: timedelta | None, latest: datetime | None) -> list[Compiled]:
-    """Rules for the event time: a multiple of ``step`` since 1970-01-01 UTC, and not after ``latest``, if given."""
+def time_rules(time: str, grid: Grid | None, latest: datetime | None, work: pl.DataFrame) -> list[Compiled]:
+    """Rules for the event time of these rows: the beginning of a step of the grid, and not after ``latest``."""
     import polars as pl
 
     value = pl.col(time)
@@ -56,10 +57,8 @@ def time_rules(time: str, step: timedelta | None, latest: datetime | None) -> li
     if latest is not None:
         what = f"is in the future (after {latest.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ})"
         rules.append((f"{time}: is in the future", value > latest.astimezone(UTC), said(time, given, what)))
-    if step is not None:
-        size = int(step / timedelta(microseconds=1))
-        what = f"is not a multiple of the step {format_duration(step)}"
-        rules.append((f"{time}: {what}", value.dt.epoch("us") % size != 0, said(time, given, what)))
+    if grid is not None:
+        rules.append((f"{time}: {grid.fault}", pl.lit(grid.off(work[time])), said(time, given, grid.fault)))
     return rules
 
 

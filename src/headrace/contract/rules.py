@@ -17,6 +17,8 @@ from headrace.declaration import Declared, Duration, format_duration
 if TYPE_CHECKING:
     import polars as pl
 
+    from headrace.grid import Grid
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -25,7 +27,7 @@ class Batch:
     rows: pl.DataFrame
     keys: tuple[str, ...]
     time: str | None
-    step: timedelta | None
+    grid: Grid | None
     as_of: datetime
 
 
@@ -113,10 +115,9 @@ class Gaps(_Rule):
         """Compares the share of missing steps over all series with the limit; names the worst series."""
         import polars as pl
 
-        if batch.time is None or batch.step is None:
+        if batch.time is None or batch.grid is None:
             return self._finding(True, "gaps: not judged, the system has no time and step")
-        step = int(batch.step / timedelta(microseconds=1))
-        slot = pl.col(batch.time).dt.epoch("us") // step
+        slot = batch.grid.slots_of(pl.col(batch.time))
         facts = [(slot.max() - slot.min() + 1).alias(":due"), slot.n_unique().alias(":here")]
         by = list(batch.keys)
         lazy = batch.rows.lazy().group_by(by).agg(facts) if by else batch.rows.lazy().select(facts)

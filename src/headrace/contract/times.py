@@ -9,6 +9,8 @@ from headrace.contract.column import Column
 from headrace.contract.table import EPOCHS, refusal
 from headrace.contract.twice import copies
 from headrace.errors import DeclarationError
+from headrace.grid.calendars import in_utc
+from headrace.grid.grid import EPOCH, MICROSECOND
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,6 +46,21 @@ def parse_times(column: Column, raw: pl.Series, series: pl.DataFrame | None = No
     if inside.all():
         return values, wrong
     return values.set(~inside, None), [*wrong, (_OUTSIDE, ~inside)]
+
+
+def moment_of(column: Column, text: str) -> int:
+    """A declared time at which a step begins, microseconds since 1970-01-01 UTC.
+
+    Raises:
+        DeclarationError: It is not a time.
+    """
+    import polars as pl
+
+    plain = column.model_copy(update={"format": None, "zone": column.zone or "UTC"}).dated()
+    found = parse_times(plain, pl.Series(column.name, [text.strip()]))[0][0]
+    if found is None:
+        raise DeclarationError(f"{text!r} is not a time", where="phase", hint="write 2024-01-01 or 2024-01-01T06:00Z")
+    return int((found - EPOCH) // MICROSECOND)
 
 
 def _parsed(column: Column, raw: pl.Series, series: pl.DataFrame | None) -> tuple[pl.Series, Wrong]:
@@ -97,6 +114,8 @@ def _in_zone(column: Column, local: pl.Series, series: pl.DataFrame | None) -> t
         return empty, [("time has no zone", local.is_not_null())]
     if column.zone == "UTC":
         return local.dt.replace_time_zone("UTC"), []
+    if column.names_days:
+        return in_utc(local, column.zone), []
     twice = column.ambiguous if column.ambiguous in ("earliest", "latest") else "null"
     placed = local.dt.replace_time_zone(column.zone, ambiguous=twice, non_existent="null")
     lost = placed.is_null() & local.is_not_null()

@@ -7,7 +7,7 @@ is known. `Arrays.array(expression, lo, hi)` evaluates an expression at origins 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from headrace.features.history import (
 )
 from headrace.features.keyed import key_frame, numbers_in
 from headrace.features.row import Col, Literal, Native
+from headrace.grid import Grid
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,14 +50,14 @@ class History:
     Attributes:
         keys: One row a series, in the order of the arrays' rows; sorted.
         values: Float64 arrays of shape (series, steps) by column name.
-        start: Time of column 0, UTC.
-        step: Time from one column to the next.
+        first: Step of column 0: its slot on the grid.
+        grid: When steps begin.
     """
 
     keys: pl.DataFrame
     values: dict[str, Array]
-    start: datetime
-    step: timedelta
+    first: int
+    grid: Grid
 
     @property
     def series(self) -> int:
@@ -69,13 +70,31 @@ class History:
         return int(next(iter(self.values.values())).shape[1])
 
     @property
+    def step(self) -> timedelta:
+        """Nominal time from one column to the next."""
+        return self.grid.step
+
+    @property
+    def start(self) -> datetime:
+        """Time of column 0, UTC."""
+        return self.time(0)
+
+    @property
     def end(self) -> datetime:
         """Time of the last column, UTC."""
-        return self.start + self.step * (self.length - 1)
+        return self.time(self.length - 1)
+
+    def time(self, position: int) -> datetime:
+        """When the step of a column begins, UTC; columns outside are counted on."""
+        return self.grid.time(self.first + position)
+
+    def times(self, positions: Positions) -> NDArray[np.datetime64]:
+        """When the steps of columns begin, as UTC datetime64[us]."""
+        return times_of(self.grid, self.first + positions)
 
     def position(self, time: datetime) -> int:
         """The column of `time`; negative or past the end when outside."""
-        return (time - self.start) // self.step
+        return self.grid.slot(time) - self.first
 
     def slice(self, name: str, lo: int, hi: int) -> Array:
         """Columns lo to hi - 1 of a value, NaN where they lie outside the grid."""
@@ -91,47 +110,32 @@ class History:
         return padded
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Regular times from `start` to `end`, both included, `step` apart; UTC."""
-
-    start: datetime
-    end: datetime
-    step: timedelta
-
-    @property
-    def length(self) -> int:
-        """Number of times."""
-        return (self.end - self.start) // self.step + 1
-
-
 def history_of(
     frame: pl.DataFrame, *, keys: tuple[str, ...], time: str, columns: tuple[str, ...], grid: Grid
 ) -> History:
-    """Put a table of one row per (keys, time) on a grid.
+    """Put a table of one row per (keys, time) on a grid, from its first time to its last.
 
     Args:
-        frame: Times in UTC, on and within the grid; order does not matter.
+        frame: Times in UTC, on the grid; order does not matter.
         keys: Columns that tell one series from another; nulls equal one another.
         time: Column of the time.
         columns: Numeric columns to keep.
-        grid: The times of the arrays' columns.
+        grid: When steps begin.
     """
     import polars as pl
 
     given = key_frame(frame, keys)
     names = given.unique().sort(keys)
     codes = numbers_in(names, given)
-    positions = (frame[time] - grid.start).dt.total_microseconds().to_numpy() // (
-        grid.step // timedelta(microseconds=1)
-    )
-    index = (codes.to_numpy(), positions)
+    slots = grid.slots(frame[time].dt.epoch("us").to_numpy())
+    first, length = int(slots.min()), int(slots.max() - slots.min()) + 1
+    index = (codes.to_numpy(), slots - first)
     values = {}
     for column in columns:
-        dense = np.full((names.height, grid.length), np.nan)
+        dense = np.full((names.height, length), np.nan)
         dense[index] = frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         values[column] = dense
-    return History(names, values, grid.start, grid.step)
+    return History(names, values, first, grid)
 
 
 def key_texts(keys: pl.DataFrame) -> tuple[str, ...]:
@@ -190,12 +194,12 @@ class Arrays:
         for node in outermost(expression, (Native,)):
             columns |= {root: history.slice(root, lo, hi).ravel() for root in node.columns()}
         ready = {d: f"_{d}" for d in parts}
-        table = Table(time="_time", step=history.step, ready=ready)
+        table = Table(time="_time", step=history.step, ready=ready, zone=history.grid.dates)
         rows = history.series * (hi - lo)
         if not columns or expression.uses_time():
-            times = times_of(history.start, history.step, np.arange(lo, hi))
+            times = history.times(np.arange(lo, hi))
             columns["_time"] = np.tile(times, history.series)
-            table = Table(time="_time", step=history.step, ready=ready, years=years_of(times))
+            table = replace(table, years=years_of(times))
         frame = pl.DataFrame(columns).with_columns(pl.selectors.float().fill_nan(None))
         if "_time" in columns:
             frame = frame.with_columns(pl.col("_time").cast(pl.Datetime("us", "UTC")))
@@ -320,9 +324,9 @@ def outermost(expression: Expression, kinds: tuple[type[Expression], ...]) -> li
     return [node for child in expression.children() for node in outermost(child, kinds)]
 
 
-def times_of(start: datetime, step: timedelta, positions: Positions) -> NDArray[np.datetime64]:
-    """Times of grid positions, as UTC datetime64[us]."""
-    return np.datetime64(start.replace(tzinfo=None), "us") + positions * np.timedelta64(step)
+def times_of(grid: Grid, slots: Positions) -> NDArray[np.datetime64]:
+    """When steps begin, as UTC datetime64[us]."""
+    return grid.times(slots.astype(np.int64)).astype("datetime64[us]")
 
 
 def years_of(times: NDArray[np.datetime64]) -> tuple[int, int]:

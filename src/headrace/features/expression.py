@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from headrace.declaration import format_duration, parse_duration
 from headrace.errors import DeclarationError, FeatureError
+from headrace.grid import steps_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -92,6 +93,7 @@ class Table:
             contiguous run of regular steps in time order.
         ahead: How many steps ahead of each row's origin the target lies, for seasonal primitives.
         years: First and last year that `time` can hold, for calendars.
+        zone: Whose dates the steps are, where they are whole days or longer.
         ready: Digests of expressions that were evaluated before, and the columns that hold them.
         grouped: The expression already stands inside a series, so it must not group by series again.
     """
@@ -101,6 +103,7 @@ class Table:
     series: tuple[str, ...] = ()
     ahead: int | None = None
     years: tuple[int, int] = (1990, 2060)
+    zone: str | None = None
     ready: dict[str, str] = field(default_factory=dict)
     grouped: bool = False
 
@@ -112,12 +115,7 @@ class Table:
         """
         if self.step is None:
             raise DeclarationError(f"{what} needs a system with a step", hint="declare step= and time=")
-        count, rest = divmod(duration, self.step)
-        if rest:
-            raise DeclarationError(
-                f"{what}: {format_duration(duration)} is not a multiple of the step {format_duration(self.step)}"
-            )
-        return count
+        return steps_of(duration, self.step, what)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from headrace.features.arrays import Array, Arrays, History, Seasonal, seasonal,
 from headrace.features.expression import ORIGIN, ROW, Expression, Table
 from headrace.features.history import StepAhead
 from headrace.features.place import CONSTANT, place_of
+from headrace.grid import Grid
 
 if TYPE_CHECKING:
     from headrace.features.view import Features
@@ -79,7 +79,7 @@ def near(history: History, examples: Examples, before: int | None = None) -> tup
     end = history.length if before is None else int(examples.target.max()) + 1
     values = {name: rows[lo:hi, begin:end] for name, rows in history.values.items()}
     keys = history.keys[np.arange(lo, hi)]  # a slice of no columns has no height
-    part = replace(history, keys=keys, values=values, start=history.start + history.step * begin)
+    part = replace(history, keys=keys, values=values, first=history.first + begin)
     return part, Examples(examples.series - lo, examples.origin - begin, examples.ahead)
 
 
@@ -163,11 +163,10 @@ class Evaluator:
 
     def _calendar(self, expression: Expression) -> Array:
         """Calendars depend on the target time alone: evaluate each time once."""
-        step, target = self._history.step, self._examples.target
+        history, target = self._history, self._examples.target
         first, last = int(target.min()), int(target.max())
-        return _at_times(_Definition(expression), self._history.start + step * first, step, last - first + 1)[
-            target - first
-        ]
+        there = _at_times(_Definition(expression), history.grid, history.first + first, last - first + 1)
+        return there[target - first]
 
     def _mixed(self, expression: Expression) -> Array:
         """Columns for the parts that are evaluated in one place; arithmetic joins them, or else polars."""
@@ -203,13 +202,13 @@ class _Definition:
 
 
 @lru_cache(maxsize=64)
-def _at_times(asked: _Definition, start: datetime, step: timedelta, count: int) -> Array:
-    """A calendar at regular times, for reading only."""
+def _at_times(asked: _Definition, grid: Grid, first: int, count: int) -> Array:
+    """A calendar at the beginnings of steps, for reading only."""
     import polars as pl
 
-    times = times_of(start, step, np.arange(count))
+    times = times_of(grid, first + np.arange(count))
     frame = pl.DataFrame({"_time": pl.Series(times).cast(pl.Datetime("us", "UTC"))})
-    table = Table(time="_time", step=step, years=years_of(times))
+    table = Table(time="_time", step=grid.step, years=years_of(times), zone=grid.dates)
     values = to_float(frame.select(asked.expression.compile(table)), count)
     values.setflags(write=False)
     return values

@@ -215,7 +215,7 @@ class _Backfill:
             trained = training.train(
                 self._system,
                 self._home,
-                self._system.series,
+                self._home.series(self._system),
                 as_of=as_of,
                 data_version=self._version,
                 now=self._request.now,

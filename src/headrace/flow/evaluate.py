@@ -151,7 +151,7 @@ def _facts(system: System, home: Home, request: Request) -> Iterator[Home]:
 
 
 def _predictor(system: System, home: Home, as_of: datetime, version: int) -> Predictor:
-    fitted = training.fit(system, home, system.series, as_of=as_of, data_version=version)
+    fitted = training.fit(system, home, home.series(system), as_of=as_of, data_version=version)
     return Predictor(fitted.fit.model, fitted.schema)
 
 
@@ -159,7 +159,7 @@ def _scored(system: System, home: Home, predictor: Predictor, times: Sequence[da
     """Scores of the forecasts as of some times, by series and step ahead, against the truth as it is seen."""
     import polars as pl
 
-    series, time = system.series, system.event_time
+    series, time = home.series(system), system.event_time
     raw = home.raw(system)
     made = predictor.predict(predictor.views(raw, times, seen.version), threads=home.workers).frame
     first, last = made.select(pl.col(time).min().alias("first"), pl.col(time).max()).row(0)

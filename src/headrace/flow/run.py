@@ -215,7 +215,7 @@ class _Run:
             return 0
         seen: dict[str, Any] = {"as_of": r.as_of, "data_version": self._data_version, "now": r.now}
         if self._system.forecasts:
-            series = self._system.series
+            series = self._home.series(self._system)
             self._result.trained = training.train(self._system, self._home, series, **seen)
         else:
             from headrace.pipelines import row_training

@@ -14,7 +14,7 @@ those of `WINDOW` blocks. Whoever goes on in time (a stream) remembers them and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from math import exp
 from typing import Protocol
@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.features.arrays import Array, History
+from headrace.grid.grid import MICROSECOND
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BLOCK = 12
 """Steps of a block at least: with fewer a factor would jump with every miss. A longer horizon is a block of its own."""
 WINDOW = 24
@@ -111,13 +111,13 @@ class Feedback:
     ) -> None:
         series, origin = asked
         self._actual, self._horizon, self._memory = history.values[target], horizon, memory
-        self._first = max(-((history.start - since) // history.step), 0)
+        self._first = max(history.position(since - MICROSECOND) + 1, 0)
         self._before, self._width = reach(horizon), history.length + reach(horizon)
         within = horizon * np.arange(blocked(horizon))
         length = horizon * within.size
         self._moves = _moves(length, interval)
         self._asked = self._code(series, origin)
-        self._elapsed = (origin + (history.start - EPOCH) // history.step) % length
+        self._elapsed = (origin + history.first) % length
         begins, self._block = np.unique(self._asked - self._elapsed, return_inverse=True)
         come = np.zeros(begins.size, dtype=np.intp)
         np.maximum.at(come, self._block, self._elapsed)

@@ -19,6 +19,7 @@ from headrace.features.arrays import Array, History, key_texts
 from headrace.features.calendar import DatetimePart
 from headrace.features.matrix import Examples, by_series, every_example, every_origin
 from headrace.features.view import Features
+from headrace.grid import steps_of
 from headrace.models import calibration
 from headrace.models.base import Model
 from headrace.models.baselines import naive, persistent
@@ -38,6 +39,8 @@ CLIPPED = 10.0
 
 After a flat stretch a single sale is thousands of units away, and a mean of such leaves is a forecast that no history
 ever came near. 5 to 50 units do about the same; without a bound daily sales are forecast at ten times their maximum."""
+FEWEST = 500
+"""Origins of a history: all there is of weeks and months."""
 SCORED = 60_000
 """At most about so many held-back forecasts are scored; origins are spread evenly."""
 
@@ -56,7 +59,7 @@ class Forecaster(Model):
         trees: Boosting rounds; down to half of them for small histories.
         learning_rate, leaves, min_leaf, feature_share, row_share, l2, bins: LightGBM's settings.
         max_rows: Examples to learn from; drawn evenly when there are more.
-        history: How far back the origins go that are learnt from.
+        history: How far back the origins go that are learnt from; of weeks and months at least 500 of them.
         interval: Nominal coverage of the intervals.
         adaptive: Whether intervals widen and narrow with what was missed since the fit. A lone forecast then costs as
             much as one from each of the last 25 horizons (or 300 steps); many in a row, and a stream, pay little.
@@ -85,11 +88,11 @@ class Forecaster(Model):
         if not 1 <= len(self.seasons) <= 2 or list(self.seasons) != sorted(self.seasons):
             raise DeclarationError("one or two seasons, the shorter first", where="model.seasons")
         for i, season in enumerate(self.seasons):
-            if season % step or season <= step:
-                raise DeclarationError(
-                    f"{format_duration(season)} is not a multiple of the step {format_duration(step)}",
-                    where=f"model.seasons[{i}]",
-                )
+            where = f"model.seasons[{i}]"
+            steps_of(season, step, where=where)
+            if season <= step:
+                said = f"{format_duration(season)} is no longer than the step {format_duration(step)}"
+                raise DeclarationError(said, where=where, hint="a season is several steps")
 
     def frame(self, target: str, step: timedelta) -> Frame:
         """The target with its step and seasons."""
@@ -107,9 +110,13 @@ class Forecaster(Model):
         """As `Model.cleaned`: without glitches."""
         return cleaned(history, self.frame(target, history.step), series, origin)
 
-    def reach(self, features: Features) -> timedelta:
+    def reach(self, features: Features, step: timedelta) -> timedelta:
         """How far back a history must go for a fit."""
-        return self.history + max(features.lookback, self.seasons[-1] * 5)
+        return step * self._longest(step) + max(features.lookback, self.seasons[-1] * 5)
+
+    def _longest(self, step: timedelta) -> int:
+        """How many steps back the origins go that are learnt from."""
+        return max(self.history // step, FEWEST)
 
     def fit(self, task: Task, history: History, origin: int, *, workers: int = 2) -> Fit:
         """Fit on all that is known at `origin` (a grid position), with intervals and scores from the newest part.
@@ -144,7 +151,7 @@ class Forecaster(Model):
         """
         known = ~np.isnan(history.values[frame.target][:, : origin + 1])
         length = origin + 1 - int(known.any(axis=0).argmax()) if known.any() else 0
-        season, year = frame.long // frame.step, timedelta(days=365) // frame.step
+        season, year = frame.long // frame.step, round(timedelta(days=365) / frame.step)
         held = length // 5
         if held < season <= 0.3 * length:
             held = season
@@ -165,7 +172,7 @@ class Forecaster(Model):
         used = covered(task.features, history.step * end)
         short, long = frame.short // frame.step, frame.long // frame.step
         warm_up = long if end >= 2 * long + 2 * task.horizon else short
-        span = spans(target, warm_up=warm_up, end=end, longest=self.history // frame.step)
+        span = spans(target, warm_up=warm_up, end=end, longest=self._longest(frame.step))
         examples = sample(target, span, horizon=task.horizon, end=end, most=self.max_rows, seed=self.seed)
         if len(examples) < EXAMPLES_NEEDED:
             raise NotEnoughDataError(
@@ -235,7 +242,7 @@ def _following(kept: ForecastModel, measured: ForecastModel, history: History, o
 
     All the way would say too much: the twin was fitted longer ago.
     """
-    before, now = (history.start + history.step * at for at in (origin - held, origin))
+    before, now = (history.time(at) for at in (origin - held, origin))
     wider = np.sqrt(replace(measured, since=before).widened(history, origin))
     factors = {text: kept.factors[text] * by for text, by in zip(key_texts(history.keys), wider.tolist(), strict=True)}
     return replace(kept, factors=factors, since=now)

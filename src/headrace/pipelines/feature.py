@@ -84,7 +84,7 @@ def _stream(system: System, home: Home) -> Stream:
     """What the system's events look like, and how to log in where they are."""
     from headrace.sources.kafka import Stream
 
-    return Stream(system.event_shape(), home.kafka)
+    return Stream(system.event_shape(home.grid(system)), home.kafka)
 
 
 def _with_target(system: System, records: Records) -> Records:
@@ -128,7 +128,7 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
     seen: Seen = {
         "keys": system.keys,
         "time": system.time,
-        "step": system.step,
+        "grid": None if system.cadence is None else home.grid(system) if home.raw(system).exists() else system.cadence,
         "as_of": as_of,
         "now": now,
         "known": records.known.model_copy(update=known),
@@ -143,6 +143,8 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
     _report(system, home, validation)
     _quarantine(system, home, validation.bad, records.origin)
     validation.raise_if_broken(records.origin)
+    if validation.grid is not None and validation.good.height:
+        home.settle(system, validation.grid)
     ahead = early.store(home.raw(system), validation.good)
     written = intake.add(validation.good)
     records.stored()
@@ -192,12 +194,11 @@ def look(system: System, home: Home, as_of: Sequence[datetime], *, data_version:
     Raises:
         NotEnoughDataError: Nothing is known as of the first time.
     """
-    series = system.series
-    ahead = series.step * system.steps
-    span = system.model.lookback(system.features, series.step, ahead)
-    return read_views(
-        home.table(system.name, series.table), series, as_of, data_version, span=span + series.step, ahead=ahead
-    )
+    series = home.series(system)
+    step = series.grid.step
+    ahead = step * system.steps
+    span = system.model.lookback(system.features, step, ahead)
+    return read_views(home.table(system.name, series.table), series, as_of, data_version, span=span + step, ahead=ahead)
 
 
 def features(system: System, home: Home, views: Views, as_of: Sequence[datetime]) -> list[int]:

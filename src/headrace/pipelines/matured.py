@@ -100,7 +100,7 @@ def plan(system: System, home: Home, as_of: datetime) -> Due | None:
     made = table.scan(version=mark.predictions_version, as_of=mark.as_of)
     if done is not None:
         before = Seen(done.as_of.replace(second=0, microsecond=0), done.data_version)
-        told = read_news(raw, system.series, mark.seen, before)
+        told = read_news(raw, home.series(system), mark.seen, before)
         beyond = pl.col("known_at") > pl.lit(before.as_of, pl.Datetime("us", "UTC"))
         later = beyond | (pl.col("_version") > done.predictions_version)
         added = table.collect(made.filter(later).select(time).unique())
@@ -225,7 +225,7 @@ def _truth(
     time = system.event_time
     first, last = times.to_frame(time).select(pl.col(time).min().alias("first"), pl.col(time).max()).row(0)
     between = first or mark.as_of, last or mark.as_of
-    facts = read_truth(home.raw(system), system.series, mark.seen, between, _among(time, times))
+    facts = read_truth(home.raw(system), home.series(system), mark.seen, between, _among(time, times))
     facts = facts.rename({system.target: "actual"}).sort("known_at", "_version", maintain_order=True)
     if facts["actual"].null_count():
         said = pl.col("actual").is_not_null().cast(pl.Int8).cum_max().over(*system.keys, time)

@@ -68,9 +68,10 @@ def fit(system: System, home: Home, series: Series, *, as_of: datetime, data_ver
         raise DeclarationError("only a Forecaster can be trained", where="model")
     raw, seen = home.table(system.name, series.table), Seen(as_of, data_version)
     origin = newest(raw, series, seen).origin
-    span = min(system.model.reach(system.features), _known_span(raw, series, seen, origin))
+    reach = system.model.reach(system.features, series.grid.step)
+    span = min(reach, _known_span(raw, series, seen, origin))
     history = read_views(raw, series, [as_of], data_version, span=span).history
-    frame = system.model.frame(system.target, series.step)
+    frame = system.model.frame(system.target, series.grid.step)
     task = Task(frame, system.steps, system.features)
     made = system.model.fit(task, history, history.position(origin), workers=home.workers)
     return Fitted(made, history, Schema(series, system.monitoring.compared, key_texts(history.keys)))
@@ -112,8 +113,8 @@ def _known_span(raw: Any, series: Series, seen: Seen, origin: datetime) -> Any:
     import polars as pl
 
     lazy = raw.scan(version=seen.version, as_of=seen.as_of).select(pl.col(series.time).min())
-    first = raw.collect(lazy).item()
-    return origin - (series.floor(first) if series.aggregates else first) + series.step
+    grid = series.grid
+    return grid.step * (grid.slot(origin) - grid.slot(raw.collect(lazy).item()) + 1)
 
 
 def _tested(system: System, fitted: Fitted) -> dict[str, float | None]:

@@ -115,7 +115,7 @@ class _Facts:
         made = made.sort("ahead", "_version", "revision", descending=[False, True, True])
         made = made.unique([*names, time], keep="first", maintain_order=True)
         raw = self.home.raw(self.system)
-        observed = read_latest(raw, self.system.series, origin - RECENT, as_of=self.as_of).filter(
+        observed = read_latest(raw, self.home.series(self.system), origin - RECENT, as_of=self.as_of).filter(
             chosen, pl.col(self.system.target).is_not_null()
         )
         return observed.join(made, on=[*names, time], how="full", nulls_equal=True, coalesce=True).sort(*names, time)

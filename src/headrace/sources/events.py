@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.contract import KNOWN_AT, Column, Contract
 from headrace.contract.row import RowDecoder, time_of
 from headrace.contract.table import EPOCHS, MISSING, missing_of, refusal, rules_of
+from headrace.grid import Grid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +46,7 @@ class Shape:
         keys: Columns that tell one series from another.
         time: Column of the event time.
         columns: Numeric columns that are kept; the first is the target, which no event may lack.
-        step: Time between two values of a series.
+        grid: When the steps of a series begin.
         lag: How long after its event time a value becomes known.
         grace: How much older than the newest of its series an event may be.
         ahead: How much later than its arrival an event time may be.
@@ -56,16 +57,11 @@ class Shape:
     keys: tuple[str, ...]
     time: str
     columns: tuple[str, ...]
-    step: timedelta
+    grid: Grid
     lag: timedelta
     grace: timedelta
     ahead: timedelta
     largest: int = 65_536
-
-    @property
-    def step_us(self) -> int:
-        """The step in microseconds."""
-        return self.step // _MICROSECOND
 
     @property
     def lag_us(self) -> int:
@@ -81,7 +77,7 @@ class Events:
         place: Where each good event stood among those given.
         rows: Their typed columns but the time, as attributes; see `EventDecoder.fields`.
         keys: Their series: the values of the key columns.
-        slot: Event times in steps since 1970.
+        slot: Event times as slots of the grid.
         at: When they become known by their own time: event time plus lag, microseconds since 1970.
         bad: Place and reason of the others.
     """
@@ -139,7 +135,8 @@ class EventDecoder:
         import msgspec
 
         self._shape = shape
-        self._time = shape.contract.column(shape.time)
+        time = shape.contract.column(shape.time)
+        self._time = time.dated() if shape.grid.dates is not None else time
         others = tuple(c for c in shape.contract.columns if c.name != shape.time)
         self.fields = {c.name: f"column_{i}" for i, c in enumerate(others)}
         self._names = tuple(self.fields)
@@ -194,7 +191,7 @@ class EventDecoder:
 
         keys = list(zip(*(map(read, rows) for read in self._keys), strict=True)) if self._keys else [()] * len(rows)
         at = np.array(times, dtype=np.int64)
-        return Events(place, rows, keys, at // self._shape.step_us, at + self._shape.lag_us, bad)
+        return Events(place, rows, keys, self._shape.grid.slots(at), at + self._shape.lag_us, bad)
 
     def _latest(self, received: Sequence[int]) -> list[int]:
         """The latest times, in microseconds, that events may have which came then, in milliseconds."""
@@ -285,8 +282,9 @@ class EventDecoder:
         found, told = self._parsed(value), str(value)[:40]
         if found < 0:  # ids of predictions count from there
             raise _Refused((name, f"{told} is before 1970"))
-        if not self._time.align and found % self._shape.step_us:
-            raise _Refused((name, f"{told} is not a multiple of the step"))
+        grid = self._shape.grid
+        if not self._time.align and not grid.holds(found):
+            raise _Refused((name, f"{told} {grid.fault}"))
         if len(self._times) >= _REMEMBERED:
             self._times.clear()
         self._times[value] = found
@@ -318,7 +316,7 @@ class Facts:
         """The i-th good event, known since so many microseconds after 1970."""
         for name, attribute in self._fields.items():
             self._columns[name].append(getattr(events.rows[i], attribute))
-        self._columns[self._shape.time].append(_EPOCH + int(events.slot[i]) * self._shape.step)
+        self._columns[self._shape.time].append(self._shape.grid.time(int(events.slot[i])))
         self._columns[KNOWN_AT].append(_EPOCH + known * _MICROSECOND)
 
     def frame(self) -> pl.DataFrame:
@@ -369,9 +367,10 @@ def known_at(newest: int, clock: int, slot: int, at: int, shape: Shape) -> int |
     known = max(at, clock + MILLISECOND)
     if slot > newest:
         return known
-    if (newest - slot) * shape.step > shape.grace:
-        return f"{_text(slot * shape.step_us)} is more than {shape.grace} before the newest of its series"
-    if known >= (newest + 1) * shape.step_us + shape.lag_us:
+    grid = shape.grid
+    if (grid.time_at(newest) - grid.time_at(slot)) * _MICROSECOND > shape.grace:
+        return f"{_text(grid.time_at(slot))} is more than {shape.grace} before the newest of its series"
+    if known >= grid.time_at(newest + 1) + shape.lag_us:
         return "there were too many corrections since the newest of its series"
     return known
 

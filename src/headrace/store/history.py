@@ -11,6 +11,7 @@ import numpy as np
 
 from headrace.contract.aggregation import CHOOSING, Aggregate
 from headrace.errors import NotEnoughDataError
+from headrace.grid import Grid
 from headrace.store.delta import Table
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ PART = 500_000
 FIRST_STEPS = 24
 """Steps of the first part, which tells how many facts a step has."""
 _FAR = datetime(9999, 1, 1, tzinfo=UTC)
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Series:
     Attributes:
         keys: Columns that tell one series from another.
         time: Column of the event time.
-        step: Regular time between two values.
+        grid: When the steps of its values begin.
         columns: Numeric columns that have a history; the target is among them.
         ahead: Those of them whose values may lie after the origin, because they are known ahead.
         aggregates: How each of the columns is aggregated, where the table holds events; empty where it holds steps.
@@ -42,7 +43,7 @@ class Series:
 
     keys: tuple[str, ...]
     time: str
-    step: timedelta
+    grid: Grid
     columns: tuple[str, ...]
     ahead: tuple[str, ...] = ()
     aggregates: tuple[Aggregate, ...] = ()
@@ -60,11 +61,15 @@ class Series:
 
     def newest_over(self, as_of: datetime) -> datetime:
         """The beginning of the newest step that is over as of a time."""
-        return self.floor(as_of - self.lag - self.step)
+        return self.grid.time(self.grid.slot(as_of - self.lag) - 1)
 
     def floor(self, moment: datetime) -> datetime:
         """The beginning of the step that a time falls into."""
-        return moment - (moment - _EPOCH) % self.step
+        return self.grid.time(self.grid.slot(moment))
+
+    def steps(self, span: timedelta) -> int:
+        """How many steps a nominal length of time reaches, the last one perhaps in part."""
+        return -(-span // self.grid.step)
 
 
 @dataclass(frozen=True)
@@ -116,11 +121,11 @@ def read_facts(
     raw: Table,
     series: Series,
     seen: Seen,
-    between: tuple[datetime, datetime],
+    between: tuple[int, int],
     only: Mapping[str, Any] | None = None,
     at_most: int | None = None,
 ) -> Iterator[pl.DataFrame]:
-    """All facts, corrected ones included, with event times after the first and up to the second of `between`.
+    """All facts, corrected ones included, of the steps after the first and up to the second of `between`.
 
     At once where no more than `at_most` are known and that is little enough, else in parts of about `PART` rows, the
     newest first, so that memory does not grow with the number of facts; those about one time come in one part, in no
@@ -130,16 +135,18 @@ def read_facts(
 
     chosen = [pl.col(name).eq_missing(pl.lit(value)) for name, value in (only or {}).items()]
     if series.aggregates:
-        yield read_steps(raw, series, seen, between).filter(*chosen)
+        first, last = map(series.grid.time, between)
+        yield read_steps(raw, series, seen, (first, last)).filter(*chosen)
         return
     lazy = raw.scan(version=seen.version, as_of=seen.as_of).filter(*chosen)
     lazy = lazy.select(*series.keys, series.time, *series.columns, "known_at", "_version")
     (start, end), steps = between, FIRST_STEPS
     if at_most is not None and at_most <= PART:
-        steps = (end - start) // series.step + 1
+        steps = end - start + 1
     while end > start:
-        begin = max(end - series.step * steps, start)
-        part = raw.collect(lazy.filter(_after(series.time, begin), ~_after(series.time, end)))
+        begin = max(end - steps, start)
+        after, until = (_after(series.time, series.grid.time(slot)) for slot in (begin, end))
+        part = raw.collect(lazy.filter(after, ~until))
         yield part
         end, steps = begin, max(min(steps * PART // max(part.height, 1), steps * 64), 1)
 
@@ -170,11 +177,13 @@ def read_truth(
     filters = [time.is_between(pl.lit(first, utc), pl.lit(last, utc)), *([where] if where is not None else [])]
     if not series.aggregates:
         return raw.collect(raw.scan(version=seen.version, as_of=seen.as_of).filter(*filters).select(columns))
-    facts = read_steps(raw, series, seen, (first - series.step, last)).filter(*filters).select(columns)
+    before = series.grid.time(series.grid.slot(first) - 1)
+    facts = read_steps(raw, series, seen, (before, last)).filter(*filters).select(columns)
     if not series.waits:
         return facts
-    over = time + series.step + series.lag
-    facts = facts.sort("known_at", "_version").with_columns(pl.max_horizontal("known_at", over))
+    over = series.grid.ends(facts[series.time]) + series.lag
+    facts = facts.with_columns(over.alias(":over")).sort("known_at", "_version")
+    facts = facts.with_columns(pl.max_horizontal("known_at", ":over").alias("known_at")).drop(":over")
     facts = facts.filter(pl.col("known_at") <= pl.lit(seen.as_of, utc))
     return facts.unique([*series.keys, series.time, "known_at"], keep="last", maintain_order=True)
 
@@ -238,21 +247,22 @@ def read_steps(raw: Table, series: Series, seen: Seen, between: tuple[datetime, 
     from headrace.store import steps
 
     after, until = between
-    first, end = series.floor(after) + series.step, series.floor(until) + series.step
+    slots = np.arange(series.grid.slot(after) + 1, series.grid.slot(until) + 1)
+    begins, ends = series.grid.times(slots), series.grid.times(slots + 1)
+    first, end = (series.grid.time(series.grid.slot(each) + 1) for each in between)
     lazy = raw.scan(version=seen.version, as_of=seen.as_of)
     time, utc = pl.col(series.time), pl.Datetime("us", "UTC")
     within = time >= pl.lit(first, utc), time < pl.lit(end, utc)
     names = [*series.keys, series.time, *series.columns, "known_at", "_version"]
     events = raw.collect(lazy.filter(*within).select(names))
     how = list(zip(series.columns, series.aggregates, strict=True))
-    facts = steps.step_facts(events, series.keys, series.time, series.step, how)
+    facts = steps.step_facts(events, series.keys, series.time, series.grid, how)
     if not any(each.fills for each in series.aggregates):
         return facts
-    begins = np.arange(_micros(first), _micros(end), series.step // _MICROSECOND)
-    slot = (pl.col(series.time).to_physical() - _micros(first)) // (series.step // _MICROSECOND)
+    place = pl.Series("_slot", np.searchsorted(begins, facts[series.time].to_physical().to_numpy()))
     outside = _outside(raw, lazy, series, first, end)
-    over = begins + (series.step + series.lag) // _MICROSECOND
-    empty = steps.empty_facts(facts.with_columns(slot.alias("_slot")), outside, series.keys, begins, over)
+    over = ends + series.lag // _MICROSECOND
+    empty = steps.empty_facts(facts.with_columns(place), outside, series.keys, begins, over)
     empty = empty.filter(pl.col("known_at") <= pl.lit(seen.as_of, utc))
     zeros = [pl.lit(0.0 if each.fills else None, pl.Float64).alias(name) for name, each in how]
     when = pl.Series(series.time, begins[empty["_slot"].to_numpy()]).cast(utc)
@@ -275,10 +285,6 @@ def _outside(raw: Table, lazy: pl.LazyFrame, series: Series, first: datetime, en
     after = raw.collect(lazy.filter(time >= pl.lit(end, utc)).select(*earliest, pl.len()))
     known, version, count = after.with_columns(pl.col("known_at").to_physical()).row(0)
     return Outside(raw.collect(before), (known, version) if count else None)
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
 
 
 def _after(column: str, moment: datetime) -> pl.Expr:

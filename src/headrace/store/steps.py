@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from headrace.contract.aggregation import Aggregate
 from headrace.features.keyed import key_frame, numbers_in
+from headrace.grid import Grid
 from headrace.store.facts import KNOWN, VERSION, are_distinct
 
 Ints = NDArray[np.int64]
@@ -40,14 +40,8 @@ class Outside:
     after: tuple[int, int] | None
 
 
-def floor(time: pl.Expr, step: timedelta) -> pl.Expr:
-    """The step that a time falls into, by its beginning."""
-    at = time.dt.epoch("us")
-    return (at - at % (step // timedelta(microseconds=1))).cast(UTC_TIME)
-
-
 def step_facts(
-    events: pl.DataFrame, keys: Sequence[str], time: str, step: timedelta, how: Sequence[tuple[str, Aggregate]]
+    events: pl.DataFrame, keys: Sequence[str], time: str, grid: Grid, how: Sequence[tuple[str, Aggregate]]
 ) -> pl.DataFrame:
     """One fact per series, step and time at which an event of it became known.
 
@@ -55,7 +49,7 @@ def step_facts(
         events: Keys, event time, aggregated columns, known_at and _version; all that are about one step.
         keys: Columns that tell one series from another.
         time: The event time.
-        step: Length of a step.
+        grid: When steps begin.
         how: The aggregated columns.
 
     Returns:
@@ -64,7 +58,7 @@ def step_facts(
     names = [name for name, _ in how]
     rows = events.select(
         *keys,
-        floor(pl.col(time), step).alias(_STEP),
+        grid.floored(events[time]).alias(_STEP),
         pl.col(time).alias(_AT),
         *(pl.col(name).cast(pl.Float64) for name in names),
         KNOWN,

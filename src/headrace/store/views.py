@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import NotEnoughDataError
-from headrace.features.arrays import Array, Grid, History
+from headrace.features.arrays import Array, History
 from headrace.features.keyed import key_frame, numbers_in
 from headrace.store.delta import Table
 from headrace.store.history import Seen, Series, newest, read_facts
@@ -51,13 +51,13 @@ class Views:
 
     def origin(self, reader: int) -> datetime:
         """A reader's forecast origin, UTC."""
-        return self.history.start + self.history.step * int(self.origins[reader])
+        return self.history.time(int(self.origins[reader]))
 
     def reach(self, series: Series, span: timedelta, ahead: timedelta) -> bool:
         """Whether reading these series from `span` before the origins until `ahead` after them would add nothing."""
-        begin = self.origin(0) - span + series.step
-        end = self.origin(self.readers - 1) + (ahead if series.ahead else timedelta())
-        return series == self.series and self.history.start <= begin and end <= self.history.end
+        begin = int(self.origins[0]) - series.steps(span) + 1
+        end = int(self.origins[-1]) + (series.steps(ahead) if series.ahead else 0)
+        return series == self.series and begin >= 0 and end < self.history.length
 
     def windows(self) -> tuple[Ints, Ints]:
         """History row and origin of every (reader, series), in that order."""
@@ -107,15 +107,15 @@ def read_views(
     """
     begin = newest(raw, series, Seen(as_of[0], version))
     end = begin if len(as_of) == 1 else newest(raw, series, Seen(as_of[-1], version))
-    first, reach = begin.origin, ahead if series.ahead else timedelta()
-    grid = Grid(first - span + series.step, end.origin + reach, series.step)
-    assembly = _Assembly(series, grid, as_of, reach)
-    between = first - span, max(end.origin + reach, end.last)
+    slot, reach = series.grid.slot, series.steps(ahead) if series.ahead else 0
+    first, last = slot(begin.origin) - series.steps(span), slot(end.origin) + reach
+    assembly = _Assembly(series, range(first + 1, last + 1), as_of, reach)
+    between = first, max(last, slot(end.last))
     for part in read_facts(raw, series, Seen(as_of[-1], version), between, only, end.facts):
         assembly.add(part)
     if not assembly.keys.height:
         raise NotEnoughDataError("no value lies in the history that is needed", where=raw.uri)
-    return assembly.views((first - grid.start) // grid.step)
+    return assembly.views(slot(begin.origin) - first - 1)
 
 
 @dataclass(frozen=True)
@@ -140,12 +140,12 @@ class _Late:
 class _Assembly:
     """Puts facts on the grid part by part: what the first reader saw at once, what others saw later at the end."""
 
-    def __init__(self, series: Series, grid: Grid, as_of: Sequence[datetime], reach: timedelta) -> None:
+    def __init__(self, series: Series, steps: range, as_of: Sequence[datetime], reach: int) -> None:
         import polars as pl
 
-        self._series, self._grid, self._reach = series, grid, reach // grid.step
+        self._series, self._steps, self._reach = series, steps, reach
         self._times = np.array([_microseconds(moment - _EPOCH) for moment in as_of])
-        self._base = {name: np.empty((0, grid.length)) for name in series.columns}
+        self._base = {name: np.empty((0, len(steps))) for name in series.columns}
         self._newest = np.full(len(as_of), -1)
         self._later: list[_Late] = []
         self.keys = pl.DataFrame()
@@ -187,7 +187,7 @@ class _Assembly:
         """The facts on the grid; those after it are about steps that are not over, and only tell how far events go."""
         import polars as pl
 
-        beyond = at >= self._grid.length
+        beyond = at >= len(self._steps)
         told = beyond & facts[self._series.columns[0]].is_not_null().to_numpy()
         np.maximum.at(self._newest, np.searchsorted(self._times, known_at[told]), at[told])
         return facts.filter(pl.Series(~beyond)), of[~beyond], at[~beyond], known_at[~beyond]
@@ -207,12 +207,12 @@ class _Assembly:
         import polars as pl
 
         self.keys = new if not self.keys.height else pl.concat([self.keys, new])
-        more = np.full((new.height, self._grid.length), np.nan)
+        more = np.full((new.height, len(self._steps)), np.nan)
         self._base = {name: np.concatenate([base, more]) for name, base in self._base.items()}
 
     def _positions(self, facts: pl.DataFrame) -> Ints:
         times = facts[self._series.time].to_physical().to_numpy()
-        positions: Ints = (times - _microseconds(self._grid.start - _EPOCH)) // _microseconds(self._grid.step)
+        positions: Ints = self._series.grid.slots(times) - self._steps.start
         return positions
 
     def _tells_ahead(self, cells: Ints, values: dict[str, Array]) -> NDArray[np.bool_]:
@@ -235,7 +235,7 @@ class _Assembly:
         origins: Ints = np.maximum.accumulate(self._newest)
         if self._series.waits:
             over = [self._series.newest_over(_EPOCH + int(each) * _MICROSECOND) for each in self._times]
-            origins = np.minimum(origins, [(each - self._grid.start) // self._grid.step for each in over])
+            origins = np.minimum(origins, [self._series.grid.slot(each) - self._steps.start for each in over])
         order = self.keys.with_row_index("_row").sort(self._series.keys)["_row"].to_numpy().astype(np.int64)
         keys = self.keys[order]
         late = self._sorted_late(order)
@@ -245,7 +245,7 @@ class _Assembly:
         values = {
             name: self._dense(name, order[row_of], late, row_of * readers + last_of) for name in self._series.columns
         }
-        history = History(keys[row_of], values, self._grid.start, self._grid.step)
+        history = History(keys[row_of], values, self._steps.start, self._series.grid)
         return Views(self._series, keys, history, rows, origins)
 
     def _sorted_late(self, order: Ints) -> _Late:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from headrace.flow.run import Request, run
+from headrace.grid import Grid
 from headrace.home import Home
 from headrace.loading import load_system
 from headrace.serving.stream import champions
@@ -44,7 +45,7 @@ def champion(home: Home) -> Champion:
 def shape(of=None) -> Shape:
     of = of or system()
     return Shape(
-        *(of.contract, of.keys, of.event_time, (of.target,), of.step, of.source.lag),
+        *(of.contract, of.keys, of.event_time, (of.target,), Grid(of.step), of.source.lag),
         *(of.stream.grace, of.stream.ahead),
     )
 

@@ -14,6 +14,7 @@ import msgspec
 from starlette.concurrency import run_in_threadpool
 
 from headrace.errors import DeclarationError, HeadraceError, KeyConflictError, LateEventError, LedgerFullError
+from headrace.home import Home
 from headrace.ledger import Entry, Writer, call_each
 from headrace.lineage import iso
 from headrace.row_predictor import digest_of_row
@@ -81,7 +82,7 @@ class EventRoute:
         name = served.system.name
         door = self._doors.get(name)
         if door is None:
-            shape = shape_of(served.system, logged=self._options.logged)
+            shape = shape_of(served.system, served.home, logged=self._options.logged)
             if isinstance(shape, str):
                 raise Problem(404, f"{name} forecasts series; read them: GET /v1/systems/{name}/predictions: {shape}")
             if served.champion is None:
@@ -154,12 +155,12 @@ class EventRoute:
         return answered
 
 
-def shape_of(system: System, *, logged: bool = True) -> Shape | str:
+def shape_of(system: System, home: Home, *, logged: bool = True) -> Shape | str:
     """What the events of a system look like, or why it answers none."""
     if not logged:
         return "a server that logs nothing answers no events"
     try:
-        return system.event_shape()
+        return system.event_shape(home.grid(system))
     except DeclarationError as error:
         return error.message
 

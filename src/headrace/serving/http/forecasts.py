@@ -124,7 +124,7 @@ class Forecasts:
         last = table.collect(table.scan(where=known).select(pl.col(time).max())).item()
         if last is None:
             return
-        frame = read_latest(table, system.series, last - KEPT).filter(pl.col(time) <= last)
+        frame = read_latest(table, self._home.series(system), last - KEPT).filter(pl.col(time) <= last)
         self.observations = Index.of(frame, list(system.keys), time)
 
     def _read_predictions(self) -> None:

@@ -100,7 +100,7 @@ def _predicting(served: Served) -> dict[str, Any] | None:
     if not served.system.forecasts:
         said = f"Predict {served.system.target} for one row or an array of rows"
         return _posting(served, said, _row(served), _row_answer(served))
-    shape = shape_of(served.system, logged=served.logged)
+    shape = shape_of(served.system, served.home, logged=served.logged)
     if isinstance(shape, str):
         return None
     said = f"Predict the next steps of {served.system.target} from an event or an array of events"

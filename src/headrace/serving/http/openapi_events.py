@@ -8,6 +8,7 @@ from typing import Any
 
 from headrace.contract.schema import column_schema
 from headrace.errors import HeadraceError
+from headrace.grid import Grid
 from headrace.predictor import Schema
 from headrace.serving.http.schemas import NUMBER, TEXT, TIME, WHOLE, maybe, record, rows
 from headrace.serving.http.served import Served
@@ -30,7 +31,7 @@ def _event(served: Served, shape: Shape) -> dict[str, Any]:
     properties, target = dict(schema["properties"]), shape.columns[0]
     column = shape.contract.column(shape.time)
     if column.format is None:
-        properties[shape.time] = {"type": "string", "pattern": _time_pattern(shape.step, align=column.align)}
+        properties[shape.time] = {"type": "string", "pattern": _time_pattern(shape.grid, align=column.align)}
     properties[target] = column_schema(shape.contract.column(target).model_copy(update={"nullable": False}))
     known = _series(served, shape)
     if len(shape.keys) == 1 and known:
@@ -42,12 +43,13 @@ def _event(served: Served, shape: Shape) -> dict[str, Any]:
     return schema | {"properties": properties, "required": required}
 
 
-def _time_pattern(step: timedelta, *, align: bool) -> str:
+def _time_pattern(grid: Grid, *, align: bool) -> str:
     """Times in UTC; where they are not moved to the step, those on it, as far as a pattern can tell."""
     clock = r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?"
-    if not align and not step % timedelta(days=1):
+    plain = not align and grid.fixed is not None and not grid.fixed[1]
+    if plain and not grid.step % timedelta(days=1):
         clock = "00:00:00"
-    elif not align and not step % timedelta(hours=1):
+    elif plain and not grid.step % timedelta(hours=1):
         clock = r"([01]\d|2[0-3]):00:00"
     return f"^{_DATE}T{clock}Z$"
 

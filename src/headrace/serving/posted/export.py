@@ -45,7 +45,7 @@ def export(system: System, home: Home) -> dict[str, int]:
 
 def _facts(system: System, home: Home, entries: Sequence[Entry]) -> int:
     """Add events to the raw table; returns how many said something new."""
-    shape = system.event_shape()
+    shape = system.event_shape(home.grid(system))
     decode = EventDecoder(shape)
     events, facts = decode([entry.inputs for entry in entries], [EVER] * len(entries)), Facts(shape, decode)
     for i, place in enumerate(events.place):

@@ -48,7 +48,7 @@ class EventLog:
 
     def __init__(self, system: System, home: Home, champion: Callable[[], Pins | None]) -> None:
         self._system, self._home, self._champion = system, home, champion
-        self._shape = system.event_shape()
+        self._shape = system.event_shape(home.grid(system))
         self._decode, self._encode = EventDecoder(self._shape), msgspec.json.Encoder().encode
         self._version, self._pinned = 0, ""
         self._state: State

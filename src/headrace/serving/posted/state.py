@@ -48,7 +48,7 @@ class State:
     """
 
     def __init__(self, system: System, home: Home, champion: Champion) -> None:
-        shape = system.event_shape()
+        shape = system.event_shape(home.grid(system))
         self._system, self._home, self._shape = system, home, shape
         self._decode = EventDecoder(shape)
         self._seeds = Seeds(Seeding(system.name, home, shape))
@@ -142,7 +142,7 @@ class State:
     def _came(self, entry: Entry) -> tuple[int, bool]:
         """The newest step after an event, and whether it came in order and so became known by its own time."""
         event, said = self._decode([entry.inputs], [EVER]), _said(entry)
-        origin = _micros(said["origin"]) // self._shape.step_us
+        origin = self._shape.grid.slot_at(_micros(said["origin"]))
         at = [(int(slot), int(known)) for slot, known in zip(event.slot, event.at, strict=True)]
         return origin, at == [(origin, _micros(said["as_of"]))]
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.grid import Grid
 from headrace.lineage import Pins, id_bytes, iso
 from headrace.models.forecast import Forecast
 from headrace.serving.stream.plan import Plan
@@ -63,14 +64,14 @@ class Answers:
         system: Its name.
         topic: Name of the input topic, for ids of events.
         keys: Its key columns.
-        step: Time between two values.
+        grid: When steps begin.
     """
 
-    def __init__(self, system: str, topic: str, keys: tuple[str, ...], step: timedelta) -> None:
+    def __init__(self, system: str, topic: str, keys: tuple[str, ...], grid: Grid) -> None:
         import msgspec
 
         self._system, self._keys, self._topic = system, keys, topic
-        self._step = step // _MICROSECOND
+        self._grid = grid
         self._json = msgspec.json.Encoder().encode
         self._texts: dict[int, bytes] = {}
         self._heads: dict[Keys, bytes] = {}
@@ -178,8 +179,8 @@ class Answers:
             texts.clear()
         return [texts.get(each) or texts.setdefault(each, _text(each)) for each in micros.tolist()]
 
-    def _time(self, step: int) -> bytes:
-        return _text(step * self._step)
+    def _time(self, slot: int) -> bytes:
+        return _text(self._grid.time_at(slot))
 
 
 def _text(micros: int) -> bytes:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
 from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
 
 from headrace.errors import StreamError
+from headrace.grid import Grid
 from headrace.serving.stream.rings import Floats, Ints, Keys, Rings
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ BLOCK = 32
 """Steps per record."""
 _FORMAT = 1
 _HEADER = struct.Struct("<HHHHqqqqq")
-"""Format, block, columns, horizon; step in microseconds, number of the block, newest, clock, origin."""
+"""Format, block, columns, horizon; code of the grid, number of the block, newest, clock, origin."""
 _KIND, _FIXED = struct.Struct("<HHHH"), struct.Struct("<q")
 
 
@@ -35,11 +35,11 @@ class Changelog:
 
     Args:
         columns: Columns that are remembered.
-        step: Of the grid.
+        grid: Whose slots the records hold.
     """
 
-    def __init__(self, columns: int, step: timedelta) -> None:
-        self._columns, self._step = columns, step // timedelta(microseconds=1)
+    def __init__(self, columns: int, grid: Grid) -> None:
+        self._columns, self._grid = columns, grid.code
 
     def records(self, rings: Rings, rows: Ints, slots: Ints) -> list[tuple[int, bytes, bytes]]:
         """Partition, key and value of what changed.
@@ -55,7 +55,7 @@ class Changelog:
             return []
         head = np.empty((row.size, _HEADER.size // 8), dtype="<i8")
         head[:, 0] = _FIXED.unpack(_KIND.pack(_FORMAT, BLOCK, self._columns, rings.horizon))[0]
-        head[:, 1], head[:, 2] = self._step, block
+        head[:, 1], head[:, 2] = self._grid, block
         head[:, 3], head[:, 4], head[:, 5] = rings.newest[row], rings.clock[row], rings.origin[row]
         parts = [head.view("<f8"), self._values(rings, row, block), rings.lower[row], rings.upper[row]]
         bodies = np.concatenate(parts, axis=1, dtype="<f8")
@@ -125,11 +125,11 @@ class Changelog:
         where = f"state of partition {partition}"
         if len(value) < _HEADER.size:
             raise StreamError("a record is cut off", where=where)
-        kind, block, columns, horizon, step = _HEADER.unpack_from(value)[:5]
-        written, ours = (kind, block, columns, step), (_FORMAT, BLOCK, self._columns, self._step)
+        kind, block, columns, horizon, grid = _HEADER.unpack_from(value)[:5]
+        written, ours = (kind, block, columns, grid), (_FORMAT, BLOCK, self._columns, self._grid)
         if written != ours or len(value) != _HEADER.size + 8 * (self._columns * BLOCK + 2 * horizon):
             raise StreamError(
-                f"was written for another declaration: format, block, columns, step {written}, not {ours}",
+                f"was written for another declaration: format, block, columns, grid {written}, not {ours}",
                 where=where,
                 hint="delete the system's state topic and its group's offsets to begin anew",
             )

@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +30,6 @@ from headrace.sources.events import EventDecoder, Events, Shape
 if TYPE_CHECKING:
     import polars as pl
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _APART = 100_000
 """Series times the steps between the first and the last origin: past this a batch is predicted in parts, because every
 feature is computed for all of them."""
@@ -70,15 +68,15 @@ class Engine:
     ) -> None:
         self._shape, self._seed, self._accept = shape, seed, accept_unknown
         self._decode = EventDecoder(shape)
-        self._answers = Answers(system, topic, shape.keys, shape.step)
-        self.changelog = Changelog(len(shape.columns), shape.step)
+        self._answers = Answers(system, topic, shape.keys, shape.grid)
+        self.changelog = Changelog(len(shape.columns), shape.grid)
         self.rings, self.spill = Rings(len(shape.columns), 0, 0), Spill()
         self.use(champion)
 
     def use(self, champion: Champion) -> bool:
         """Answer with this model from now on. True if the state was thrown away, because it must reach further back."""
         model = champion.predictor.model
-        length, horizon = int(model.lookback // self._shape.step), model.horizon
+        length, horizon = int(model.lookback // self._shape.grid.step), model.horizon
         self.champion, self._known = champion, _known_series(champion.predictor)
         if (self.rings.length, self.rings.horizon, self.rings.checks.count) == (length, horizon, model.checks):
             self.rings.checks.forget()  # the model before said them
@@ -231,8 +229,8 @@ class Engine:
         history = History(
             self._frame([self.rings.name(row)[1] for row in rows.tolist()]),
             dict(zip(self._shape.columns, window, strict=True)),
-            _EPOCH + self._shape.step * lo,
-            self._shape.step,
+            lo,
+            self._shape.grid,
         )
         series = np.searchsorted(view, done.view[part])
         memory = Remembered(self.rings.checks, rows, np.r_[rows[1:] != rows[:-1], True], lo)

@@ -40,7 +40,7 @@ class Seeding:
         found = np.full((len(shape.columns), len(keys), length), np.nan)
         if not self._table.exists():
             return found
-        first, last = (_EPOCH + shape.step * int(step) for step in (slots.min() - length, slots.max()))
+        first, last = (shape.grid.time(int(slot)) for slot in (slots.min() - length, slots.max()))
         utc = pl.Datetime("us", "UTC")
         near = pl.col(shape.time).is_between(pl.lit(first, utc), pl.lit(last, utc), closed="left")
         known = _EPOCH + int(at.max()) * _MICROSECOND
@@ -52,7 +52,7 @@ class Seeding:
         facts = joined(facts, series.with_row_index("_series"), shape.keys, "inner")
         facts = facts.sort("known_at", "_version")
         of = facts["_series"].to_numpy().astype(np.int64)
-        step = facts[shape.time].to_physical().to_numpy() // shape.step_us
+        step = shape.grid.slots(facts[shape.time].to_physical().to_numpy())
         kept = (
             (facts["known_at"].to_physical().to_numpy() <= at[of]) & (step < slots[of]) & (step >= slots[of] - length)
         )

@@ -99,7 +99,7 @@ class Worker:
             text, hint = f"a lone series needs one partition, there are {partitions}", "make the topic anew with one"
             raise StreamError(text, where=self._topics.events, hint=hint)
         self._keyless = partitions == 1
-        shape = self._system.event_shape()
+        shape = self._system.event_shape(self._home.grid(self._system))
         self._engine = Engine(
             *(self._system.name, shape, first, self._topics.events),
             seed=Seeding(self._system.name, self._home, shape),
