@@ -116,7 +116,7 @@ def print_made(files: Sequence[Path], system: str, *, as_json: bool) -> None:
 def run_report(system: System, home: Home, result: Result) -> None:
     """What a run did: steps, validation, forecasts beside the baseline's, and where things are."""
     console = terminal()
-    if result.validation is not None and (result.validation.bad.height or result.validation.pending):
+    if result.validation is not None and result.validation.remarkable:
         console.print(result.validation.as_table(f"{system.name}: validation"))
     for step in result.steps:
         console.print(f"{step['name']:>10}  {step['rows']:>9,} rows  {step['seconds']:7.2f} s")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from headrace.contract.alike import alike_keys
 from headrace.contract.column import Column
 from headrace.contract.declared import Contract
 from headrace.contract.duplicates import duplicate_faults
@@ -232,7 +233,7 @@ def judge(contract: Contract, batch: Batch, findings: Mapping[int, Finding] | No
     found = [done[place] if place in done else rule.judge(batch) for place, rule in enumerate(contract.rules)]
     if contract.staleness is not None:
         found.append(Staleness(at_most=contract.staleness).judge(batch))
-    return found
+    return [*found, *alike_keys(batch)]
 
 
 def _part(batch: Batch, work: pl.DataFrame, keep: pl.Series) -> Batch:

@@ -71,6 +71,11 @@ class Outcome:
         """Whether the run must stop."""
         return bool(self.why_broken)
 
+    @property
+    def remarkable(self) -> bool:
+        """Whether there is more to say than that all rows are good."""
+        return bool(self.bad.height or self.pending) or not all(finding.passed for finding in self.findings)
+
     def raise_if_broken(self, where: str | None = None) -> None:
         """Does nothing while the contract holds.
 
