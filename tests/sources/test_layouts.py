@@ -17,9 +17,8 @@ from headrace.sources import Source, open_source
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 TABLE = [("a", "1", "x"), ("b", "2", "y")]
-CONTRACT = Contract(
-    columns=(Column("s", "category"), Column("n", "float"), Column("t", "category", nullable=True)), max_bad_share=1
-)
+COLUMNS = (Column("s", "category"), Column("n", "float"), Column("t", "category", nullable=True))
+CONTRACT = Contract(columns=COLUMNS, max_bad_share=1)
 
 
 def read(folder: Path, data: bytes | str, name: str = "x.csv", **source: int) -> pl.DataFrame:
@@ -29,7 +28,9 @@ def read(folder: Path, data: bytes | str, name: str = "x.csv", **source: int) ->
 
 
 def checked(folder: Path, text: str, name: str = "x.csv") -> Validation:
-    return check(CONTRACT, read(folder, text, name), as_of=NOW, now=NOW)
+    frame = read(folder, text, name)
+    contract = CONTRACT.model_copy(update={"columns": tuple(c for c in COLUMNS if c.name in frame.columns)})
+    return check(contract, frame, as_of=NOW, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,28 @@ def test_wrong_width_beside_rows_that_break_rules(tmp_path: Path) -> None:
     assert found.bad["id"].n_unique() == 2
     again = checked(tmp_path, "s,n,t\nc,3,z\na,1\nb,no,x\n")
     assert set(again.bad["id"]) == set(found.bad["id"])
+
+
+def test_lines_that_are_no_objects_are_set_apart(tmp_path: Path) -> None:
+    lines = [
+        '{"s": "a", "n": 1}',
+        '{"s": "b"',
+        "",
+        "[1]",
+        '{"s": "\\ud800", "n": 2}',
+        '{"s": "c", "n": 3}',
+        '{"s": "d", "n',
+    ]
+    found = checked(tmp_path, "\n".join(lines), "x.jsonl")
+    assert found.good["s"].to_list() == ["a", "c"]
+    assert found.reasons == {"not JSON": 3, "not a JSON object": 1}
+    assert [reasons[0].partition(":")[0] for reasons in found.bad["reasons"]] == [
+        "line 2 is not JSON",
+        "line 4 is not a JSON object",
+        "line 5 is not JSON",
+        "line 7 is not JSON",
+    ]
+    assert [json.loads(row)["line"] for row in found.bad["row"]] == [lines[1], lines[3], lines[4], lines[6]]
 
 
 def archive(*names: str) -> bytes:

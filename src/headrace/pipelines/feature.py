@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
@@ -140,6 +140,8 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
         validation = check_parts(system.contract, frames, intake.news, **seen)
     else:
         validation = check(system.contract, early.take(records.frame), **seen)
+    used = {part for theirs in system.source.columns.values() for part in parts_of(theirs)}
+    validation = replace(validation, extra=tuple(name for name in validation.extra if name not in used))
     _report(system, home, validation)
     _quarantine(system, home, validation.bad, records.origin)
     validation.raise_if_broken(records.origin)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace.contract.malformed import Malformed
 from headrace.errors import SourceError
 from headrace.sources.kinds import utf8
 
@@ -16,20 +17,40 @@ if TYPE_CHECKING:
 def read_jsonl(data: bytes, path: Path, skip: int = 0) -> pl.DataFrame:
     """One row per line; a field that a line lacks is null, a nested value is its JSON text.
 
+    Lines that are no JSON object stand in the column that `Malformed` makes. `skip` is for delimited text alone.
+
     Raises:
-        SourceError: A line is not a JSON object in UTF-8; the message has its number.
+        SourceError: No line is a JSON object in UTF-8, or the text is none; the message has the first line's number.
     """
     import polars as pl
 
     rows: list[dict[str, str | None]] = []
     names: dict[str, None] = {}
+    malformed = Malformed()
     # Only \n ends a line: text may hold U+2028 and its like.
     for number, line in enumerate(utf8(data, str(path)).split(b"\n"), 1):
-        if line.strip():
-            row = _row(line, number, str(path))
-            names.update(dict.fromkeys(row))
-            rows.append(row)
-    return pl.DataFrame({name: pl.Series([row.get(name) for row in rows], dtype=pl.String) for name in names})
+        if not line.strip():
+            continue
+        try:
+            row = _row(line)
+        except _NoObject as error:
+            malformed.add(len(rows), error.label, f"line {number} is {error}", line.decode(errors="replace"))
+            row = {}
+        names.update(dict.fromkeys(row))
+        rows.append(row)
+    if len(malformed.places) == len(rows):
+        why = malformed.lines[0]["why"] if rows else "the file has no line"
+        raise SourceError(why, where=str(path), hint="one JSON object a line; is the file cut off?")
+    frame = pl.DataFrame({name: pl.Series([row.get(name) for row in rows], dtype=pl.String) for name in names})
+    return malformed.beside(frame)
+
+
+class _NoObject(Exception):
+    """A line is no JSON object; `label` says it without particulars."""
+
+    def __init__(self, label: str, more: str = "") -> None:
+        super().__init__(f"{label}{more}")
+        self.label = label
 
 
 class _Number(str):
@@ -38,16 +59,15 @@ class _Number(str):
     __slots__ = ()
 
 
-def _row(line: bytes, number: int, where: str) -> dict[str, str | None]:
+def _row(line: bytes) -> dict[str, str | None]:
     try:
         found = json.loads(line, parse_float=_Number, parse_int=_Number, parse_constant=str)
         if b"\\u" in line:
             json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError) as error:
-        hint = "one JSON object a line; is the file cut off?"
-        raise SourceError(f"line {number}: not JSON: {error}", where=where, hint=hint) from error
+        raise _NoObject("not JSON", f": {error}") from error
     if not isinstance(found, dict):
-        raise SourceError(f"line {number}: not a JSON object", where=where, hint="one JSON object a line")
+        raise _NoObject("not a JSON object")
     return {name: _field(value) for name, value in found.items()}
 
 
