@@ -113,6 +113,19 @@ def test_a_backfill_equals_live_runs_and_is_watched(place: Path) -> None:
     assert "<svg" in page
 
 
+def test_without_a_source_what_is_stored_is_taken(place: Path) -> None:
+    done = command("run", place, "--as-of", at(AS_OF))
+    assert (done["from_store"], done["ingested"], done["predictions"]) == (True, 0, 6)
+    stretch = ("--start", at(AS_OF), "--end", at(AS_OF + HOUR), "--every", "1h")
+    done = command("backfill", place, *stretch, "--workers", 1)
+    assert (done["from_store"], done["runs"], done["failed"]) == (True, 2, [])
+    told = headrace("run", place / "lone", "--home", place / "home", "--as-of", at(AS_OF)).out
+    assert "what is stored was taken" in told
+    for name, home in (("ingest", "home"), ("run", "none")):
+        refused = headrace(name, place / "lone", "--home", place / home)
+        assert (refused.code, "--source file:PATH" in refused.err) == (2, True)
+
+
 def test_evaluate(place: Path) -> None:
     stretch = ("--start", at(AS_OF - 48 * HOUR), "--end", at(AS_OF - 24 * HOUR), "--every", "12h")
     found = command("evaluate", place, *stretch)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from headrace.registry import ModelVersion
     from headrace.system import System
 
+_FROM_STORE = "no source is named (--source file:PATH): what is stored was taken"
 METRICS = ("wape", "mape", "rmse", "coverage")
 _SCORES = (*METRICS, "accuracy", "log_loss", "brier", "auc")
 _HELD_BACK = ("mape", "wape", "coverage", "accuracy", "log_loss", "auc")
@@ -118,6 +119,8 @@ def run_report(system: System, home: Home, result: Result) -> None:
     console = terminal()
     if result.validation is not None and result.validation.remarkable:
         console.print(result.validation.as_table(f"{system.name}: validation"))
+    if result.from_store:
+        console.print(_FROM_STORE)
     for step in result.steps:
         console.print(f"{step['name']:>10}  {step['rows']:>9,} rows  {step['seconds']:7.2f} s")
     if result.trained is not None:
@@ -156,6 +159,8 @@ def _at(home: Home) -> str:
 def backfill_report(system: System, home: Home, done: Backfilled) -> None:
     """What a backfill did, and how to go on."""
     console = terminal()
+    if done.from_store:
+        console.print(_FROM_STORE)
     console.print(
         f"{done.runs:,} runs ({done.repeated:,} were there), {done.predictions:,} predictions ({done.stored:,} new), "
         f"{len(done.trained)} trainings, {done.scored:,} new scores in {done.seconds:,.1f} s"

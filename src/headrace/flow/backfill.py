@@ -70,6 +70,7 @@ class Backfilled:
         scored: New score facts.
         failed: Runs that failed: `as_of` and the error.
         seconds: Wall time.
+        from_store: Whether nothing was read, because no source was named and the system has none of its own.
     """
 
     system: str
@@ -83,6 +84,7 @@ class Backfilled:
     scored: int = 0
     failed: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    from_store: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -154,6 +156,10 @@ class _Backfill:
     def _ingest(self) -> None:
         self._progress("ingest", 0)
         r, last = self._request, self._times[-1]
+        self._version = feature.stored(self._system, self._home, r.source)
+        if self._version:
+            self._result.from_store = True
+            return
         records = feature.read(self._system, self._home, source=r.source, as_of=last, now=r.now, first=self._times[0])
         done = feature.validate(self._system, self._home, records, as_of=last, now=r.now)
         self._result.ingested, self._result.quarantined = done.added, done.validation.bad.height

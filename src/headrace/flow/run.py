@@ -73,6 +73,7 @@ class Result:
     error: dict[str, str | None] | None = None
     monitored: monitoring.Monitored | row_monitoring.Monitored | None = None
     exported: dict[str, int] = field(default_factory=dict)
+    from_store: bool = False
 
     @property
     def frame(self) -> pl.DataFrame | None:
@@ -93,6 +94,8 @@ class Result:
             "predictions": self.frame.height if self.frame is not None else 0,
             "metrics": self.monitored.overall if self.monitored else {},
         }
+        if self.from_store:
+            data["from_store"] = True  # no source was named, and the system has none of its own
         if self.exported.get("exported"):
             data["exported"] = self.exported
         if self.validation is not None:
@@ -183,11 +186,18 @@ class _Run:
             from headrace.serving.posted.export import export
 
             self._result.exported = export(self._system, self._home)
+        if set(r.steps) - {"ingest", "validate"}:
+            self._version = feature.stored(self._system, self._home, r.source) or None
+            self._result.from_store = self._version is not None
+        if self._result.from_store:
+            return 0
         self._records = feature.read(self._system, self._home, source=r.source, as_of=r.as_of, now=r.now)
         return self._records.frame.height
 
     def _validate(self) -> int:
         r = self._request
+        if self._result.from_store:
+            return 0
         if self._records is None:
             raise UsageError("nothing was read to validate", hint="run the step ingest too")
         done = feature.validate(self._system, self._home, self._records, as_of=r.as_of, now=r.now)

@@ -80,6 +80,12 @@ def read(
     return _with_target(system, under_declared_names(records, system.source, system.contract.names))
 
 
+def stored(system: System, home: Home, source: str | None) -> int:
+    """The version of what is stored, where no source is named and the system has none of its own; else 0."""
+    own = system.source.uri is not None or system.source.simulate is not None
+    return 0 if own or source is not None else home.raw(system).version()
+
+
 def _stream(system: System, home: Home) -> Stream:
     """What the system's events look like, and how to log in where they are."""
     from headrace.sources.kafka import Stream

@@ -200,7 +200,7 @@ def open_reader(source: Source, rest: str, cache: Path | None = None) -> Reader:
     """
     if source.simulate is None:
         hint = "name where the data is: --source file:PATH, or Source(simulate=...)"
-        raise UsageError("this system has nothing to simulate", where="source.simulate", hint=hint)
+        raise UsageError("this system has no source of its own and nothing to simulate", where="source", hint=hint)
     try:
         pairs = parse_qsl(rest.removeprefix("?"), keep_blank_values=True, strict_parsing=bool(rest.strip("?")))
     except ValueError as error:
