@@ -69,3 +69,11 @@ def test_scores_of_probabilities_by_hand() -> None:
     assert metrics.accuracy(actual, said, threshold=0.3) == pytest.approx(2 / 3)
     assert metrics.auc(np.array([1.0, 0.0]), np.array([0.5, 0.5])) == 0.5
     assert metrics.log_loss(np.array([1.0]), np.array([0.0])) == pytest.approx(-np.log(1e-15))
+
+
+def test_figures_that_are_told_apart() -> None:
+    assert metrics.apart(0.123456, 0.2) == "0.1235 to 0.2"
+    assert metrics.apart(0.37081, 0.37084) == "0.37081 to 0.37084"
+    assert metrics.apart(0.5, 0.5) == "0.5, the same"
+    assert metrics.apart(1.0, np.nextafter(1.0, 2.0), "against") == "1 against 1.0000000000000002"
+    assert metrics.apart(0.4, float("inf")) == "0.4 to inf"

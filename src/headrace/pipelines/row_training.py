@@ -151,4 +151,4 @@ def _compare(
         theirs = float("inf") if stored is None else stored
         where = "in cross-validation"
     verdict = "beats" if ours < theirs else "does not beat"
-    return f"{verdict} version {champion.version}: log loss {ours:.4f} to {theirs:.4f} {where}", ours < theirs
+    return f"{verdict} version {champion.version}: log loss {metrics.apart(ours, theirs)} {where}", ours < theirs

@@ -12,6 +12,7 @@ from headrace.errors import DeclarationError
 from headrace.features.arrays import key_texts
 from headrace.home import Home
 from headrace.lineage import digest_of, iso
+from headrace.metrics import apart
 from headrace.models.forecaster import Fit, Forecaster, Task, backtest, scored_origins
 from headrace.pipelines.scores import naive_name
 from headrace.pipelines.verdict import of_forecasts, with_baselines
@@ -160,5 +161,5 @@ def _compare(system: System, home: Home, champion: ModelVersion, fitted: Fitted)
     wins = ours["wape"] < theirs["wape"] and all(
         ours[name] <= theirs[name] * (1 + TOLERANCE) or ours[name] != ours[name] for name in ("rmse", "mape")
     )
-    figures = ", ".join(f"{name} {ours[name]:.4g} to {theirs[name]:.4g}" for name in ("wape", "rmse", "mape"))
+    figures = ", ".join(f"{name} {apart(ours[name], theirs[name])}" for name in ("wape", "rmse", "mape"))
     return f"{'beats' if wins else 'does not beat'} version {champion.version}: {figures}", wins

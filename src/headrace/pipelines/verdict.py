@@ -55,7 +55,7 @@ class Verdict:
         theirs = self.baselines[self.best]
         by = f" by {abs(1 - self.ours / theirs):.0%}" if theirs else ""
         word = "better" if self.better else "worse" if self.ours > theirs else "no better"
-        figures = f"{self.measure} {self.ours:.4g} against {theirs:.4g} on {self.pairs:,} pairs"
+        figures = f"{self.measure} {metrics.apart(self.ours, theirs, 'against')} on {self.pairs:,} pairs"
         return f"{word} than {self.best}{by if word != 'no better' else ''}: {figures}"
 
     def as_dict(self) -> dict[str, Any]:
