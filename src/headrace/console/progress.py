@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from headrace.watching import watching
+
 _DOING = {
     "ingest": "read the source",
     "validate": "validate and store",
@@ -35,4 +37,12 @@ def progress(system: str) -> Iterator[Callable[[str, int, int], None]]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None, system=system)
-        yield lambda what, done, of: bar.update(task, description=_DOING.get(what, what), completed=done, total=of)
+
+        def tell(what: str, done: int, of: int) -> None:
+            bar.update(task, description=_DOING.get(what, what), completed=done, total=of)
+
+        def grown(trees: int) -> None:
+            bar.update(task, description=f"{_DOING['train']}: {trees:,} trees")
+
+        with watching(grown):
+            yield tell

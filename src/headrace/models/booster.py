@@ -23,6 +23,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from headrace.errors import ArtefactError, ModelError, NotEnoughDataError
+from headrace.watching import tree_callbacks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -269,7 +270,8 @@ def fit_booster(
             categorical_feature=list(categorical),
             params=settings,
         )
-        text: str = lightgbm.train(settings, data, num_boost_round=rounds).model_to_string()
+        fitted = lightgbm.train(settings, data, num_boost_round=rounds, callbacks=tree_callbacks())
+        text: str = fitted.model_to_string()
     except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
         raise ModelError(f"LightGBM could not fit: {error}", hint="check the model's parameters") from error
     return text
