@@ -101,6 +101,9 @@ def test_a_backfill_equals_live_runs_and_is_watched(place: Path) -> None:
     assert (done["runs"], done["predictions"], done["failed"]) == (9, 54, [])
     for hour in range(1, 9):
         command("run", place, "--source", source, "--as-of", at(AS_OF + hour * HOUR))
+    listed = command("runs", place, "--limit", 100, home="filled")["runs"]
+    assert [run["as_of"] for run in listed] == [at(last - hour * HOUR) for hour in range(9)]
+    assert all(run["created_at"] < run["ended_at"] for run in listed)
     shown = ("time", "as_of", "value", "lower", "upper", "ahead")
     live, filled = (command("predictions", place, home=home) for home in ("home", "filled"))
     assert [[row[n] for n in shown] for row in live] == [[row[n] for n in shown] for row in filled]

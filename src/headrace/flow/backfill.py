@@ -93,13 +93,14 @@ class Backfilled:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Runs that one process does in one go; they share all pins but their time."""
+    """Runs that one process does in one go; they share all pins but their time. `began`: by the monotonic clock."""
 
     system: System
     settings: Settings
     pins: Pins
     times: tuple[datetime, ...]
     now: datetime
+    began: float
     threads: int
 
 
@@ -134,9 +135,9 @@ class _Backfill:
         self._times = request.stretch.times()
         self._result = Backfilled(system.name)
         self._version = 0
+        self._began = time.monotonic()  # all processes of a machine have this clock
 
     def execute(self) -> Backfilled:
-        began = time.perf_counter()
         self._ingest()
         done = self._done()
         with Workers(self._request.workers) as workers:
@@ -147,7 +148,7 @@ class _Backfill:
                 self._result.stored += stored
                 self._progress("predict", self._result.runs)
             self._monitor(workers)
-        self._result.seconds = round(time.perf_counter() - began, 3)
+        self._result.seconds = round(time.monotonic() - self._began, 3)
         return self._result
 
     def _progress(self, what: str, done: int) -> None:
@@ -214,7 +215,8 @@ class _Backfill:
 
     def _chunk(self, champion: ModelVersion, times: Sequence[datetime], threads: int) -> Chunk:
         pins = pins_of(self._system, champion, times[0], self._version)
-        return Chunk(self._system, self._home.settings, pins, tuple(times), self._request.now, threads)
+        now, began = self._request.now, self._began
+        return Chunk(self._system, self._home.settings, pins, tuple(times), now, began, threads)
 
     def _train(self, as_of: datetime) -> bool:
         try:
@@ -280,9 +282,10 @@ def predict_chunk(chunk: Chunk) -> tuple[int, int, int]:
         for as_of in chunk.times
     ]
     predicted = inference.predict(system, home, readers, now=chunk.now, threads=chunk.threads, seen=seen)
+    seconds = time.monotonic() - chunk.began
     results = [
-        Result(reader.run_id, system.name, reader.pins.as_of, pins=reader.pins, predicted=each, stored=each.stored)
-        for reader, each in zip(readers, predicted, strict=True)
+        Result(r.run_id, system.name, r.pins.as_of, pins=r.pins, predicted=p, stored=p.stored, seconds=seconds)
+        for r, p in zip(readers, predicted, strict=True)
     ]
     write_records(system, home, results, chunk.now)
     return len(results), sum(p.frame.height for p in predicted), sum(p.stored for p in predicted)

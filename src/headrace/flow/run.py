@@ -52,7 +52,8 @@ class Request:
 class Result:
     """What a run did. `as_dict` is its record; the rest is for the caller's eyes.
 
-    `seconds` is None where a run was done together with others, and `error` where it did not fail.
+    `seconds` is the time from its begin to its end: of a run that was done together with others, to the end of them.
+    `error` is None where it did not fail.
     """
 
     run_id: str

@@ -34,9 +34,10 @@ def write(home: Home, system: str, runs: Sequence[Mapping[str, Any]]) -> None:
 def newest(home: Home, system: str, limit: int, *, failed: bool = False) -> list[dict[str, Any]]:
     """The last runs that ended, newest first as they were stored, without their records.
 
-    Keys: `run_id as_of created_at` (when it began) `ended_at` (null for a run of a backfill, which ends with others),
-    `status` (``done``, ``failed``), `error` (null where it is done), `model_version data_version predictions`. A run
-    that was killed has none.
+    Keys: `run_id as_of created_at` (when it began) `ended_at` (of a run of a backfill
+    when those that it was made with ended), `status` (``done``, ``failed``), `error` (null where it is done),
+    `model_version data_version predictions`. A run that was killed has none. Runs of one backfill stand in the order of
+    `as_of`, whichever of its processes was first.
 
     Args:
         home: Where they are.
@@ -55,7 +56,9 @@ def newest(home: Home, system: str, limit: int, *, failed: bool = False) -> list
     told = told.with_columns(pl.col("status").fill_null(DONE))
     if failed:
         told = told.filter(pl.col("status") == FAILED)
-    return table.collect(told.sort("_version", "as_of").tail(limit)).drop("_version").reverse().to_dicts()
+    together = pl.col("_version").max().over("created_at").alias("_command")
+    told = told.with_columns(together).sort("_command", "created_at", "as_of", "_version").drop("_version", "_command")
+    return table.collect(told.tail(limit)).reverse().to_dicts()
 
 
 def record(home: Home, system: str, run_id: str) -> dict[str, Any] | None:
