@@ -20,7 +20,9 @@ from headrace.store import FeatureGroup, FeatureView, Store
 QUICK = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 KEYS = st.sampled_from([None, "a", "b", "absent"])
 ROWS = st.lists(
-    st.tuples(KEYS, st.integers(0, 6), st.integers(0, 8), st.sampled_from([None, 0.0, 1.0, 2.0])), max_size=12
+    st.tuples(KEYS, st.integers(0, 6), st.integers(0, 8), st.sampled_from([None, 0.0, 1.0, 2.0])),
+    max_size=12,
+    unique_by=lambda row: row[:3],  # what contradicts itself is refused
 )
 SPINE = st.lists(st.tuples(KEYS, st.integers(-1, 10)), max_size=12)
 TTL = st.sampled_from([None, 0, 1, 3])
@@ -150,3 +152,43 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         lags.write(hourly(1).with_columns(extra=1))
     with pytest.raises(StoreError, match="String"):
         lags.write(hourly(1).with_columns(value=pl.lit("x")))
+
+
+def test_a_spine_in_another_zone_is_answered_as_in_utc(tmp_path):
+    made = group(tmp_path)
+    made.write(facts([("a", 1, 1, 1.0), ("a", 2, 2, 2.0), ("a", 3, 3, 3.0)]))
+    view = FeatureView("view", [(made, ["value"])], ttl=timedelta(hours=5))
+    spine = pl.DataFrame({"key": ["a", "a", "b"], "time": [hour(2.5), hour(9), hour(2)]})
+    expected = view.training_set(spine).frame
+    assert expected["value"].to_list() == [2.0, None, None]
+    for zone in ("Europe/Copenhagen", "America/St_Johns", "Asia/Kathmandu"):
+        for unit in ("ms", "us", "ns"):
+            local = spine.with_columns(pl.col("time").dt.convert_time_zone(zone).dt.cast_time_unit(unit))
+            assert view.training_set(local).frame.cast({"time": pl.Datetime("us", "UTC")}).equals(expected)
+
+
+def test_a_naive_spine_is_refused_with_a_hint_that_asks_for_its_zone(tmp_path):
+    made = group(tmp_path)
+    made.write(facts([("a", 1, 1, 1.0)]))
+    spine = pl.DataFrame({"key": ["a"], "time": [hour(2).replace(tzinfo=None)]})
+    with pytest.raises(StoreError, match="whose clock it is") as refused:
+        FeatureView("view", [(made, ["value"])]).training_set(spine)
+    assert "Europe/Copenhagen" in str(refused.value)
+
+
+def test_rows_that_contradict_one_another_are_refused_and_named(tmp_path):
+    made = group(tmp_path)
+    rows = [("a", 1, 1, 1.0), ("a", 1, 1, 2.0), ("a", 1, 2, 3.0), ("b", 1, 1, None), ("b", 1, 1, 0.0), ("c", 1, 1, 5.0)]
+    with pytest.raises(UsageError, match=r"2 keys have different values .* key a") as refused:
+        made.write(facts(rows))
+    assert "known_at" in str(refused.value)
+    assert not made.table.exists()
+    assert made.write(facts([rows[0], rows[0], rows[2]])).added == 2
+
+
+def test_a_later_write_that_contradicts_an_earlier_one_is_counted(tmp_path):
+    made = group(tmp_path)
+    assert made.write(facts([("a", 1, 1, 1.0), ("b", 1, 1, 1.0)])).restated == 0
+    written = made.write(facts([("a", 1, 1, 2.0), ("b", 1, 1, 1.0), ("c", 1, 1, 1.0)]))
+    assert (written.added, written.unchanged, written.restated) == (2, 1, 1)
+    assert made.write(facts([("a", 1, 3, 4.0)])).restated == 0

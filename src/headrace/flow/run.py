@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import HeadraceError, NotFoundError, UsageError
 from headrace.home import Home
 from headrace.lineage import Pins, code_revision, iso, run_id
-from headrace.pipelines import feature, inference, runs
+from headrace.pipelines import feature, inference, runs, shape
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def run(system: System, home: Home, request: Request) -> Result:
     unknown = sorted(set(request.steps) - set(STEPS))
     if unknown:
         raise UsageError(f"no step {unknown[0]!r}", hint=f"one of {', '.join(STEPS)}")
+    shape.check(system, home)
     return _Run(system, home, request).execute()
 
 

@@ -18,6 +18,7 @@ from headrace.contract.naming import found_as
 from headrace.errors import ContractBroken
 from headrace.features.arrays import Arrays
 from headrace.home import QUARANTINE, Home
+from headrace.pipelines import shape
 from headrace.pipelines.early import Early
 from headrace.pipelines.intake import Intake
 from headrace.sources import Records, open_source
@@ -72,8 +73,10 @@ def read(
         first: The records also serve a run as of this earlier time.
 
     Raises:
+        DeclarationError: The home holds facts of another shape.
         SourceError: The records could not be read whole.
     """
+    shape.check(system, home)
     cache, stream = home.path / "cache" / system.name, partial(_stream, system, home)
     reader = open_source(system.source, source, cache, stream)
     records = reader.read(as_of=as_of, now=now, since=partial(_newest, system, home, as_of), first=first)
@@ -151,6 +154,7 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
     _report(system, home, validation)
     _quarantine(system, home, validation.bad, records.origin)
     validation.raise_if_broken(records.origin)
+    shape.keep(system, home)
     if validation.grid is not None and validation.good.height:
         home.settle(system, validation.grid)
     ahead = early.store(home.raw(system), validation.good)

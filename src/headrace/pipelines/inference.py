@@ -17,7 +17,7 @@ from headrace.errors import NotEnoughDataError, NotExportedError, NotFoundError,
 from headrace.features.keyed import key_frame, numbers_in
 from headrace.home import PREDICTIONS, Home
 from headrace.lineage import PINNED, Pins, as_of_in, iso, prediction_ids
-from headrace.pipelines import runs
+from headrace.pipelines import runs, shape
 from headrace.pipelines.conditions import conditions, refuse_unknown
 from headrace.predictor import Predictor
 from headrace.store.delta import Between
@@ -195,6 +195,7 @@ def read_predictions(
     """
     import polars as pl
 
+    shape.check(system, home)
     table = home.table(system.name, PREDICTIONS)
     if not table.exists():
         raise NotFoundError("no predictions yet", where=system.name, hint=f"headrace run {system.name}")

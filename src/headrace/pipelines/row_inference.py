@@ -12,6 +12,7 @@ from headrace.errors import NotFoundError
 from headrace.home import PREDICTIONS, RAW, Home
 from headrace.lineage import PINNED, Pins, row_prediction_ids
 from headrace.lookup import VERSIONS, Lookups
+from headrace.pipelines import shape
 from headrace.pipelines.conditions import conditions, refuse_unknown
 from headrace.row_predictor import PROBABILITY, RowPredictor, decoded, digest_of_row, inputs_of
 from headrace.system import System
@@ -127,6 +128,7 @@ def export(system: System, home: Home, *, limit: int = 10_000) -> int:
     Returns:
         How many rows were added.
     """
+    shape.check(system, home)
     if not home.has_ledger:
         return 0
     added, after = 0, _exported(system, home)
@@ -222,6 +224,7 @@ def read(
     """
     import polars as pl
 
+    shape.check(system, home)
     table, parts = home.table(system.name, PREDICTIONS), []
     if table.exists():
         parts.append(table.read(identity=["id"], columns=[*_schema(system), "_version"], as_of=as_of, order=[]))

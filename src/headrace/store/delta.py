@@ -30,11 +30,16 @@ _FILE_SIZE = 32 * 2**20
 
 
 class Written(NamedTuple):
-    """What an append did: the table's logical version after it, rows added, rows that said nothing new."""
+    """What an append did: the table's logical version after it, rows added, rows that said nothing new.
+
+    `restated` counts those among the added that say otherwise what was stored for the very same known time; from this
+    version on they stand.
+    """
 
     version: int
     added: int
     unchanged: int
+    restated: int = 0
 
 
 class Between(NamedTuple):
@@ -234,7 +239,7 @@ class Table:
         snapshot = self._open() or self._create(schema.conform(rows, None, self.uri), window, identity)
         table_schema, version = self._schema_of(snapshot), _version_of(snapshot)
         rows = schema.conform(rows, table_schema, self.uri)
-        new = self._news(snapshot, rows, identity, compare, window, corrected)
+        new, restated = self._news(snapshot, rows, identity, compare, window, corrected)
         if new.is_empty():
             return Written(version, 0, rows.height)
         widened = bool(set(new.columns) - set(table_schema))
@@ -242,7 +247,7 @@ class Table:
         if not self._commit(snapshot, new, version + 1, widened):
             return None
         self._tidy(snapshot)
-        return Written(version + 1, new.height, rows.height - new.height)
+        return Written(version + 1, new.height, rows.height - new.height, restated)
 
     def news(
         self,
@@ -261,7 +266,7 @@ class Table:
         if snapshot is None or rows.is_empty():
             return rows
         rows = schema.conform(rows, self._schema_of(snapshot), self.uri)
-        return self._news(snapshot, rows, identity, compare, window, (corrected_at, part))
+        return self._news(snapshot, rows, identity, compare, window, (corrected_at, part))[0]
 
     def _news(
         self,
@@ -271,19 +276,21 @@ class Table:
         compare: Sequence[str],
         window: str,
         corrected: tuple[datetime | None, Part | None],
-    ) -> pl.DataFrame:
+    ) -> tuple[pl.DataFrame, int]:
+        """The rows that say something new, and how many of them restate a known time."""
         import polars as pl
 
         from headrace.store import facts
 
-        new, (corrected_at, part) = [], corrected
+        new, restated, (corrected_at, part) = [], 0, corrected
         for some in facts.in_parts(rows, window):
             existing = self._facts_between(snapshot, some, [*identity, *compare], window)
             if corrected_at is None:
                 new.append(facts.new_in_chain(existing, some, identity, compare))
             else:
                 new.append(facts.corrections(existing, some, identity, compare, corrected_at, part))
-        return pl.concat(new)
+            restated += facts.restated(existing, new[-1], identity)
+        return pl.concat(new), restated
 
     def scan(
         self,

@@ -127,6 +127,14 @@ def corrections(
     return _without_stored(touched, joined.with_columns(stamped).select(rows.columns), identity, compare)
 
 
+def restated(existing: pl.DataFrame, rows: pl.DataFrame, identity: Sequence[str]) -> int:
+    """How many of the rows have the identity and known time of a stored fact."""
+    if existing.is_empty() or rows.is_empty():
+        return 0
+    on = list(dict.fromkeys([*identity, KNOWN]))
+    return rows.select(on).join(existing.select(on), on=on, how="semi", nulls_equal=True).height
+
+
 def in_parts(rows: pl.DataFrame, window: str) -> Iterator[pl.DataFrame]:
     """The rows in parts of about `PART`, those of one `window` value in one part; more than one in order of it.
 

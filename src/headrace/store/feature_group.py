@@ -92,7 +92,8 @@ class FeatureGroup:
                 values count as learned. See `Table.append`.
 
         Raises:
-            UsageError: A column is missing, or one too many is there.
+            UsageError: A column is missing, or one too many is there; or two rows of one key, time and known time
+                have different values, so that none of them is what was known then.
             StoreError: A column has another type than declared, or the table cannot be written.
             OnlineUnavailableError: The table has the facts, the online side is away.
         """
@@ -102,6 +103,7 @@ class FeatureGroup:
         schema.require(wanted, frame.columns, f"feature group {self.name}")
         schema.require(frame.columns, wanted, f"feature group {self.name}")
         frame = schema.conform(frame, schema.normal_types(self.columns, self.table.uri), self.table.uri)
+        _refuse_contradictions(frame, [*self.keys, self.time, "known_at"], f"feature group {self.name}")
         written = self.table.append(
             frame,
             identity=[*self.keys, self.time],
@@ -198,6 +200,24 @@ class FeatureGroup:
 
 def _file(system: str, name: str) -> str:
     return f"{system}/features-{name}.json"
+
+
+def _refuse_contradictions(frame: pl.DataFrame, identity: Sequence[str], where: str) -> None:
+    """Raise `UsageError` where rows of one identity differ, with how many there are and the first."""
+    from headrace.store.facts import are_distinct
+
+    if are_distinct(frame, identity):
+        return
+    apart = frame.unique(maintain_order=True)
+    differing = apart.filter(apart.select(identity).is_duplicated())
+    if differing.height:
+        first = ", ".join(f"{name} {value}" for name, value in differing.select(identity).row(0, named=True).items())
+        cases = differing.select(identity).n_unique()
+        raise UsageError(
+            f"{cases} keys have different values at one time and known time; the first: {first}",
+            where=where,
+            hint="keep one row of each, or give the later one a later known_at",
+        )
 
 
 def _refuse_offline(group: FeatureGroup, store: Store) -> None:

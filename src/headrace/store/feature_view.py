@@ -256,6 +256,7 @@ class FeatureView:
         schema.require([time], spine.columns, where)
         schema.require_time(time, spine.schema[time], where)
         schema.require_filled(spine, time, where)
+        spine = schema.in_utc(spine, time)
         schema.require(versions or {}, [group.name for group, _ in self._features], where)
         for column in self.columns:
             if column in spine.columns:

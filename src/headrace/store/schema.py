@@ -93,8 +93,16 @@ def require_time(name: str, dtype: pl.DataType | None, where: str) -> None:
         raise StoreError(
             f"the column must be a time with a time zone, it is {dtype}",
             where=f"{where}:{name}",
-            hint="use .dt.replace_time_zone('UTC')",
+            hint="say whose clock it is: .dt.replace_time_zone('Europe/Copenhagen'), or 'UTC'",
         )
+
+
+def in_utc(rows: pl.DataFrame, time: str) -> pl.DataFrame:
+    """The rows with the same instants of a zoned `time` column, told in UTC."""
+    dtype = rows.schema[time]
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone == "UTC":
+        return rows
+    return rows.with_columns(pl.col(time).dt.convert_time_zone("UTC"))
 
 
 def _storable(name: str, dtype: pl.DataType, target: pl.DataType | None, where: str) -> pl.DataType:

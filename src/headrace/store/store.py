@@ -122,14 +122,31 @@ class Store:
             with self._failures():
                 self._objects().put(name, data)
 
+    def first(self, name: str, data: bytes) -> bytes:
+        """Keep a small file where there is none under the name; returns what is kept there, of all the same.
+
+        Raises:
+            StoreError: The storage cannot be reached or written.
+        """
+        from obstore.exceptions import AlreadyExistsError
+
+        if (found := self.noted(name)) is not None:  # reading first keeps a read-only store readable
+            return found
+        with self._failures():
+            try:
+                self._objects().put(name, data, mode="create")
+            except AlreadyExistsError:
+                return bytes(self._objects().get(name).bytes())
+        return data
+
     def noted(self, name: str) -> bytes | None:
         """What `note` kept under a name; None: nothing.
 
         Raises:
             StoreError: The storage cannot be reached.
         """
-        if self._absent:
-            return None
+        if location.is_local(self.uri) and not Path(self.uri).is_dir():
+            return None  # looking makes no folder
         with self._failures():
             try:
                 return bytes(self._objects().get(name).bytes())
@@ -155,29 +172,9 @@ class Store:
 
     def _check_format(self) -> None:
         """Read the format of this store, or write it: the first of several processes wins, all agree."""
-        if self._checked or self._absent:
-            return
-        with self._failures():
-            objects = self._objects()
-            written = self._put_format(objects)
-            stored = b"" if written else bytes(objects.get(_FORMAT_FILE).bytes())
-        if not written:
-            self._refuse_newer(stored)
-        self._checked = True
-
-    def _put_format(self, objects: ObjectStore) -> bool:
-        """Whether this call wrote the file: reading first keeps a read-only store readable."""
-        from obstore.exceptions import AlreadyExistsError
-
-        try:
-            objects.head(_FORMAT_FILE)
-        except FileNotFoundError:
-            try:
-                objects.put(_FORMAT_FILE, json.dumps({"format": FORMAT}).encode(), mode="create")
-            except AlreadyExistsError:
-                return False
-            return True
-        return False
+        if not self._checked and not self._absent:
+            self._refuse_newer(self.first(_FORMAT_FILE, json.dumps({"format": FORMAT}).encode()))
+            self._checked = True
 
     def _refuse_newer(self, stored: bytes) -> None:
         where = f"{self.uri}/{_FORMAT_FILE}"

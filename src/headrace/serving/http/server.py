@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from headrace.errors import UsageError
 from headrace.home import Home
+from headrace.pipelines import shape
 from headrace.serving.http.app import Application
 from headrace.serving.http.options import Options
 from headrace.settings import Settings
@@ -69,12 +70,16 @@ def serve(
 
     Raises:
         UsageError: The port is taken.
+        DeclarationError: The home holds facts of another shape than a system's.
     """
     import uvicorn
 
     from headrace.serving.http.direct import Protocol
     from headrace.serving.http.draining import Processes
 
+    home = Home(settings)
+    for system in systems:
+        shape.check(system, home)
     # uvicorn, having ended in order, raises the signal again, which would make this the status of a killed process.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from headrace.home import RAW, Home
 from headrace.ledger import Entry
+from headrace.pipelines import shape
 from headrace.serving.posted.place import exported, note
 from headrace.serving.posted.state import EVER
 from headrace.serving.stream.stored import StoredAnswers
@@ -32,6 +33,7 @@ def export(system: System, home: Home) -> dict[str, int]:
         LedgerError: The ledger cannot be read.
         StoreError: A table could not be written.
     """
+    shape.check(system, home)
     count = added = 0
     after, stored = exported(system.name, home), StoredAnswers(system, home)
     while entries := home.ledger.read(system.name, after=after, limit=_CHUNK):
@@ -45,13 +47,14 @@ def export(system: System, home: Home) -> dict[str, int]:
 
 def _facts(system: System, home: Home, entries: Sequence[Entry]) -> int:
     """Add events to the raw table; returns how many said something new."""
-    shape = system.event_shape(home.grid(system))
-    decode = EventDecoder(shape)
-    events, facts = decode([entry.inputs for entry in entries], [EVER] * len(entries)), Facts(shape, decode)
+    events_of = system.event_shape(home.grid(system))
+    decode = EventDecoder(events_of)
+    events, facts = decode([entry.inputs for entry in entries], [EVER] * len(entries)), Facts(events_of, decode)
     for i, place in enumerate(events.place):
         known = datetime.fromisoformat(json.loads(entries[place].answer)["as_of"])
         facts.add(events, i, (known - _EPOCH) // _MICROSECOND)
     identity = system.identity
     values = [name for name in system.contract.names if name not in identity]
+    shape.keep(system, home)
     table = home.table(system.name, RAW)
-    return table.append(facts.frame(), identity=identity, compare=values, window=shape.time).added
+    return table.append(facts.frame(), identity=identity, compare=values, window=events_of.time).added

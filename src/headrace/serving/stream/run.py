@@ -14,6 +14,7 @@ from typing import Any
 
 from headrace.errors import StreamError
 from headrace.home import Home
+from headrace.pipelines import shape
 from headrace.serving.stream.identity import Identity
 from headrace.serving.stream.log import logger
 from headrace.serving.stream.telemetry import serve
@@ -59,6 +60,7 @@ def run(job: Job, workers: int, on_start: Callable[[], None] = lambda: None) -> 
         HeadraceError: This worker, or the first start of the others, failed.
     """
     job.system.event_shape()
+    shape.check(job.system, Home(job.settings))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
