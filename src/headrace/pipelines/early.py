@@ -66,6 +66,8 @@ class Early:
         """
         import polars as pl
 
+        if not self:
+            return 0
         added, time = 0, self._system.event_time
         ends = [*(lead for lead in self._leads[1:] if lead is not True), _AT_THE_TIME]
         for columns, parts, end in zip(self._columns, self._rows, ends, strict=False):
