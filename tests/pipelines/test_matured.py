@@ -62,8 +62,10 @@ def put(home, name, rows):
 
 
 def scores_at(home, moment):
+    """The scores as of a time, without who computed them; one that did not change may have been told again later."""
     found = [read_scores(SYSTEM, home, moment, scope=scope) for scope in (SERIES, RUN)]
-    return [None if f is None else f.drop("data_version", "predictions_version", "_version") for f in found]
+    dropped = ("data_version", "predictions_version", "_version", "known_at")
+    return [None if frame is None else frame.drop(dropped) for frame in found]
 
 
 ops = st.lists(
