@@ -1,5 +1,6 @@
 """One ordinary file suffices: what is known ahead of a row is known as long before its time as was declared."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -9,8 +10,12 @@ from tests.flow.worlds import HOUR, NOW, SEASONS, START, last
 
 from headrace import Column, Contract, Forecaster, Monitoring, Schedule, Source, System
 from headrace.errors import DeclarationError
-from headrace.features import col, seasonal_features
+from headrace.features import Features, col, seasonal_features
+from headrace.features.matrix import every_example, feature_matrix
 from headrace.flow.run import Request, run
+from headrace.store.history import Seen
+from headrace.store.sight import with_sight
+from headrace.store.views import read_views
 
 HOURS = 24 * 12
 UTC = pl.Datetime("us", "UTC")
@@ -180,3 +185,28 @@ def test_a_target_known_before_its_time_is_set_apart_and_moves_no_origin(place, 
     assert reasons == [
         f"load is known before its time: at {last(30):%Y-%m-%dT%H:%M:%SZ} of {last(2):%Y-%m-%dT%H:%M:%SZ}"
     ]
+
+
+@pytest.mark.parametrize("lead", ["3h", "2h", True])
+def test_training_sees_exactly_the_holes_that_serving_has(place, lead):
+    """The features of every example, as a model learns them and as a run at that time would have computed them."""
+    home = place("holes")
+    rows_told = told(home, rows()) if lead == "2h" else file_of(home, rows())
+    system = system_of(lead, tariff="5h", known_at="told" if lead == "2h" else None)
+    run(system, home, Request(last(4), NOW, rows_told, steps=("ingest", "validate")))
+    series, raw = home.series(system), home.table("world", "raw")
+    features = Features({"w": col("warmth"), "gone": col("warmth").is_missing(), "both": col("warmth") + col("tariff")})
+    series = replace(series, columns=("load", "warmth", "tariff"), ahead=("warmth", "tariff"))
+    seen = Seen(last(4), raw.version())
+    history = read_views(raw, series, [last(4)], raw.version(), span=48 * HOUR).history
+    learnt = with_sight(history, raw, series, seen)
+    lag = 2 * HOUR if lead == "2h" else HOUR
+    for at in (30, 33, 40):
+        examples = every_example(np.arange(2), np.array(at), 6)
+        ours = feature_matrix(features, learnt, examples)
+        as_of = history.start + HOUR * at + lag
+        views = read_views(raw, series, [as_of], raw.version(), span=24 * HOUR, ahead=6 * HOUR)
+        of, origin = views.windows()
+        theirs = feature_matrix(features, views.history, every_example(of, origin, 6))
+        np.testing.assert_array_equal(ours, theirs)
+        assert np.isnan(ours[:, 0]).sum() == (0 if lead is True else 2 * (6 - (int(lead[0]) + lag // HOUR)))

@@ -36,11 +36,23 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+ORIGINS = "known_at:"
+"""Name under which a history for learning holds since when each step was the newest; see `known_of`."""
+
 REMEMBERED = 2_000_000
 """Values of an array that is kept for other expressions to use: 16 MB."""
 
 FEW = 2
 """Up to so many windows are summed each by itself: several share what they have in common."""
+
+
+def known_of(column: str) -> str:
+    """Name under which a history for learning holds since when each value of a column known ahead was known.
+
+    Both are microseconds since 1970. A forecast from a past origin could not see what was known later, though the
+    history holds it by now.
+    """
+    return ORIGINS + column
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.features.arithmetic import arithmetic
-from headrace.features.arrays import Array, Arrays, History, Seasonal, seasonal, times_of, to_float, years_of
+from headrace.features.arrays import (
+    ORIGINS,
+    Array,
+    Arrays,
+    History,
+    Seasonal,
+    known_of,
+    seasonal,
+    times_of,
+    to_float,
+    years_of,
+)
 from headrace.features.expression import ORIGIN, ROW, Expression, Table
 from headrace.features.history import StepAhead
 from headrace.features.place import CONSTANT, place_of
@@ -159,7 +170,30 @@ class Evaluator:
     def _at_target(self, expression: Expression) -> Array:
         target = self._examples.target
         lo, hi = int(target.min()), int(target.max()) + 1
-        return self._arrays.array(expression, lo, hi)[self._examples.series, target - lo]
+        values = self._arrays.array(expression, lo, hi)[self._examples.series, target - lo]
+        for names, where in self._unseen(expression):
+            series, at = self._examples.series[where], target[where]
+            blank = {name: np.broadcast_to(np.nan, self._history.values[name].shape) for name in names}
+            hidden = Arrays(replace(self._history, values=self._history.values | blank))
+            values[where] = hidden.array(expression, lo, hi)[series, at - lo]
+        return values
+
+    def _unseen(self, expression: Expression) -> Iterator[tuple[list[str], NDArray[np.intp]]]:
+        """Which columns known ahead the origins of which examples could not see yet: each group with its examples.
+
+        Of a history for learning, which holds more than they saw; another holds what its reader saw.
+        """
+        known = self._history.values
+        names = sorted(name for name in expression.columns() if known_of(name) in known)
+        if not names:
+            return
+        examples, pattern = self._examples, np.zeros(len(self._examples), dtype=np.int64)
+        seen = known[ORIGINS][examples.series, examples.origin]
+        target = np.minimum(examples.target, self._history.length - 1)  # beyond it nothing is known at all
+        for i, name in enumerate(names):
+            pattern |= (known[known_of(name)][examples.series, target] > seen).astype(np.int64) << i
+        for each in np.unique(pattern[pattern > 0]).tolist():
+            yield [name for i, name in enumerate(names) if each >> i & 1], np.flatnonzero(pattern == each)
 
     def _calendar(self, expression: Expression) -> Array:
         """Calendars depend on the target time alone: evaluate each time once."""

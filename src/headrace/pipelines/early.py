@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from headrace.contract import Contract, Seen
+    from headrace.grid import Grid
     from headrace.store import Table
 
 _AT_THE_TIME = timedelta(0)
@@ -49,11 +50,11 @@ class Early:
         """What a whole row is beside its early facts."""
         return Part(self._system.event_time) if self else None
 
-    def take(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Note what the rows tell early; returns the frame as it came."""
+    def take(self, frame: pl.DataFrame, grid: Grid | None = None) -> pl.DataFrame:
+        """Note what the rows tell early, on a grid if it was found by now; returns the frame as it came."""
         for lead, columns, rows in zip(self._leads, self._columns, self._rows, strict=True):
             known: Known = self._seen["known"].model_copy(update={"ahead": lead, "target": None})
-            seen: Seen = {**self._seen, "known": known}
+            seen: Seen = {**self._seen, "known": known, "grid": grid or self._seen["grid"]}
             rows.append(check(self._contract(columns), frame, **seen).good)
         return frame
 

@@ -148,7 +148,8 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
         frames = map(early.take, chain([records.frame], records.more))
         validation = check_parts(system.contract, frames, intake.news, **seen)
     else:
-        validation = check(system.contract, early.take(records.frame), **seen)
+        validation = check(system.contract, records.frame, **seen)
+        early.take(records.frame, validation.grid)
     used = {part for theirs in system.source.columns.values() for part in parts_of(theirs)}
     validation = replace(validation, extra=tuple(name for name in validation.extra if name not in used))
     _report(system, home, validation)

@@ -19,6 +19,7 @@ from headrace.pipelines.verdict import of_forecasts, with_baselines
 from headrace.predictor import Predictor, Schema
 from headrace.registry import Trained
 from headrace.store.history import Seen, Series, newest
+from headrace.store.sight import with_sight
 from headrace.store.views import read_views
 from headrace.system import System
 
@@ -71,7 +72,7 @@ def fit(system: System, home: Home, series: Series, *, as_of: datetime, data_ver
     origin = newest(raw, series, seen).origin
     reach = system.model.reach(system.features, series.grid.step)
     span = min(reach, _known_span(raw, series, seen, origin))
-    history = read_views(raw, series, [as_of], data_version, span=span).history
+    history = with_sight(read_views(raw, series, [as_of], data_version, span=span).history, raw, series, seen)
     frame = system.model.frame(system.target, series.grid.step)
     task = Task(frame, system.steps, system.features)
     made = system.model.fit(task, history, history.position(origin), workers=home.workers)
