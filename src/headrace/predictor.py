@@ -24,6 +24,7 @@ from headrace.grid import Grid
 from headrace.models.baselines import naive, seasonal_scale
 from headrace.models.forecast import Forecast, ForecastModel
 from headrace.models.glitches import cleaned
+from headrace.models.short import said_by
 from headrace.store.history import Series
 from headrace.store.views import Views, read_views
 
@@ -92,10 +93,12 @@ class Outcome:
         frame: `reader`, keys, time of the target, `ahead`, `value`, `lower`, `upper`, `scale`, `baseline_*`; ordered by
             reader, keys and time.
         skipped: Per reader the series without a prediction, each with its keys and the `reason`.
+        young: Per reader the series that are served a baseline, as too little is known of them for the model.
     """
 
     frame: pl.DataFrame
     skipped: list[list[dict[str, Any]]]
+    young: list[list[dict[str, Any]]]
 
 
 class Predictor:
@@ -147,7 +150,8 @@ class Predictor:
         series, origin = views.windows()
         forecast = self.model.forecast(views.history, series, origin, threads=threads)
         good = forecast.known >= forecast.needed
-        return Outcome(self._frame(views, forecast, good, np.flatnonzero(good)), self._skipped(views, forecast, good))
+        frame = self._frame(views, forecast, good, np.flatnonzero(good))
+        return Outcome(frame, self._skipped(views, forecast, good), self._young(views, forecast))
 
     def predict_some(self, views: Views, reader: NDArray[np.intp], series: NDArray[np.intp]) -> pl.DataFrame:
         """Forecast some series from some readers' origins: those (reader[i], series[i]), numbered as in `views`.
@@ -189,6 +193,17 @@ class Predictor:
                 *(pl.Series(name, values, nan_to_null=True) for name, values in baselines.items()),
             ]
         )
+
+    def _young(self, views: Views, forecast: Forecast) -> list[list[dict[str, Any]]]:
+        """Series with too few values for the members; none where there are no members at all."""
+        young: list[list[dict[str, Any]]] = [[] for _ in range(views.readers)]
+        if self.model.members:
+            known = forecast.known.reshape(views.readers, views.keys.height)
+            served = f"{said_by(self.model.frame, self.model.baseline)} is served until there are {forecast.enough}"
+            for reader, series in zip(*np.nonzero((known >= forecast.needed) & (known < forecast.enough)), strict=True):
+                reason = f"{known[reader, series]} values are known, {served}"
+                young[reader].append(views.keys.row(int(series), named=True) | {"reason": reason})
+        return young
 
     def _skipped(self, views: Views, forecast: Forecast, good: NDArray[np.bool_]) -> list[list[dict[str, Any]]]:
         """Series with too few values, and those that were there at the fit and are silent now."""

@@ -8,6 +8,7 @@ import pytest
 
 from headrace.features import seasonal_features
 from headrace.features.arrays import History
+from headrace.grid import Grid
 from headrace.models.forecaster import Forecaster, Task, backtest
 
 DAY = timedelta(days=1)
@@ -20,8 +21,9 @@ def sales(seed, *, zeros):
     y = rng.lognormal(5, 1.2, (8, t.size)) * np.array([[20, 1, 1, 0.5, 0.5, 0.2, 0.1, 0.1]]).T
     sold = (rng.random(y.shape) < np.array([[1, 0.5, 0.45, 0.4, 0.3, 0.2, 0.1, 0.1]]).T) & (t % 7 != 5)
     sold[:, 100:111] = False
-    start = datetime(2025, 3, 1, tzinfo=UTC)
-    return History(pl.DataFrame({"k": list(range(8))}), {"y": np.where(sold, y, 0 if zeros else np.nan)}, start, DAY)
+    start = Grid(DAY).slot(datetime(2025, 3, 1, tzinfo=UTC))
+    values = {"y": np.where(sold, y, 0 if zeros else np.nan)}
+    return History(pl.DataFrame({"k": list(range(8))}), values, start, Grid(DAY))
 
 
 @pytest.mark.parametrize("zeros", [False, True])

@@ -130,9 +130,13 @@ def run_report(system: System, home: Home, result: Result) -> None:
         console.print(f"\nmodel version {version.version}: {outcome} ({result.trained.reason}); held back: {scores}")
     if result.predicted is not None:
         _forecasts(system, result)
-    for row in (result.predicted.skipped if result.predicted else [])[:SHOWN]:
-        name = ", ".join(str(row[k]) for k in system.keys) or system.name
-        console.print("no forecast for", name, "-", row["reason"])
+        for what, rows in (
+            ("too young for the model:", result.predicted.young),
+            ("no forecast for", result.predicted.skipped),
+        ):
+            for row in rows[:SHOWN]:
+                name = ", ".join(str(row[k]) for k in system.keys) or system.name
+                console.print(what, name, "-", row["reason"])
     if result.monitored is not None:
         _errors(system, result)
     console.print(f"\ntables   {home.store.uri}/{system.name}\nreports  {home.reports(system.name)}", soft_wrap=True)

@@ -114,7 +114,8 @@ class Result:
         if self.frame is not None:
             data["stored"] = self.stored
         if self.predicted is not None:
-            data |= {"origin": iso(self.predicted.origin), "skipped": self.predicted.skipped}
+            data |= {name: getattr(self.predicted, name) for name in ("skipped", "young")}
+            data["origin"] = iso(self.predicted.origin)
         if self.monitored is not None:
             data["matured"] = self.monitored.matured
             data["completeness"] = self.monitored.completeness

@@ -18,11 +18,13 @@ from headrace.features.arrays import Array, Arrays, History, key_texts
 from headrace.features.matrix import Examples, every_example, near
 from headrace.features.view import Features
 from headrace.lineage import iso
+from headrace.models import short
 from headrace.models.booster import Booster
 from headrace.models.feedback import Feedback, Memory, reach, remembered
 from headrace.models.glitches import cleaned, margin
 from headrace.models.member import Frame, Transform, View, count, lookback, reachable, spread
 
+NEVER = np.iinfo(np.int64).max
 KIND = "forecaster"
 FORMAT = 1
 CHUNK = 50_000
@@ -39,6 +41,7 @@ class Forecast:
         upper: Upper ends.
         known: Values known in the last four long seasons, shape (n,).
         needed: How many of them a forecast needs.
+        enough: With fewer than so many a baseline is served in place of the model; all are fewer where there is none.
     """
 
     value: Array
@@ -46,6 +49,7 @@ class Forecast:
     upper: Array
     known: NDArray[np.int64]
     needed: int
+    enough: int
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class ForecastModel:
         factors: How much wider or narrower they are for a series, by its keys as JSON text; 1 for any other.
         interval: The intervals' nominal coverage.
         since: End of the fit, where intervals follow the misses after it; None where they do not.
+        baseline: What is served without members, and to a series that is too young for them.
+        reason: Why there are no members; None where there are.
         nonnegative: No value below zero was seen, so none is predicted.
     """
 
@@ -76,6 +82,8 @@ class ForecastModel:
     persistent: frozenset[str] = frozenset()
     factors: Mapping[str, float] = field(default_factory=dict)
     since: datetime | None = None
+    baseline: str = short.SHORT
+    reason: str | None = None
 
     def __post_init__(self) -> None:
         bound = tuple(self.frame.bound(self.features, transform) for transform, _ in self.members)
@@ -99,8 +107,13 @@ class ForecastModel:
 
     @property
     def needed(self) -> int:
-        """Known values that a series needs for a forecast: one short season."""
-        return self.frame.short // self.frame.step
+        """Known values that a series needs for a forecast."""
+        return 1
+
+    @property
+    def enough(self) -> int:
+        """Known values that a series needs for the members to speak: one short season."""
+        return self.frame.short // self.frame.step if self.members else NEVER
 
     def forecast(
         self,
@@ -129,7 +142,7 @@ class ForecastModel:
         lower, upper = value - half, value + half
         if self.nonnegative:
             value, lower, upper = (np.maximum(x, 0.0) for x in (value, lower, upper))
-        return Forecast(value, lower, upper, known[:, 0].astype(np.int64), self.needed)
+        return Forecast(value, lower, upper, known[:, 0].astype(np.int64), self.needed, self.enough)
 
     def _follow(
         self,
@@ -203,7 +216,9 @@ class ForecastModel:
             votes[own] += heard
         known = count(self.frame, history, examples, arrays)
         with np.errstate(invalid="ignore"):
-            value = np.where(known >= self.needed, total / votes, np.nan)
+            value = np.where(known >= self.enough, total / votes, np.nan)
+        young = np.flatnonzero(known < self.enough)
+        value[young] = short.fallback(history, self.frame, examples[young], self.baseline)
         least, largest = reachable(self.frame, history, examples, arrays)
         half = self.widths[examples.ahead - 1] * spread(self.frame, history, examples, arrays)
         most = np.where(largest > least, largest - least, np.inf)
@@ -227,6 +242,8 @@ class ForecastModel:
             "persistent": sorted(self.persistent),
             "factors": dict(self.factors),
             "since": None if self.since is None else iso(self.since),
+            "baseline": self.baseline,
+            "reason": self.reason,
         }
         text = json.dumps(manifest, indent=1, sort_keys=True).replace("NaN", "null")
         (folder / "model.json").write_text(text + "\n", encoding="utf-8")
@@ -249,11 +266,11 @@ class ForecastModel:
             raise ArtefactError(
                 f"is a {data['kind']} of format {data['format']}", where=str(folder), hint="upgrade headrace"
             )
-        short, long = (parse_duration(s) for s in data["seasons"])
+        seasons = (parse_duration(s) for s in data["seasons"])
         digests = data.get("digests", [None] * len(texts))
         boosters = [Booster.from_text(text, known=digest) for text, digest in zip(texts, digests, strict=True)]
         return cls(
-            frame=Frame(data["target"], parse_duration(data["step"]), short, long),
+            frame=Frame(data["target"], parse_duration(data["step"]), *seasons),
             horizon=data["horizon"],
             features=Features.from_list(data["features"]),
             members=tuple((Transform(**t), booster) for t, booster in zip(data["members"], boosters, strict=True)),
@@ -263,4 +280,6 @@ class ForecastModel:
             persistent=frozenset(data.get("persistent", ())),
             factors=data.get("factors", {}),
             since=datetime.fromisoformat(data["since"]) if data.get("since") else None,
+            baseline=data["baseline"],
+            reason=data["reason"],
         )

@@ -20,7 +20,7 @@ from headrace.features.calendar import DatetimePart
 from headrace.features.matrix import Examples, by_series, every_example, every_origin
 from headrace.features.view import Features
 from headrace.grid import steps_of
-from headrace.models import calibration
+from headrace.models import calibration, short
 from headrace.models.base import Model
 from headrace.models.baselines import naive, persistent
 from headrace.models.booster import Booster, fit_booster
@@ -122,13 +122,35 @@ class Forecaster(Model):
         """Fit on all that is known at `origin` (a grid position), with intervals and scores from the newest part.
 
         Two fits: one that stops before the held-back part, to measure errors on it, and one on everything, to keep.
+        Of too little nothing is learnt: the model then serves the baseline that was best so far, and says why.
 
         Args:
             workers: Boosters that are fitted at once, on one core each; the result does not depend on it.
 
         Raises:
-            NotEnoughDataError: There is too little history.
+            NotEnoughDataError: No value is known.
         """
+        try:
+            return self._learnt(task, history, origin, workers)
+        except NotEnoughDataError as error:
+            return self._unlearnt(task, history, origin, error.message)
+
+    def _unlearnt(self, task: Task, history: History, origin: int, reason: str) -> Fit:
+        """A model without members, measured from the origins before."""
+        frame, horizon = task.frame, task.horizon
+        baseline, _ = short.best(history, frame, horizon, origin)
+        known = without(history, frame, origin)
+        widths, nonnegative = np.full(horizon, np.nan), bool(np.nanmin(known) >= 0)
+        model = ForecastModel(frame, horizon, task.features, (), widths, self.interval, nonnegative)
+        model = replace(model, baseline=baseline, reason=reason)
+        origins = short.past_origins(known, origin)
+        scores = backtest(model, _until(history, origin), origins)
+        model = replace(model, **scores.calibrated(frame, history, horizon, self.interval))
+        if self.adaptive:
+            model = replace(model, since=history.time(origin))
+        return Fit(model, model, int(origins[0]), scores)
+
+    def _learnt(self, task: Task, history: History, origin: int, workers: int) -> Fit:
         frame, horizon = task.frame, task.horizon
         held = self._held_back(frame, horizon, history, origin)
         past = without(history, frame, origin - held)
@@ -170,8 +192,8 @@ class Forecaster(Model):
         """Begin to fit on what is known at `end`; the function that is returned waits for it."""
         frame, target = task.frame, without(history, task.frame, end)
         used = covered(task.features, history.step * end)
-        short, long = frame.short // frame.step, frame.long // frame.step
-        warm_up = long if end >= 2 * long + 2 * task.horizon else short
+        season, seasons = frame.short // frame.step, frame.long // frame.step
+        warm_up = seasons if end >= 2 * seasons + 2 * task.horizon else season
         span = spans(target, warm_up=warm_up, end=end, longest=self._longest(frame.step))
         examples = sample(target, span, horizon=task.horizon, end=end, most=self.max_rows, seed=self.seed)
         if len(examples) < EXAMPLES_NEEDED:
@@ -376,6 +398,11 @@ def scored_origins(history: History, before: int, origin: int, horizon: int) -> 
     last = max(origin - horizon, before)
     fit = max(SCORED // (history.series * horizon), 4)
     return np.unique(np.linspace(before, last, min(fit, last - before + 1)).astype(np.intp))
+
+
+def _until(history: History, origin: int) -> History:
+    """The history as it was at an origin."""
+    return replace(history, values={name: values[:, : origin + 1] for name, values in history.values.items()})
 
 
 def covered(features: Features, span: timedelta) -> Features:

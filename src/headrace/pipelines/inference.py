@@ -49,12 +49,14 @@ class Predicted:
         frame: The predictions of this run.
         stored: How many of them were new.
         skipped: Series without one, with the reason.
+        young: Series that are served a baseline, with the reason.
         origin: The newest known event time, UTC.
     """
 
     frame: pl.DataFrame
     stored: int
     skipped: list[dict[str, Any]]
+    young: list[dict[str, Any]]
     origin: datetime
 
 
@@ -93,7 +95,7 @@ def predict(
     new = dict(_store(system, home, frame, pins).group_by("as_of").len().iter_rows())
     ends = outcome.frame["reader"].search_sorted(np.arange(len(readers)), side="right").to_list()
     return [
-        Predicted(frame[begin:end], new.get(times[i], 0), outcome.skipped[i], views.origin(i))
+        Predicted(frame[begin:end], new.get(times[i], 0), outcome.skipped[i], outcome.young[i], views.origin(i))
         for i, (begin, end) in enumerate(pairwise([0, *ends]))
     ]
 

@@ -14,6 +14,7 @@ from headrace.home import Home
 from headrace.lineage import digest_of, iso
 from headrace.metrics import apart
 from headrace.models.forecaster import Fit, Forecaster, Task, backtest, scored_origins
+from headrace.models.short import said_by
 from headrace.pipelines.scores import naive_name
 from headrace.pipelines.verdict import of_forecasts, with_baselines
 from headrace.predictor import Predictor, Schema
@@ -143,7 +144,11 @@ def _gate(system: System, home: Home, version: ModelVersion, fitted: Fitted, now
         reason, wins = "the first version", True
     else:
         reason, wins = _compare(system, home, champion, fitted)
-    reason, wins = with_baselines(system, verdict, reason, wins)
+    if fitted.fit.model.reason is not None:  # nothing was learnt: it is a baseline, and need not beat one
+        served = said_by(frame, fitted.fit.model.baseline)
+        reason = f"{reason}, which serves {served}: {fitted.fit.model.reason}"
+    else:
+        reason, wins = with_baselines(system, verdict, reason, wins)
     decide = registry.promote if wins else registry.reject
     decided = decide(system.name, version.version, created_at=now, as_of=as_of, reason=reason)
     return Trained(decided, wins, reason, said)
@@ -153,7 +158,7 @@ def _compare(system: System, home: Home, champion: ModelVersion, fitted: Fitted)
     fit, history, end = fitted.fit, fitted.history, fitted.at
     predictor = Predictor.load(home.registry.fetch(champion))
     learnt_until = history.position(datetime.fromisoformat(str(champion.pins["origin"])))
-    before = max(fit.before, learnt_until)
+    before = max(fit.before, learnt_until) if predictor.model.members else fit.before
     if before > end - system.steps:
         return f"no time after version {champion.version}'s own to compare on", True
     origins = scored_origins(history, before, end, system.steps)

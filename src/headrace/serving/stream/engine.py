@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -215,11 +215,11 @@ class Engine:
         if len(parts) == 1:
             return parts[0][1]
         order = np.argsort(np.concatenate([part for part, _ in parts]))
-        columns = [
+        value, lower, upper, known = (
             np.concatenate([getattr(made, name) for _, made in parts])[order]
             for name in ("value", "lower", "upper", "known")
-        ]
-        return Forecast(columns[0], columns[1], columns[2], columns[3], parts[0][1].needed)
+        )
+        return replace(parts[0][1], value=value, lower=lower, upper=upper, known=known)
 
     def _forecast_part(self, done: Plan, part: Ints, values: Floats) -> Forecast:
         lo, hi = int(done.origin[part].min()) - self.rings.length + 1, int(done.origin[part].max()) + 1
