@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.errors import CorruptTableError, NotFoundError, UsageError, WriteConflictError
-from headrace.store import failures, location
+from headrace.store import failures, location, panics
 
 if TYPE_CHECKING:
     import polars as pl
@@ -404,7 +404,7 @@ class Table:
         return self._compact(snapshot)
 
     def _compact(self, snapshot: DeltaTable) -> bool:
-        with self._failures():
+        with self._failures(), panics.hidden(self.uri):
             if not self._merge(snapshot):
                 return False
             snapshot.create_checkpoint()
@@ -471,7 +471,7 @@ class Table:
         from headrace.store import schema
 
         empty = schema.stamp(rows.clear(), 0, window, identity)
-        with self._failures():
+        with self._failures(), panics.hidden(self.uri):
             if location.is_local(self.uri):
                 Path(self.uri).mkdir(parents=True, exist_ok=True)
             try:
@@ -492,7 +492,7 @@ class Table:
         from deltalake import PostCommitHookProperties, write_deltalake
         from deltalake.exceptions import CommitFailedError
 
-        with self._failures():
+        with self._failures(), panics.hidden(self.uri):
             try:
                 write_deltalake(
                     snapshot,
