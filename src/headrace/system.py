@@ -243,6 +243,13 @@ class System(Declared):
         """Columns whose values are known before their time, in the contract's order."""
         return tuple(c.name for c in self.contract.columns if c.known_ahead and c.name not in self.keys)
 
+    @property
+    def dates(self) -> str | None:
+        """The zone whose days its steps are, where they are days or longer; runs and trainings go by its calendar."""
+        if self.step is None or self.time is None or self.step < timedelta(days=1):
+            return None
+        return self.contract.column(self.time).zone
+
     def series(self, grid: Grid) -> Series:
         """How its table holds series, whose steps begin as `grid` says.
 
@@ -315,7 +322,7 @@ class System(Declared):
             return data
         if isinstance(features, Features):
             data = data | {"features": features.at(step)}
-        return data | _own_baselines(data.get("monitoring"), step)
+        return data | _watched(data.get("monitoring"), step)
 
     @model_validator(mode="after")
     def _check(self) -> System:
@@ -421,20 +428,19 @@ def _known(name: str, columns: dict[str, Any], where: str) -> None:
         )
 
 
-def _own_baselines(monitoring: object, step: timedelta) -> dict[str, Monitoring]:
-    """What is watched by default on steps that a day is no multiple of: last week's or last year's value, or the last.
+def _watched(monitoring: object, step: timedelta) -> dict[str, Monitoring]:
+    """What is watched, where that is not declared, on steps that a day is no multiple of.
 
-    Empty where the declaration says so itself.
+    Last week's or last year's value, or the last one; and a year, or a dozen steps.
     """
-    given = set(Monitoring.model_fields)
-    if monitoring is None or isinstance(monitoring, Monitoring):
-        monitoring = monitoring or Monitoring()
-        given = monitoring.model_fields_set
-    usual = Monitoring().baselines
-    if not isinstance(monitoring, Monitoring) or "baselines" in given or step <= timedelta() or not usual[0] % step:
+    given = Monitoring() if monitoring is None else monitoring
+    usual = Monitoring()
+    if not isinstance(given, Monitoring) or step <= timedelta() or not usual.baselines[0] % step:
         return {}
-    own = [season for season in (*usual, 12 * MONTH) if not season % step] or [step]
-    return {"monitoring": monitoring.model_copy(update={"baselines": tuple(own)})}
+    own = tuple(season for season in (*usual.baselines, 12 * MONTH) if not season % step) or (step,)
+    watched: dict[str, object] = {"baselines": own, "window": max(usual.window, 12 * step)}
+    left = {name: value for name, value in watched.items() if name not in given.model_fields_set}
+    return {"monitoring": given.model_copy(update=left)}
 
 
 def _check_step(step: timedelta) -> None:

@@ -128,7 +128,7 @@ def test_no_origin_sees_ahead_nor_further_back_than_it_must(odds, bursts):
         ended = replace(y, values={"y": y.values["y"][:, : o + 1]})
         np.testing.assert_array_equal(seen.values["y"][r, : o + 1], read(ended, s, o))
     reach = margin(TASK.frame)
-    cut = replace(y, values={"y": y.values["y"][:, 500 - reach :]}, start=START + HOUR * (500 - reach))
+    cut = replace(y, values={"y": y.values["y"][:, 500 - reach :]}, first=y.first + 500 - reach)
     for s in range(3):
         np.testing.assert_array_equal(read(cut, s, reach + 20)[reach:], read(y, s, 520)[500:])
 

@@ -189,9 +189,9 @@ def duration_of(text: str, where: str) -> timedelta:
         raise UsageError(str(error), where=where) from error
 
 
-def stretch_of(start: str, end: str, every: str) -> Stretch:
+def stretch_of(start: str, end: str, every: str, zone: str | None) -> Stretch:
     """The times of `--start`, `--end` and `--every`."""
     from headrace.flow.stretch import Stretch
 
     now = datetime.now(UTC)
-    return Stretch(time_of(start, now, "--start"), time_of(end, now, "--end"), duration_of(every, "--every"))
+    return Stretch(time_of(start, now, "--start"), time_of(end, now, "--end"), duration_of(every, "--every"), zone)

@@ -95,7 +95,8 @@ def backfill(
     from headrace import console
     from headrace.flow.backfill import Request, backfill
 
-    system, home, stretch = use.system(name), use.open(), stretch_of(start, end, every)
+    system, home = use.system(name), use.open()
+    stretch = stretch_of(start, end, every, system.dates)
     with console.progress(system.name) as on_progress:
         request = Request(stretch, datetime.now(UTC), source, workers or home.workers, on_progress)
         done = backfill(system, home, request)
@@ -138,7 +139,7 @@ def evaluate(
 
     if data is not None or start is None or end is None or every is None:
         raise UsageError(f"{system.name} forecasts", where="evaluate", hint="give --start, --end and --every")
-    stretch, again = stretch_of(start, end, every), duration_of(retrain, "--retrain") if retrain else None
+    stretch, again = stretch_of(start, end, every, system.dates), duration_of(retrain, "--retrain") if retrain else None
     with console.progress(system.name) as on_progress:
         done = evaluate(system, home, Request(stretch, datetime.now(UTC), again, source, on_progress))
     if use.json:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import DeclarationError
 from headrace.features.keyed import joined
 from headrace.flow.stretch import Stretch
+from headrace.grid import later
 from headrace.home import Home
 from headrace.lineage import iso
 from headrace.pipelines import feature, training
@@ -105,7 +106,7 @@ def evaluate(system: System, home: Home, request: Request) -> Evaluation:
         raise DeclarationError("only a system with a horizon has origins to roll", where=system.name)
     began = time.perf_counter()
     times, done, parts = request.stretch.times(), 0, []
-    segments = _segments(times, request.retrain)
+    segments = _segments(times, request.retrain, request.stretch.zone)
     with _facts(system, home, request) as place:
         version = place.raw(system).version()
         for segment in segments:
@@ -119,11 +120,11 @@ def evaluate(system: System, home: Home, request: Request) -> Evaluation:
     return Evaluation(system, len(times), [s[0] for s in segments], _total(system, parts), seconds)
 
 
-def _segments(times: list[datetime], retrain: timedelta | None) -> list[list[datetime]]:
+def _segments(times: list[datetime], retrain: timedelta | None, zone: str | None) -> list[list[datetime]]:
     """The times that one training serves, each led by the time of the training."""
     segments: list[list[datetime]] = []
     for as_of in times:
-        if not segments or (retrain is not None and as_of - segments[-1][0] >= retrain):
+        if not segments or (retrain is not None and later(segments[-1][0], retrain, zone=zone) <= as_of):
             segments.append([])
         segments[-1].append(as_of)
     return segments

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import count, takewhile
 
 from headrace.errors import UsageError
+from headrace.grid import later
 
 
 @dataclass(frozen=True)
@@ -15,12 +17,14 @@ class Stretch:
     Attributes:
         start: `as_of` of the first run, UTC.
         end: No run is later.
-        every: Time between two runs.
+        every: Time between two runs; months, and days of a zone, by the calendar.
+        zone: Whose days and months they are; UTC's otherwise.
     """
 
     start: datetime
     end: datetime
     every: timedelta
+    zone: str | None = None
 
     def times(self) -> list[datetime]:
         """The `as_of` of every run.
@@ -32,4 +36,5 @@ class Stretch:
             raise UsageError("the time between two runs must be longer than nothing", where="--every")
         if self.end < self.start:
             raise UsageError("the end lies before the start", where="--end")
-        return [self.start + self.every * i for i in range((self.end - self.start) // self.every + 1)]
+        runs = (later(self.start, self.every, i, zone=self.zone) for i in count())
+        return list(takewhile(lambda as_of: as_of <= self.end, runs))

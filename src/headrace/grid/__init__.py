@@ -1,7 +1,7 @@
 """Steps and calendars: from times to whole numbers and back."""
 
 from headrace.grid.cadence import Cadence
-from headrace.grid.grid import Grid, steps_of
+from headrace.grid.grid import Grid, spanned, steps_of
 from headrace.grid.later import later
 
-__all__ = ["Cadence", "Grid", "later", "steps_of"]
+__all__ = ["Cadence", "Grid", "later", "spanned", "steps_of"]

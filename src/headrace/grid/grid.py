@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 DAY = timedelta(days=1)
+FEWEST = 24
+"""Weeks or months of which something is shown."""
 _NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -41,6 +43,11 @@ def steps_of(duration: timedelta, step: timedelta, what: str = "", where: str | 
         said = f"{format_duration(duration)} is not a multiple of the step {format_duration(step)}"
         raise DeclarationError(f"{what}: {said}" if what else said, where=where, hint=_hint(step))
     return count
+
+
+def spanned(span: timedelta, step: timedelta) -> timedelta:
+    """How far back to show of the past: a span, or the last `FEWEST` steps where these are longer than days."""
+    return span if step <= DAY else max(span, FEWEST * step)
 
 
 def _hint(step: timedelta) -> str:

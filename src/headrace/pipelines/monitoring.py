@@ -105,6 +105,6 @@ def read_scores(
     last = table.collect(lazy.select(pl.col(time).max())).item()
     if last is None:
         return None
-    since = pl.lit(last - system.monitoring.window, pl.Datetime("us", "UTC"))
+    since = pl.lit(home.grid(system).shift(last, -system.monitoring.window), pl.Datetime("us", "UTC"))
     facts = table.collect(lazy.filter(pl.col(time) > since))
     return standing(facts, identity_of(system)).sort(time, *system.keys, "made", maintain_order=True)

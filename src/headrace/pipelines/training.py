@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.errors import DeclarationError
 from headrace.features.arrays import key_texts
+from headrace.grid import later
 from headrace.home import Home
 from headrace.lineage import digest_of, iso
 from headrace.metrics import apart
@@ -44,7 +45,7 @@ def due(system: System, timeline: Timeline, as_of: datetime) -> bool:
     if unjudged is not None and unjudged.as_of == as_of:
         return True
     every = system.schedule.train
-    return every is not None and (last is None or as_of - last.as_of >= every)
+    return every is not None and (last is None or later(last.as_of, every, zone=system.dates) <= as_of)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.errors import NotFoundError
 from headrace.files import write_whole
+from headrace.grid import spanned
 from headrace.home import PREDICTIONS, RUNS, Home
 from headrace.lineage import iso
 from headrace.pipelines.monitoring import RUN, completeness_of, read_scores
@@ -109,13 +110,14 @@ class _Facts:
             chosen = pl.struct(names).is_in(keys.select(pl.struct(names)).to_series().implode())
         latest = pl.lit(self.newest, pl.Datetime("us", "UTC"))
         origin = table.collect(table.scan(where=pl.col("as_of") == latest).select(pl.col("origin").max())).item()
-        since = pl.lit(origin - RECENT, pl.Datetime("us", "UTC"))
-        lazy = table.scan(as_of=self.as_of, where=(pl.col(time) > since) & chosen)
+        series = self.home.series(self.system)
+        since = series.grid.shift(origin, -spanned(RECENT, series.grid.step))
+        lazy = table.scan(as_of=self.as_of, where=(pl.col(time) > pl.lit(since, pl.Datetime("us", "UTC"))) & chosen)
         made = table.collect(lazy.select(*names, time, "ahead", "_version", "revision", "value", "lower", "upper"))
         made = made.sort("ahead", "_version", "revision", descending=[False, True, True])
         made = made.unique([*names, time], keep="first", maintain_order=True)
         raw = self.home.raw(self.system)
-        observed = read_latest(raw, self.home.series(self.system), origin - RECENT, as_of=self.as_of).filter(
+        observed = read_latest(raw, series, since, as_of=self.as_of).filter(
             chosen, pl.col(self.system.target).is_not_null()
         )
         return observed.join(made, on=[*names, time], how="full", nulls_equal=True, coalesce=True).sort(*names, time)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.grid import spanned
 from headrace.home import METRICS, PREDICTIONS, RAW, Home
 from headrace.lineage import iso
 from headrace.store.history import read_latest
@@ -124,7 +125,9 @@ class Forecasts:
         last = table.collect(table.scan(where=known).select(pl.col(time).max())).item()
         if last is None:
             return
-        frame = read_latest(table, self._home.series(system), last - KEPT).filter(pl.col(time) <= last)
+        series = self._home.series(system)
+        since = last - spanned(KEPT, series.grid.step)
+        frame = read_latest(table, series, since).filter(pl.col(time) <= last)
         self.observations = Index.of(frame, list(system.keys), time)
 
     def _read_predictions(self) -> None:
@@ -148,7 +151,7 @@ class Forecasts:
             "_version",
             "revision",
         ]
-        lazy = table.scan(where=pl.col(time) > origin - SHOWN).select(wanted)
+        lazy = table.scan(where=pl.col(time) > origin - self._span(SHOWN)).select(wanted)
         frame = table.collect(lazy).sort("as_of", "_version", "revision", maintain_order=True)
         frame = frame.unique([*system.keys, time], keep="last", maintain_order=True)
         versions = frame.filter(pl.col("as_of") == as_of)["model_version"]
@@ -169,15 +172,19 @@ class Forecasts:
         return [index for index in (self.observations, made.index if made else None) if index is not None]
 
     def observed(self, key: Key, hours: int) -> list[dict[str, Any]]:
-        """The newest observations of a series: ``time value``."""
+        """The newest observations of a series: ``time value``; of weeks and months 24 at least."""
         observations = self.observations
         if observations is None:
             return []
         time, target = self._system.event_time, self._system.target
         rows = observations.rows(key).select(time, target)
         if rows.height:
-            rows = rows.filter(rows[time] > rows[time][-1] - timedelta(hours=hours))
+            rows = rows.filter(rows[time] > rows[time][-1] - self._span(timedelta(hours=hours)))
         return [{"time": iso(at), "value": value} for at, value in rows.iter_rows()]
+
+    def _span(self, asked: timedelta) -> timedelta:
+        """How far back is told of when so much is asked for."""
+        return asked if self._system.step is None else spanned(asked, self._system.step)
 
     def predicted(self, key: Key) -> dict[str, Any]:
         """The newest prediction for every step of the last week and of the horizon."""

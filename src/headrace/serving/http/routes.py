@@ -32,7 +32,14 @@ TABLE_READS = 4
 """Requests that may read tables at once; the others wait."""
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 Status = Annotated[Literal["failed"], Query(description="Only those that failed.")]
-Hours = Annotated[int, Query(ge=1, le=KEPT // timedelta(hours=1), description="How far back from the newest.")]
+Hours = Annotated[
+    int,
+    Query(
+        ge=1,
+        le=KEPT // timedelta(hours=1),
+        description="How far back from the newest; of weeks and months 24 at least.",
+    ),
+]
 
 
 def problem_response(problem: Problem) -> Response:
