@@ -284,19 +284,19 @@ class System(Declared):
         """
         if self.cadence is None or self.horizon is None:
             raise DeclarationError("only a system that forecasts answers events", where="horizon")
-        if self.contract.aggregates:
-            raise DeclarationError("events that add up are not answered one by one", where="contract.columns")
         if self.known_ahead and self.features.columns() & set(self.known_ahead):
             raise DeclarationError("an event cannot bring what is known ahead", where="contract.columns")
+        grid = grid or self.cadence.grid()
         return Shape(
             contract=self.contract,
             keys=self.keys,
             time=self.event_time,
             columns=self._history_columns(),
-            grid=grid or self.cadence.grid(),
+            grid=grid,
             lag=self.source.lag,
             grace=self.stream.grace,
             ahead=self.stream.ahead,
+            aggregates=self.series(grid).aggregates,
         )
 
     def config(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,3 +29,8 @@ class Aggregate:
     def fills(self) -> bool:
         """Whether an empty step is zero."""
         return self.empty == "zero"
+
+
+def waits(aggregates: Iterable[Aggregate]) -> bool:
+    """Whether the value of a step counts only once the step is over: until then it is a part of what it will be."""
+    return any(each.kind not in CHOOSING for each in aggregates)

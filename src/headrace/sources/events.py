@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.contract import KNOWN_AT, Column, Contract
+from headrace.contract.aggregation import Aggregate, waits
 from headrace.contract.row import RowDecoder, time_of
 from headrace.contract.table import EPOCHS, MISSING, missing_of, refusal, rules_of
 from headrace.grid import Grid
@@ -51,6 +52,7 @@ class Shape:
         grace: How much older than the newest of its series an event may be.
         ahead: How much later than its arrival an event time may be.
         largest: Bytes of an event at most.
+        aggregates: How each of the columns is aggregated, where a step has any number of events.
     """
 
     contract: Contract
@@ -62,6 +64,12 @@ class Shape:
     grace: timedelta
     ahead: timedelta
     largest: int = 65_536
+    aggregates: tuple[Aggregate, ...] = ()
+
+    @property
+    def waits(self) -> bool:
+        """Whether the value of a step counts only once the step is over."""
+        return waits(self.aggregates)
 
     @property
     def lag_us(self) -> int:
@@ -283,7 +291,7 @@ class EventDecoder:
         if found < 0:  # ids of predictions count from there
             raise _Refused((name, f"{told} is before 1970"))
         grid = self._shape.grid
-        if not self._time.align and not grid.holds(found):
+        if not self._time.align and not self._shape.aggregates and not grid.holds(found):
             raise _Refused((name, f"{told} {grid.fault}"))
         if len(self._times) >= _REMEMBERED:
             self._times.clear()
@@ -316,7 +324,11 @@ class Facts:
         """The i-th good event, known since so many microseconds after 1970."""
         for name, attribute in self._fields.items():
             self._columns[name].append(getattr(events.rows[i], attribute))
-        self._columns[self._shape.time].append(self._shape.grid.time(int(events.slot[i])))
+        shape = self._shape
+        time = shape.grid.time(int(events.slot[i]))
+        if shape.aggregates:
+            time = _EPOCH + (int(events.at[i]) - shape.lag_us) * _MICROSECOND
+        self._columns[shape.time].append(time)
         self._columns[KNOWN_AT].append(_EPOCH + known * _MICROSECOND)
 
     def frame(self) -> pl.DataFrame:
@@ -370,8 +382,9 @@ def known_at(newest: int, clock: int, slot: int, at: int, shape: Shape) -> int |
     grid = shape.grid
     if (grid.time_at(newest) - grid.time_at(slot)) * _MICROSECOND > shape.grace:
         return f"{_text(grid.time_at(slot))} is more than {shape.grace} before the newest of its series"
-    if known >= grid.time_at(newest + 1) + shape.lag_us:
-        return "there were too many corrections since the newest of its series"
+    # Until then no other series can have moved the origin that this one's prediction begins at.
+    if known >= grid.time_at(newest + (2 if shape.waits else 1)) + shape.lag_us:
+        return "there were too many events, one a millisecond, since the newest step of its series began"
     return known
 
 

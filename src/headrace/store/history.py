@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from headrace.contract.aggregation import CHOOSING, Aggregate
+from headrace.contract.aggregation import Aggregate, waits
 from headrace.errors import NotEnoughDataError
 from headrace.grid import Grid
 from headrace.store.delta import Table
@@ -56,8 +56,8 @@ class Series:
 
     @property
     def waits(self) -> bool:
-        """Whether the value of a step counts only once the step is over: until then it is a part of what it will be."""
-        return any(each.kind not in CHOOSING for each in self.aggregates)
+        """Whether the value of a step counts only once the step is over."""
+        return waits(self.aggregates)
 
     def newest_over(self, as_of: datetime) -> datetime:
         """The beginning of the newest step that is over as of a time."""

@@ -171,8 +171,9 @@ def _entry(system: str, shape: Shape, decode: EventDecoder, events: Events, i: i
     time = iso(_EPOCH + micros * _MICROSECOND)
     values = {name: getattr(row, attribute) for name, attribute in decode.fields.items()}
     given = {name: row.time if name == shape.time else values[name] for name in shape.contract.names}
-    key = _encode([*events.keys[i], time]).decode()
     digest = digest_of_row(_encode(values | {shape.time: time}))
+    # A step has any number of events: one is told from another by all that it says.
+    key = _encode([*events.keys[i], time, *([digest] if shape.aggregates else [])]).decode()
     inputs = _encode({name: value for name, value in given.items() if value is not None})
     return Entry(system, key, "", digest, inputs, b"", "", 0, now)
 

@@ -30,8 +30,9 @@ def _event(served: Served, shape: Shape) -> dict[str, Any]:
     schema = {name: value for name, value in shape.contract.json_schema().items() if name != "$schema"}
     properties, target = dict(schema["properties"]), shape.columns[0]
     column = shape.contract.column(shape.time)
+    anywhere = column.align or bool(shape.aggregates)
     if column.format is None:
-        properties[shape.time] = {"type": "string", "pattern": _time_pattern(shape.grid, align=column.align)}
+        properties[shape.time] = {"type": "string", "pattern": _time_pattern(shape.grid, any_time=anywhere)}
     properties[target] = column_schema(shape.contract.column(target).model_copy(update={"nullable": False}))
     known = _series(served, shape)
     if len(shape.keys) == 1 and known:
@@ -43,10 +44,10 @@ def _event(served: Served, shape: Shape) -> dict[str, Any]:
     return schema | {"properties": properties, "required": required}
 
 
-def _time_pattern(grid: Grid, *, align: bool) -> str:
-    """Times in UTC; where they are not moved to the step, those on it, as far as a pattern can tell."""
+def _time_pattern(grid: Grid, *, any_time: bool) -> str:
+    """Times in UTC; where they may not lie between two steps, those on one, as far as a pattern can tell."""
     clock = r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?"
-    plain = not align and grid.fixed is not None and not grid.fixed[1]
+    plain = not any_time and grid.fixed is not None and not grid.fixed[1]
     if plain and not grid.step % timedelta(days=1):
         clock = "00:00:00"
     elif plain and not grid.step % timedelta(hours=1):

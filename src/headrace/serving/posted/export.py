@@ -9,9 +9,10 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from headrace.home import RAW, Home
+from headrace.home import Home
 from headrace.ledger import Entry
 from headrace.pipelines import shape
+from headrace.pipelines.intake import Intake
 from headrace.serving.posted.place import exported, note
 from headrace.serving.posted.state import EVER
 from headrace.serving.stream.stored import StoredAnswers
@@ -53,8 +54,5 @@ def _facts(system: System, home: Home, entries: Sequence[Entry]) -> int:
     for i, place in enumerate(events.place):
         known = datetime.fromisoformat(json.loads(entries[place].answer)["as_of"])
         facts.add(events, i, (known - _EPOCH) // _MICROSECOND)
-    identity = system.identity
-    values = [name for name in system.contract.names if name not in identity]
     shape.keep(system, home)
-    table = home.table(system.name, RAW)
-    return table.append(facts.frame(), identity=identity, compare=values, window=events_of.time).added
+    return Intake(system, home, as_of=_EPOCH, own=True).add(facts.frame()).added

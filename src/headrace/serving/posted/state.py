@@ -140,11 +140,10 @@ class State:
             until = page[-1][0] - 1
 
     def _came(self, entry: Entry) -> tuple[int, bool]:
-        """The newest step after an event, and whether it came in order and so became known by its own time."""
+        """Where the prediction after an event began, and whether it came in order: became known by its own time."""
         event, said = self._decode([entry.inputs], [EVER]), _said(entry)
         origin = self._shape.grid.slot_at(_micros(said["origin"]))
-        at = [(int(slot), int(known)) for slot, known in zip(event.slot, event.at, strict=True)]
-        return origin, at == [(origin, _micros(said["as_of"]))]
+        return origin, event.at.tolist() == [_micros(said["as_of"])]
 
     def _replay(self, log: Sequence[Numbered]) -> None:
         """What entries did to the state. What they said is known, but their intervals may be an earlier model's."""

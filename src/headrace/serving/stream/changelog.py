@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TypeVar
+from zlib import crc32
 
 import numpy as np
 
+from headrace.contract.aggregation import Aggregate
 from headrace.errors import StreamError
 from headrace.grid import Grid
 from headrace.serving.stream.rings import Floats, Ints, Keys, Rings
@@ -36,10 +38,12 @@ class Changelog:
     Args:
         columns: Columns that are remembered.
         grid: Whose slots the records hold.
+        aggregates: How the values of a step were made, where it has any number of events.
     """
 
-    def __init__(self, columns: int, grid: Grid) -> None:
+    def __init__(self, columns: int, grid: Grid, aggregates: Sequence[Aggregate] = ()) -> None:
         self._columns, self._grid = columns, grid.code
+        self._format = _FORMAT if not aggregates else _FORMAT + 1 + crc32(repr(aggregates).encode()) % 2**15
 
     def records(self, rings: Rings, rows: Ints, slots: Ints) -> list[tuple[int, bytes, bytes]]:
         """Partition, key and value of what changed.
@@ -54,7 +58,7 @@ class Changelog:
         if not row.size:
             return []
         head = np.empty((row.size, _HEADER.size // 8), dtype="<i8")
-        head[:, 0] = _FIXED.unpack(_KIND.pack(_FORMAT, BLOCK, self._columns, rings.horizon))[0]
+        head[:, 0] = _FIXED.unpack(_KIND.pack(self._format, BLOCK, self._columns, rings.horizon))[0]
         head[:, 1], head[:, 2] = self._grid, block
         head[:, 3], head[:, 4], head[:, 5] = rings.newest[row], rings.clock[row], rings.origin[row]
         parts = [head.view("<f8"), self._values(rings, row, block), rings.lower[row], rings.upper[row]]
@@ -126,7 +130,7 @@ class Changelog:
         if len(value) < _HEADER.size:
             raise StreamError("a record is cut off", where=where)
         kind, block, columns, horizon, grid = _HEADER.unpack_from(value)[:5]
-        written, ours = (kind, block, columns, grid), (_FORMAT, BLOCK, self._columns, self._grid)
+        written, ours = (kind, block, columns, grid), (self._format, BLOCK, self._columns, self._grid)
         if written != ours or len(value) != _HEADER.size + 8 * (self._columns * BLOCK + 2 * horizon):
             raise StreamError(
                 f"was written for another declaration: format, block, columns, grid {written}, not {ours}",

@@ -22,6 +22,7 @@ from headrace.serving.stream.answers import Answers, Said
 from headrace.serving.stream.batch import Answered, Batch, Message
 from headrace.serving.stream.changelog import Changelog
 from headrace.serving.stream.checks import Remembered
+from headrace.serving.stream.folding import Folding
 from headrace.serving.stream.plan import Plan, plan, views
 from headrace.serving.stream.rings import Floats, Ints, Keys, Rings, Series
 from headrace.serving.stream.spill import Spill
@@ -35,7 +36,10 @@ _APART = 100_000
 feature is computed for all of them."""
 
 Seed = Callable[[Sequence[Keys], Ints, Ints, int], Floats]
-"""Keys, step of each one's first event, when that became known, and a length: gives values (columns, keys, length)."""
+"""Keys, step of each one's first event, when that became known, and a length: gives values (columns, keys, length).
+
+Where steps have several events, columns of the state, and the event's own step at the end: (columns, keys, length + 1).
+"""
 
 
 @dataclass(frozen=True)
@@ -69,22 +73,27 @@ class Engine:
         self._shape, self._seed, self._accept = shape, seed, accept_unknown
         self._decode = EventDecoder(shape)
         self._answers = Answers(system, topic, shape.keys, shape.grid)
-        self.changelog = Changelog(len(shape.columns), shape.grid)
-        self.rings, self.spill = Rings(len(shape.columns), 0, 0), Spill()
+        self._folding = Folding(len(shape.columns), shape.aggregates)
+        self.changelog = Changelog(self._folding.columns, shape.grid, shape.aggregates)
+        self.rings, self.spill = self._rings(0, 0), Spill()
         self.use(champion)
 
     def use(self, champion: Champion) -> bool:
         """Answer with this model from now on. True if the state was thrown away, because it must reach further back."""
         model = champion.predictor.model
         length, horizon = int(model.lookback // self._shape.grid.step), model.horizon
+        length += int(self._shape.waits)  # beyond the origin there is the step that is not over
         self.champion, self._known = champion, _known_series(champion.predictor)
         if (self.rings.length, self.rings.horizon, self.rings.checks.count) == (length, horizon, model.checks):
             self.rings.checks.forget()  # the model before said them
             return False
         for partition in {partition for partition, _ in self.rings.index}:
             self.drop(partition)
-        self.rings = Rings(len(self._shape.columns), length, horizon, model.checks)
+        self.rings = self._rings(length, horizon, model.checks)
         return True
+
+    def _rings(self, length: int, horizon: int, checks: int = 0) -> Rings:
+        return Rings(self._folding.columns, length, horizon, checks, fills=self._folding.fills)
 
     def refused(self, series: Keys) -> str | None:
         """Why events of a series are not answered, whatever they hold; None: they are."""
@@ -130,7 +139,7 @@ class Engine:
         if done.event.size:
             values = np.stack([events.numbers(self._decode.fields[name]) for name in self._shape.columns])
             answered.places = np.array(events.place)[done.event].tolist()
-            self._say(done, values[:, done.event], answered)
+            self._say(done, values[:, done.event], events.at[done.event] - self._shape.lag_us, answered)
         return answered
 
     def _refused(self, batch: Batch, events: Events, keyless: bool) -> dict[int, str]:
@@ -175,21 +184,34 @@ class Engine:
         known = self._seed([keys for _, keys in fresh], slots, at, length)
         for i, (partition, keys) in enumerate(fresh):
             row = self.rings.add(partition, keys)
-            steps = slots[i] - length + np.arange(length)
-            self.rings.values[:, row, steps % length] = known[:, i]
-            if (~np.isnan(known[0, i])).any():
-                # The step before counts as the newest: the first event comes in order, whatever the tables know.
-                self.rings.newest[row] = slots[i] - 1
+            # The step before counts as the newest: the first event comes in order, whatever the tables know. What they
+            # know of the event's own step comes last.
+            own = known.shape[2] > length and bool((~np.isnan(known[:, i, -1])).any())
+            past = known[:, i, int(own) : length + int(own)]
+            newest = slots[i] - 1 + int(own)
+            self.rings.values[:, row, (newest - length + 1 + np.arange(length)) % length] = past
+            if (~np.isnan(past[0])).any():
+                self.rings.newest[row] = newest
 
-    def _say(self, done: Plan, values: Floats, answered: Answered) -> None:
+    def _state(self, done: Plan, values: Floats, time: Ints) -> Floats:
+        """What the step of each event is after it, shape (state columns, events)."""
+        if not self._shape.aggregates:
+            return values
+        before = self.rings.cells(done.row, done.slot)
+        first, last = int(done.slot.min()), int(done.slot.max())
+        cells = done.row * (last - first + 1) + done.slot - first
+        return self._folding.running(cells, before, values, time - self._shape.grid.times(done.slot))
+
+    def _say(self, done: Plan, told: Floats, time: Ints, answered: Answered) -> None:
+        values = self._state(done, told, time)
         forecast = self._forecast(done, values)
         low, high = self._expected(done, forecast)
-        said = Said(forecast, values[0], low, high)
+        said = Said(forecast, told[0], low, high)
         batch, places = answered.batch, answered.places
         causes = np.array(batch.partition)[places], np.array(batch.offset)[places]
         names = [self.rings.name(row)[1] for row in done.row[done.last_of_row].tolist()]
         answered.answers = self._answers.encode(done, names, causes, said, self.champion.pins)
-        answered.anomalies = int(((values[0] < low) | (values[0] > high)).sum())
+        answered.anomalies = int(((told[0] < low) | (told[0] > high)).sum())
         arrival = np.argsort(done.event)
         planted = self._planted(done)
         self.rings.write(done.row[arrival], done.slot[arrival], values[:, arrival])
@@ -223,12 +245,12 @@ class Engine:
 
     def _forecast_part(self, done: Plan, part: Ints, values: Floats) -> Forecast:
         lo, hi = int(done.origin[part].min()) - self.rings.length + 1, int(done.origin[part].max()) + 1
-        window = views(done, part, values, self.rings, (lo, hi))
+        window = self._folding.filled(views(done, part, values, self.rings, (lo, hi)))
         view, first = np.unique(done.view[part], return_index=True)
         rows = done.row[part[first]]
         history = History(
             self._frame([self.rings.name(row)[1] for row in rows.tolist()]),
-            dict(zip(self._shape.columns, window, strict=True)),
+            dict(zip(self._shape.columns, window[: self._folding.values], strict=True)),
             lo,
             self._shape.grid,
         )
@@ -263,7 +285,12 @@ class Engine:
         yield _places(group, first, last)
 
     def _expected(self, done: Plan, forecast: Forecast) -> tuple[Floats, Floats]:
-        """The interval that the prediction before had for each event's step; NaN where there was none."""
+        """The interval that the prediction before had for each event's step; NaN where there was none.
+
+        It speaks of whole steps: where values wait for their step to be over, nothing is expected of a single event.
+        """
+        if self._shape.waits:
+            return np.full(done.slot.size, np.nan), np.full(done.slot.size, np.nan)
         begins = np.r_[True, done.row[1:] != done.row[:-1]]
         origin = np.where(begins, self.rings.origin[done.row], np.r_[0, done.origin[:-1]])
         ahead = done.slot - origin

@@ -1,7 +1,8 @@
 """What a micro-batch does to the state: which events count, when each became known, and what each prediction may see.
 
 Events of a series that come in order share one view of it: each is predicted from its own origin, and nothing after an
-origin is looked at. A correction lies before the origin of predictions that must not see it, so it begins another view.
+origin is looked at. An event about a step at or before the origin of the prediction before it, which must not see it,
+begins another view.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Plan:
         row: Its series.
         slot: Its step.
         known: When it became known, microseconds since 1970.
-        origin: The newest step of the series after it: where its prediction begins.
+        origin: Where its prediction begins: the newest step of the series after it, or the newest that is over by then.
         view: Number of the view that its prediction sees; views are ordered by row, then by what came later.
         refused: Place and reason of events that came too late.
     """
@@ -45,9 +46,9 @@ class Plan:
         return np.flatnonzero(np.r_[self.row[1:] != self.row[:-1], True])
 
     def corrects(self, rings: Rings) -> NDArray[np.bool_]:
-        """Which events are about a step that is not after all steps before; `rings` is the state before the batch."""
+        """Which events are about a step that was looked at before; `rings` is the state before the batch."""
         begins = np.r_[True, self.row[1:] != self.row[:-1]]
-        again: NDArray[np.bool_] = self.slot <= np.where(begins, rings.newest[self.row], np.r_[0, self.origin[:-1]])
+        again: NDArray[np.bool_] = self.slot <= np.where(begins, rings.origin[self.row], np.r_[0, self.origin[:-1]])
         return again
 
 
@@ -66,8 +67,9 @@ def plan(rows: Ints, slots: Ints, at: Ints, rings: Rings, shape: Shape) -> Plan:
     begins = np.r_[True, row[1:] != row[:-1]] if row.size else np.empty(0, dtype=bool)
     slot_before = np.where(begins, rings.newest[row], np.r_[0, slot[:-1]])
     known_before = np.where(begins, rings.clock[row], np.r_[0, known[:-1]])
-    ordered = (slot > slot_before) & (known >= known_before + MILLISECOND)
-    origin, corrects, counts = slot.copy(), np.zeros(row.size, dtype=bool), np.ones(row.size, dtype=bool)
+    fresh = slot >= slot_before if shape.aggregates else slot > slot_before
+    ordered = fresh & (known >= known_before + MILLISECOND)
+    newest_after, counts = slot.copy(), np.ones(row.size, dtype=bool)
     refused: list[tuple[int, str]] = []
     for each in np.unique(row[~ordered]):
         newest, clock = int(rings.newest[each]), int(rings.clock[each])
@@ -77,12 +79,14 @@ def plan(rows: Ints, slots: Ints, at: Ints, rings: Rings, shape: Shape) -> Plan:
                 counts[i] = False
                 refused.append((int(event[i]), found))
                 continue
-            corrects[i] = slot[i] <= newest
             newest, clock = max(newest, int(slot[i])), found
-            known[i], origin[i] = found, newest
-    event, row, slot, known, origin, corrects = (x[counts] for x in (event, row, slot, known, origin, corrects))
+            known[i], newest_after[i] = found, newest
+    event, row, slot, known, origin = (x[counts] for x in (event, row, slot, known, newest_after))
+    if shape.waits:
+        origin = np.minimum(origin, shape.grid.slots(known - shape.lag_us) - 1)
     begins = np.r_[True, row[1:] != row[:-1]] if row.size else np.empty(0, dtype=bool)
-    return Plan(event, row, slot, known, origin, np.cumsum(begins | corrects) - 1, refused)
+    changes = slot <= np.r_[0, origin[:-1]] if row.size else begins
+    return Plan(event, row, slot, known, origin, np.cumsum(begins | changes) - 1, refused)
 
 
 def views(done: Plan, part: Ints, values: Floats, rings: Rings, bounds: tuple[int, int]) -> Floats:
@@ -105,7 +109,7 @@ def views(done: Plan, part: Ints, values: Floats, rings: Rings, bounds: tuple[in
     seen_by = last_view - view + 1
     which = np.repeat(np.arange(part.size), seen_by)
     within = np.arange(which.size) - np.repeat(np.cumsum(seen_by) - seen_by, seen_by)
-    inside = slot[which] >= lo
+    inside = (slot[which] >= lo) & (slot[which] < hi)
     which, within = which[inside], within[inside]
     window[:, view[which] + within, slot[which] - lo] = values[:, part[which]]
     return window

@@ -24,6 +24,13 @@ Series = tuple[int, Keys]
 class Rings:
     """State of the series of some partitions.
 
+    Args:
+        columns: Values per step.
+        length: Steps that are remembered.
+        horizon: Steps of an interval.
+        checks: Checks per series.
+        fills: Columns in which a step without a value is zero once the series has begun.
+
     Attributes:
         length: Steps that are remembered.
         index: Row of every series.
@@ -36,8 +43,11 @@ class Rings:
         checks: What was said lately, where the model's intervals go by it.
     """
 
-    def __init__(self, columns: int, length: int, horizon: int, checks: int = 0) -> None:
+    def __init__(
+        self, columns: int, length: int, horizon: int, checks: int = 0, *, fills: NDArray[np.bool_] | None = None
+    ) -> None:
         self.length, self.horizon = length, horizon
+        self._fills = np.zeros(columns, dtype=bool) if fills is None else fills
         self.index: dict[Series, int] = {}
         self._names: list[Series | None] = []
         self._free: list[int] = []
@@ -114,10 +124,17 @@ class Rings:
                 part[:, :, begin - lo : end - lo][:, outside] = np.nan
         return part
 
+    def cells(self, rows: Ints, steps: Ints) -> Floats:
+        """Values of rows at steps, shape (columns, n), NaN where nothing is remembered."""
+        newest = self.newest[rows]
+        found = self.values[:, rows, steps % self.length]
+        found[:, (steps > newest) | (steps <= newest - self.length)] = np.nan
+        return found
+
     def write(self, rows: Ints, steps: Ints, values: Floats) -> None:
         """Values (columns, n) of rows at steps; of several for one step the last counts.
 
-        A step after a row's newest moves it on: what lies between is NaN.
+        A step after a row's newest moves it on: what lies between is NaN, or zero in a column that fills.
         """
         unique, inverse = np.unique(rows, return_inverse=True)
         before = self.newest[unique]
@@ -127,13 +144,28 @@ class Rings:
         self.newest[unique] = after
         kept = steps > after[inverse] - self.length
         self.values[:, rows[kept], steps[kept] % self.length] = values[:, kept]
+        if self._fills.any():
+            self._begin_earlier(np.unique(rows[kept & (steps < before[inverse])]))
+
+    def _begin_earlier(self, rows: Ints) -> None:
+        """Fill after the first value of rows: one that came late may lie before what was the first."""
+        for row in rows.tolist():
+            places = (self.newest[row] - self.length + 1 + np.arange(self.length)) % self.length
+            for column in np.flatnonzero(self._fills):
+                values = self.values[column, row, places]
+                values[np.isnan(values) & np.logical_or.accumulate(~np.isnan(values))] = 0.0
+                self.values[column, row, places] = values
 
     def _skip(self, rows: Ints, before: Ints, after: Ints) -> None:
-        """Make the steps after `before`, up to `after`, NaN: what they hold is a length older."""
+        """Make the steps after `before`, up to `after`, empty: what they hold is a length older."""
         gone = np.minimum(after - np.maximum(before, after - self.length), self.length)
         which = np.repeat(rows, gone)
         back = np.arange(which.size) - np.repeat(np.cumsum(gone) - gone, gone)
-        self.values[:, which, (np.repeat(after, gone) - back) % self.length] = np.nan
+        places = (np.repeat(after, gone) - back) % self.length
+        self.values[:, which, places] = np.nan
+        begun = np.repeat(before > 0, gone)
+        for column in np.flatnonzero(self._fills):
+            self.values[column, which[begun], places[begun]] = 0.0
 
     def _clear(self, row: int) -> None:
         self.values[:, row] = np.nan
