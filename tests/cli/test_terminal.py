@@ -130,6 +130,12 @@ def test_chosen_columns_fit(widths: list[tuple[int, bool, bool]], room: int) -> 
     assert all(width is None or width > 0 for width in columns.values())
 
 
+def test_a_bound_is_not_shown_alone() -> None:
+    cells = {name: ["1,234"] for name in ("value", "lower", "upper", "n")}
+    assert list(chosen(cells, Look("", first=("value", "lower", "upper")), 18)) == ["value", "n"]
+    assert list(chosen(cells, Look("", first=("value", "lower", "upper")), 25)) == ["value", "lower", "upper"]
+
+
 def test_times_and_numbers() -> None:
     from headrace.console.table import cell
 

@@ -215,7 +215,7 @@ def _errors(system: System, result: Result) -> None:
     found, rests = result.monitored.overall, result.monitored.completeness
     made = rests.get("expected", rests.get("predictions", 0))
     if not found:
-        terminal().print(f"\nno truth is known yet of what was predicted ({made:,} predictions are watched)")
+        terminal().print("\nno truth is known yet of what was predicted")
         return
     prefixes = dict.fromkeys(name.rpartition("_")[0] for name in found if name.startswith("naive_"))
     rows = [{"forecast": system.name, **{n: v for n, v in found.items() if not n.startswith("naive_")}}]
@@ -245,8 +245,7 @@ def _forecasts(system: System, result: Result) -> None:
         )
         .sort("horizon sum", descending=True, maintain_order=True)
     )
-    title = f"{system.name}: {frame.height:,} forecasts of {system.target}, {result.predicted.stored:,} new; "
-    title += f"the newest value known is of {cell(result.predicted.origin)}"
-    first = (*system.keys, "next", "value", "horizon sum", "lower", "upper", *baselines)
-    terminal().print()
+    title = f"{system.name}: {frame.height:,} forecasts of {system.target}, {result.predicted.stored:,} new"
+    first = (*system.keys, "next", "value", "lower", "upper", "horizon sum", *baselines)
+    terminal().print(f"\nthe newest value known is of {cell(result.predicted.origin)}: forecasts begin after it")
     print_table(table, Look(title, first, kept=(*system.keys, "next", "value")))

@@ -31,6 +31,7 @@ class Look:
         first: Columns by importance; the others follow in the order that they have.
         folding: Columns of long texts, which may take several lines.
         kept: Columns that are shown also where there is no room for them: they fold.
+        pairs: Columns of which neither is shown without the other.
         more: What shows all of it, such as an option of the command.
     """
 
@@ -38,6 +39,7 @@ class Look:
     first: Sequence[str] = ()
     folding: Sequence[str] = ("reason", "error")
     kept: Sequence[str] = ()
+    pairs: Sequence[tuple[str, str]] = (("lower", "upper"),)
     more: str = "--json shows all"
 
 
@@ -100,6 +102,10 @@ def chosen(cells: dict[str, list[str]], look: Look, room: int) -> dict[str, int 
         elif name in look.kept:
             folded = max(min(left - _EDGES, needed), 6)
             left, taken[name] = max(left - folded - _EDGES, 0), folded
+    for pair in look.pairs:
+        alone = [name for name in pair if name in taken]
+        if len(alone) == 1 and set(pair) <= set(cells):
+            left += (taken.pop(alone[0]) or whole[alone[0]]) + _EDGES
     for name, width in taken.items():
         if width is not None and name in look.folding:
             wider = min(whole[name], width + left)
