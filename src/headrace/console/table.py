@@ -94,18 +94,17 @@ def chosen(cells: dict[str, list[str]], look: Look, room: int) -> dict[str, int 
     whole = {name: max(map(len, (name, *cells[name]))) for name in cells}
     left, taken = room - 1, dict[str, int | None]()
     for name in order:
-        folds = name in look.folding
-        needed = min(whole[name], _NARROW) if folds else whole[name]
-        if needed + _EDGES <= left:
-            taken[name] = needed if folds and needed < whole[name] else None
-            left -= needed + _EDGES
+        together = next((pair for pair in look.pairs if name in pair and set(pair) <= set(cells)), (name,))
+        narrow = {each: min(whole[each], _NARROW) if each in look.folding else whole[each] for each in together}
+        needed = sum(narrow.values()) + _EDGES * len(together)
+        if name in taken:
+            continue
+        if needed <= left:
+            taken |= {each: width if width < whole[each] else None for each, width in narrow.items()}
+            left -= needed
         elif name in look.kept:
-            folded = max(min(left - _EDGES, needed), 6)
+            folded = max(min(left - _EDGES, narrow[name]), 6)
             left, taken[name] = max(left - folded - _EDGES, 0), folded
-    for pair in look.pairs:
-        alone = [name for name in pair if name in taken]
-        if len(alone) == 1 and set(pair) <= set(cells):
-            left += (taken.pop(alone[0]) or whole[alone[0]]) + _EDGES
     for name, width in taken.items():
         if width is not None and name in look.folding:
             wider = min(whole[name], width + left)
