@@ -55,7 +55,7 @@ def test_only_keys_are_looked_at() -> None:
 
 def test_a_check_in_parts_says_it_once() -> None:
     parts = [frame("DK1", "DK2"), frame("dk1", start=2)]
-    seen: Any = {"keys": ("area",), "time": "time", "step": None, "as_of": NOW, "now": NOW, "known": Known()}
+    seen: Any = {"keys": ("area",), "time": "time", "grid": None, "as_of": NOW, "now": NOW, "known": Known()}
     checked = check_parts(CONTRACT, parts, lambda good: good, **seen)
     assert [each.rule for each in checked.findings] == ["alike_keys"]
     assert checked.remarkable

@@ -20,6 +20,7 @@ from headrace.contract import Column, Contract, check
 from headrace.contract.many import ManyDecoder
 from headrace.contract.row import RowDecoder
 from headrace.contract.table import BLANKS
+from headrace.grid import Grid
 from headrace.sources.delimited import read_delimited
 from headrace.sources.events import EventDecoder, Shape
 from headrace.sources.jsonl import read_jsonl
@@ -116,7 +117,7 @@ def of_event(column: Column, value: Any) -> Verdict:
     """Of a value in an event, which one alone and one in a batch have in common."""
     contract = Contract(columns=(Column("s", "category"), Column("t", "time"), Column("v", "float"), column))
     zero = timedelta(0)
-    shape = Shape(contract, ("s",), "t", ("v",), timedelta(hours=1), zero, zero, zero)
+    shape = Shape(contract, ("s",), "t", ("v",), Grid(timedelta(hours=1)), zero, zero, zero)
     body = json.dumps({"s": "a", "t": "2026-01-01T00:00:00Z", "v": 1.0, column.name: value}).encode()
     decode = EventDecoder(shape)
     verdicts = []

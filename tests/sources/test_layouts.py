@@ -46,6 +46,7 @@ def checked(folder: Path, text: str, name: str = "x.csv") -> Validation:
         '"sep=;"\ns;n;t\na;1;x\nb;2;y\n',
         "sep=|\ns|n|t|\na|1|x|\nb|2|y|\n",
         "\n\ns,n,t\na,1,x\nb,2,y\n",
+        '"s", "n", "t"\n"a", "1", "x"\n"b", "2", "y"\n',
         "Report of 2026\n\ns,n,t\na,1,x\nb,2,y\n",
         "Report of 2026,,\nmade by,hand,\ns,n,t\na,1,x\nb,2,y\n",
         '"A note, with a comma"\n# and another\ns;n;t\na;1;x\nb;2;y\n',

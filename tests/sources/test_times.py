@@ -14,13 +14,16 @@ import pytest
 
 from headrace.contract import Column, Contract, Validation, check
 from headrace.contract.row import RowDecoder
+from headrace.contract.times import as_written
 from headrace.errors import DeclarationError
+from headrace.grid import Cadence, Grid
 from headrace.sources import Source, open_source
 from headrace.sources.events import EventDecoder, Shape
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 TIME = datetime(2026, 1, 2, 5, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+STEP = Cadence(HOUR)
 
 
 def checked(path: Path, column: Column, source: Source, *more: Column, **about: Any) -> Validation:
@@ -32,11 +35,15 @@ def test_bike_sharing_has_a_date_and_an_hour(shared_data: Callable[[str], Path])
     path = shared_data("bike_sharing/hour.csv.gz")
     column = Column("time", "time", zone="America/New_York", format="%d/%m/%y %H", ambiguous="in_order")
     source = Source(columns={"time": ("dteday", "hr"), "hour": "hr"})
-    found = checked(path, column, source, Column("hour", "integer"), Column("cnt", "integer"), time="time", step=HOUR)
+    found = checked(
+        path, column, source, Column("hour", "integer"), Column("cnt", "integer"), time="time", grid=Cadence(HOUR)
+    )
     assert found.good.height == found.rows - 1
     assert found.bad["reasons"][0][0].startswith("time: '06/11/11 1' happens twice in America/New_York")
     plain = Column("time", "time", zone="UTC", format="%d/%m/%y %H")
-    found = checked(path, plain, source, Column("hour", "integer"), Column("cnt", "integer"), time="time", step=HOUR)
+    found = checked(
+        path, plain, source, Column("hour", "integer"), Column("cnt", "integer"), time="time", grid=Cadence(HOUR)
+    )
     assert (found.good.height, found.bad.height) == (found.rows, 0)
     assert found.good["time"][0] == datetime(2011, 1, 1, tzinfo=UTC)
     assert (found.good["time"].dt.hour() == found.good["hour"]).all()
@@ -136,11 +143,20 @@ def test_what_is_no_count_is_said_alike(tmp_path: Path, bad: Any) -> None:
     assert "milliseconds since 1970" in faults[0]["msg"] or "years 1 to 9999" in faults[0]["msg"]
 
 
+@pytest.mark.parametrize("form", [None, *SIZES, "%d/%m/%Y %H:%M", "%Y-%m-%dT%H:%M:%S %z"])
+@pytest.mark.parametrize("moment", [TIME, TIME.replace(microsecond=123456)])
+def test_what_is_written_is_read(form: str | None, moment: datetime) -> None:
+    column = Column("time", "time", zone="Europe/Copenhagen", format=form)
+    (written,) = as_written(column, pl.Series([moment]).dt.cast_time_unit("us").dt.convert_time_zone("UTC")).to_list()
+    row, faults = RowDecoder(Contract(columns=(column,)))({"time": written if form else written.isoformat()})
+    exact = form is None or form in SIZES
+    assert (row, faults) == ({"time": moment if exact else moment.replace(microsecond=0)}, [])
+
+
 def test_events_count_their_times() -> None:
     columns = (Column("series", "category"), Column("time", "time", format="epoch_ms"), Column("value", "float"))
-    shape = Shape(
-        Contract(columns=columns), ("series",), "time", ("value",), HOUR, timedelta(0), timedelta(0), timedelta(0)
-    )
+    zero = timedelta(0)
+    shape = Shape(Contract(columns=columns), ("series",), "time", ("value",), Grid(HOUR), zero, zero, zero)
     decode, at = EventDecoder(shape), datetime(2026, 1, 2, 5, tzinfo=UTC)
     count = int(at.timestamp() * 1000)
     bodies = [json.dumps({"series": "a", "time": t, "value": 1.5}).encode() for t in (count, float(count), str(count))]
@@ -154,7 +170,7 @@ def test_events_count_their_times() -> None:
         "time: is not a time in milliseconds since 1970",
         "time: 'soon' is not a time in milliseconds since 1970",
         "time: is missing",
-        f"time: {count + 1} is not a multiple of the step",
+        f"time: {count + 1} is not a multiple of the step 1h",
         "time: is missing",
     ]
 

@@ -63,6 +63,22 @@ def moment_of(column: Column, text: str) -> int:
     return int((found - EPOCH) // MICROSECOND)
 
 
+def as_written(column: Column, times: pl.Series) -> pl.Series:
+    """Times in UTC as the column's format writes them, so that they are read again; without one they stay times.
+
+    A local time that happens twice is written as such: only ISO 8601 tells which is meant.
+    """
+    if column.format is None:
+        return times
+    if column.format in EPOCHS:
+        size, micros = EPOCHS[column.format][1], times.dt.epoch("us")
+        parts = bool((micros % max(size, 1) != 0).any())
+        counts: pl.Series = micros * round(1 / size) if size < 1 else micros / size if parts else micros // int(size)
+        return counts
+    zone = column.zone if column.zone is not None else "UTC"
+    return times.dt.convert_time_zone(zone).dt.strftime(column.format)
+
+
 def _parsed(column: Column, raw: pl.Series, series: pl.DataFrame | None) -> tuple[pl.Series, Wrong]:
     import polars as pl
 

@@ -119,7 +119,7 @@ def _exact(data: bytes, layout: Layout, where: str) -> pl.DataFrame:
     import polars as pl
 
     lines = _Lines(_text(data, layout, where))
-    reader = csv.reader(lines, delimiter=layout.delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=layout.delimiter, skipinitialspace=layout.spaced, strict=True)
     width = len(layout.names)
     columns: list[list[str | None]] = [[] for _ in layout.names]
     malformed, before = Malformed(), layout.line - 1

@@ -33,6 +33,7 @@ class Layout:
         width: The fields of the header as it stands.
         start: The byte at which the header begins.
         line: The header's line in the file, the first being 1.
+        spaced: Whether blanks stand between a delimiter and the quote of a field.
     """
 
     delimiter: str
@@ -40,6 +41,7 @@ class Layout:
     width: int
     start: int
     line: int
+    spaced: bool
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def layout_of(data: bytes, path: Path, skip: int = 0) -> Layout:
     names = tuple(name if name.strip() else f"column {place}" for place, name in enumerate(header.named, 1))
     _refuse_names(names, where)
     starts = [0, *accumulate(map(len, lines))]
-    return Layout(delimiter, names, len(header.fields), starts[header.line], header.line + 1)
+    spaced = delimiter.encode() + b' "' in lines[header.line]
+    return Layout(delimiter, names, len(header.fields), starts[header.line], header.line + 1, spaced)
 
 
 def _lines(data: bytes) -> list[bytes]:
@@ -116,7 +119,7 @@ def _header(lines: list[bytes], first: int, candidates: Sequence[str], *, search
 def _records(lines: list[bytes], first: int, delimiter: str) -> list[_Record]:
     """The first records that are not blank."""
     texts = [line.decode("utf-8", errors="replace") for line in lines[first : first + 4 * _SAMPLE]]
-    reader = csv.reader(texts, delimiter=delimiter)
+    reader = csv.reader(texts, delimiter=delimiter, skipinitialspace=True)
     records, line = [], first
     try:
         for fields in reader:

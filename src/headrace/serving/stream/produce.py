@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from headrace.contract.parse import parse_columns
+from headrace.contract.times import as_written
 from headrace.errors import StreamError
 from headrace.sources import open_source
 from headrace.sources.base import under_declared_names
@@ -65,7 +66,7 @@ def produce(
 
     began, sent = time.monotonic(), 0
     for part in paced(frame, system.event_time, playing.speed, stop):
-        for row in part.iter_rows(named=True):
+        for row in as_sent(system, part).iter_rows(named=True):
             key, value = message_of(system, row)
             while True:
                 try:
@@ -124,6 +125,12 @@ def paced(frame: pl.DataFrame, time_column: str, speed: float, stop: threading.E
                 continue
         yield frame[at:end]
         at = end
+
+
+def as_sent(system: System, part: pl.DataFrame) -> pl.DataFrame:
+    """Typed events with their times as the contract wants them written."""
+    times = [c for c in system.contract.columns if c.type == "time" and c.name in part.columns]
+    return part.with_columns(as_written(column, part[column.name]) for column in times)
 
 
 def message_of(system: System, row: dict[str, Any]) -> tuple[bytes | None, bytes]:
