@@ -42,7 +42,7 @@ _ALIKE = datetime(1970, 1, 2, tzinfo=UTC), datetime(2099, 12, 31, tzinfo=UTC)
 class DatetimePart(Expression):
     """A part of the row's time, in local time of `zone`. `weekday` runs from 0, Monday, to 6.
 
-    Steps of whole days or longer are dates of the zone that they are counted in: without a `zone` it is theirs.
+    A step of whole days or longer is a date of the zone that it is counted in, whatever `zone` says.
     """
 
     op = "datetime_part"
@@ -118,8 +118,7 @@ def _local(table: Table, zone: str) -> pl.Expr:
     if table.time is None:
         raise FeatureError("a calendar feature needs rows with a time", hint="declare time= in the system")
     column = pl.col(table.time)
-    if zone == "UTC" and table.zone is not None:
-        zone = table.zone  # a step of a day or longer is a date: that of its own zone
+    zone = table.zone or zone  # a step of a day or longer is a date, whatever the clocks say elsewhere
     return column if zone == "UTC" else column.dt.convert_time_zone(zone)
 
 

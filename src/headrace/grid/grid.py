@@ -185,7 +185,8 @@ class Grid:
         """What is wrong with a time that is not the beginning of a step."""
         name = format_duration(self.step)
         if self.fixed is not None and not self.fixed[1]:
-            return f"is not a multiple of the step {name}"
+            local = " (days of UTC; are they those of a zone? then the column needs it)" if self.step >= DAY else ""
+            return f"is not a multiple of the step {name}{local}"
         if self.kind == BUSINESS_DAYS:
             return f"is not a multiple of the step {name}: no business day (Monday to Friday){self._where}"
         return f"is not a multiple of the step {name}, which begins {self._said}{self._where}"

@@ -13,8 +13,9 @@ from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, Validatio
 
 from headrace.contract import KNOWN_AT, Known, declaration_error
 from headrace.contract.naming import found_as, under_names
-from headrace.declaration import Declared, Duration
+from headrace.declaration import Declared, Duration, format_duration
 from headrace.errors import DeclarationError, UsageError
+from headrace.grid.calendars import CLOCK, kind_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -79,6 +80,10 @@ class Source(Declared):
             raise declaration_error(error, "source") from error
         if source.lag < timedelta(0):
             raise DeclarationError("a record cannot be known before it happens", where="source.lag")
+        if kind_of(source.lag) != CLOCK:
+            raise DeclarationError(
+                f"{format_duration(source.lag)} is no fixed length", where="source.lag", hint="write it in days: 31d"
+            )
         for name, theirs in source.columns.items():
             if not name or not theirs or not all(parts_of(theirs)):
                 raise DeclarationError("a column needs a name", where=f"source.columns.{name}")
