@@ -34,7 +34,8 @@ def done(history, value):
     examples = every_example(series, origin, 12)
     actual = history.values["y"][examples.series, examples.target]
     said = value(actual)
-    return Backtest(actual, said, said, said, examples.series, examples.origin, examples.ahead)
+    sparse = np.zeros(actual.size, dtype=bool)
+    return Backtest(actual, said, said, said, examples.series, examples.origin, examples.ahead, sparse)
 
 
 def test_the_best_baseline_is_named_with_both_errors_on_the_same_pairs():

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = 200_000
 """Predictions that are made at once: bounds the memory."""
-METRICS = ("mape", "wape", "mase", "rmse", "bias")
+METRICS = ("mape", "wape", "mase", "rmse", "rmsse", "bias")
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from headrace.features.arrays import Array, Arrays, History, key_texts
 from headrace.features.matrix import Examples, every_example, near
 from headrace.features.view import Features
 from headrace.lineage import iso
-from headrace.models import short
+from headrace.models import intermittent, short
 from headrace.models.booster import Booster
 from headrace.models.feedback import Feedback, Memory, reach, remembered
 from headrace.models.glitches import cleaned, margin
+from headrace.models.limits import NONE, Limits
 from headrace.models.member import Frame, Transform, View, count, lookback, reachable, spread
 
 NEVER = np.iinfo(np.int64).max
@@ -42,6 +43,7 @@ class Forecast:
         known: Values known in the last four long seasons, shape (n,).
         needed: How many of them a forecast needs.
         enough: With fewer than so many a baseline is served in place of the model; all are fewer where there is none.
+        sparse: Which are of intermittent series, served by their own mean and quantiles, shape (n,).
     """
 
     value: Array
@@ -50,6 +52,7 @@ class Forecast:
     known: NDArray[np.int64]
     needed: int
     enough: int
+    sparse: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class ForecastModel:
         since: End of the fit, where intervals follow the misses after it; None where they do not.
         baseline: What is served without members, and to a series that is too young for them.
         reason: Why there are no members; None where there are.
+        limits: What the target can be, as declared.
+        sparse: Whether a series was intermittent at the fit: any that is so at an origin is then served as such.
         nonnegative: No value below zero was seen, so none is predicted.
     """
 
@@ -84,6 +89,8 @@ class ForecastModel:
     since: datetime | None = None
     baseline: str = short.SHORT
     reason: str | None = None
+    limits: Limits = NONE
+    sparse: bool = False
 
     def __post_init__(self) -> None:
         bound = tuple(self.frame.bound(self.features, transform) for transform, _ in self.members)
@@ -92,7 +99,8 @@ class ForecastModel:
     @property
     def lookback(self) -> timedelta:
         """How far before an origin its history must reach for every feature to be exact."""
-        steps = self._before + margin(self.frame) + (0 if self.since is None else reach(self.horizon))
+        before = max(self._before, intermittent.reach(self.frame)) if self.sparse else self._before
+        steps = before + margin(self.frame) + (0 if self.since is None else reach(self.horizon))
         return self.frame.step * steps
 
     @property
@@ -142,7 +150,14 @@ class ForecastModel:
         lower, upper = value - half, value + half
         if self.nonnegative:
             value, lower, upper = (np.maximum(x, 0.0) for x in (value, lower, upper))
-        return Forecast(value, lower, upper, known[:, 0].astype(np.int64), self.needed, self.enough)
+        sparse = np.zeros(origin.size, dtype=bool)
+        if self.sparse and origin.size:
+            asked = cleaned(history, self.frame, series, origin)
+            own = intermittent.own(asked[0], self.frame, (asked[1], origin), self.horizon, self.interval)
+            sparse[own.which] = True
+            value[own.which], lower[own.which], upper[own.which] = own.value, own.lower, own.upper
+        value, lower, upper = self.limits.applied(value, lower, upper, sparse)
+        return Forecast(value, lower, upper, known[:, 0].astype(np.int64), self.needed, self.enough, sparse)
 
     def _follow(
         self,
@@ -244,6 +259,8 @@ class ForecastModel:
             "since": None if self.since is None else iso(self.since),
             "baseline": self.baseline,
             "reason": self.reason,
+            "limits": self.limits.as_dict(),
+            "sparse": self.sparse,
         }
         text = json.dumps(manifest, indent=1, sort_keys=True).replace("NaN", "null")
         (folder / "model.json").write_text(text + "\n", encoding="utf-8")
@@ -282,4 +299,6 @@ class ForecastModel:
             since=datetime.fromisoformat(data["since"]) if data.get("since") else None,
             baseline=data["baseline"],
             reason=data["reason"],
+            limits=Limits(**data["limits"]),
+            sparse=data["sparse"],
         )

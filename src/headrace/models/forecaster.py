@@ -20,13 +20,14 @@ from headrace.features.calendar import DatetimePart
 from headrace.features.matrix import Examples, by_series, every_example, every_origin
 from headrace.features.view import Features
 from headrace.grid import steps_of
-from headrace.models import calibration, short
+from headrace.models import calibration, intermittent, short
 from headrace.models.base import Model
 from headrace.models.baselines import naive, persistent
 from headrace.models.booster import Booster, fit_booster
 from headrace.models.feedback import reach
 from headrace.models.forecast import ForecastModel
 from headrace.models.glitches import cleaned, margin, without
+from headrace.models.limits import NONE, Limits
 from headrace.models.member import LAST, LEVEL, SEASON, Frame, Transform, View, lookback, spread
 from headrace.models.sampling import sample, spans
 
@@ -142,7 +143,8 @@ class Forecaster(Model):
         known = without(history, frame, origin)
         widths, nonnegative = np.full(horizon, np.nan), bool(np.nanmin(known) >= 0)
         model = ForecastModel(frame, horizon, task.features, (), widths, self.interval, nonnegative)
-        model = replace(model, baseline=baseline, reason=reason)
+        model = replace(model, baseline=baseline, reason=reason, limits=task.limits)
+        model = replace(model, sparse=_sparse(history, frame, origin))
         origins = short.past_origins(known, origin)
         scores = backtest(model, _until(history, origin), origins)
         model = replace(model, **scores.calibrated(frame, history, horizon, self.interval))
@@ -217,7 +219,8 @@ class Forecaster(Model):
         def finish() -> ForecastModel:
             members = tuple((t, Booster.from_text(text.result())) for (t, _), text in zip(learners, texts, strict=True))
             widths = np.full(task.horizon, np.nan)
-            return ForecastModel(frame, task.horizon, used, members, widths, self.interval, least >= 0, names)
+            made = ForecastModel(frame, task.horizon, used, members, widths, self.interval, least >= 0, names)
+            return replace(made, limits=task.limits, sparse=_sparse(history, frame, end))
 
         return finish
 
@@ -286,11 +289,12 @@ def _learners(examples: Examples, holding: NDArray[np.bool_], *, positive: bool)
 
 @dataclass(frozen=True)
 class Task:
-    """What to forecast: the target with its step and seasons, the steps ahead, and the features to learn from."""
+    """What to forecast: the target with its step, seasons and limits, the steps ahead, the features to learn from."""
 
     frame: Frame
     horizon: int
     features: Features
+    limits: Limits = NONE
 
 
 @dataclass(frozen=True)
@@ -321,12 +325,18 @@ class Backtest:
     series: NDArray[np.intp]
     origin: NDArray[np.intp]
     ahead: NDArray[np.intp]
+    sparse: NDArray[np.bool_]
+
+    @property
+    def regular(self) -> Array:
+        """What came true of series that are not intermittent: NaN for the others."""
+        return np.where(self.sparse, np.nan, self.actual)
 
     def scores(self) -> dict[str, float]:
-        """MAPE, WAPE, RMSE and coverage."""
+        """MAPE and WAPE of series that are not intermittent, where zero would win them; of all RMSE and coverage."""
         return {
-            "mape": metrics.mape(self.actual, self.value),
-            "wape": metrics.wape(self.actual, self.value),
+            "mape": metrics.mape(self.regular, self.value),
+            "wape": metrics.wape(self.regular, self.value),
             "rmse": metrics.rmse(self.actual, self.value),
             "coverage": metrics.coverage(self.actual, self.lower, self.upper),
         }
@@ -337,8 +347,8 @@ class Backtest:
         said = naive(seen, frame, season, Examples(row, self.origin, self.ahead))
         said = np.where(np.isnan(self.value), np.nan, said)
         return {
-            "mape": metrics.mape(self.actual, said),
-            "wape": metrics.wape(self.actual, said),
+            "mape": metrics.mape(self.regular, said),
+            "wape": metrics.wape(self.regular, said),
             "rmse": metrics.rmse(self.actual, said),
         }
 
@@ -356,8 +366,9 @@ class Backtest:
 
     def calibrated(self, frame: Frame, history: History, horizon: int, level: float) -> dict[str, Any]:
         """What a model's intervals go by, from these errors: its `widths` and `factors`."""
-        everything, scale = np.ones(self.origin.size, dtype=bool), self._scale(frame, history)
-        widths, factors = self._calibrated(scale, everything, history.series, horizon, level)
+        used = ~self.sparse if not self.sparse.all() else np.ones(self.origin.size, dtype=bool)
+        scale = self._scale(frame, history)
+        widths, factors = self._calibrated(scale, used, history.series, horizon, level)
         return {"widths": widths, "factors": dict(zip(key_texts(history.keys), factors.tolist(), strict=True))}
 
     def _scale(self, frame: Frame, history: History) -> Array:
@@ -390,7 +401,8 @@ def backtest(model: ForecastModel, history: History, origins: NDArray[np.intp], 
     actual = np.full(len(examples), np.nan)
     actual[inside] = target[examples.series[inside], examples.target[inside]]
     value, lower, upper = forecast.value.ravel(), forecast.lower.ravel(), forecast.upper.ravel()
-    return Backtest(actual, value, lower, upper, examples.series, examples.origin, examples.ahead)
+    sparse = np.repeat(forecast.sparse, model.horizon)
+    return Backtest(actual, value, lower, upper, examples.series, examples.origin, examples.ahead, sparse)
 
 
 def scored_origins(history: History, before: int, origin: int, horizon: int) -> NDArray[np.intp]:
@@ -398,6 +410,12 @@ def scored_origins(history: History, before: int, origin: int, horizon: int) -> 
     last = max(origin - horizon, before)
     fit = max(SCORED // (history.series * horizon), 4)
     return np.unique(np.linspace(before, last, min(fit, last - before + 1)).astype(np.intp))
+
+
+def _sparse(history: History, frame: Frame, origin: int) -> bool:
+    """Whether a series is intermittent at an origin."""
+    seen, row = cleaned(history, frame, np.arange(history.series), np.full(history.series, origin))
+    return bool(intermittent.recognised(seen, frame, row, np.full(row.size, origin)).any())
 
 
 def _until(history: History, origin: int) -> History:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-SUMS = ("n", "actual", "absolute", "relative_n", "relative", "squared", "error", "scaled_n", "scaled")
-"""Of one forecast: pairs, |y|, |e|, pairs with y != 0, |e / y|, e^2, e = forecast - y, pairs with scale, |e / scale|"""
+SUMS = ("n", "actual", "absolute", "relative_n", "relative", "squared", "error", "scaled_n", "scaled", "scaled_squared")
+"""Of one forecast: pairs, |y|, |e|, pairs with y != 0, |e / y|, e^2, e = forecast - y, pairs with scale,
+|e / scale|, (e / scale)^2""" ""
 INTERVAL = ("interval_n", "covered")
 EXPECTED = "expected"
 """Predictions that were made, matured or not."""
-METRICS = ("mape", "wape", "rmse", "mase", "bias")
+METRICS = ("mape", "wape", "rmse", "mase", "rmsse", "bias")
 
 
 def naive_name(season: timedelta) -> str:
@@ -88,6 +89,7 @@ def _sums(actual: Array, forecast: Array, scale: Array) -> dict[str, Array]:
     error, size = np.where(there, error, 0.0), np.where(there, np.abs(actual), 0.0)
     relative, scaled = there & (size > 0), there & (scale > 0)
     absolute = np.abs(error)
+    in_units = np.divide(absolute, scale, out=np.zeros_like(size), where=scaled)
     columns = (
         there,
         size,
@@ -97,7 +99,8 @@ def _sums(actual: Array, forecast: Array, scale: Array) -> dict[str, Array]:
         error * error,
         error,
         scaled,
-        np.divide(absolute, scale, out=np.zeros_like(size), where=scaled),
+        in_units,
+        in_units * in_units,
     )
     return {name: column.astype(np.float64) for name, column in zip(SUMS, columns, strict=True)}
 
@@ -128,11 +131,16 @@ def measures(totals: pl.DataFrame, by: Sequence[str], seasons: Sequence[timedelt
 
 
 def _metrics(name: str) -> list[pl.Expr]:
+    """All of one forecast. Where most values are zero there is no MAPE and no WAPE: zero would win them."""
+    import polars as pl
+
+    mostly = pl.col(f"{name}relative_n") * 2 >= pl.col(f"{name}n")
     found = {
-        "mape": _share(f"{name}relative", f"{name}relative_n"),
-        "wape": _share(f"{name}absolute", f"{name}actual"),
+        "mape": pl.when(mostly).then(_share(f"{name}relative", f"{name}relative_n")),
+        "wape": pl.when(mostly).then(_share(f"{name}absolute", f"{name}actual")),
         "rmse": _share(f"{name}squared", f"{name}n").sqrt(),
         "mase": _share(f"{name}scaled", f"{name}scaled_n"),
+        "rmsse": _share(f"{name}scaled_squared", f"{name}scaled_n").sqrt(),
         "bias": _share(f"{name}error", f"{name}n"),
     }
     return [expression.alias(f"{name}{metric}") for metric, expression in found.items()]

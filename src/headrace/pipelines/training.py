@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,9 +16,10 @@ from headrace.home import Home
 from headrace.lineage import digest_of, iso
 from headrace.metrics import apart
 from headrace.models.forecaster import Fit, Forecaster, Task, backtest, scored_origins
+from headrace.models.limits import Limits
 from headrace.models.short import said_by
 from headrace.pipelines.scores import naive_name
-from headrace.pipelines.verdict import of_forecasts, with_baselines
+from headrace.pipelines.verdict import of_forecasts, of_intermittent, with_baselines
 from headrace.predictor import Predictor, Schema
 from headrace.registry import Trained
 from headrace.store.history import Seen, Series, newest
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from headrace.registry import ModelVersion, Timeline
 
 TOLERANCE = 0.01
-"""A challenger may be this much worse on RMSE or MAPE while it is better on WAPE."""
+"""A challenger may be this much worse on RMSE or MAPE while it is better on WAPE (of intermittent series, on RMSSE)."""
 
 
 def due(system: System, timeline: Timeline, as_of: datetime) -> bool:
@@ -76,7 +78,7 @@ def fit(system: System, home: Home, series: Series, *, as_of: datetime, data_ver
     span = min(reach, _known_span(raw, series, seen, origin))
     history = with_sight(read_views(raw, series, [as_of], data_version, span=span).history, raw, series, seen)
     frame = system.model.frame(system.target, series.grid.step)
-    task = Task(frame, system.steps, system.features)
+    task = Task(frame, system.steps, system.features, limits_of(system))
     made = system.model.fit(task, history, history.position(origin), workers=home.workers)
     return Fitted(made, history, Schema(series, system.monitoring.compared, key_texts(history.keys)))
 
@@ -112,6 +114,19 @@ def train(system: System, home: Home, series: Series, *, as_of: datetime, data_v
     return _gate(system, home, version, fitted, now)
 
 
+def limits_of(system: System) -> Limits:
+    """What the target can be by the contract: of an aggregate, what follows for it from the limits of its rows."""
+    (column,) = (column for column in system.contract.columns if column.name == system.target)
+    low, high = (float(end) if isinstance(end, int | float) else None for end in (column.minimum, column.maximum))
+    whole = column.type == "integer" and column.aggregate != "mean"
+    if column.aggregate in ("sum", "count"):
+        counts = column.aggregate == "count" or (low is not None and low >= 0)
+        return Limits(0.0 if counts else None, None, whole or column.aggregate == "count")
+    if column.empty == "zero":
+        low, high = (None if low is None else min(low, 0.0)), (None if high is None else max(high, 0.0))
+    return Limits(low, high, whole)
+
+
 def _known_span(raw: Any, series: Series, seen: Seen, origin: datetime) -> Any:
     """From the first known value to the origin: an array is no longer than what is known."""
     import polars as pl
@@ -125,6 +140,7 @@ def _tested(system: System, fitted: Fitted) -> dict[str, float | None]:
     """Scores of the fit's twin on the time after the one it saw, with the baselines' beside them."""
     model, scored, history = fitted.fit.measured, fitted.fit.scores, fitted.history
     tested = dict(scored.scores())
+    tested |= of_intermittent(scored, history, model)
     tested["coverage"] = scored.honest_coverage(model.frame, history, model.horizon, model.interval)
     for season in system.monitoring.compared:
         for name, value in scored.baseline(history, model.frame, season).items():
@@ -163,10 +179,16 @@ def _compare(system: System, home: Home, champion: ModelVersion, fitted: Fitted)
     if before > end - system.steps:
         return f"no time after version {champion.version}'s own to compare on", True
     origins = scored_origins(history, before, end, system.steps)
-    ours = backtest(fit.measured, history, origins).scores()
-    theirs = backtest(replace(predictor.model, since=None), history, origins).scores()  # intervals are not compared
-    wins = ours["wape"] < theirs["wape"] and all(
-        ours[name] <= theirs[name] * (1 + TOLERANCE) or ours[name] != ours[name] for name in ("rmse", "mape")
+    made = backtest(fit.measured, history, origins)
+    before_it = backtest(replace(predictor.model, since=None), history, origins)  # intervals are not compared
+    ours, theirs = (
+        each.scores() | of_intermittent(each, history, fit.model)
+        for each in (made, replace(before_it, sparse=made.sparse))
     )
-    figures = ", ".join(f"{name} {apart(ours[name], theirs[name])}" for name in ("wape", "rmse", "mape"))
+    names = [name for name in ("wape", "rmsse", "rmse", "mape") if math.isfinite(ours.get(name, math.nan))]
+    if not names:
+        return f"nothing has matured to compare with version {champion.version}", True
+    first, *rest = names
+    wins = ours[first] < theirs[first] and all(ours[name] <= theirs[name] * (1 + TOLERANCE) for name in rest)
+    figures = ", ".join(f"{name} {apart(ours[name], theirs[name])}" for name in (first, *rest))
     return f"{'beats' if wins else 'does not beat'} version {champion.version}: {figures}", wins

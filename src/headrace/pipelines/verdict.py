@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from math import log
@@ -12,11 +12,13 @@ import numpy as np
 
 from headrace import metrics
 from headrace.declaration import format_duration
-from headrace.features.arrays import History
+from headrace.features.arrays import Array, History
 from headrace.features.matrix import Examples
+from headrace.models import intermittent
 from headrace.models.baselines import mean_value, naive
+from headrace.models.forecast import ForecastModel
 from headrace.models.forecaster import Backtest
-from headrace.models.glitches import cleaned
+from headrace.models.glitches import cleaned, without
 from headrace.models.member import Frame
 from headrace.system import System
 
@@ -74,6 +76,8 @@ class Verdict:
 def of_forecasts(done: Backtest, history: History, frame: Frame, seasons: Sequence[timedelta]) -> Verdict | None:
     """Forecasts beside the naive ones of these seasons and the mean of four long ones; None where nothing matured.
 
+    Where most are of intermittent series these are judged, by RMSSE and beside zero; otherwise the others, by WAPE.
+
     Args:
         done: What was forecast beside what came true.
         history: What it was forecast from.
@@ -84,7 +88,10 @@ def of_forecasts(done: Backtest, history: History, frame: Frame, seasons: Sequen
     examples = Examples(row, done.origin, done.ahead)
     said = {name_of(season): naive(seen, frame, season, examples) for season in seasons}
     said[f"the mean of {format_duration(frame.long * 4)}"] = mean_value(seen, frame, examples)
+    said["zero"] = np.where(done.sparse, 0.0, np.nan)
     matured = ~np.isnan(done.actual) & ~np.isnan(done.value)
+    sparse = bool((done.sparse & matured).sum() * 2 > matured.sum())
+    matured &= done.sparse == sparse
     enough = MOST * max(matured.sum(), 1)
     said = {name: value for name, value in said.items() if (~np.isnan(value))[matured].sum() >= enough}
     if not said:
@@ -92,10 +99,29 @@ def of_forecasts(done: Backtest, history: History, frame: Frame, seasons: Sequen
     known = matured & ~np.isnan(np.sum(list(said.values()), axis=0))
     if not known.any():
         return None
-    actual = done.actual[known]
-    measure = metrics.wape if np.abs(actual).sum() else metrics.rmse
-    found = {name: measure(actual, value[known]) for name, value in said.items()}
-    return Verdict(measure.__name__.upper(), measure(actual, done.value[known]), found, int(known.sum()))
+    scale = intermittent.scales(without(history, frame, int(done.origin.min())))[done.series[known]]
+    name, measure = _measure(done.actual[known], scale, sparse)
+    found = {each: measure(value[known]) for each, value in said.items()}
+    return Verdict(name, measure(done.value[known]), found, int(known.sum()))
+
+
+def _measure(actual: Array, scale: Array, sparse: bool) -> tuple[str, Callable[[Array], float]]:
+    """By what forecasts of these values are judged, and its name."""
+    if sparse and np.isfinite(scale).any():
+        return "RMSSE", lambda value: metrics.rmsse(actual, value, scale)
+    if np.abs(actual).sum() and not sparse:
+        return "WAPE", lambda value: metrics.wape(actual, value)
+    return "RMSE", lambda value: metrics.rmse(actual, value)
+
+
+def of_intermittent(done: Backtest, history: History, model: ForecastModel) -> dict[str, float]:
+    """``rmsse bias pinball`` of what was forecast of intermittent series; nothing where there are none."""
+    which = np.flatnonzero(done.sparse & ~np.isnan(done.actual))
+    if not which.size:
+        return {}
+    scale = intermittent.scales(without(history, model.frame, int(done.origin.min())))[done.series[which]]
+    ends = done.lower[which], done.upper[which]
+    return intermittent.judged(done.actual[which], done.value[which], ends, scale, model.interval)
 
 
 def name_of(season: timedelta) -> str:

@@ -237,11 +237,11 @@ class Engine:
         if len(parts) == 1:
             return parts[0][1]
         order = np.argsort(np.concatenate([part for part, _ in parts]))
-        value, lower, upper, known = (
+        value, lower, upper, known, sparse = (
             np.concatenate([getattr(made, name) for _, made in parts])[order]
-            for name in ("value", "lower", "upper", "known")
+            for name in ("value", "lower", "upper", "known", "sparse")
         )
-        return replace(parts[0][1], value=value, lower=lower, upper=upper, known=known)
+        return replace(parts[0][1], value=value, lower=lower, upper=upper, known=known, sparse=sparse)
 
     def _forecast_part(self, done: Plan, part: Ints, values: Floats) -> Forecast:
         lo, hi = int(done.origin[part].min()) - self.rings.length + 1, int(done.origin[part].max()) + 1
