@@ -305,12 +305,10 @@ class System(Declared):
 
     @property
     def config_digest(self) -> str:
-        """Digest of what shapes the numbers: all but the source's URI, the schedule and the stream."""
-        config = self.config()
-        for name in ("schedule", "stream", *(["phase"] if self.phase is None else [])):
-            config.pop(name)
-        config["source"] = {name: config["source"][name] for name in ("columns", "constants", "lag", "known_at")}
-        return digest_of(config)
+        """Digest of what shapes the numbers; see `headrace.shaping`."""
+        from headrace.shaping import made_from
+
+        return digest_of(made_from(self))
 
     @model_validator(mode="before")
     @classmethod

@@ -210,3 +210,13 @@ def test_training_sees_exactly_the_holes_that_serving_has(place, lead):
         theirs = feature_matrix(features, views.history, every_example(of, origin, 6))
         np.testing.assert_array_equal(ours, theirs)
         assert np.isnan(ours[:, 0]).sum() == (0 if lead is True else 2 * (6 - (int(lead[0]) + lag // HOUR)))
+
+
+def test_a_run_says_that_nothing_is_known_ahead(place):
+    """The file ends with the newest load: weather was declared to be there before, and is not."""
+    home, frame = place("blank"), rows().filter(pl.col("time") < last(20))
+    for name, lead, told_ahead in (("none", "24h", frame), ("some", "24h", rows())):
+        system = system_of(lead, tariff="1h")
+        result = run(system, home, Request(last(20), NOW, file_of(home, told_ahead, f"{name}.csv")))
+        expected = ["warmth is declared known ahead, but none of the next 6 steps has it"] if name == "none" else []
+        assert result.warnings == result.as_dict().get("warnings", []) == expected

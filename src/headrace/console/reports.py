@@ -121,6 +121,8 @@ def run_report(system: System, home: Home, result: Result) -> None:
         console.print(result.validation.as_table(f"{system.name}: validation"))
     if result.from_store:
         console.print(_FROM_STORE)
+    for text in result.warnings:
+        console.print(f"warning  {text}", soft_wrap=True)
     for step in result.steps:
         console.print(f"{step['name']:>10}  {step['rows']:>9,} rows  {step['seconds']:7.2f} s")
     if result.trained is not None:

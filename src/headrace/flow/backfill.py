@@ -4,7 +4,7 @@ The source is read once. Trainings follow their schedule, one after the other, b
 that the one before left. Between two trainings the runs are independent: many origins share one pass over the history
 and one predict call, and each sees what was known at its own time. Scores come last, when all predictions are there.
 
-A run that has its record for the same data, model and configuration is not repeated, so a backfill that was killed
+A run that has its record for the same data and model is not repeated, so a backfill that was killed
 goes on where it was.
 """
 
@@ -167,13 +167,13 @@ class _Backfill:
         self._version = done.version
 
     def _done(self) -> dict[datetime, tuple[int, int]]:
-        """Runs that have their record for this data and configuration: time to model version and predictions."""
+        """Runs that have their record for this data: time to model version and predictions."""
         import polars as pl
 
         table = self._home.table(self._system.name, RUNS)
         if not table.exists() or "predictions" not in table.schema():
             return {}
-        same = (pl.col("data_version") == self._version) & (pl.col("config_digest") == self._system.config_digest)
+        same = pl.col("data_version") == self._version
         first, last = (pl.lit(each, pl.Datetime("us", "UTC")) for each in (self._times[0], self._times[-1]))
         within = pl.col("as_of").is_between(first, last)
         lazy = table.scan(where=within & same & pl.col("predictions").is_not_null())

@@ -75,6 +75,7 @@ class Result:
     monitored: monitoring.Monitored | row_monitoring.Monitored | None = None
     exported: dict[str, int] = field(default_factory=dict)
     from_store: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def frame(self) -> pl.DataFrame | None:
@@ -95,6 +96,8 @@ class Result:
             "predictions": self.frame.height if self.frame is not None else 0,
             "metrics": self.monitored.overall if self.monitored else {},
         }
+        if self.warnings:
+            data["warnings"] = self.warnings
         if self.from_store:
             data["from_store"] = True  # no source was named, and the system has none of its own
         if self.exported.get("exported"):
@@ -237,7 +240,11 @@ class _Run:
         return 1
 
     def _predict(self) -> int:
+        from headrace.pipelines import training
+
         result = self._result
+        said = training.notice(self._system, self._home.registry.timeline(self._system.name), self._request.as_of)
+        result.warnings += [] if said is None else [said]
         result.pins = pins_of(self._system, self._champion(), self._request.as_of, self._data_version)
         if not self._system.forecasts:
             from headrace.pipelines import row_inference
@@ -250,6 +257,10 @@ class _Run:
         seen, self._seen = self._seen, None
         (result.predicted,) = inference.predict(self._system, self._home, [reader], now=self._request.now, seen=seen)
         result.stored = result.predicted.stored
+        result.warnings += [
+            f"{name} is declared known ahead, but none of the next {self._system.steps} steps has it"
+            for name in result.predicted.blank
+        ]
         return result.predicted.frame.height
 
     def _monitor(self) -> int:
@@ -293,7 +304,7 @@ def pins_of(system: System, champion: ModelVersion, as_of: datetime, data_versio
         feature_version=str(champion.pins["feature_version"]),
         model_version=champion.version,
         model_digest=champion.digest,
-        config_digest=system.config_digest,
+        config_digest=str(champion.pins["config_digest"]),
         code_revision=code_revision(system.folder),
     )
 

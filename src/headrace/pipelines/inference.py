@@ -51,6 +51,7 @@ class Predicted:
         skipped: Series without one, with the reason.
         young: Series that are served a baseline, with the reason.
         origin: The newest known event time, UTC.
+        blank: Columns known ahead that the model reads, and that none of the next steps has.
     """
 
     frame: pl.DataFrame
@@ -58,6 +59,7 @@ class Predicted:
     skipped: list[dict[str, Any]]
     young: list[dict[str, Any]]
     origin: datetime
+    blank: tuple[str, ...] = ()
 
 
 def predict(
@@ -95,7 +97,14 @@ def predict(
     new = dict(_store(system, home, frame, pins).group_by("as_of").len().iter_rows())
     ends = outcome.frame["reader"].search_sorted(np.arange(len(readers)), side="right").to_list()
     return [
-        Predicted(frame[begin:end], new.get(times[i], 0), outcome.skipped[i], outcome.young[i], views.origin(i))
+        Predicted(
+            frame[begin:end],
+            new.get(times[i], 0),
+            outcome.skipped[i],
+            outcome.young[i],
+            views.origin(i),
+            views.blank(i, predictor.model.horizon),
+        )
         for i, (begin, end) in enumerate(pairwise([0, *ends]))
     ]
 

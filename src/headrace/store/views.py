@@ -63,6 +63,12 @@ class Views:
         """History row and origin of every (reader, series), in that order."""
         return self.rows.ravel(), np.repeat(self.origins, self.rows.shape[1])
 
+    def blank(self, reader: int, horizon: int) -> tuple[str, ...]:
+        """Columns known ahead of which a reader saw no value of any series in the steps after its origin."""
+        begin, rows = int(self.origins[reader]) + 1, self.rows[reader]
+        ahead = {name: self.history.slice(name, begin, begin + horizon)[rows] for name in self.series.ahead}
+        return tuple(name for name, values in ahead.items() if np.isnan(values).all())
+
     def heard(self) -> NDArray[np.bool_]:
         """Whether a value of the series lies as far before the origin as the first reader's facts go; as `windows`.
 

@@ -113,7 +113,7 @@ class Served:
             feature_version=str(version.pins["feature_version"]),
             model_version=version.version,
             model_digest=version.digest,
-            config_digest=self.system.config_digest,
+            config_digest=str(version.pins["config_digest"]),
             code_revision=code_revision(self.system.folder),
         )
         pinned = ""

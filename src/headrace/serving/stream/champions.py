@@ -31,7 +31,7 @@ def champion(system: System, home: Home, now: datetime) -> Champion:
         feature_version=str(version.pins["feature_version"]),
         model_version=version.version,
         model_digest=version.digest,
-        config_digest=system.config_digest,
+        config_digest=str(version.pins["config_digest"]),
         code_revision=code_revision(system.folder),
     )
     return Champion(Predictor.load(home.registry.fetch(version)), pins)
