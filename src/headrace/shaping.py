@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Set as AbstractSet
+from typing import Any
 
 from headrace.lineage import digest_of
-
-if TYPE_CHECKING:
-    from headrace.system import System
 
 _FIELDS = ("keys", "time", "step", "phase", "target", "horizon", "features", "model")
 _SOURCE = ("columns", "constants", "lag", "known_at")
@@ -16,16 +14,19 @@ _ONLY_LEARNT = ("features", "model")
 """Fields in which two models may differ and still say the same thing about the same facts."""
 
 
-def made_from(system: System) -> dict[str, str]:
+def shaping(config: Mapping[str, Any], used: AbstractSet[str]) -> dict[str, str]:
     """A digest of every part of a declaration that shapes its numbers, by the part's path.
 
     Not among them: descriptions, the schedule, what is watched, the source's URI, and columns that no feature reads and
     for which no row is set apart.
+
+    Args:
+        config: The whole declaration, JSON-ready.
+        used: Columns that are read.
     """
-    config = system.config()
     parts: dict[str, Any] = {name: config[name] for name in _FIELDS}
     parts |= {f"source.{name}": config["source"][name] for name in _SOURCE}
-    contract, used = config["contract"], {*system.identity, system.target, *system.features.columns()}
+    contract = config["contract"]
     plain = {"nullable": True, "minimum": None, "maximum": None, "values": None, "pattern": None}
     for column in contract["columns"]:
         judged = any(column[name] != value for name, value in plain.items())
@@ -35,12 +36,12 @@ def made_from(system: System) -> dict[str, str]:
     return {name: digest_of(part) for name, part in parts.items()} | {"format": str(config["format"])}
 
 
-def differing(system: System, pins: Mapping[str, Any]) -> list[str]:
+def differing(now: Mapping[str, str], pins: Mapping[str, Any]) -> list[str]:
     """The parts of a declaration in which it differs from the one that a model was made from, by the model's pins.
 
     A column that is read by one of the two only is told by their features.
     """
-    now, then = made_from(system), pins["made_from"]
+    then = pins["made_from"]
     return [name for name in now if name in then and now[name] != then[name]]
 
 

@@ -27,6 +27,7 @@ from headrace.grid import Cadence, Grid, steps_of
 from headrace.grid.calendars import BUSINESS_DAYS, kind_of
 from headrace.lineage import digest_of
 from headrace.models.base import Model
+from headrace.shaping import shaping
 from headrace.sources import Source
 from headrace.sources.events import Shape
 
@@ -305,10 +306,13 @@ class System(Declared):
 
     @property
     def config_digest(self) -> str:
-        """Digest of what shapes the numbers; see `headrace.shaping`."""
-        from headrace.shaping import made_from
+        """Digest of what shapes the numbers."""
+        return digest_of(self.made_from)
 
-        return digest_of(made_from(self))
+    @property
+    def made_from(self) -> dict[str, str]:
+        """What shapes the numbers, part by part; see `headrace.shaping`."""
+        return shaping(self.config(), {*self.identity, self.target, *self.features.columns()})
 
     @model_validator(mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from tests.flow.worlds import NOW, last, system_of, world
 
 from headrace.features import lag
 from headrace.flow.run import Request, run
-from headrace.shaping import differing, made_from
+from headrace.shaping import differing
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_without_training_the_model_goes_on_and_says_so(home):
 
 def test_what_shapes_no_number_changes_nothing(home):
     system = system_of("7d")
-    pins = {"made_from": made_from(system)}
+    pins = {"made_from": system.made_from}
     contract = system.contract
     described = [c.model_copy(update={"description": "in MW"}) for c in contract.columns]
     other = edited(
@@ -76,9 +76,9 @@ def test_what_shapes_no_number_changes_nothing(home):
         monitoring={"window": "9d"},
         contract={"columns": described, "max_bad_share": 0.4},
     )
-    assert differing(other, pins) == []
+    assert differing(other.made_from, pins) == []
     assert other.config_digest == system.config_digest
     once(system, home, 20)
     assert once(edited(other, schedule=system.schedule), home, 19).trained is None
     warmer = [c.model_copy(update={"known_ahead": "9h"}) if c.name == "warmth" else c for c in contract.columns]
-    assert differing(edited(system, contract={"columns": warmer}), pins) == ["contract.warmth"]
+    assert differing(edited(system, contract={"columns": warmer}).made_from, pins) == ["contract.warmth"]

@@ -17,7 +17,7 @@ from headrace.models.classifier import GATE_ROWS, Classifier, ClassifierFit, Row
 from headrace.pipelines.verdict import of_classes, with_baselines
 from headrace.registry import Trained
 from headrace.row_predictor import RowPredictor
-from headrace.shaping import comparable, differing, made_from
+from headrace.shaping import comparable, differing
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def train(system: System, home: Home, *, as_of: datetime, data_version: int, now
         "data_version": data_version,
         "feature_version": system.features.digest,
         "config_digest": system.config_digest,
-        "made_from": made_from(system),
+        "made_from": system.made_from,
         "rows": rows.height,
         **({"stored": stored} if stored else {}),
     }
@@ -140,7 +140,7 @@ def _compare(
     """On the rows that became known after the champion's own; without enough of them, by cross-validation of both."""
     import polars as pl
 
-    parts = differing(system, champion.pins)
+    parts = differing(system.made_from, champion.pins)
     if not comparable(parts):
         return f"version {champion.version} was made from another declaration ({', '.join(parts)})", True
     new = rows.with_row_index("_at").filter(pl.col("known_at") > pl.lit(champion.as_of, pl.Datetime("us", "UTC")))

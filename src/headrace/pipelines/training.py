@@ -22,7 +22,7 @@ from headrace.pipelines.scores import naive_name
 from headrace.pipelines.verdict import of_forecasts, of_intermittent, with_baselines
 from headrace.predictor import Predictor, Schema
 from headrace.registry import Trained
-from headrace.shaping import comparable, differing, made_from
+from headrace.shaping import comparable, differing
 from headrace.store.history import Seen, Series, newest
 from headrace.store.sight import with_sight
 from headrace.store.views import read_views
@@ -53,17 +53,17 @@ def due(system: System, timeline: Timeline, as_of: datetime) -> bool:
         return False
     if last is None or later(last.as_of, every, zone=system.dates) <= as_of:
         return True
-    return bool(differing(system, champion.pins)) and bool(differing(system, last.pins))
+    return bool(differing(system.made_from, champion.pins)) and bool(differing(system.made_from, last.pins))
 
 
 def notice(system: System, timeline: Timeline, as_of: datetime) -> str | None:
     """That the champion was made from another declaration than the present one, and what to do about it."""
     champion, last = timeline.champion(as_of), timeline.latest_trained(as_of)
-    parts = [] if champion is None else differing(system, champion.pins)
+    parts = [] if champion is None else differing(system.made_from, champion.pins)
     if champion is None or not parts:
         return None
     said = f"model version {champion.version} was made from another declaration ({', '.join(parts)})"
-    if last is not None and not differing(system, last.pins):
+    if last is not None and not differing(system.made_from, last.pins):
         hint = f"version {last.version}, made from the present one, did not take its place"
         return f"{said}; {hint}: headrace promote {system.name} {last.version}"
     return f"{said}, and goes on, since it is not trained: headrace train {system.name}"
@@ -116,7 +116,7 @@ def train(system: System, home: Home, series: Series, *, as_of: datetime, data_v
         "data_version": data_version,
         "feature_version": system.features.digest,
         "config_digest": system.config_digest,
-        "made_from": made_from(system),
+        "made_from": system.made_from,
         "horizon": system.config()["horizon"],
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -193,7 +193,7 @@ def _gate(system: System, home: Home, version: ModelVersion, fitted: Fitted, now
 
 
 def _compare(system: System, home: Home, champion: ModelVersion, fitted: Fitted) -> tuple[str, bool]:
-    parts = differing(system, champion.pins)
+    parts = differing(system.made_from, champion.pins)
     if not comparable(parts):
         return f"version {champion.version} was made from another declaration ({', '.join(parts)})", True
     fit, history, end = fitted.fit, fitted.history, fitted.at
