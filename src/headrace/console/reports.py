@@ -125,6 +125,7 @@ def run_report(system: System, home: Home, result: Result) -> None:
         console.print(f"warning  {text}", soft_wrap=True)
     for step in result.steps:
         console.print(f"{step['name']:>10}  {step['rows']:>9,} rows  {step['seconds']:7.2f} s")
+    _counted(result.rows)
     if result.trained is not None:
         version = result.trained.version
         scores = ", ".join(f"{n} {version.metrics[n]:.3g}" for n in _HELD_BACK if version.metrics.get(n))
@@ -152,6 +153,13 @@ def run_report(system: System, home: Home, result: Result) -> None:
         console.print(f"next     headrace report {system.name}{at}", soft_wrap=True)
 
 
+def _counted(rows: Mapping[str, int]) -> None:
+    """What became of every row that was read."""
+    if rows:
+        parts = " + ".join(f"{count:,} {name}" for name, count in rows.items() if name != "read")
+        terminal().print(f"{rows['read']:,} rows read = {parts}", soft_wrap=True)
+
+
 def print_next(command: str, home: Home) -> None:
     """A command that goes on from here."""
     sys.stdout.write(f"next     {command}{_at(home)}\n")
@@ -171,6 +179,7 @@ def backfill_report(system: System, home: Home, done: Backfilled) -> None:
         f"{done.runs:,} runs ({done.repeated:,} were there), {done.predictions:,} predictions ({done.stored:,} new), "
         f"{len(done.trained)} trainings, {done.scored:,} new scores in {done.seconds:,.1f} s"
     )
+    _counted(done.rows)
     for each in done.failed[:SHOWN]:
         console.print(f"failed as of {each['as_of']}: {each['message']}")
     if len(done.failed) > SHOWN:

@@ -66,6 +66,7 @@ class Backfilled:
         stored: Predictions that were new.
         ingested: New facts.
         quarantined: Rows set apart.
+        rows: What became of every row that was read: ``read`` is the sum of the others.
         trained: Model versions that were trained.
         scored: New score facts.
         failed: Runs that failed: `as_of` and the error.
@@ -80,6 +81,7 @@ class Backfilled:
     stored: int = 0
     ingested: int = 0
     quarantined: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
     trained: list[int] = field(default_factory=list)
     scored: int = 0
     failed: list[dict[str, Any]] = field(default_factory=list)
@@ -163,6 +165,7 @@ class _Backfill:
             return
         records = feature.read(self._system, self._home, source=r.source, as_of=last, now=r.now, first=self._times[0])
         done = feature.validate(self._system, self._home, records, as_of=last, now=r.now)
+        self._result.rows = done.rows
         self._result.ingested, self._result.quarantined = done.added, done.validation.bad.height
         self._version = done.version
 

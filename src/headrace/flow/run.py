@@ -52,6 +52,7 @@ class Request:
 class Result:
     """What a run did. `as_dict` is its record; the rest is for the caller's eyes.
 
+    `rows` says what became of every row that was read: ``read`` is the sum of the others.
     `seconds` is the time from its begin to its end: of a run that was done together with others, to the end of them.
     `error` is None where it did not fail.
     """
@@ -62,10 +63,8 @@ class Result:
     steps: list[dict[str, Any]] = field(default_factory=list)
     pins: Pins | None = None
     validation: Validation | None = None
-    ingested: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
     ahead: int = 0
-    quarantined: int = 0
-    repeated: int = 0
     trained: Trained | None = None
     predicted: inference.Predicted | None = None
     scored: pl.DataFrame | None = None
@@ -76,6 +75,16 @@ class Result:
     exported: dict[str, int] = field(default_factory=dict)
     from_store: bool = False
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def ingested(self) -> int:
+        """New facts."""
+        return self.rows.get("ingested", 0)
+
+    @property
+    def quarantined(self) -> int:
+        """Rows that were set apart."""
+        return self.rows.get("quarantined", 0)
 
     @property
     def frame(self) -> pl.DataFrame | None:
@@ -103,8 +112,7 @@ class Result:
         if self.exported.get("exported"):
             data["exported"] = self.exported
         if self.validation is not None:
-            data |= {"read": self.validation.rows, "repeated": self.repeated}
-            data |= {"pending": self.validation.pending, "ahead": self.ahead}
+            data |= self.rows | {"ahead": self.ahead}
         if self.trained is not None:
             version = self.trained.version
             data["model"] = {
@@ -210,8 +218,7 @@ class _Run:
         self._version, self._records = done.version, None
         self._result.steps[-1]["rows"] = done.validation.rows  # of a source that gives parts, known by now only
         self._result.validation = done.validation
-        self._result.ingested, self._result.quarantined = done.added, done.validation.bad.height
-        self._result.repeated = done.repeated
+        self._result.rows = done.rows
         self._result.ahead = done.ahead
         return done.validation.known
 

@@ -58,6 +58,13 @@ class Validated:
         """Good rows that said nothing new."""
         return self.validation.known - self.validation.bad.height - self.added
 
+    @property
+    def rows(self) -> dict[str, int]:
+        """What became of every row that was read: ``read`` is the sum of the others."""
+        found = self.validation
+        kinds = {"ingested": self.added, "quarantined": found.bad.height, "repeated": self.repeated}
+        return {"read": found.rows, **kinds, "pending": found.pending}
+
 
 def read(
     system: System, home: Home, *, source: str | None, as_of: datetime, now: datetime, first: datetime | None = None
