@@ -10,10 +10,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headrace.contract import Column, Contract, Validation, check
 from headrace.errors import SourceError
 from headrace.sources import Source, open_source
+from headrace.sources.delimited import read_delimited
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 TABLE = [("a", "1", "x"), ("b", "2", "y")]
@@ -186,3 +189,22 @@ def test_other_kinds_are_named(tmp_path: Path, name: str, data: bytes, what: str
 def test_what_cannot_be_read_is_said(tmp_path: Path, data: bytes, what: str) -> None:
     with pytest.raises(SourceError, match=what):
         read(tmp_path, data)
+
+
+@settings(max_examples=60)
+@given(
+    wrong=st.dictionaries(st.integers(0, 60), st.sampled_from(["x", "x,1", "x,1,2,3", "x,,,y", "x,1,y,", ",,,", ""])),
+    end=st.sampled_from(["\n", "\r\n"]),
+    notes=st.sampled_from(["", "a note\n"]),
+)
+def test_property_lines_are_set_apart_as_the_csv_module_tells(wrong: dict[int, str], end: str, notes: str) -> None:
+    """Whether few lines or many are of another width, and whichever reader takes them."""
+    lines = [wrong.get(place, f"k{place},{place},t") for place in range(61)]
+    text = notes + end.join(["s,n,t", *lines]) + end
+    quick = read_delimited(text.encode(), Path("x.csv"))
+    exact = read_delimited(text.replace("k60,60,t", '"k60",60,t').replace("s,n,t", '"s",n,t').encode(), Path("x.csv"))
+    assert quick.equals(exact)
+    short = [line for line in lines if (line and len(line.split(",")) < 3) or any(line.split(",")[3:])]
+    told = quick[":malformed"].struct.field("text").drop_nulls().to_list() if short else []
+    assert [json.loads(each)["line"] for each in told] == short
+    assert quick.height == sum(map(bool, lines))

@@ -101,8 +101,8 @@ class Missing:
 
     @property
     def pattern(self) -> str:
-        """A regular expression of the texts that are missing values."""
-        spelled = "|".join(map(re.escape, sorted(self.texts)))
+        """A regular expression, as JSON Schema has them, of the texts that are missing values."""
+        spelled = "|".join(re.sub(r"[\^$\\.*+?()[\]{}|/]", r"\\\g<0>", text) for text in sorted(self.texts))
         return rf"^\s*({spelled})?\s*$" if spelled else r"^\s*$"
 
 
@@ -114,7 +114,7 @@ def missing_of(column: Column) -> Missing:
         texts.add(str(each).strip())
         try:
             number = float(each)
-        except ValueError:
+        except (ValueError, OverflowError):
             continue  # a spelling such as NA, that no number is
         numbers.add(number)
         if number.is_integer():

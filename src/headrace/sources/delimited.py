@@ -20,6 +20,8 @@ from headrace.sources.layout import Layout, fits, layout_of
 if TYPE_CHECKING:
     import polars as pl
 
+_FEW = 0.1
+"""The share of lines of another width up to which the others are read together."""
 _QUOTE, _LF, _CR = b'"'[0], b"\n"[0], b"\r"[0]
 
 
@@ -39,11 +41,10 @@ def read_delimited(data: bytes, path: Path, skip: int = 0) -> pl.DataFrame:
     data = utf8(data, str(path)).rstrip(b"\r\n")
     layout = layout_of(data, path, skip)
     body = data[layout.start :]
-    if _regular(body, layout.delimiter):
-        frame = _fast(body, layout)
-        if frame is not None:
-            return frame
-    return _exact(body, layout, str(path))
+    frame = _fast(body, layout) if _regular(body, layout.delimiter) else None
+    if frame is None and b'"' not in body:
+        frame = _apart(body, layout, str(path))
+    return frame if frame is not None else _exact(body, layout, str(path))
 
 
 def _text(data: bytes, layout: Layout, where: str) -> str:
@@ -99,6 +100,45 @@ def _fast(data: bytes, layout: Layout) -> pl.DataFrame | None:
     return frame.with_columns(pl.when(pl.all() != "").then(pl.all())) if b'""' in data else frame
 
 
+def _apart(data: bytes, layout: Layout, where: str) -> pl.DataFrame | None:
+    """A file without quotes of which few lines have another width: these set apart, the others read as by `_fast`.
+
+    None where that is not so plain, such as a line that only has empty fields beyond its columns.
+    """
+    import numpy as np
+    import polars as pl
+
+    codes = np.frombuffer(data, dtype=np.uint8)
+    ends = np.append(np.flatnonzero(codes == _LF), codes.size)
+    delimiters = np.flatnonzero(codes == ord(layout.delimiter)) if layout.delimiter.isascii() else ends[:0]
+    counts = np.diff(np.searchsorted(delimiters, ends), prepend=0)
+    wrong = np.flatnonzero(counts != layout.width - 1)
+    if not 0 < wrong.size < ends.size * _FEW or wrong[0] == 0 or len(layout.names) < layout.width:
+        return None
+    kept, malformed, after = [], Malformed(), 0
+    for line in wrong.tolist():
+        begin, end = int(ends[line - 1]) + 1, int(ends[line])
+        text = _text(data[begin:end], layout, where).rstrip("\r")
+        fields = text.split(layout.delimiter)
+        if not text or fits(fields, layout.width):
+            return None
+        _set_apart(malformed, line - 1, layout.line + line, fields, layout.width, text)
+        kept.append(data[after:begin])
+        after = end + 1
+    frame = _fast(b"".join([*kept, data[after:]]).rstrip(b"\r\n"), layout)
+    if frame is None:
+        return None
+    rows = np.full(ends.size - 1, -1)
+    rows[np.delete(np.arange(ends.size - 1), wrong - 1)] = np.arange(frame.height)
+    places = pl.Series(rows)
+    return malformed.beside(frame[places.set(places < 0, None)])
+
+
+def _set_apart(malformed: Malformed, row: int, line: int, fields: list[str], width: int, text: str) -> None:
+    label = f"too {'few' if len(fields) < width else 'many'} fields"
+    malformed.add(row, label, f"line {line} has {label}: {len(fields)} where {width} columns are named", text)
+
+
 class _Lines:
     """The lines of a text, one after the other; those of the record that was read last are kept."""
 
@@ -129,9 +169,7 @@ def _exact(data: bytes, layout: Layout, where: str) -> pl.DataFrame:
         for fields in reader:
             line = before + reader.line_num - len(lines.kept) + 1
             if fields and not fits(fields, width):
-                label = f"too {'few' if len(fields) < width else 'many'} fields"
-                why = f"line {line} has {label}: {len(fields)} where {width} columns are named"
-                malformed.add(len(columns[0]), label, why, lines.record())
+                _set_apart(malformed, len(columns[0]), line, fields, width, lines.record())
                 for column in columns:
                     column.append(None)
             else:
