@@ -369,3 +369,22 @@ def test_doctor(inside, home):
     assert any(each["what"] == "systems" and "wind" in each["said"] for each in broken.json["findings"])
     told = refused(headrace("run", "wind", "--json"), 2, "DeclarationError")
     assert told["where"].endswith("systems/wind/system.py")
+
+
+@pytest.mark.parametrize("command", ["run", "ingest", "train", "predict", "monitor", "rollback"])
+def test_a_time_after_the_clock_is_refused_where_something_is_written(tmp_path, command):
+    ran = headrace(command, ENERGY, "--home", tmp_path, "--json", "--as-of", "2999-01-01T00:00:00Z")
+    told = refused(ran, 2, "UsageError")
+    assert told["where"] == "--as-of"
+    assert "after the clock" in told["message"]
+    assert "--simulated" in told["hint"]
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_simulation_may_be_ahead_of_the_clock(tmp_path):
+    span = ("--start", "2998-01-01T00:00:00Z", "--end", "2998-01-01T02:00:00Z", "--every", "1h")
+    refused(headrace("backfill", ENERGY, "--home", tmp_path, "--json", *span), 2, "UsageError")
+    simulated = ("--source", "simulated:?series=2&days=10", "--as-of", "2998-01-01T00:00:00Z", "--simulated")
+    ran = headrace("ingest", ENERGY, "--home", tmp_path, "--json", *SMALL, *simulated)
+    assert ran.code == 0
+    assert ran.json["ingested"] > 0

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from headrace.errors import HeadraceError, NotFoundError, StoreError, UsageError
+from headrace.lineage import iso
 
 if TYPE_CHECKING:
     from headrace.flow.stretch import Stretch
@@ -89,6 +90,13 @@ End = Annotated[str, typer.Option("--end", metavar="TIME", help="No time is late
 Every = Annotated[str, typer.Option("--every", metavar="D", help="From one time to the next: 1h, 6h, 1d.")]
 
 
+Simulated = Annotated[
+    bool, typer.Option("--simulated", help="The time may lie after the clock: what is done is a simulation.")
+]
+
+
+SKEW = timedelta(minutes=5)
+"""Clocks of hosts differ by less."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -176,6 +184,22 @@ def time_of(text: str | None, now: datetime, where: str = "--as-of") -> datetime
         raise UsageError(f"{text!r} is beyond the times that there are in UTC", where=where) from error
     if moment < _EPOCH:  # ids of predictions count from there
         raise UsageError(f"{text!r} is before 1970", where=where)
+    return moment
+
+
+def refuse_future(moment: datetime, now: datetime, where: str, *, simulated: bool) -> datetime:
+    """The time as of which something is to be written, unless it lies after the clock.
+
+    Whatever is trained or decided there counts from then on only, for runs that nobody does for years.
+
+    Raises:
+        UsageError: It does, and no simulation is meant.
+    """
+    if not simulated and moment > now + SKEW:
+        clock = iso(now.replace(microsecond=0))
+        raise UsageError(
+            f"{iso(moment)} lies after the clock ({clock})", where=where, hint="for a simulation: --simulated"
+        )
     return moment
 
 

@@ -13,10 +13,12 @@ from headrace.cli.command import (
     End,
     Every,
     Name,
+    Simulated,
     SourceUri,
     Start,
     command,
     duration_of,
+    refuse_future,
     stretch_of,
     time_of,
 )
@@ -25,14 +27,15 @@ from headrace.errors import UsageError
 HEADING = "Run"
 
 
-def _steps(
-    use: Common, name: str, source: str | None, as_of: str | None, steps: tuple[str, ...], *, retrain: bool = False
-) -> None:
+def _steps(use: Common, name: str, source: str | None, times: tuple[str | None, bool], steps: tuple[str, ...]) -> None:
+    """Do some steps; `times` are `--as-of` and `--simulated`."""
     from headrace import console
     from headrace.flow.run import Request, run
 
     now = datetime.now(UTC)
-    moment = time_of(as_of, now)
+    as_of, simulated = times
+    moment = refuse_future(time_of(as_of, now), now, "--as-of", simulated=simulated)
+    retrain = "train" in steps and "predict" not in steps
     system, home = use.system(name), use.open()
     with console.progress(system.name) as on_progress:
 
@@ -47,15 +50,15 @@ def _steps(
 
 
 @command
-def run(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
+def run(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None, simulated: Simulated = False) -> None:
     """Ingest, validate, features, train when due, predict, monitor."""
-    _steps(use, name, source, as_of, ("ingest", "validate", "features", "train", "predict", "monitor"))
+    _steps(use, name, source, (as_of, simulated), ("ingest", "validate", "features", "train", "predict", "monitor"))
 
 
 @command
-def ingest(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
+def ingest(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None, simulated: Simulated = False) -> None:
     """Read the source, validate, store what is new."""
-    _steps(use, name, source, as_of, ("ingest", "validate"))
+    _steps(use, name, source, (as_of, simulated), ("ingest", "validate"))
 
 
 def _ingested(source: str | None) -> tuple[str, ...]:
@@ -64,21 +67,25 @@ def _ingested(source: str | None) -> tuple[str, ...]:
 
 
 @command
-def train(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
+def train(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None, simulated: Simulated = False) -> None:
     """Train a version now, champion if it wins. It must beat the present one; --source is ingested first."""
-    _steps(use, name, source, as_of, (*_ingested(source), "train"), retrain=True)
+    _steps(use, name, source, (as_of, simulated), (*_ingested(source), "train"))
 
 
 @command
-def predict(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
+def predict(
+    use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None, simulated: Simulated = False
+) -> None:
     """Predict every series or waiting row. A row waits that has no target; --source is ingested first."""
-    _steps(use, name, source, as_of, (*_ingested(source), "features", "predict"))
+    _steps(use, name, source, (as_of, simulated), (*_ingested(source), "features", "predict"))
 
 
 @command
-def monitor(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None) -> None:
+def monitor(
+    use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None, simulated: Simulated = False
+) -> None:
     """Compare predictions with the truth. Of what has matured; --source is ingested first."""
-    _steps(use, name, source, as_of, (*_ingested(source), "monitor"))
+    _steps(use, name, source, (as_of, simulated), (*_ingested(source), "monitor"))
 
 
 @command
@@ -90,15 +97,17 @@ def backfill(
     every: Every,
     source: SourceUri = None,
     workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes. Default: one a core.")] = 0,
+    simulated: Simulated = False,
 ) -> None:
     """Do all runs between two times, as if live. In parallel, equal row for row."""
     from headrace import console
     from headrace.flow.backfill import Request, backfill
 
     system, home = use.system(name), use.open()
-    stretch = stretch_of(start, end, every, system.dates)
+    stretch, now = stretch_of(start, end, every, system.dates), datetime.now(UTC)
+    refuse_future(stretch.times()[-1], now, "--end", simulated=simulated)
     with console.progress(system.name) as on_progress:
-        request = Request(stretch, datetime.now(UTC), source, workers or home.workers, on_progress)
+        request = Request(stretch, now, source, workers or home.workers, on_progress)
         done = backfill(system, home, request)
     if use.json:
         console.print_json(done.as_dict())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headrace.cli.command import Common, Name, command, time_of
+from headrace.cli.command import Common, Name, Simulated, command, refuse_future, time_of
 
 if TYPE_CHECKING:
     from headrace.registry import Timeline
@@ -31,22 +31,30 @@ Since = Annotated[
 
 @command
 def promote(
-    use: Common, name: Name, version: Annotated[int, typer.Argument(metavar="VERSION")], as_of: Since = None
+    use: Common,
+    name: Name,
+    version: Annotated[int, typer.Argument(metavar="VERSION")],
+    as_of: Since = None,
+    simulated: Simulated = False,
 ) -> None:
     """Make a version the champion."""
     system, registry, now = use.system(name).name, use.open(make=False).registry, datetime.now(UTC)
-    since, before = time_of(as_of, now) if as_of else None, registry.timeline(system)
+    since, before = _since(as_of, now, simulated), registry.timeline(system)
     registry.promote(system, version, created_at=now, as_of=since, reason="by hand")
     _show_decision(use, system, before)
 
 
 @command
-def rollback(use: Common, name: Name, as_of: Since = None) -> None:
+def rollback(use: Common, name: Name, as_of: Since = None, simulated: Simulated = False) -> None:
     """Go back to the champion before the present one."""
     system, registry, now = use.system(name).name, use.open(make=False).registry, datetime.now(UTC)
-    since, before = time_of(as_of, now) if as_of else None, registry.timeline(system)
+    since, before = _since(as_of, now, simulated), registry.timeline(system)
     registry.rollback(system, created_at=now, as_of=since, reason="by hand")
     _show_decision(use, system, before)
+
+
+def _since(as_of: str | None, now: datetime, simulated: bool) -> datetime | None:
+    return refuse_future(time_of(as_of, now), now, "--as-of", simulated=simulated) if as_of else None
 
 
 def _show_models(use: Common, system: str) -> None:
