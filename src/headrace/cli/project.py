@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from headrace.cli.command import Common, command
+from headrace.errors import UsageError
 
 HEADING = "Project"
 
@@ -17,12 +18,23 @@ def init(
     use: Common,
     name: Annotated[str, typer.Argument(metavar="NAME")],
     like: Annotated[str | None, typer.Option("--like", metavar="SYSTEM", help="Copy this system.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help="Look at its rows.")] = None,
+    target: Annotated[str | None, typer.Option("--target", metavar="C", help="The column to predict.")] = None,
+    time: Annotated[str | None, typer.Option("--time", metavar="C", help="Of the event time; rows have none.")] = None,
+    keys: Annotated[str | None, typer.Option("--keys", metavar="C,C", help="What tells series or rows apart.")] = None,
 ) -> None:
-    """Make the folder of a new system below systems/."""
+    """Make the folder of a new system below systems/. It runs as it is, or is made from a look at a file."""
     from headrace import console
-    from headrace.scaffold import make
+    from headrace.scaffold import Look, make
 
-    files = make(name, like, Path("systems"))
+    look = None
+    if data is not None:
+        if like is not None or target is None:
+            raise UsageError("a look at a file needs the column to predict", where="--data", hint="add --target COLUMN")
+        look = Look(data, target, time, tuple(key.strip() for key in keys.split(",") if key.strip()) if keys else ())
+    elif target or time or keys:
+        raise UsageError("there is no file to look at", where="--data", hint="add --data FILE")
+    files = make(name, like, Path("systems"), look)
     console.print_made(files, name, as_json=use.json)
 
 

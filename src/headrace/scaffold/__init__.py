@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 from headrace.errors import NotFoundError, UsageError
+from headrace.scaffold.data import Look, declaration_of
+
+__all__ = ["Look", "make"]
 
 _FILES = {
     "system.py": '''"""{name}: what is forecast, from what, and how often."""
@@ -70,13 +73,35 @@ def test_the_declaration_is_sound() -> None:
 }
 
 
-def make(name: str, like: str | None, folder: Path) -> list[Path]:
+_ABOUT = """# {name}
+
+Made from a look at a file; `system.py` says how its rows are read and what is predicted. `config.yaml` goes over it.
+
+    headrace run {name}
+    headrace predictions {name}
+    headrace report {name}
+    python -m pytest systems/{name}
+"""
+_TEST = '''"""The declaration loads."""
+
+from pathlib import Path
+
+from headrace.loading import load_system
+
+
+def test_the_declaration_is_sound() -> None:
+    assert load_system(str(Path(__file__).parent)).name == "{name}"
+'''
+
+
+def make(name: str, like: str | None, folder: Path, look: Look | None = None) -> list[Path]:
     """Write the files of a new system; nothing that exists is touched.
 
     Args:
         name: Lower-case letters, digits and underscores.
         like: A system's folder, or its name below `folder`, to copy; None for a small one that runs as it is.
         folder: Where systems live.
+        look: A file to make the declaration from.
 
     Raises:
         UsageError: The name is no good, or taken.
@@ -90,6 +115,10 @@ def make(name: str, like: str | None, folder: Path) -> list[Path]:
     files = {file.format(name=name): text.format(name=name).encode() for file, text in _FILES.items()}
     if like is not None:
         files = _copied(like, name, folder)
+    elif look is not None:
+        texts = {"README.md": _ABOUT, "test_{name}.py": _TEST}
+        files |= {file.format(name=name): text.format(name=name).encode() for file, text in texts.items()}
+        files["system.py"] = declaration_of(name, look).encode()
     target.mkdir(parents=True)
     for file, content in files.items():
         (target / file).parent.mkdir(parents=True, exist_ok=True)

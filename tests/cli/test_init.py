@@ -1,0 +1,91 @@
+"""`init --data`: a declaration from a look at a file, which loads and runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.cli.helpers import headrace
+
+from headrace.loading import load_system
+
+FIRST = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def made(lines: list[str], *options: str, name: str = "mine") -> str:
+    """The source of a system made from a file of these lines."""
+    Path("data.csv").write_text("\n".join(lines) + "\n")
+    done = headrace("init", name, "--data", "data.csv", *options)
+    assert done.code == 0, done.err
+    return (Path("systems") / name / "system.py").read_text()
+
+
+def test_a_lone_hourly_series_runs_as_it_is() -> None:
+    hours = (FIRST + timedelta(hours=n) for n in range(24 * 30))
+    lines = [f"{hour:%Y-%m-%d %H:%M:%S},{100 + 10 * math.sin(hour.hour / 4):.3f},x" for hour in hours]
+    text = made(["when,load,note", *lines], "--target", "load", "--time", "when")
+    assert "keys=()," in text
+    assert "note" not in text
+    system = load_system("mine")
+    assert (system.step, system.horizon, system.keys) == (timedelta(hours=1), timedelta(hours=24), ())
+    small = ("--set", "model.trees=3", "--set", "model.max_rows=1000", "--as-of", "2024-01-30T00:00:00Z")
+    assert headrace("run", "mine", "--json", *small).json["predictions"] == 24
+
+
+@pytest.mark.parametrize(
+    ("times", "step", "horizon"),
+    [
+        ([FIRST + timedelta(days=n) for n in range(60)], "1d", "14d"),
+        ([FIRST + timedelta(weeks=n) for n in range(60)], "1w", "8w"),
+        ([datetime(2015 + n // 12, n % 12 + 1, 1, tzinfo=UTC) for n in range(60)], "1mo", "6mo"),
+        ([FIRST + timedelta(minutes=15 * n) for n in range(600)], "15m", "24h"),
+    ],
+)
+def test_steps_are_seen_in_the_times(times: list[datetime], step: str, horizon: str) -> None:
+    lines = [f"{key},{time.isoformat()},{n % 7}" for n, time in enumerate(times) for key in ("a", "b")]
+    text = made(["shop,day,sold", *lines], "--target", "sold", "--time", "day", "--keys", "shop")
+    assert f'step="{step}"' in text
+    assert f'horizon="{horizon}"' in text
+    assert load_system("mine").keys == ("shop",)
+
+
+def test_rows_of_two_classes() -> None:
+    lines = [f"o-{n},{n % 5},{'red' if n % 3 else 'blue'},{n * 0.5 if n % 4 else ''},{n % 2}" for n in range(300)]
+    text = made(["order,size,colour,price,bought", *lines], "--target", "bought", "--keys", "order")
+    assert 'Column("price", "float", nullable=True)' in text
+    assert 'Column("colour", "category")' in text
+    assert set(load_system("mine").features) == {"size", "colour", "price"}
+
+
+def test_what_cannot_be_declared_is_said() -> None:
+    Path("data.csv").write_text("a,b\nx,1\ny,2\nz,3\n")
+    for options, said in (
+        (("--target", "c"), "there is no column 'c'"),
+        (("--target", "b", "--time", "a"), "are times"),
+        (("--target", "b"), "need a key"),
+        (("--target", "b", "--keys", "a"), "3 different values"),
+        ((), "add --target"),
+    ):
+        done = headrace("init", "mine", "--data", "data.csv", *options)
+        assert (done.code, said in done.err) == (2, True), done.err
+    assert not Path("systems").exists()
+    assert headrace("init", "mine", "--target", "b").code == 2
+    assert headrace("init", "mine", "--data", "none.csv", "--target", "b").code == 1
+
+
+def test_real_files(shared_data: Callable[[str], Path]) -> None:
+    load = shared_data("pjme_hourly/PJME_hourly.csv.gz")
+    assert headrace("init", "pjm", "--data", load, "--target", "PJME_MW", "--time", "Datetime").code == 0
+    assert load_system("pjm").step == timedelta(hours=1)
+    ship = shared_data("titanic/train.csv")
+    assert headrace("init", "ship", "--data", ship, "--target", "Survived", "--keys", "PassengerId").code == 0
+    assert "Pclass" in set(load_system("ship").features)
