@@ -123,15 +123,16 @@ def _series(name: str, look: Look, found: _Found) -> str:
     ]
     times = found.values[look.time]
     first, last = times.min(), times.max()
-    assert isinstance(first, datetime) and isinstance(last, datetime)
-    seasons = tuple(each for each in seasons if last - first >= 3 * parse_duration(each)) or seasons[:1]
+    assert isinstance(first, datetime)
+    assert isinstance(last, datetime)
+    known = tuple(each for each in seasons if last - first >= 3 * parse_duration(each)) or seasons[:1]
     seasonal = f'seasonal_features({_quoted(look.target)}, step="{step}", seasons=SEASONS)'
     return f'''"""{name}: `{look.target}` from {look.path.name}, as a look at it has it: read it, and mend it."""
 
 from headrace import Column, Contract, Forecaster, Monitoring, Schedule, Source, System
 from headrace.features import seasonal_features
 
-SEASONS = {_tuple(seasons)}
+SEASONS = {_tuple(known)}
 
 system = System(
     name="{name}",
