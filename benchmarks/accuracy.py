@@ -80,7 +80,9 @@ def window(data: Dataset, seed: int, choose: bool, quick: bool) -> Backtest:
     end, origins = data.windows(choose)
     if quick:
         origins = origins[:: -(-origins.size // FEW)]
-    return backtest(model.fit(data.task(model), data.history, end).model, data.history, origins)
+    done = backtest(model.fit(data.task(model), data.history, end).model, data.history, origins)
+    actual = data.history.values["y"][done.series, done.origin + done.ahead]  # as it came, glitches too
+    return replace(done, actual=actual)
 
 
 def peers(data: Dataset, done: Backtest, python: Path, folder: Path) -> dict[str, Array]:
@@ -137,7 +139,8 @@ def scores(data: Dataset, done: Backtest, others: dict[str, Array] | None = None
     scale = np.array([row[~np.isnan(row)].mean() if (~np.isnan(row)).any() else np.nan for row in change])[done.series]
     said = {"model": done.value} | baselines(data, done) | (others or {})
     known = ~np.isnan(np.sum([done.actual, *said.values()], axis=0))
-    found = {name: _errors(done.actual[known], value[known], scale[known]) for name, value in said.items()}
+    actual = done.regular[known], done.actual[known]
+    found = {name: _errors(*actual, value[known], scale[known]) for name, value in said.items()}
     score = metrics.winkler(done.actual, done.lower, done.upper, LEVEL) / np.where(scale > 0, scale, np.nan)
     found["model"] |= {
         "coverage": metrics.coverage(done.actual, done.lower, done.upper),
@@ -147,12 +150,13 @@ def scores(data: Dataset, done: Backtest, others: dict[str, Array] | None = None
     return found
 
 
-def _errors(actual: Array, value: Array, scale: Array) -> dict[str, float]:
+def _errors(regular: Array, actual: Array, value: Array, scale: Array) -> dict[str, float]:
+    """Absolute errors of series that are not intermittent, where zero would win them; squared ones of all."""
     return {
-        "wape": metrics.wape(actual, value),
+        "wape": metrics.wape(regular, value),
         "rmse": metrics.rmse(actual, value),
-        "mase": metrics.mase(actual, value, scale),
-        "mape": metrics.mape(actual, value),
+        "mase": metrics.mase(regular, value, scale),
+        "mape": metrics.mape(regular, value),
     }
 
 
