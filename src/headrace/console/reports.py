@@ -130,7 +130,8 @@ def run_report(system: System, home: Home, result: Result) -> None:
         version = result.trained.version
         scores = ", ".join(f"{n} {version.metrics[n]:.3g}" for n in _HELD_BACK if version.metrics.get(n))
         outcome = "champion" if result.trained.promoted else "not promoted"
-        console.print(f"\nmodel version {version.version}: {outcome} ({result.trained.reason}); held back: {scores}")
+        held = f"; held back: {scores}" if scores else ""
+        console.print(f"\nmodel version {version.version}: {outcome} ({result.trained.reason}){held}")
     if result.predicted is not None:
         _forecasts(system, result)
         for what, rows in (
@@ -252,7 +253,7 @@ def _forecasts(system: System, result: Result) -> None:
             pl.col(system.event_time).filter(nearest).first().alias("next"),
             *(pl.col(c).filter(nearest).first() for c in ("value", "lower", "upper")),
             pl.col("value").sum().alias("horizon sum"),
-            *(pl.col(c).sum() for c in baselines),
+            *(pl.when(pl.col(c).count() > 0).then(pl.col(c).sum()) for c in baselines),
         )
         .sort("horizon sum", descending=True, maintain_order=True)
     )

@@ -182,7 +182,7 @@ class Forecaster(Model):
         held = int(year if length >= 2 * year else max(held, 2 * horizon))
         if length < 2 * held + frame.short // frame.step:
             raise NotEnoughDataError(
-                f"{length} steps of history are too few",
+                f"a history of {length} x {format_duration(frame.step)} is too short to learn from",
                 where=frame.target,
                 hint=f"at least {4 * horizon + frame.short // frame.step} are needed",
             )
