@@ -48,3 +48,24 @@ def doctor(use: Common) -> None:
     console.print_findings(findings, as_json=use.json)
     if any(f["status"] == "failed" for f in findings):
         raise typer.Exit(1)
+
+
+@command
+def verify(
+    use: Common,
+    name: Annotated[
+        str | None, typer.Argument(metavar="SYSTEM", help="One system. Default: all that are stored.")
+    ] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every file, and compare its digest.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Put lost or changed commits back first.")] = False,
+) -> None:
+    """Check the tables against what was written to them."""
+    from headrace import console
+    from headrace.flow.verify import verify as look
+
+    home = use.open(make=False)
+    system = name if name is None or name in home.store.systems() else use.system(name).name
+    done = look(home, system, deep=deep, repair=repair)
+    console.print_verified(done, as_json=use.json)
+    if not done["ok"]:
+        raise typer.Exit(1)

@@ -13,6 +13,7 @@ from headrace.console.reports import (
     print_next,
     print_runs,
     print_started,
+    print_verified,
     run_report,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "print_runs",
     "print_started",
     "print_tree",
+    "print_verified",
     "progress",
     "run_report",
 ]

@@ -96,6 +96,22 @@ def print_findings(findings: Sequence[Mapping[str, str]], *, as_json: bool) -> N
         sys.stdout.write(f"{f['status']:>8}  {f['what']}: {f['said']}\n")
 
 
+def print_verified(done: Mapping[str, Any], *, as_json: bool) -> None:
+    """What `verify` found: a line a table, and each problem."""
+    if as_json:
+        print_json(done)
+        return
+    for each in done["tables"]:
+        rows = "rows unknown" if each["rows"] is None else f"{each['rows']:,} rows"
+        put_back = f", {len(each['restored'])} commits put back" if each["restored"] else ""
+        state = "ok" if each["ok"] else "damaged"
+        sys.stdout.write(f"{state:>8}  {each['system']}/{each['name']}: {rows}{put_back}\n")
+        for problem in each["problems"]:
+            sys.stdout.write(f"{'':>10}{problem}\n")
+    if not done["tables"]:
+        sys.stdout.write("nothing is stored\n")
+
+
 def print_decision(system: str, version: int, since: datetime, before: int | None) -> None:
     """Who is the champion now, from when on, and who was."""
     if version == before:

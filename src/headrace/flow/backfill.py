@@ -24,6 +24,7 @@ from headrace.home import RUNS, Home
 from headrace.lineage import Pins, iso, run_id
 from headrace.pipelines import feature, inference, matured, training
 from headrace.settings import Settings
+from headrace.store.verify import refuse_behind
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ class _Backfill:
         self._request.on_progress(what, done, len(self._times))
 
     def _ingest(self) -> None:
+        refuse_behind(self._home.store, self._system.name)
         self._progress("ingest", 0)
         r, last = self._request, self._times[-1]
         self._version = feature.stored(self._system, self._home, r.source)

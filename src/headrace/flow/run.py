@@ -12,6 +12,7 @@ from headrace.errors import HeadraceError, NotFoundError, UsageError
 from headrace.home import Home
 from headrace.lineage import Pins, code_revision, iso, run_id
 from headrace.pipelines import feature, inference, runs, shape
+from headrace.store.verify import refuse_behind
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def run(system: System, home: Home, request: Request) -> Result:
     if unknown:
         raise UsageError(f"no step {unknown[0]!r}", hint=f"one of {', '.join(STEPS)}")
     shape.check(system, home)
+    refuse_behind(home.store, system.name)
     return _Run(system, home, request).execute()
 
 

@@ -12,21 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.errors import CorruptTableError, NotFoundError, UsageError, WriteConflictError
-from headrace.store import failures, location, panics
+from headrace.store import commits, failures, location, panics
+from headrace.store.witness import Witness
 
 if TYPE_CHECKING:
     import polars as pl
-    from deltalake import CommitProperties, DeltaTable, WriterProperties
+    from deltalake import DeltaTable
 
     from headrace.store.facts import Part
 
-_APP = "headrace"
 _COMPACTION = "headrace.compaction"
-_VERSION_KEY = "headrace.version"
 _ATTEMPTS = 60
 _LONGEST_PAUSE = 0.5
-_ROW_GROUP = 131_072
-_FILE_SIZE = 32 * 2**20
 
 
 class Written(NamedTuple):
@@ -91,7 +88,7 @@ class Upkeep:
             "delta.checkpointInterval": "10",
             "delta.logRetentionDuration": f"interval {int(self.keep_log.total_seconds())} seconds",
             "delta.deletedFileRetentionDuration": f"interval {int(self.keep_files.total_seconds())} seconds",
-            "delta.targetFileSize": str(_FILE_SIZE),
+            "delta.targetFileSize": str(commits.FILE_SIZE),
         }
 
 
@@ -120,6 +117,7 @@ class Table:
         self.uri = location.normal(uri)
         self.upkeep = upkeep or Upkeep()
         self._options = location.options(self.uri, storage_options)
+        self.witness = Witness(self.uri, self._options)
 
     def __repr__(self) -> str:
         return f"Table({self.uri!r})"
@@ -131,7 +129,7 @@ class Table:
     def version(self) -> int:
         """The current logical version: 0 while there is no table or no row."""
         snapshot = self._open()
-        return 0 if snapshot is None else _version_of(snapshot)
+        return 0 if snapshot is None else commits.version_of(snapshot)
 
     def id(self) -> str:
         """What tells this table from another one that is made under its name later; empty while there is none."""
@@ -156,9 +154,9 @@ class Table:
             return pl.DataFrame(schema={**schema, "rows": pl.Int64()})
         with self._failures():
             times = [
-                (int(entry[_VERSION_KEY]), datetime.fromtimestamp(entry["timestamp"] / 1000, UTC))
+                (int(entry[commits.VERSION_KEY]), datetime.fromtimestamp(entry["timestamp"] / 1000, UTC))
                 for entry in snapshot.history()
-                if _VERSION_KEY in entry
+                if commits.VERSION_KEY in entry
             ]
         counted = self._scan(snapshot).group_by(pl.col("_version").alias("version"))
         rows = self.collect(counted.agg(pl.len().cast(pl.Int64).alias("rows")))
@@ -236,8 +234,8 @@ class Table:
         """One attempt against a fresh snapshot; None when another writer was first."""
         from headrace.store import schema
 
-        snapshot = self._open() or self._create(schema.conform(rows, None, self.uri), window, identity)
-        table_schema, version = self._schema_of(snapshot), _version_of(snapshot)
+        snapshot = self._open_to_write() or self._create(schema.conform(rows, None, self.uri), window, identity)
+        table_schema, version = self._schema_of(snapshot), commits.version_of(snapshot)
         rows = schema.conform(rows, table_schema, self.uri)
         new, restated = self._news(snapshot, rows, identity, compare, window, corrected)
         if new.is_empty():
@@ -321,11 +319,11 @@ class Table:
             raise NotFoundError("there is no such table yet", where=self.uri)
         lazy = self._scan(snapshot, between)
         if version is not None:
-            if not 0 <= version <= _version_of(snapshot):
+            if not 0 <= version <= commits.version_of(snapshot):
                 raise NotFoundError(
                     f"there is no version {version}",
                     where=self.uri,
-                    hint=f"the newest is {_version_of(snapshot)}",
+                    hint=f"the newest is {commits.version_of(snapshot)}",
                 )
             lazy = lazy.filter(pl.col("_version") <= version)
         if as_of is not None:
@@ -408,9 +406,11 @@ class Table:
             if not self._merge(snapshot):
                 return False
             snapshot.create_checkpoint()
+            self.witness.keep(snapshot.version())
             hours = int(self.upkeep.keep_files.total_seconds() // 3600)
             snapshot.vacuum(hours, dry_run=False, enforce_retention_duration=False)
             snapshot.cleanup_metadata()
+            self.witness.forget(set(self.files()["path"]))
         return True
 
     def _merge(self, snapshot: DeltaTable) -> bool:
@@ -424,10 +424,10 @@ class Table:
         from deltalake import write_deltalake
         from deltalake.exceptions import CommitFailedError
 
-        first, count = _unmerged(snapshot)
+        first, count = commits.unmerged(snapshot)
         if count < 2:
             return True
-        last, turn = _version_of(snapshot), (snapshot.transaction_version(_COMPACTION) or 0) + 1
+        last, turn = commits.version_of(snapshot), (snapshot.transaction_version(_COMPACTION) or 0) + 1
         small = self._scan(snapshot).filter(pl.col("_version").is_between(first, last))
         rows = self.collect(small).sort("_version", maintain_order=True)
         try:
@@ -436,9 +436,9 @@ class Table:
                 rows,
                 mode="overwrite",
                 predicate=f"_version >= {first} AND _version <= {last}",
-                target_file_size=_FILE_SIZE,
-                writer_properties=_writer(rows),
-                commit_properties=_properties(_COMPACTION, turn),
+                target_file_size=commits.FILE_SIZE,
+                writer_properties=commits.writer(rows),
+                commit_properties=commits.properties(_COMPACTION, turn),
             )
         except CommitFailedError as error:
             if not failures.lost_race(error):
@@ -448,7 +448,7 @@ class Table:
 
     def _tidy(self, snapshot: DeltaTable) -> None:
         """Compact when an append left many small files. Looks at the log in memory only."""
-        if _unmerged(snapshot)[1] >= self.upkeep.small_files:
+        if commits.unmerged(snapshot)[1] >= self.upkeep.small_files:
             self._compact(snapshot)
 
     def _open(self) -> DeltaTable | None:
@@ -462,6 +462,25 @@ class Table:
                 return DeltaTable(location.by_url(self.uri), storage_options=self._options)
             except TableNotFoundError:
                 return None
+
+    def _open_to_write(self) -> DeltaTable | None:
+        """As `_open`. Raises `CorruptTableError` where the table is behind the records of its own commits."""
+        with self._failures():
+            recorded = self.witness.newest()  # first: another process may commit meanwhile
+        snapshot = self._open()
+        there = -1 if snapshot is None else snapshot.version()
+        if there < recorded:
+            raise failures.behind(self.uri, recorded, there)
+        return snapshot
+
+    def files(self) -> pl.DataFrame:
+        """The table's data files: ``path`` below its folder, ``size_bytes``, ``num_records``; empty without a table."""
+        import polars as pl
+
+        snapshot = self._open()
+        if snapshot is None:
+            return pl.DataFrame(schema={"path": pl.String, "size_bytes": pl.Int64, "num_records": pl.Int64})
+        return pl.DataFrame(snapshot.get_add_actions(flatten=True)).select("path", "size_bytes", "num_records")
 
     def _create(self, rows: pl.DataFrame, window: str, identity: Sequence[str]) -> DeltaTable:
         """An empty table for rows like these, or the one that another process made meanwhile."""
@@ -485,6 +504,7 @@ class Table:
             except CommitFailedError as error:
                 if not failures.lost_race(error):
                     raise
+            self.witness.keep(0)
             return DeltaTable(location.by_url(self.uri), storage_options=self._options)
 
     def _commit(self, snapshot: DeltaTable, rows: pl.DataFrame, version: int, widened: bool) -> bool:
@@ -500,15 +520,16 @@ class Table:
                     mode="append",
                     # Only when needed: it commits the schema anew, which conflicts with every other writer.
                     schema_mode="merge" if widened else None,
-                    target_file_size=_FILE_SIZE,
-                    writer_properties=_writer(rows),
-                    commit_properties=_properties(_APP, version),
+                    target_file_size=commits.FILE_SIZE,
+                    writer_properties=commits.writer(rows),
+                    commit_properties=commits.properties(commits.APP, version),
                     post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
                 )
             except CommitFailedError as error:
                 if not failures.lost_race(error):
                     raise
                 return False
+            self.witness.keep(snapshot.version())
         return True
 
     def _facts_between(
@@ -565,36 +586,3 @@ class Table:
             if isinstance(told, CorruptTableError) and told.where == self.uri:
                 told = location.damaged_file(self.uri) or told
             raise told from error
-
-
-def _version_of(snapshot: DeltaTable) -> int:
-    return snapshot.transaction_version(_APP) or 0
-
-
-def _unmerged(snapshot: DeltaTable) -> tuple[int, int]:
-    """The first version after all files of a good size, and how many files hold the versions from there on.
-
-    Versions only grow, so no file reaches over that border.
-    """
-    import polars as pl
-
-    files = pl.DataFrame(snapshot.get_add_actions(flatten=True)).select("size_bytes", "min._version", "max._version")
-    merged = files.filter(pl.col("size_bytes") >= _FILE_SIZE // 2).get_column("max._version").max()
-    first = int(merged) + 1 if isinstance(merged, int) else 1
-    return first, int((files.get_column("min._version") >= first).sum())
-
-
-def _properties(app: str, version: int) -> CommitProperties:
-    from deltalake import CommitProperties, Transaction
-
-    metadata = {_VERSION_KEY: str(version)} if app == _APP else None
-    return CommitProperties(custom_metadata=metadata, app_transactions=[Transaction(app, version)])
-
-
-def _writer(rows: pl.DataFrame) -> WriterProperties:
-    """How to write a file of these rows: a dictionary of numbers that seldom repeat costs time and space."""
-    import polars.selectors as cs
-    from deltalake import ColumnProperties, WriterProperties
-
-    plain = dict.fromkeys(rows.select(cs.float()).columns, ColumnProperties(dictionary_enabled=False))
-    return WriterProperties(compression="ZSTD", max_row_group_size=_ROW_GROUP, column_properties=plain or None)

@@ -69,5 +69,14 @@ def damaged(path: str, said: str) -> CorruptTableError:
     )
 
 
+def behind(uri: str, recorded: int, there: int) -> CorruptTableError:
+    """The error for a table at `uri` that lost commits: its log ends at `there`, commits up to `recorded` were made."""
+    return CorruptTableError(
+        f"the table is behind its records: commit {recorded} was made, and its log ends at {there}",
+        where=uri,
+        hint="headrace verify --repair puts lost commits back; nothing is written over it before",
+    )
+
+
 def _any(text: str, needles: tuple[str, ...]) -> bool:
     return any(needle.lower() in text.lower() for needle in needles)

@@ -95,6 +95,18 @@ class Store:
             found = self._objects().list_with_delimiter()["common_prefixes"]
         return sorted(name for name in (prefix.rstrip("/") for prefix in found) if _NAME.fullmatch(name))
 
+    def tables(self, system: str) -> list[str]:
+        """Names of the tables of a system that were made, sorted; also of those that lost their log.
+
+        Raises:
+            StoreError: The storage cannot be reached.
+        """
+        if location.is_local(self.uri) and not Path(self.uri, system).is_dir():
+            return []
+        with self._failures():
+            found = self._objects().list_with_delimiter(f"{system}/")["common_prefixes"]
+        return sorted(prefix.rstrip("/").rpartition("/")[2] for prefix in found)
+
     def commit(self, system: str, name: str) -> int | None:
         """The number of a table's newest commit, whatever it did, by the names in its log; None where there is none.
 

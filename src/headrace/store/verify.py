@@ -1,0 +1,120 @@
+"""Whether a table is what its commits wrote, and what of it can be put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from headrace.errors import HeadraceError, StoreError
+from headrace.store import failures
+from headrace.store.delta import Table
+from headrace.store.store import Store
+from headrace.store.witness import Record
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a look at a table found.
+
+    Attributes:
+        rows: Facts in it, corrected ones included; None where they cannot be counted.
+        problems: What is wrong, in words; empty for a table that is whole.
+    """
+
+    rows: int | None
+    problems: tuple[str, ...]
+
+
+def check(table: Table, *, deep: bool = False) -> Checked:
+    """Compare a table with the records of its commits.
+
+    Args:
+        table: The table.
+        deep: Read every file too, and compare its digest. Without it names, sizes and counts are looked at.
+    """
+    problems: list[str] = []
+    try:
+        records = table.witness.records()
+        problems += _log_problems(table, records)
+        files = table.files()
+        damaged = _file_problems(table, dict(files.select("path", "size_bytes").iter_rows()), records, deep)
+        problems += damaged
+        rows = int(files["num_records"].sum())
+        if deep and not damaged and files.height:
+            problems += _row_problems(table, rows)
+    except HeadraceError as error:
+        return Checked(None, (*problems, str(error).split("\n")[0]))
+    except Exception as error:
+        if not failures.is_storage_failure(error) and not isinstance(error, ValueError):
+            raise
+        return Checked(None, (*problems, f"cannot be read: {str(error).splitlines()[0][:200]}"))
+    return Checked(rows, tuple(dict.fromkeys(problems)))
+
+
+def restore(table: Table) -> list[int]:
+    """Put back commits that the log lost or that were changed, as they were written; returns their numbers.
+
+    Raises:
+        StoreError: The storage cannot be written.
+    """
+    records = table.witness.records()
+    lost = {each.commit for each in table.witness.lost(records)}
+    done = []
+    for each in records:
+        if each.commit in lost or _log_name(each.commit) in table.witness.changed(each):
+            table.witness.restore(each)
+            done.append(each.commit)
+    return done
+
+
+def refuse_behind(store: Store, system: str) -> None:
+    """Look, by names alone, whether a table of a system lost its newest commit.
+
+    Raises:
+        CorruptTableError: One did: what is made from it now would not be what was made before.
+        StoreError: The storage cannot be reached.
+    """
+    for name in store.tables(system):
+        table = store.table(system, name)
+        try:
+            recorded = table.witness.newest()
+            there = table.witness.committed()
+        except OSError as error:
+            raise StoreError(f"cannot be listed: {error}", where=table.uri) from error
+        if there < recorded:
+            raise failures.behind(table.uri, recorded, there)
+
+
+def _log_problems(table: Table, records: list[Record]) -> Iterator[str]:
+    there = table.witness.committed()
+    if records and records[-1].commit > there:
+        yield f"behind its records: commit {records[-1].commit} was made, and the log ends at {there}"
+    for each in table.witness.lost(records):
+        yield f"{_log_name(each.commit)} is gone"
+
+
+def _file_problems(table: Table, sizes: dict[str, int], records: list[Record], deep: bool) -> list[str]:
+    found = []
+    for path, size in sizes.items():
+        there = table.witness.size(path)
+        if there is None:
+            found.append(f"{path} is gone")
+        elif there != size:
+            found.append(f"{path} has {there} bytes and should have {size}")
+    if deep:
+        changed = (path for each in records for path in table.witness.changed(each))
+        found += [f"{path} has other bytes than were written" for path in changed if path in sizes or "_log/" in path]
+    return found
+
+
+def _row_problems(table: Table, counted: int) -> Iterator[str]:
+    """Read every column of every row."""
+    import polars as pl
+
+    read = table.collect(table.scan().select(pl.len().alias("rows"), pl.all().count()))["rows"].item()
+    if read != counted:
+        yield f"{read} rows where its log counts {counted}"
+
+
+def _log_name(commit: int) -> str:
+    return f"_delta_log/{commit:020}.json"

@@ -1,0 +1,35 @@
+"""`verify` on a home that lost something: found, refused, put back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.cli.helpers import AS_OF, ENERGY, copy_of_trained, energy, headrace, rows, write
+
+
+@pytest.mark.parametrize("table", ["raw", "predictions", "runs"])
+def test_a_lost_commit_is_found_by_verify_run_and_doctor_and_put_back(table, template, tmp_path):
+    home = copy_of_trained(template, tmp_path / "home")
+    uri = write(tmp_path / "more.csv", rows(AS_OF, 3))
+    shown = headrace("predictions", ENERGY, "--home", home, "--json").json
+    whole = headrace("verify", "--home", home, "--deep", "--json")
+    assert whole.code == 0, whole.out
+    assert {each["name"] for each in whole.json["tables"]} >= {"raw", "predictions", "runs"}
+    assert all(each["ok"] and each["rows"] and each["problems"] == [] for each in whole.json["tables"])
+    max(Path(home, "store", "energy", table, "_delta_log").glob("*.json")).unlink()
+    lost = headrace("verify", ENERGY, "--home", home, "--json")
+    assert lost.code == 1
+    assert [each["name"] for each in lost.json["tables"] if not each["ok"]] == [table]
+    assert not lost.json["ok"]
+    assert headrace("doctor", "--home", home).code == 1
+    for command in ("run", "ingest", "predict"):
+        refused = energy(command, home, *(("--source", uri) if command != "predict" else ()))
+        assert refused.code == 1
+        assert refused.json["error"] == "CorruptTableError"
+    assert headrace("verify", "--home", home).code == 1
+    assert headrace("verify", "--home", home, "--repair").code == 0
+    assert headrace("verify", "--home", home, "--deep").code == 0
+    assert headrace("predictions", ENERGY, "--home", home, "--json").json == shown
+    assert energy("run", home, "--source", uri, as_of=AS_OF + timedelta(hours=2)).code == 0

@@ -1,0 +1,102 @@
+"""Tables that lose commits and files, or whose bytes change, are found out; what the records hold is put back."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.store.helpers import IDENTITY, append, hourly
+
+from headrace.errors import CorruptTableError, HeadraceError
+from headrace.store import Table
+from headrace.store.delta import Upkeep
+from headrace.store.verify import check, restore
+
+
+def made(folder: Path, hours: int = 7, small_files: int = 64) -> Table:
+    table = Table(folder / "raw", upkeep=Upkeep(small_files=small_files))
+    for hour in range(hours):
+        append(table, hourly(hour))
+    return table
+
+
+def log(table: Table) -> list[Path]:
+    return sorted(Path(table.uri, "_delta_log").glob("*.json"))
+
+
+def data(table: Table) -> list[Path]:
+    return [Path(table.uri, name) for name in table.files()["path"]]
+
+
+@pytest.mark.parametrize("small_files", [3, 64])
+def test_a_whole_table_has_no_problem(tmp_path, small_files):
+    table = made(tmp_path, 25, small_files)
+    assert check(table).problems == ()
+    assert check(table, deep=True) == check(table)
+    assert check(table).rows == 100
+    table.compact()
+    assert check(table, deep=True).problems == ()
+    assert check(Table(tmp_path / "none"), deep=True).problems == ()
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_lost_commits_are_found_refused_and_put_back(tmp_path, count):
+    table = made(tmp_path)
+    before = table.read(identity=IDENTITY)
+    for path in log(table)[-count:]:
+        path.unlink()
+    assert any("behind its records" in each for each in check(table).problems)
+    with pytest.raises(CorruptTableError, match="behind its records"):
+        append(table, hourly(9))
+    assert restore(table) == list(range(8 - count, 8))
+    assert check(table, deep=True).problems == ()
+    assert table.read(identity=IDENTITY).equals(before)
+    assert append(table, hourly(9)).added == 4
+
+
+def test_a_table_that_loses_its_log_is_not_made_anew(tmp_path):
+    table = made(tmp_path)
+    for path in Path(table.uri, "_delta_log").iterdir():
+        path.unlink()
+    with pytest.raises(CorruptTableError, match="behind its records"):
+        append(table, hourly(0))
+
+
+def test_a_lost_file_is_named(tmp_path):
+    table = made(tmp_path)
+    lost = data(table)[3]
+    lost.unlink()
+    assert check(table).problems == (f"{lost.name} is gone",)
+    with lost.open("wb") as file:
+        file.write(b"short")
+    assert "has 5 bytes and should have" in check(table).problems[0]
+
+
+def test_commits_that_were_cleaned_away_are_no_loss(tmp_path):
+    from datetime import timedelta
+
+    table = Table(tmp_path / "raw", upkeep=Upkeep(4, timedelta(0), timedelta(0)))
+    for hour in range(30):
+        append(table, hourly(hour))
+    assert check(table, deep=True).problems == ()
+    assert len(list(Path(table.uri, "_records").iterdir())) < 30
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_flipped_bit_anywhere_is_found_or_changes_nothing(tmp_path, seed):
+    table, chance = made(tmp_path, 12, 5), random.Random(seed)
+    before = table.read(identity=IDENTITY)
+    path = chance.choice([each for each in sorted(Path(table.uri).rglob("*")) if each.is_file()])
+    content = bytearray(path.read_bytes())
+    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    path.write_bytes(content)
+    if check(table, deep=True).problems:
+        return
+    try:
+        after: pl.DataFrame | None = table.read(identity=IDENTITY)
+    except HeadraceError:
+        after = None
+    assert after is not None
+    assert after.equals(before)
