@@ -93,7 +93,7 @@ def table(options: argparse.Namespace, fits: int) -> list[str]:
     for data in streams():
         if options.only not in data.name + " ".join(data.history.keys["stream"]):
             continue
-        done = rolling(data, Forecaster(seed=options.seed, adaptive=True), options.window == "choose", fits)
+        done = rolling(data, Forecaster(seed=options.seed), options.window == "choose", fits)
         lines += [line(data, done, row) for row in range(data.history.series)]
         print(*lines[-data.history.series :], sep="\n", flush=True)
     return lines

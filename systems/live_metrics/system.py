@@ -24,7 +24,7 @@ system = System(
     step="5m",
     target="value",
     features=seasonal_features("value", seasons=SEASONS),
-    model=Forecaster(seasons=SEASONS, history="90d", adaptive=True),
+    model=Forecaster(seasons=SEASONS, history="90d"),
     horizon="1h",
     schedule=Schedule(predict="5m", train="1d"),
     monitoring=Monitoring(baselines=SEASONS),

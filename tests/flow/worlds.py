@@ -35,7 +35,7 @@ def system_of(train="never", **more):
         target="load",
         features=seasonal_features("load", step="1h", seasons=SEASONS)
         | {"warmth": col("warmth"), "was": lag("warmth", "1h"), "heard": rolling_count("load", "24h")},
-        model=Forecaster(adaptive=True, seasons=SEASONS, trees=3, leaves=4, min_leaf=20, max_rows=1000),
+        model=Forecaster(seasons=SEASONS, trees=3, leaves=4, min_leaf=20, max_rows=1000),
         horizon="6h",
         schedule=Schedule(predict="1h", train=train),
         monitoring=Monitoring(baselines=SEASONS, window="3d"),

@@ -1,43 +1,46 @@
-"""Intervals that widen where the model missed lately and narrow where it did not, as a function of the history alone.
+"""Forecasts that learn from what came true since the fit, as a function of the model and the history alone.
 
 The model also forecasts from its *checks*: every `horizon`-th step, counted from a fixed time. So every step has one
-forecast from the check before it, and an error as soon as its value is known. A factor of the half width begins at 1
-and goes through the newest `WINDOW` blocks of checks, oldest first: after each block it is multiplied by
-exp(`RATE` * (missed - expected) / length), where `missed` errors were above the half width times the factor. This is
-adaptive conformal inference (Gibbs & Candès 2021, "Adaptive conformal inference under distribution shift") on the
-logarithm of the width. Errors from before the fit's end do not count: the model was fitted on them.
+forecast from the check before it, and an error as soon as its value is known. The newest `remembered` checks, oldest
+first, say whom to listen to and how wide intervals are (`models.weights`). Errors from before the fit's end do not
+count: the model was fitted on them.
 
 Checks are fixed in time, so neighbouring origins share them: n origins of a series cost n / horizon more forecasts, and
-those of `WINDOW` blocks. Whoever goes on in time (a stream) remembers them and pays for none.
+those of the checks before the first. Whoever goes on in time (a stream) remembers them and pays for none.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from math import exp
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headrace.features.arrays import Array, History
 from headrace.grid.grid import MICROSECOND
+from headrace.models.weights import STEPS, Rule
 
-BLOCK = 12
-"""Steps of a block at least: with fewer a factor would jump with every miss. A longer horizon is a block of its own."""
-WINDOW = 24
-"""Blocks to look back on: 12, 24, 48 or all since the fit differ little."""
-RATE = 1.2
-"""A block without a hit triples a half width of 90 %, one without a miss takes a tenth off. Chosen on windows before
-the reported ones; see docs/decisions.md."""
-WIDEST = 10.0
-"""Factors lie between this and its reciprocal."""
+WINDOW = 7
+"""Checks of `STEPS` steps or more to look back on; of shorter ones as many as have these steps."""
 NONE = -1
 """In place of a check that does not count."""
 
 Ints = NDArray[np.intp]
+
+
+class Shape(NamedTuple):
+    """What is remembered of a series: so many checks, and of each what so many candidates said, and a state."""
+
+    checks: int
+    candidates: int
+    horizon: int
+    state: int
+
+
+NOTHING = Shape(0, 0, 0, 0)
+"""Of a model that is not there yet."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +48,28 @@ class Checks:
     """Forecasts from checks, as arrays over them.
 
     Attributes:
-        value: Point forecasts, shape (checks, horizon).
+        value: What the candidates said, shape (checks, candidates, horizon).
         half: Half widths before any factor, shape (checks, horizon).
-        factor: The factor at the check, if a block begins there, shape (checks,); NaN where it is not known.
+        state: What the checks before made of the rule's state, shape (checks, size); NaN where it is not known.
     """
 
     value: Array
     half: Array
-    factor: Array
+    state: Array
+
+    @property
+    def parts(self) -> tuple[Array, Array, Array]:
+        """All arrays."""
+        return self.value, self.half, self.state
 
     @classmethod
-    def unknown(cls, count: int, horizon: int) -> Checks:
+    def unknown(cls, count: int, shape: Shape) -> Checks:
         """Nothing but NaN."""
-        return cls(np.full((count, horizon), np.nan), np.full((count, horizon), np.nan), np.full(count, np.nan))
+        return cls(
+            np.full((count, shape.candidates, shape.horizon), np.nan),
+            np.full((count, shape.horizon), np.nan),
+            np.full((count, shape.state), np.nan),
+        )
 
 
 class Memory(Protocol):
@@ -70,30 +82,30 @@ class Memory(Protocol):
         """Remember what was said, in ascending order of series and checks."""
 
 
-def blocked(horizon: int) -> int:
-    """Checks per block."""
-    return -(-BLOCK // horizon)
+def window(horizon: int) -> int:
+    """How many checks before the newest one count for a forecast."""
+    return WINDOW * -(-STEPS // horizon)
 
 
-def remembered(horizon: int) -> int:
-    """How many checks of a series count for a forecast."""
-    return (WINDOW + 1) * blocked(horizon)
+def shape_of(rule: Rule) -> Shape:
+    """What is remembered of a series."""
+    return Shape(window(rule.horizon) + 1, rule.candidates, rule.horizon, rule.size)
 
 
 def reach(horizon: int) -> int:
     """How many steps before an origin the oldest check that counts may lie."""
-    return remembered(horizon) * horizon
+    return (window(horizon) + 1) * horizon
 
 
 class Feedback:
-    """The factors of some forecasts of one history: says which checks it needs, and is then told of them.
+    """What some forecasts of one history learn: says which checks it needs, and is then told of them.
 
     Args:
         history: The series.
         target: The column that is forecast.
         asked: Series and origin of the forecasts.
-        horizon: Steps ahead.
-        interval: Nominal coverage.
+        rule: What is made of the checks.
+        beginning: Losses of the model's twin by row of the history; see `Rule.weights`.
         since: End of the fit: checks before it do not count.
         memory: Remembers checks from call to call.
     """
@@ -104,31 +116,25 @@ class Feedback:
         target: str,
         asked: tuple[Ints, Ints],
         *,
-        horizon: int,
-        interval: float,
+        rule: Rule,
+        beginning: Array,
         since: datetime,
         memory: Memory | None = None,
     ) -> None:
         series, origin = asked
-        self._actual, self._horizon, self._memory = history.values[target], horizon, memory
-        self._first = max(history.position(since - MICROSECOND) + 1, 0)
+        self._rule, self._beginning, self._memory = rule, beginning, memory
+        self._actual, horizon = history.values[target], rule.horizon
+        first = max(history.position(since - MICROSECOND) + 1, 0)
         self._before, self._width = reach(horizon), history.length + reach(horizon)
-        within = horizon * np.arange(blocked(horizon))
-        length = horizon * within.size
-        self._moves = _moves(length, interval)
         self._asked = self._code(series, origin)
-        self._elapsed = (origin + history.first) % length
-        begins, self._block = np.unique(self._asked - self._elapsed, return_inverse=True)
-        come = np.zeros(begins.size, dtype=np.intp)
-        np.maximum.at(come, self._block, self._elapsed)
-        now = np.where(within <= come[:, None], begins[:, None] + within, NONE)
-        self._factor = self._recall(begins)[1].factor
-        self._new = np.flatnonzero(np.isnan(self._factor))
-        past = (begins[self._new, None] - length * np.arange(WINDOW, 0, -1))[:, :, None] + within
-        codes = [np.where(self._positions(each) >= self._first, each, NONE) for each in (now, past)]
-        needed = np.concatenate([each.ravel() for each in codes])
-        needed = needed[needed != NONE]
-        self._needed = np.unique(needed) if past.size else needed  # those of now are in order
+        self._elapsed = (origin + history.first) % horizon
+        self._newest, self._of = np.unique(self._asked - self._elapsed, return_inverse=True)
+        self._state = self._recall(self._newest)[1].state
+        self._new = np.flatnonzero(np.isnan(self._state[:, 0]))
+        past = self._newest[self._new, None] - horizon * np.arange(window(horizon), 0, -1)
+        codes = [np.where(self._positions(each) >= first, each, NONE) for each in (self._newest, past)]
+        needed = np.unique(np.concatenate([each.ravel() for each in codes]))
+        self._needed = needed[needed != NONE]
         self._now, self._past = (np.where(c != NONE, np.searchsorted(self._needed, c), NONE) for c in codes)
         self._known, self._said = self._recall(self._needed)
         self._unknown = np.flatnonzero(~self._known)
@@ -146,57 +152,49 @@ class Feedback:
         """Series and positions to forecast from beside those that were asked for."""
         return self._missing // self._width, self._positions(self._missing)
 
-    def factors(self, value: Array, half: Array) -> Array:
-        """The factor of each forecast that was asked for.
+    def states(self, value: Array, half: Array) -> Array:
+        """The rule's state at each forecast that was asked for, shape (n, size).
 
         Args:
-            value: Point forecasts of those that were asked for and then of the missing, shape (n, horizon).
-            half: Their half widths.
+            value: What the candidates say, of those that were asked for and then of the missing.
+            half: Half widths before any factor.
         """
         self._said.value[self._unknown], self._said.half[self._unknown] = value[self._made], half[self._made]
-        errors, halves = self._errors()
-        factor = np.ones(self._new.size)
-        for block in range(WINDOW):
-            at = self._past[:, block]
-            factor = self._moved(factor, _joined(errors, at), _joined(halves, at))
-        self._factor[self._new] = factor
+        actual, said = self._came_true(), _with_none(self._said)
+        state, series = self._rule.first(self._new.size), self._newest[self._new] // self._width
+        for at in self._past.T if self._new.size else ():
+            state = self._moved(state, series, said, at, actual[at])
+        self._state[self._new] = state
         if self._memory is not None:
             self._keep(self._memory)
-        at = self._now[self._block]
-        seen = np.where(np.arange(self._moves.shape[0] - 1) < self._elapsed[:, None], _joined(errors, at), np.nan)
-        return self._moved(self._factor[self._block], seen, _joined(halves, at))
+        at = self._now[self._of]
+        seen = np.where(np.arange(self._rule.horizon) < self._elapsed[:, None], actual[at], np.nan)
+        return self._moved(self._state[self._of], self._asked // self._width, said, at, seen)
 
-    def _moved(self, factor: Array, errors: Array, halves: Array) -> Array:
-        """Factors after the errors of one more block, shape (n, steps), NaN where not known."""
-        missed = (errors > halves * factor[:, None]).sum(axis=1)
-        known = np.isfinite(errors).sum(axis=1)
-        moved: Array = np.clip(factor * self._moves[missed, known], 1 / WIDEST, WIDEST)
-        return moved
+    def _moved(self, state: Array, series: Ints, said: Checks, at: Ints, actual: Array) -> Array:
+        return self._rule.moved(state, self._beginning[series], said.value[at], said.half[at], actual)
 
-    def _errors(self) -> tuple[Array, Array]:
-        """Absolute errors and half widths of the needed checks, and NaN for `NONE`; NaN where anything is not known."""
-        at = self._positions(self._needed)[:, None] + np.arange(1, self._horizon + 1)
+    def _came_true(self) -> Array:
+        """What came true of the needed checks, and NaN for `NONE`, shape (checks + 1, horizon)."""
+        at = self._positions(self._needed)[:, None] + np.arange(1, self._rule.horizon + 1)
         series = np.broadcast_to((self._needed // self._width)[:, None], at.shape)
         inside = at < self._actual.shape[1]
-        errors, halves = (np.full((at.shape[0] + 1, at.shape[1]), np.nan) for _ in range(2))
-        errors[:-1][inside] = np.abs(self._actual[series[inside], at[inside]] - self._said.value[inside])
-        halves[:-1] = self._said.half
-        errors[~np.isfinite(halves)] = np.nan
-        return errors, halves
+        actual = np.full((at.shape[0] + 1, at.shape[1]), np.nan)
+        actual[:-1][inside] = self._actual[series[inside], at[inside]]
+        return actual
 
     def _keep(self, memory: Memory) -> None:
-        """Have the new remembered: forecasts, and the factors at the beginnings of blocks."""
-        begins, said, changed = self._now[self._new, 0], self._said, ~self._known
-        counts = begins != NONE
-        said.factor[begins[counts]] = self._factor[self._new[counts]]
-        changed[begins[counts]] = True
+        """Have the new remembered: forecasts, and states at the newest checks."""
+        now, said, changed = self._now[self._new], self._said, ~self._known
+        counts = now != NONE
+        said.state[now[counts]] = self._state[self._new[counts]]
+        changed[now[counts]] = True
         codes = self._needed[changed]
-        part = Checks(said.value[changed], said.half[changed], said.factor[changed])
-        memory.keep(codes // self._width, self._positions(codes), part)
+        memory.keep(codes // self._width, self._positions(codes), Checks(*(part[changed] for part in said.parts)))
 
     def _recall(self, codes: Ints) -> tuple[NDArray[np.bool_], Checks]:
         if self._memory is None:
-            return np.zeros(codes.size, dtype=bool), Checks.unknown(codes.size, self._horizon)
+            return np.zeros(codes.size, dtype=bool), Checks.unknown(codes.size, shape_of(self._rule))
         return self._memory.recall(codes // self._width, self._positions(codes))
 
     def _code(self, series: Ints, position: Ints) -> Ints:
@@ -209,16 +207,6 @@ class Feedback:
         return positions
 
 
-def _joined(values: Array, at: Ints) -> Array:
-    """Values of the checks of blocks, side by side: shape (blocks, steps)."""
-    return values[at].reshape(at.shape[0], at.shape[1] * values.shape[1])
-
-
-@lru_cache(maxsize=16)
-def _moves(length: int, interval: float) -> Array:
-    """What factors are multiplied by, by how many errors of a block were missed and how many were known.
-
-    A table, because exponentials of arrays may differ in the last bit from array to array.
-    """
-    rows = range(length + 1)
-    return np.array([[exp(RATE * (missed - (1 - interval) * known) / length) for known in rows] for missed in rows])
+def _with_none(said: Checks) -> Checks:
+    """These and a last one that says nothing, for `NONE`."""
+    return Checks(*(np.concatenate([part, np.full((1, *part.shape[1:]), np.nan)]) for part in said.parts))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,18 @@ from headrace.features.matrix import Examples, every_example, near
 from headrace.features.view import Features
 from headrace.lineage import iso
 from headrace.models import intermittent, short
+from headrace.models.baselines import last_value, mean_value, seasonal_naive
 from headrace.models.booster import Booster
-from headrace.models.feedback import Feedback, Memory, reach, remembered
+from headrace.models.feedback import Feedback, Memory, Shape, reach, shape_of
 from headrace.models.glitches import cleaned, margin
 from headrace.models.limits import NONE, Limits
 from headrace.models.member import Frame, Transform, View, count, lookback, reachable, spread
+from headrace.models.weights import Rule
 
 NEVER = np.iinfo(np.int64).max
 KIND = "forecaster"
 FORMAT = 1
+LOSSES = "losses.npy"
 CHUNK = 50_000
 """Examples per predict call at most: bounds the memory of a backfill. Calls are of one size, none a small rest."""
 
@@ -40,6 +44,8 @@ class Forecast:
         value: Point forecasts in the target's unit; NaN where a series cannot be forecast.
         lower: Lower ends of the intervals.
         upper: Upper ends.
+        candidates: What everyone said who was listened to, shape (n, candidates, horizon).
+        share: How much of each value the model's members have said; forecasts without a model said the rest.
         known: Values known in the last four long seasons, shape (n,).
         needed: How many of them a forecast needs.
         enough: With fewer than so many a baseline is served in place of the model; all are fewer where there is none.
@@ -49,6 +55,8 @@ class Forecast:
     value: Array
     lower: Array
     upper: Array
+    candidates: Array
+    share: Array
     known: NDArray[np.int64]
     needed: int
     enough: int
@@ -63,17 +71,20 @@ class ForecastModel:
         frame: Target, step and seasons.
         horizon: Steps ahead.
         features: The features that were learnt from, as declared.
-        members: Transforms and boosters; the forecast is the mean of what those of a series' kind say.
+        members: Transforms and boosters. Those of a series' kind speak for it, beside forecasts that need no model.
         widths: Half widths of the intervals per step ahead, in units of the series' scale.
         persistent: Series, by their keys as JSON text, that follow their last value more than their season: members
             that hold speak for them, the others for all others; where there is only one kind, it speaks for all.
         factors: How much wider or narrower they are for a series, by its keys as JSON text; 1 for any other.
         interval: The intervals' nominal coverage.
-        since: End of the fit, where intervals follow the misses after it; None where they do not.
+        since: End of the fit. Errors after it say whom to listen to and how wide intervals are; None: the members'
+            mean is the forecast, and widths are fixed.
         baseline: What is served without members, and to a series that is too young for them.
         reason: Why there are no members; None where there are.
         limits: What the target can be, as declared.
         sparse: Whether a series was intermittent at the fit: any that is so at an origin is then served as such.
+        losses: What the weights begin with: first of an average series, then of those in `factors`, by their sorted
+            names. Shape (series + 1, candidates, buckets); see `Rule.weights`.
         nonnegative: No value below zero was seen, so none is predicted.
     """
 
@@ -91,6 +102,7 @@ class ForecastModel:
     reason: str | None = None
     limits: Limits = NONE
     sparse: bool = False
+    losses: Array | None = None
 
     def __post_init__(self) -> None:
         bound = tuple(self.frame.bound(self.features, transform) for transform, _ in self.members)
@@ -108,10 +120,18 @@ class ForecastModel:
         """How many steps up to an origin the features look at."""
         return -(-lookback(self.features, self.frame.short, self.frame.long) // self.frame.step)
 
+    @cached_property
+    def rule(self) -> Rule:
+        """Whom to listen to."""
+        kinds = {transform.holds for transform, _ in self.members}
+        members = len(self.members) // len(kinds) if kinds else 1
+        naive = 3 if self.frame.short == self.frame.long else 4
+        return Rule(self.horizon, self.interval, members, naive)
+
     @property
-    def checks(self) -> int:
-        """How many past forecasts of a series the next one goes by: what a `Memory` has to hold of it."""
-        return 0 if self.since is None else remembered(self.horizon)
+    def checks(self) -> Shape:
+        """Past forecasts of a series that the next one goes by: what a `Memory` has to hold of it."""
+        return Shape(0, 0, self.horizon, 0) if self.since is None else shape_of(self.rule)
 
     @property
     def needed(self) -> int:
@@ -143,21 +163,25 @@ class ForecastModel:
         """
         series, origin = np.broadcast_arrays(series, origin)
         if self.since is None or not origin.size:
-            value, half, known = self._say(history, series, origin, threads)
+            said, half, most, known = self._say(history, series, origin, threads)
+            value, share = self.rule.mixed(self._alone(origin.size), said)
         else:
-            value, half, known, factors = self._follow(history, series, origin, threads, memory)
-            half = half * factors[:, None]
+            said, value, share, half, most, known = self._follow(history, series, origin, threads, memory)
+        young = known[:, :1] < self.enough
+        value, share = np.where(young, said[:, 0], value), np.where(young, 0.0, share)
+        half = np.minimum(half, most)
         lower, upper = value - half, value + half
         if self.nonnegative:
-            value, lower, upper = (np.maximum(x, 0.0) for x in (value, lower, upper))
+            lower, upper = np.maximum(lower, 0.0), np.maximum(upper, 0.0)
         sparse = np.zeros(origin.size, dtype=bool)
         if self.sparse and origin.size:
             asked = cleaned(history, self.frame, series, origin)
             own = intermittent.own(asked[0], self.frame, (asked[1], origin), self.horizon, self.interval)
-            sparse[own.which] = True
+            sparse[own.which], share[own.which] = True, 0.0
             value[own.which], lower[own.which], upper[own.which] = own.value, own.lower, own.upper
         value, lower, upper = self.limits.applied(value, lower, upper, sparse)
-        return Forecast(value, lower, upper, known[:, 0].astype(np.int64), self.needed, self.enough, sparse)
+        enough = known[:, 0].astype(np.int64), self.needed, self.enough
+        return Forecast(value, lower, upper, said, share, *enough, sparse)
 
     def _follow(
         self,
@@ -166,31 +190,44 @@ class ForecastModel:
         origin: NDArray[np.intp],
         threads: int,
         memory: Memory | None,
-    ) -> tuple[Array, Array, Array, Array]:
-        """As `_say`, and by how much the misses after the fit widen each forecast's intervals, shape (n,)."""
+    ) -> tuple[Array, Array, Array, Array, Array, Array]:
+        """As `_say` with value and the members' share in between, after what came true since the fit."""
         assert self.since is not None
+        beginning, n = self._beginning(history), origin.size
         feedback = Feedback(
             *(history, self.frame.target, (series, origin)),
-            horizon=self.horizon,
-            interval=self.interval,
+            rule=self.rule,
+            beginning=beginning,
             since=self.since,
             memory=memory,
         )
         every, positions = (np.concatenate(pair) for pair in zip((series, origin), feedback.missing, strict=True))
-        value, half, known = self._say(history, every, positions, threads)
-        factors = feedback.factors(np.maximum(value, 0.0) if self.nonnegative else value, half)
-        n = origin.size
-        return value[:n], half[:n], known[:n], factors
+        said, half, most, known = self._say(history, every, positions, threads)
+        state = feedback.states(said, half)
+        value, share = self.rule.mixed(self.rule.weights(state, beginning[series]), said[:n])
+        return said[:n], value, share, half[:n] * self.rule.factor(state)[:, None], most[:n], known[:n]
 
-    def widened(self, history: History, origin: int) -> Array:
-        """By how much the misses after the fit widen every series' intervals at an origin, shape (series,)."""
-        series = np.arange(history.series)
-        return self._follow(history, series, np.full(series.size, origin), 1, None)[3]
+    def _alone(self, n: int) -> Array:
+        """Weights of n forecasts that are the members' mean."""
+        rule = self.rule
+        one = np.repeat([1.0, 0.0], [rule.members, rule.naive])
+        return np.broadcast_to(one[:, None], (n, rule.candidates, rule.buckets))
+
+    def _beginning(self, history: History) -> Array:
+        """What the weights of every row of the history begin with, shape (series, candidates, buckets)."""
+        if self.losses is None:
+            return np.ones((history.series, self.rule.candidates, self.rule.buckets))
+        return self.losses[[self._place.get(text, 0) for text in key_texts(history.keys)]]
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        """Where series lie in `losses`."""
+        return {text: place for place, text in enumerate(sorted(self.factors), 1)}
 
     def _say(
         self, history: History, series: NDArray[np.intp], origin: NDArray[np.intp], threads: int
-    ) -> tuple[Array, Array, Array]:
-        """Values, half widths and how much is known, each of shape (n, horizon)."""
+    ) -> tuple[Array, Array, Array, Array]:
+        """What the candidates say, shape (n, candidates, horizon); half widths, their bounds and how much is known."""
         history, series = cleaned(history, self.frame, series, origin)
         examples = every_example(series, origin, self.horizon)
         # Neighbours in time fall into the same leaves: in this order a booster predicts a third faster.
@@ -200,9 +237,9 @@ class ForecastModel:
         columns = [np.empty(order.size) for _ in parts[0]]
         for column, pieces in zip(columns, zip(*parts, strict=True), strict=True):
             column[order] = np.concatenate(pieces)
-        value, half, known, most = (column.reshape(-1, self.horizon) for column in columns)
+        half, most, known, *values = (column.reshape(-1, self.horizon) for column in columns)
         half *= self._factors(history)[examples.series].reshape(half.shape)
-        return value, np.minimum(half, most), known
+        return np.stack(values, axis=1), np.minimum(half, most), most, known
 
     def _factors(self, history: History) -> Array:
         """One factor per row of the history."""
@@ -217,27 +254,38 @@ class ForecastModel:
             return np.full(history.series, kinds.pop())
         return np.array([text in self.persistent for text in key_texts(history.keys)])
 
-    def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, Array, Array, Array]:
-        """Values, half widths before any factor, how much is known, and how wide a half width may be at most."""
-        total, votes = np.zeros(len(examples)), np.zeros(len(examples))
+    def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, ...]:
+        """Half widths before any factor, how wide one may be, how much is known, and every candidate."""
         bound: tuple[Features, ...] = self._bound  # type: ignore[attr-defined]
         holding, arrays = self._persistent(history)[examples.series], Arrays(history)
+        values = [np.full(len(examples), np.nan) for _ in range(self.rule.members)]
+        turn = {True: iter(values), False: iter(values)}
         for (transform, booster), features in zip(self.members, bound, strict=True):
             own = np.flatnonzero(holding == transform.holds)
             view = View(transform, self.frame, history, examples[own], arrays)
-            said = view.restore(booster.predict(view.matrix(features), threads=threads))
-            heard = np.isfinite(said)  # a series that falls to zero has no logarithm: the other member speaks alone
-            total[own] += np.where(heard, said, 0.0)
-            votes[own] += heard
+            next(turn[transform.holds])[own] = view.restore(booster.predict(view.matrix(features), threads=threads))
+        values += self._naive(history, examples)
         known = count(self.frame, history, examples, arrays)
-        with np.errstate(invalid="ignore"):
-            value = np.where(known >= self.enough, total / votes, np.nan)
         young = np.flatnonzero(known < self.enough)
-        value[young] = short.fallback(history, self.frame, examples[young], self.baseline)
+        baseline = short.fallback(history, self.frame, examples[young], self.baseline)
+        for value in values:
+            value[young] = baseline
         least, largest = reachable(self.frame, history, examples, arrays)
+        least = np.maximum(least, 0.0) if self.nonnegative else least
+        # A series that falls to zero has no logarithm: others speak.
+        values = [np.where(np.isfinite(value), np.clip(value, least, largest), np.nan) for value in values]
         half = self.widths[examples.ahead - 1] * spread(self.frame, history, examples, arrays)
         most = np.where(largest > least, largest - least, np.inf)
-        return np.clip(value, least, largest), half, known, most
+        return half, most, known, *values
+
+    def _naive(self, history: History, examples: Examples) -> list[Array]:
+        """The last value, the seasons' and the mean."""
+        seasons = dict.fromkeys((self.frame.short, self.frame.long))
+        return [
+            last_value(history, self.frame, examples),
+            *(seasonal_naive(history, self.frame.target, season, examples) for season in seasons),
+            mean_value(history, self.frame, examples),
+        ]
 
     def save(self, folder: Path) -> None:
         """Write the model's files into an existing folder: the same model gives the same bytes."""
@@ -257,6 +305,7 @@ class ForecastModel:
             "persistent": sorted(self.persistent),
             "factors": dict(self.factors),
             "since": None if self.since is None else iso(self.since),
+            "weighed": self.losses is not None,
             "baseline": self.baseline,
             "reason": self.reason,
             "limits": self.limits.as_dict(),
@@ -264,6 +313,8 @@ class ForecastModel:
         }
         text = json.dumps(manifest, indent=1, sort_keys=True).replace("NaN", "null")
         (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+        if self.losses is not None:
+            np.save(folder / LOSSES, self.losses)
         for i, (_, booster) in enumerate(self.members):
             (folder / f"member_{i}.txt").write_bytes(booster.text)
 
@@ -277,6 +328,7 @@ class ForecastModel:
         try:
             data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             texts = [(folder / f"member_{i}.txt").read_bytes() for i in range(len(data["members"]))]
+            losses = np.load(folder / LOSSES) if data["weighed"] else None
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(f"cannot be read: {error}", where=str(folder), hint="train again") from error
         if data["kind"] != KIND or data["format"] > FORMAT:
@@ -296,9 +348,10 @@ class ForecastModel:
             nonnegative=data["nonnegative"],
             persistent=frozenset(data.get("persistent", ())),
             factors=data.get("factors", {}),
-            since=datetime.fromisoformat(data["since"]) if data.get("since") else None,
+            since=datetime.fromisoformat(data["since"]) if data["since"] else None,
             baseline=data["baseline"],
             reason=data["reason"],
             limits=Limits(**data["limits"]),
             sparse=data["sparse"],
+            losses=losses,
         )

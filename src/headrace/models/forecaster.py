@@ -25,7 +25,7 @@ from headrace.models.base import Model
 from headrace.models.baselines import naive, persistent
 from headrace.models.booster import Booster, fit_booster
 from headrace.models.feedback import reach
-from headrace.models.forecast import ForecastModel
+from headrace.models.forecast import Forecast, ForecastModel
 from headrace.models.glitches import cleaned, margin, without
 from headrace.models.limits import NONE, Limits
 from headrace.models.member import LAST, LEVEL, SEASON, Frame, Transform, View, lookback, spread
@@ -42,6 +42,10 @@ After a flat stretch a single sale is thousands of units away, and a mean of suc
 ever came near. 5 to 50 units do about the same; without a bound daily sales are forecast at ten times their maximum."""
 FEWEST = 500
 """Origins of a history: all there is of weeks and months."""
+SURE, UNSURE = 3, 1.4
+"""Widths measured on fewer horizons than this are too narrow: they are taken so many times as wide."""
+DRAWN = 3
+"""Forecasts of an average series that every series' losses are drawn to."""
 SCORED = 60_000
 """At most about so many held-back forecasts are scored; origins are spread evenly."""
 
@@ -49,10 +53,13 @@ SCORED = 60_000
 class Forecaster(Model):
     """A global forecaster: two LightGBM members over all series, one row per (series, origin, step ahead).
 
-    One member learns differences from the series' level, the other ratios to its last season; the forecast is their
-    mean. Series whose last value says more than their season have two members of their own, which start from that
-    value. Everything is in units of the series' own scale, so large and small series teach one another. Intervals are
-    split conformal: their width is measured on time after the one fitted on, and may follow what is missed later on.
+    One member learns differences from the series' level, the other ratios to its last season. Series whose last value
+    says more than their season have two members of their own, which start from that value. Everything is in units of
+    the series' own scale, so large and small series teach one another. The forecast is a mean of the members and of
+    forecasts that need no model (last value, seasons, mean), by weights that follow every series' errors since the fit:
+    what errs less is heard more. Intervals are split conformal: their width is measured on time after the one fitted
+    on, and follows what is missed later on. So a lone forecast costs as much as one from each of the last eight
+    horizons (or 96 steps); many in a row, and a stream, pay little.
     See docs/decisions.md for the figures.
 
     Attributes:
@@ -62,8 +69,6 @@ class Forecaster(Model):
         max_rows: Examples to learn from; drawn evenly when there are more.
         history: How far back the origins go that are learnt from; of weeks and months at least 500 of them.
         interval: Nominal coverage of the intervals.
-        adaptive: Whether intervals widen and narrow with what was missed since the fit. A lone forecast then costs as
-            much as one from each of the last 25 horizons (or 300 steps); many in a row, and a stream, pay little.
         seed: Of the sample and the boosters.
     """
 
@@ -79,7 +84,6 @@ class Forecaster(Model):
     max_rows: int = Field(default=120_000, ge=1000)
     history: Duration = timedelta(days=1100)
     interval: float = Field(default=0.9, gt=0, lt=1)
-    adaptive: bool = False
     seed: int = Field(default=0, ge=0)
 
     def check(self, *, step: timedelta | None, horizon: timedelta | None) -> None:
@@ -102,8 +106,7 @@ class Forecaster(Model):
     def lookback(self, features: Features, step: timedelta, horizon: timedelta) -> timedelta:
         """How far before an origin the fitted forecaster looks."""
         own = lookback(features, self.seasons[0], self.seasons[-1])
-        steps = margin(self.frame("", step)) + (reach(horizon // step) if self.adaptive else 0)
-        return own + step * steps
+        return own + step * (margin(self.frame("", step)) + reach(horizon // step))
 
     def cleaned(
         self, history: History, target: str, series: NDArray[np.intp], origin: NDArray[np.intp]
@@ -148,9 +151,7 @@ class Forecaster(Model):
         origins = short.past_origins(known, origin)
         scores = backtest(model, _until(history, origin), origins)
         model = replace(model, **scores.calibrated(frame, history, horizon, self.interval))
-        if self.adaptive:
-            model = replace(model, since=history.time(origin))
-        return Fit(model, model, int(origins[0]), scores)
+        return Fit(replace(model, since=history.time(origin)), model, int(origins[0]), scores)
 
     def _learnt(self, task: Task, history: History, origin: int, workers: int) -> Fit:
         frame, horizon = task.frame, task.horizon
@@ -160,11 +161,15 @@ class Forecaster(Model):
         with ThreadPoolExecutor(workers) as pool:
             pending = [self._start(task, history, end, holding, pool) for end in (origin - held, origin)]
             measured, kept = (finish() for finish in pending)
-        scores = backtest(measured, history, scored_origins(history, origin - held, origin, horizon))
+        windows = every_origin(history.series, scored_origins(history, origin - held, origin, horizon))
+        forecast = measured.forecast(history, *windows, threads=workers)
+        scores = _beside(forecast, measured, history, *windows)
         found = scores.calibrated(frame, history, horizon, self.interval)
+        if held < SURE * horizon:
+            found["widths"] = found["widths"] * UNSURE
         kept, measured = (replace(model, **found) for model in (kept, measured))
-        if self.adaptive:
-            kept = _following(kept, measured, history, origin, held)
+        losses = _losses(measured, forecast, scores, history)
+        kept = replace(kept, since=history.time(origin), losses=losses)
         return Fit(kept, measured, origin - held, scores)
 
     def _held_back(self, frame: Frame, horizon: int, history: History, origin: int) -> int:
@@ -262,15 +267,19 @@ class Forecaster(Model):
         return {"rounds": max(trees, 1), "params": params}
 
 
-def _following(kept: ForecastModel, measured: ForecastModel, history: History, origin: int, held: int) -> ForecastModel:
-    """The model with intervals that follow what it misses, beginning halfway to where its twin's had come.
-
-    All the way would say too much: the twin was fitted longer ago.
-    """
-    before, now = (history.time(at) for at in (origin - held, origin))
-    wider = np.sqrt(replace(measured, since=before).widened(history, origin))
-    factors = {text: kept.factors[text] * by for text, by in zip(key_texts(history.keys), wider.tolist(), strict=True)}
-    return replace(kept, factors=factors, since=now)
+def _losses(measured: ForecastModel, forecast: Forecast, scores: Backtest, history: History) -> Array:
+    """What the twin's candidates lost on the time held back; see `ForecastModel.losses`. Few errors say little."""
+    shape, rule = forecast.value.shape, measured.rule
+    half = scores.half(measured, history).reshape(shape)
+    sums, count = rule.losses(forecast.candidates, half, scores.actual.reshape(shape))
+    sums, count = (each.reshape(history.series, -1, *each.shape[1:]).sum(axis=1) for each in (sums, count))
+    count = np.broadcast_to(count[:, None], sums.shape)
+    with np.errstate(invalid="ignore"):
+        usual = sums.sum(axis=0) / count.sum(axis=0)
+    usual = np.where(np.isfinite(usual), usual, 1.0)
+    own = (sums + DRAWN * usual) / (count + DRAWN)
+    texts = key_texts(history.keys)
+    return np.concatenate([usual[None], own[sorted(range(len(texts)), key=texts.__getitem__)]])
 
 
 def _learners(examples: Examples, holding: NDArray[np.bool_], *, positive: bool) -> list[tuple[Transform, Examples]]:
@@ -371,6 +380,12 @@ class Backtest:
         widths, factors = self._calibrated(scale, used, history.series, horizon, level)
         return {"widths": widths, "factors": dict(zip(key_texts(history.keys), factors.tolist(), strict=True))}
 
+    def half(self, model: ForecastModel, history: History) -> Array:
+        """How wide a model's intervals are on either side before they follow anything; as the other arrays."""
+        factors = np.array([model.factors.get(text, 1.0) for text in key_texts(history.keys)])
+        half: Array = model.widths[self.ahead - 1] * self._scale(model.frame, history) * factors[self.series]
+        return half
+
     def _scale(self, frame: Frame, history: History) -> Array:
         seen, row = cleaned(history, frame, self.series, self.origin)
         return spread(frame, seen, Examples(row, self.origin, self.ahead))
@@ -393,8 +408,14 @@ def _taught(view: View, features: Features) -> tuple[Array, Array]:
 
 def backtest(model: ForecastModel, history: History, origins: NDArray[np.intp], *, threads: int = 2) -> Backtest:
     """Forecast from past origins and set what came true, without glitches, beside it."""
-    series, origin = every_origin(history.series, origins)
-    forecast = model.forecast(history, series, origin, threads=threads)
+    windows = every_origin(history.series, origins)
+    return _beside(model.forecast(history, *windows, threads=threads), model, history, *windows)
+
+
+def _beside(
+    forecast: Forecast, model: ForecastModel, history: History, series: NDArray[np.intp], origin: NDArray[np.intp]
+) -> Backtest:
+    """Set what came true beside forecasts."""
     examples = every_example(series, origin, model.horizon)
     target = without(history, model.frame, history.length - 1)
     inside = examples.target < target.shape[1]

@@ -1,4 +1,4 @@
-"""What is remembered of the series' newest checks, for intervals that follow what was missed (`models.feedback`).
+"""What is remembered of the series' newest checks, for forecasts that learn from their errors (`models.feedback`).
 
 It is no state of its own: all of it follows from the values that are remembered and the model. So it is neither in the
 changelog nor on disk; a series that comes back computes it again with its first event.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.models.feedback import Checks
+from headrace.models.feedback import Checks, Shape
 from headrace.sources.events import NEVER
 
 Ints = NDArray[np.int64]
@@ -19,32 +19,32 @@ class CheckRings:
     """The newest checks of every row of the rings.
 
     Attributes:
-        count: Checks per row; none where the model's intervals follow nothing.
-
-    Args:
-        horizon: Steps between two checks.
+        shape: What is remembered of a row; no checks where the model learns nothing.
     """
 
-    def __init__(self, count: int, horizon: int) -> None:
-        self.count, self._horizon = count, horizon
-        self._step: Ints = np.empty((0, count), dtype=np.int64)
-        self._said = Checks(np.empty((0, count, horizon)), np.empty((0, count, horizon)), np.empty((0, count)))
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self._step: Ints = np.empty((0, shape.checks), dtype=np.int64)
+        self._said = self._empty(0)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
-        return self._step.nbytes + sum(part.nbytes for part in self._parts())
+        return self._step.nbytes + sum(part.nbytes for part in self._said.parts)
 
     def grow(self, rows: int) -> None:
         """Have room for so many rows; what is new is empty."""
         old, more = self._step.shape[0], max(rows - self._step.shape[0], 0)
-        self._step = np.concatenate([self._step, np.full((more, self.count), NEVER)])
-        grown = []
-        for part in self._parts():
-            larger = np.empty((old + more, *part.shape[1:]))
+        self._step = np.concatenate([self._step, np.full((more, self.shape.checks), NEVER)])
+        grown = self._empty(old + more)
+        for larger, part in zip(grown.parts, self._said.parts, strict=True):
             larger[:old] = part
-            grown.append(larger)
-        self._said = Checks(*grown)
+        self._said = grown
+
+    def _empty(self, rows: int) -> Checks:
+        count, candidates, horizon, state = self.shape
+        shapes = ((candidates, horizon), (horizon,), (state,))
+        return Checks(*(np.empty((rows, count, *shape)) for shape in shapes))
 
     def forget(self, row: int | slice = slice(None)) -> None:
         """Remember nothing of a row, or of all."""
@@ -59,7 +59,7 @@ class CheckRings:
         """Which of these are remembered, and what was said from them; NaN for the others."""
         place = self._place(steps)
         known = self._step[rows, place] == steps
-        found = [part[rows, place] for part in self._parts()]
+        found = [part[rows, place] for part in self._said.parts]
         if not known.all():
             for part in found:
                 part[~known] = np.nan
@@ -69,14 +69,11 @@ class CheckRings:
         """Remember what was said; of several in one place the last, which is the newest."""
         place = self._place(steps)
         self._step[rows, place] = steps
-        for mine, found in zip(self._parts(), _parts(said), strict=True):
+        for mine, found in zip(self._said.parts, said.parts, strict=True):
             mine[rows, place] = found
 
     def _place(self, steps: Ints) -> Ints:
-        return steps // self._horizon % max(self.count, 1)
-
-    def _parts(self) -> tuple[NDArray[np.float64], ...]:
-        return _parts(self._said)
+        return steps // self.shape.horizon % max(self.shape.checks, 1)
 
 
 class Remembered:
@@ -100,8 +97,4 @@ class Remembered:
         """As `Memory.keep`."""
         kept = self._last[series]
         rows, steps = self._rows[series[kept]], check[kept] + self._begin
-        self._rings.keep(rows, steps, Checks(*(part[kept] for part in _parts(said))))
-
-
-def _parts(said: Checks) -> tuple[NDArray[np.float64], ...]:
-    return said.value, said.half, said.factor
+        self._rings.keep(rows, steps, Checks(*(part[kept] for part in said.parts)))

@@ -16,6 +16,8 @@ import numpy as np
 
 from headrace.features.arrays import History
 from headrace.lineage import Pins
+from headrace.models.feedback import NOTHING
+from headrace.models.feedback import Shape as CheckShape
 from headrace.models.forecast import Forecast
 from headrace.predictor import Predictor
 from headrace.serving.stream.answers import Answers, Said
@@ -75,25 +77,25 @@ class Engine:
         self._answers = Answers(system, topic, shape.keys, shape.grid)
         self._folding = Folding(len(shape.columns), shape.aggregates)
         self.changelog = Changelog(self._folding.columns, shape.grid, shape.aggregates)
-        self.rings, self.spill = self._rings(0, 0), Spill()
+        self.rings, self.spill = self._rings(0, NOTHING), Spill()
         self.use(champion)
 
     def use(self, champion: Champion) -> bool:
         """Answer with this model from now on. True if the state was thrown away, because it must reach further back."""
         model = champion.predictor.model
-        length, horizon = int(model.lookback // self._shape.grid.step), model.horizon
+        length = int(model.lookback // self._shape.grid.step)
         length += int(self._shape.waits)  # beyond the origin there is the step that is not over
         self.champion, self._known = champion, _known_series(champion.predictor)
-        if (self.rings.length, self.rings.horizon, self.rings.checks.count) == (length, horizon, model.checks):
-            self.rings.checks.forget()  # the model before said them
+        if (self.rings.length, self.rings.horizon) == (length, model.horizon):
+            self.rings.remember(model.checks)
             return False
         for partition in {partition for partition, _ in self.rings.index}:
             self.drop(partition)
-        self.rings = self._rings(length, horizon, model.checks)
+        self.rings = self._rings(length, model.checks)
         return True
 
-    def _rings(self, length: int, horizon: int, checks: int = 0) -> Rings:
-        return Rings(self._folding.columns, length, horizon, checks, fills=self._folding.fills)
+    def _rings(self, length: int, checks: CheckShape) -> Rings:
+        return Rings(self._folding.columns, length, checks, fills=self._folding.fills)
 
     def refused(self, series: Keys) -> str | None:
         """Why events of a series are not answered, whatever they hold; None: they are."""
@@ -237,11 +239,12 @@ class Engine:
         if len(parts) == 1:
             return parts[0][1]
         order = np.argsort(np.concatenate([part for part, _ in parts]))
-        value, lower, upper, known, sparse = (
+        value, lower, upper, candidates, share, known, sparse = (
             np.concatenate([getattr(made, name) for _, made in parts])[order]
-            for name in ("value", "lower", "upper", "known", "sparse")
+            for name in ("value", "lower", "upper", "candidates", "share", "known", "sparse")
         )
-        return replace(parts[0][1], value=value, lower=lower, upper=upper, known=known, sparse=sparse)
+        joined = replace(parts[0][1], value=value, lower=lower, upper=upper, known=known, sparse=sparse)
+        return replace(joined, candidates=candidates, share=share)
 
     def _forecast_part(self, done: Plan, part: Ints, values: Floats) -> Forecast:
         lo, hi = int(done.origin[part].min()) - self.rings.length + 1, int(done.origin[part].max()) + 1

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.models.feedback import Shape
 from headrace.serving.stream.checks import CheckRings
 from headrace.sources.events import NEVER
 
@@ -40,12 +41,11 @@ class Rings:
         origin: Step from which the row was last predicted.
         lower, upper: The interval of that prediction, shape (rows, horizon).
         used: Clock time of the row's last event, seconds.
-        checks: What was said lately, where the model's intervals go by it.
+        checks: What was said lately, where the model learns from it.
     """
 
-    def __init__(
-        self, columns: int, length: int, horizon: int, checks: int = 0, *, fills: NDArray[np.bool_] | None = None
-    ) -> None:
+    def __init__(self, columns: int, length: int, checks: Shape, *, fills: NDArray[np.bool_] | None = None) -> None:
+        horizon = checks.horizon
         self.length, self.horizon = length, horizon
         self._fills = np.zeros(columns, dtype=bool) if fills is None else fills
         self.index: dict[Series, int] = {}
@@ -58,7 +58,7 @@ class Rings:
         self.lower: Floats = np.empty((0, horizon))
         self.upper: Floats = np.empty((0, horizon))
         self.used: Floats = np.empty(0)
-        self.checks = CheckRings(checks, horizon)
+        self.checks = CheckRings(checks)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -68,6 +68,11 @@ class Rings:
         """Bytes of the arrays, free rows included."""
         arrays = (self.values, self.lower, self.upper, self.newest, self.clock, self.origin, self.used)
         return sum(array.nbytes for array in arrays) + self.checks.nbytes
+
+    def remember(self, checks: Shape) -> None:
+        """Remember such checks from now on, and none of those of the model before."""
+        self.checks = CheckRings(checks)
+        self.checks.grow(len(self._names))
 
     def name(self, row: int) -> Series:
         """Which series a row holds."""
