@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from headrace.contract import Column, Contract, Validation, check
+from headrace.errors import ContractBroken
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -173,3 +174,66 @@ def test_times_outside_of_the_calendar() -> None:
     assert (found.good.height, found.bad.height) == (2, 3)
     frame = pl.DataFrame({"t": pl.Series([2**62]).cast(pl.Datetime("us", "UTC"))})
     assert check(Contract(columns=(Column("t", "time"),)), frame, as_of=NOW, now=NOW).bad.height == 1
+
+
+def test_what_is_too_large_is_not_called_no_whole_number() -> None:
+    large = "is not a whole number of 64 bits"
+    found = one(Column("n", "integer"), [2**63, 5], pl.UInt64)
+    assert (found.good["n"].to_list(), reasons(found)) == ([5], [f"n: {2**63} {large}"])
+    found = one(Column("n", "integer"), [str(2**63), "1e300", "inf", "0.5"])
+    assert [each.partition(" is ")[2] for each in reasons(found)] == [large[3:]] * 2 + ["not a whole number"] * 2
+
+
+def test_decimals_are_exact() -> None:
+    texts = ["9007199254740993.0", "12.00", "1.50", None]
+    values = pl.Series(texts).cast(pl.Decimal(38, 2)).to_list()
+    found = one(Column("n", "integer", nullable=True), values, pl.Decimal(38, 2))
+    assert found.good["n"].to_list() == [9007199254740993, 12, None]
+    assert reasons(found) == ["n: 1.50 is not a whole number"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "good"),
+    [
+        (pl.String, ["NA", " - ", "null", "-9999", "-9999.00", "-9.999e3", "", "7"], [7.0]),
+        (pl.Float64, [-9999.0, 7.0, None], [7.0]),
+        (pl.Float32, [-9999.0, -0.1, 7.0], [7.0]),
+        (pl.Int16, [-9999, 7], [7.0]),
+        (pl.UInt64, [2**63 + 1, 7], [2.0**63, 7.0]),
+        (pl.Float64, [float("nan"), 7.0], None),
+    ],
+)
+def test_declared_spellings_of_missing(dtype: Any, values: list[Any], good: list[float] | None) -> None:
+    spelled = ("NA", "-", "null", -9999, -0.1)
+    found = one(Column("x", "float", missing=spelled), values, dtype)
+    assert found.good["x"].to_list() == (good if good is not None else [7.0])
+    wanted = "x: is missing" if good is not None else "x: NaN is not a finite number"
+    assert set(reasons(found)) <= {wanted}
+    spelled += ("NaN",)
+    found = one(Column("x", "float", missing=spelled, nullable=True), values, dtype)
+    assert found.bad.height == 0
+    assert found.good["x"].drop_nulls().to_list() == (good if good is not None else [7.0])
+
+
+def test_a_contracts_spellings_are_those_of_columns_without_their_own() -> None:
+    columns = (
+        Column("a", "category"),
+        Column("b", "category", missing=()),
+        Column("c", "float", decimal=",", missing=("x", -9.5)),
+    )
+    contract = Contract(columns=columns, missing=("NA",), max_bad_share=1)
+    frame = pl.DataFrame({"a": ["NA", "x", "x"], "b": ["NA", "NA", "NA"], "c": ["1,5", "-9,50", "2,5"]})
+    found = check(contract, frame, as_of=NOW, now=NOW)
+    assert found.good.select("a", "b", "c").rows() == [("x", "NA", 2.5)]
+    assert reasons(found) == ["a: is missing", "c: is missing"]
+    assert Contract.model_validate_json(contract.model_dump_json()) == contract
+
+
+def test_a_hint_offers_no_column_that_is_taken() -> None:
+    contract = Contract(columns=(Column("time", "time"), Column("temp", "float")))
+    with pytest.raises(ContractBroken) as caught:
+        check(contract, pl.DataFrame({"time": [NOW], "x": [1]}), as_of=NOW, now=NOW)
+    assert "is meant" not in str(caught.value.hint)
+    with pytest.raises(ContractBroken, match="no column 'temp'") as caught:
+        check(contract, pl.DataFrame({"time": [NOW], "Temp": [1]}), as_of=NOW, now=NOW)
+    assert "Source(columns={'temp': 'Temp'})" in str(caught.value.hint)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.contract import Column, Contract, Validation, check
+from headrace.contract import Column, Contract, Known, Validation, check
 
 ZONE = "Europe/Copenhagen"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -132,6 +132,23 @@ def test_a_piece_that_cannot_tell_says_so() -> None:
 
 def test_without_keys_all_rows_are_one_series() -> None:
     assert values(checked(day(60), keys=())) == [float(i) for i in range(25)]
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_known_times_are_told_by_the_order_too(declared: bool) -> None:
+    columns = (
+        Column("series", "category"),
+        Column("time", "time", zone=ZONE, ambiguous="in_order"),
+        Column("value", "float"),
+    )
+    if declared:
+        columns += (Column("seen", "time", zone=ZONE, ambiguous="in_order"),)
+    rows = [(*row, datetime.fromisoformat(row[1]) + timedelta(minutes=15)) for row in day(60)]
+    frame = pl.DataFrame(rows, schema=["series", "time", "value", "seen"], orient="row")
+    known = Known(column="seen")
+    found = check(Contract(columns=columns), frame, keys=("series",), time="time", as_of=NOW, now=NOW, known=known)
+    assert found.bad.height == 0
+    assert (found.good["known_at"] - found.good["time"]).to_list() == [timedelta(minutes=15)] * 25
 
 
 def test_offsets_say_it_themselves() -> None:

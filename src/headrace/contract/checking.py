@@ -18,7 +18,7 @@ from headrace.contract.finding import Finding
 from headrace.contract.known import KNOWN_AT, Known, is_pending
 from headrace.contract.malformed import MALFORMED, alone, declared_names, malformed_faults
 from headrace.contract.naming import under_names
-from headrace.contract.parse import parse_column, parse_columns
+from headrace.contract.parse import parse_columns
 from headrace.contract.quarantine import KNOWN, bad_rows
 from headrace.contract.rowrules import row_faults, run, time_rules
 from headrace.contract.rules import Batch, Staleness, ZScore
@@ -132,20 +132,14 @@ class _Subject:
     ) -> _Subject:
         import polars as pl
 
-        parsed = parse_columns(contract.columns, frame, keys)
-        faults = [fault for each in parsed for fault in each.faults]
-        columns = [each.values for each in parsed]
-        columns += [frame[name].alias(RAW + name) for name in contract.names]
-        columns += [frame[name].alias(RAW + name) for name in (MALFORMED,) if name in frame.columns]
-        own = None
-        if known.column is not None:
-            column = _known_column(contract, time, known.column)
-            read = parse_column(column, frame[known.column])
-            own, columns = read.values, [*columns, frame[known.column].alias(RAW + column.name)]
-            if known.column not in contract.names:
-                faults += read.faults
-            else:
-                columns.pop()
+        read = [*contract.columns]
+        if known.column is not None and known.column not in contract.names:
+            read.append(_known_column(contract, time, known.column))
+        parsed = {column.name: each for column, each in zip(read, parse_columns(read, frame, keys), strict=True)}
+        faults = [fault for each in parsed.values() for fault in each.faults]
+        columns = [parsed[name].values for name in contract.names]
+        columns += [frame[name].alias(RAW + name) for name in (*parsed, MALFORMED) if name in frame.columns]
+        own = parsed[known.column].values if known.column is not None else None
         work = pl.DataFrame({series.name: series for series in columns})
         times = known.times(work[time] if time is not None else None, own, as_of, frame.height)
         return cls(frame, work.with_columns(times.alias(KNOWN)), tuple(alone(malformed_faults(frame), faults)))
@@ -162,10 +156,11 @@ class _Subject:
 
 
 def _known_column(contract: Contract, time: str | None, name: str) -> Column:
-    if name in contract.names:
-        return contract.column(name)
-    zone = contract.column(time).zone if time is not None else None
-    return Column(name, "time", zone=zone)
+    """The column of the known time, where it is not declared: its local times are read as those of events."""
+    if time is None:
+        return Column(name, "time")
+    like = contract.column(time)
+    return Column(name, "time", zone=like.zone, ambiguous=like.ambiguous)
 
 
 def _refuse_missing(contract: Contract, frame: pl.DataFrame, known: Known) -> None:

@@ -91,7 +91,7 @@ def _without_missing(column: Column, raw: pl.Series) -> tuple[pl.Series, pl.Seri
             number = (_with_point(kept) if column.decimal == "," else kept).cast(pl.Float64, strict=False)
             gone = gone | _among(number, missing.numbers).fill_null(False)
     elif raw.dtype.is_numeric() and column.missing:
-        kept, gone = raw, _among(raw, missing.numbers)
+        kept, gone = raw, raw.is_null() | _among(raw, missing.numbers).fill_null(False)
         if missing.nan and raw.dtype.is_float():
             gone = gone | raw.is_nan()
     else:
