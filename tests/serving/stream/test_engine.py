@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -9,6 +10,8 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from headrace.predictor import Predictor
 
 METRICS = ("orders", "revenue", "cost_per_click")
 FACTS = {
@@ -167,3 +170,18 @@ def test_the_flag_is_up_where_the_observation_left_its_interval(world, champion)
     assert answer["anomaly"] is True
     assert answer["expected"]["upper"] < 5e6
     assert done.anomalies == 1
+
+
+def test_an_intermittent_series_is_answered_as_in_batch(world, home, champion):
+    model = replace(champion.predictor.model, sparse=True)
+    sparse = replace(champion, predictor=Predictor(model, champion.predictor.schema))
+    values = [0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 1.0, 0.0] * 20
+    moves = [("orders", 1, 0, value) for value in values] + [("revenue", 1, 0, 5.0 + value) for value in values]
+    answers, _ = answered(world.engine(sparse), list(messages_of(world, moves)), [7] * 60)
+    name = f"facts{uuid.uuid4().hex[:12]}"
+    facts = facts_of(answers)
+    for answer in (answers[3], answers[40], answers[159], answers[-1]):
+        as_of = datetime.fromisoformat(answer["as_of"])
+        assert steps_of(answer) == world.batch(sparse, home, name, facts, as_of, answer["metric"])
+    last = next(a for a in reversed(answers) if a["metric"] == "orders")
+    assert all(0 < value < upper and lower == 0 for _, value, lower, upper in steps_of(last))
