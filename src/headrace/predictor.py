@@ -21,7 +21,7 @@ from headrace.errors import ArtefactError
 from headrace.features.arrays import key_texts
 from headrace.features.matrix import every_example
 from headrace.grid import Grid
-from headrace.models.baselines import naive, seasonal_scale
+from headrace.models.baselines import reach, reference, seasonal_scale
 from headrace.models.forecast import Forecast, ForecastModel
 from headrace.models.glitches import cleaned
 from headrace.models.short import said_by
@@ -134,7 +134,8 @@ class Predictor:
             only: Key columns to values: no other series is read.
             seen: What the same readers have read already; it is returned if it reaches far enough.
         """
-        series, span = self.schema.series, self.model.lookback
+        series, frame = self.schema.series, self.model.frame
+        span = max(self.model.lookback, *(reach(frame, season) for season in self.schema.baselines))
         ahead = series.grid.step * self.model.horizon
         if seen is not None and seen.reach(series, span, ahead):
             return seen
@@ -175,7 +176,7 @@ class Predictor:
         history, of = cleaned(views.history, self.model.frame, of, origin)
         examples = every_example(of, origin, horizon)
         baselines = {
-            baseline_column(season): naive(history, self.model.frame, season, examples)
+            baseline_column(season): reference(history, self.model.frame, season, examples)
             for season in self.schema.baselines
         }
         scale = np.repeat(seasonal_scale(history, self.model.frame, of, origin), horizon)

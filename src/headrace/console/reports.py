@@ -240,17 +240,22 @@ def _errors(system: System, result: Result) -> None:
     import polars as pl
 
     assert result.monitored is not None
-    found, rests = result.monitored.overall, result.monitored.completeness
+    found, rests = dict(result.monitored.overall), result.monitored.completeness
     made = rests.get("expected", rests.get("predictions", 0))
     if not found:
         terminal().print("\nno truth is known yet of what was predicted")
         return
     prefixes = dict.fromkeys(name.rpartition("_")[0] for name in found if name.startswith("naive_"))
-    rows = [{"forecast": system.name, **{n: v for n, v in found.items() if not n.startswith("naive_")}}]
+    ours = {n: v for n, v in found.items() if not n.startswith("naive_")}
+    rows = [{"forecast": system.name, "n": rests["matured"], **ours}]
     for prefix in prefixes:
+        if prefix.endswith("_model"):  # on the pairs of a baseline: said where these are not all
+            if found.get(f"{prefix.removesuffix('_model')}_n") == rests["matured"]:
+                continue
+            found[f"{prefix}_n"] = found.get(f"{prefix.removesuffix('_model')}_n")
         rows.append({"forecast": prefix, **{n: found.get(f"{prefix}_{n}") for n in rows[0] if n != "forecast"}})
     title = f"errors of {rests['matured']:,} of {made:,} predictions, {cell(rests['since'])} to {cell(rests['until'])}"
-    first = ("forecast", *_SCORES)
+    first = ("forecast", "n", *_SCORES)
     terminal().print()
     print_table(pl.DataFrame(rows, infer_schema_length=None), Look(title, first, kept=("forecast",)))
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 EXAMPLES = 200_000
 """Predictions that are made at once: bounds the memory."""
 METRICS = ("mape", "wape", "mase", "rmse", "rmsse", "bias")
+OURS = tuple(f"model_{name}" for name in METRICS)
+"""The forecasts' own metrics on the pairs of a baseline."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Evaluation:
             "rows": overall["expected"],
             "matured": overall["n"],
             "metrics": {name: overall[name] for name in (*METRICS, "coverage")},
-            "baselines": {name: {m: overall[f"{name}_{m}"] for m in METRICS} for name in names},
+            "baselines": {name: {m: overall[f"{name}_{m}"] for m in ("n", *METRICS, *OURS)} for name in names},
             "trainings": [iso(each) for each in self.trainings],
             "series": self.table(*self.system.keys).to_dicts(),
             "horizon": self.table("ahead").to_dicts(),

@@ -41,6 +41,28 @@ def naive(history: History, frame: Frame, season: timedelta, examples: Examples)
     return seasonal_naive(history, frame.target, season, examples)
 
 
+def reference(history: History, frame: Frame, season: timedelta, examples: Examples) -> Array:
+    """The naive forecast that others are compared with: the newest value at the phase that the origin knows.
+
+    It is the one a season before, or where that is missing the one of the season before that, and so on through the
+    last four long seasons; NaN where all of these are missing.
+    """
+    said = naive(history, frame, season, examples)
+    gone = np.flatnonzero(np.isnan(said)) if season else np.empty(0, dtype=np.intp)
+    for back in range(1, reach(frame, season) // season if season else 0):
+        if not gone.size:
+            break
+        older: Expression = SeasonalLag(Col(frame.target), season, back=back)
+        said[gone] = Evaluator(history, examples[gone]).column(older)
+        gone = gone[np.isnan(said[gone])]
+    return said
+
+
+def reach(frame: Frame, season: timedelta) -> timedelta:
+    """How far before an origin `reference` looks."""
+    return max(frame.long * 4, season)
+
+
 def mean_value(history: History, frame: Frame, examples: Examples) -> Array:
     """The mean of the four long seasons before the origin, for every step ahead; NaN where they have no value."""
     return Evaluator(history, examples).column(rolling_mean(frame.target, frame.long * 4))

@@ -22,7 +22,7 @@ from headrace.features.view import Features
 from headrace.grid import steps_of
 from headrace.models import calibration, intermittent, short
 from headrace.models.base import Model
-from headrace.models.baselines import naive, persistent
+from headrace.models.baselines import persistent, reference
 from headrace.models.booster import Booster, fit_booster
 from headrace.models.feedback import reach
 from headrace.models.forecast import Forecast, ForecastModel
@@ -351,15 +351,19 @@ class Backtest:
         }
 
     def baseline(self, history: History, frame: Frame, season: timedelta) -> dict[str, float]:
-        """The scores of the seasonal-naive forecast of the same values."""
+        """The scores of the naive forecast, its pairs as `n`, and the forecasts' own on those pairs as ``model_*``."""
         seen, row = cleaned(history, frame, self.series, self.origin)
-        said = naive(seen, frame, season, Examples(row, self.origin, self.ahead))
+        said = reference(seen, frame, season, Examples(row, self.origin, self.ahead))
         said = np.where(np.isnan(self.value), np.nan, said)
-        return {
-            "mape": metrics.mape(self.regular, said),
-            "wape": metrics.wape(self.regular, said),
-            "rmse": metrics.rmse(self.actual, said),
-        }
+        ours = np.where(np.isnan(said), np.nan, self.value)
+        found = {"n": float((~np.isnan(said) & ~np.isnan(self.actual)).sum())}
+        for name, value in (("", said), ("model_", ours)):
+            found |= {
+                f"{name}mape": metrics.mape(self.regular, value),
+                f"{name}wape": metrics.wape(self.regular, value),
+                f"{name}rmse": metrics.rmse(self.actual, value),
+            }
+        return found
 
     def honest_coverage(self, frame: Frame, history: History, horizon: int, level: float) -> float:
         """Coverage, on the later half of the origins, of intervals as wide as the errors of the earlier half.

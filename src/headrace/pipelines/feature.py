@@ -217,7 +217,7 @@ def look(system: System, home: Home, as_of: Sequence[datetime], *, data_version:
     series = home.series(system)
     step = series.grid.step
     ahead = step * system.steps
-    span = system.model.lookback(system.features, step, ahead)
+    span = max(system.model.lookback(system.features, step, ahead), *system.monitoring.compared)
     return read_views(home.table(system.name, series.table), series, as_of, data_version, span=span + step, ahead=ahead)
 
 

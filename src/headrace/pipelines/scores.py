@@ -34,9 +34,14 @@ def naive_name(season: timedelta) -> str:
     return baseline_column(season).replace("baseline", "naive")
 
 
+def ours_name(season: timedelta) -> str:
+    """What the forecast's own metrics begin with on the pairs that a seasonal-naive forecast has."""
+    return f"{naive_name(season)}_model"
+
+
 def sum_columns(seasons: Iterable[timedelta]) -> list[str]:
-    """All columns of a score."""
-    names = ["", *(f"{naive_name(season)}_" for season in seasons)]
+    """All columns of a score: of the forecast, of each naive one, and of the forecast on the pairs of each."""
+    names = ["", *(f"{name_of(season)}_" for season in seasons for name_of in (naive_name, ours_name))]
     return [EXPECTED, *INTERVAL, *(f"{name}{column}" for name in names for column in SUMS)]
 
 
@@ -79,7 +84,9 @@ def _contributions(pairs: pl.DataFrame, seasons: Sequence[timedelta]) -> dict[st
     found |= _sums(actual, value, scale)
     for season in seasons:
         naive = np.where(np.isnan(value), np.nan, _floats(pairs, baseline_column(season)))
-        found |= {f"{naive_name(season)}_{name}": each for name, each in _sums(actual, naive, scale).items()}
+        ours = np.where(np.isnan(naive), np.nan, value)
+        for name, forecast in ((naive_name(season), naive), (ours_name(season), ours)):
+            found |= {f"{name}_{column}": each for column, each in _sums(actual, forecast, scale).items()}
     return found
 
 
@@ -114,6 +121,9 @@ def _floats(frame: pl.DataFrame, column: str) -> Array:
 def measures(totals: pl.DataFrame, by: Sequence[str], seasons: Sequence[timedelta]) -> pl.DataFrame:
     """The metrics of every group of scores: `by`, `expected`, `n`, `METRICS`, `coverage`, and ``naive_*`` ones.
 
+    Those of a naive forecast stand beside its pairs, ``naive_1d_n``, and the forecast's own on the very same pairs,
+    ``naive_1d_model_*``: where a naive forecast is missing, the others are not compared with it.
+
     Shares are shares (0.05 is 5 %); `rmse` and `bias` are in the target's unit; null where there is nothing to compare.
     An empty `by` gives one row over everything.
     """
@@ -126,7 +136,8 @@ def measures(totals: pl.DataFrame, by: Sequence[str], seasons: Sequence[timedelt
     columns.append(_share("covered", "interval_n").alias("coverage"))
     for season in seasons:
         name = f"{naive_name(season)}_"
-        columns += _metrics(name) if f"{name}n" in there else []
+        if f"{name}n" in there:
+            columns += [pl.col(f"{name}n").cast(pl.Int64), *_metrics(name), *_metrics(f"{ours_name(season)}_")]
     return grouped.select(*by, *columns)
 
 

@@ -15,7 +15,7 @@ from headrace.declaration import format_duration
 from headrace.features.arrays import Array, History
 from headrace.features.matrix import Examples
 from headrace.models import intermittent
-from headrace.models.baselines import mean_value, naive
+from headrace.models.baselines import mean_value, reference
 from headrace.models.forecast import ForecastModel
 from headrace.models.forecaster import Backtest
 from headrace.models.glitches import cleaned, without
@@ -86,7 +86,7 @@ def of_forecasts(done: Backtest, history: History, frame: Frame, seasons: Sequen
     """
     seen, row = cleaned(history, frame, done.series, done.origin)
     examples = Examples(row, done.origin, done.ahead)
-    said = {name_of(season): naive(seen, frame, season, examples) for season in seasons}
+    said = {name_of(season): reference(seen, frame, season, examples) for season in seasons}
     said[f"the mean of {format_duration(frame.long * 4)}"] = mean_value(seen, frame, examples)
     said["zero"] = np.where(done.sparse, 0.0, np.nan)
     matured = ~np.isnan(done.actual) & ~np.isnan(done.value)

@@ -160,12 +160,13 @@ class _Writer:
             f"predictions of the times {iso(rest['since'])} to {iso(rest['until'])} have their truth."
         )
         found: dict[str, Any] = self._facts.measured().row(0, named=True)
-        rows = [["headrace", *(found[m] for m in METRICS), found["coverage"], None]]
+        rows = [["headrace", found["n"], *(found[m] for m in METRICS), found["coverage"], None]]
         for name, label in self._names.items():
             naive = found[f"{name}_wape"]
-            skill = 1 - found["wape"] / naive if naive and found["wape"] is not None else None
-            rows.append([label, *(found[f"{name}_{m}"] for m in METRICS), None, skill])
-        header = ["forecast", "WAPE", "MAPE", "MASE", "RMSE", "bias", "coverage", "WAPE saved"]
+            ours = found[f"{name}_model_wape"]  # on the pairs that both have
+            skill = 1 - ours / naive if naive and ours is not None else None
+            rows.append([label, found[f"{name}_n"], *(found[f"{name}_{m}"] for m in METRICS), None, skill])
+        header = ["forecast", "pairs", "WAPE", "MAPE", "MASE", "RMSE", "bias", "coverage", "WAPE saved"]
         self._page.table("Over the window", header, rows, shares=("WAPE", "MAPE", "coverage", "WAPE saved"))
         return {m: found[m] for m in (*METRICS, "coverage")}
 
