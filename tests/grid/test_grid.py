@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from headrace.declaration import parse_duration
 from headrace.errors import DeclarationError
 from headrace.grid import Cadence, Grid, later, steps_of
+from headrace.grid.calendars import spelled
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ZONES = ("UTC", "Europe/London", "Europe/Copenhagen", "America/Sao_Paulo", "America/Havana", "Asia/Kolkata",
@@ -165,3 +167,12 @@ def test_slots_and_times_are_each_other_s_way_back(step: str, zone: str, moments
         assert grid.time_at(slot) == grid.floor(np.array([time]))[0]
     if voted:  # a phase of the data is that of one row at least
         assert (begin == times).any()
+
+
+def test_months_quarters_and_years_by_name() -> None:
+    texts = pl.Series(["2024-03", "2024M03", "2024-Q4", "2024Q1", "2024", "2024-03-05"])
+    months = ["2024-03-01", "2024-03-01", "2024-Q4", "2024Q1", "2024", "2024-03-05"]
+    assert spelled(texts, parse_duration("1mo")).to_list() == months
+    assert spelled(texts, parse_duration("1q")).to_list() == [*months[:2], "2024-10-01", "2024-01-01", *months[4:]]
+    assert spelled(texts, parse_duration("1y"))[4] == "2024-01-01"
+    assert spelled(texts, parse_duration("1d")).equals(texts)

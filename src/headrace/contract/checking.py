@@ -6,7 +6,7 @@ import difflib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from headrace.contract.alike import alike_keys
@@ -25,6 +25,7 @@ from headrace.contract.rules import Batch, Staleness, ZScore
 from headrace.contract.validation import Validation
 from headrace.errors import ContractBroken, UsageError
 from headrace.grid import Cadence, Grid
+from headrace.grid.grid import DAY
 from headrace.lineage import iso
 
 if TYPE_CHECKING:
@@ -71,8 +72,7 @@ def check(
         contract.column(name)
     frame = under_names(frame, (*contract.names, *([known.column] if known.column is not None else [])))
     _refuse_missing(contract, frame, known)
-    days = grid is not None and grid.step >= timedelta(days=1)
-    columns = [c.dated() if days and c.name == time else c for c in contract.columns]
+    columns = [c.dated(grid.step) if c.name == time and grid and grid.step >= DAY else c for c in contract.columns]
     subject = _Subject.parse(contract.model_copy(update={"columns": tuple(columns)}), frame, keys, time, known, as_of)
     latest = None if known.awaited else max(as_of, now)
     pending = is_pending(subject.work[KNOWN], subject.work[time] if time is not None else None, as_of, latest)

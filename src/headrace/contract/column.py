@@ -95,7 +95,7 @@ class Column(Declared):
     missing: tuple[Value, ...] | None = None
     description: str = ""
 
-    _days: bool = PrivateAttr(default=False)
+    _step: timedelta | None = PrivateAttr(default=None)
 
     def __init__(self, name: str, type: ColumnType, **fields: Unpack[_Fields]) -> None:  # noqa: A002
         try:
@@ -104,19 +104,20 @@ class Column(Declared):
         except ValidationError as error:
             raise declaration_error(error, f"contract.columns[{name!r}]") from error
 
-    def dated(self) -> Column:
-        """The same column of times that name whole days, weeks or months.
+    def dated(self, step: timedelta) -> Column:
+        """The same column of times that name steps of a day or longer.
 
         A day whose midnight the clocks jump over begins after the jump, one whose midnight comes twice with the first.
+        Months, quarters and years may be named by themselves: ``2024-03``, ``2024-Q1``, ``2024``.
         """
         column = self.model_copy()
-        column._days = True  # noqa: SLF001
+        column._step = step  # noqa: SLF001
         return column
 
     @property
-    def names_days(self) -> bool:
-        """Whether its times name whole days; see `dated`."""
-        return self._days
+    def named(self) -> timedelta | None:
+        """Length of the steps that its times name, where these are days or longer; see `dated`."""
+        return self._step
 
     @property
     def textual(self) -> bool:

@@ -9,8 +9,8 @@ from headrace.contract.column import Column
 from headrace.contract.table import EPOCHS, refusal
 from headrace.contract.twice import copies
 from headrace.errors import DeclarationError
-from headrace.grid.calendars import in_utc
-from headrace.grid.grid import EPOCH, MICROSECOND
+from headrace.grid.calendars import in_utc, spelled
+from headrace.grid.grid import DAY, EPOCH, MICROSECOND
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,7 +56,7 @@ def moment_of(column: Column, text: str) -> int:
     """
     import polars as pl
 
-    plain = column.model_copy(update={"format": None, "zone": column.zone or "UTC"}).dated()
+    plain = column.model_copy(update={"format": None, "zone": column.zone or "UTC"}).dated(DAY)
     found = parse_times(plain, pl.Series(column.name, [text.strip()]))[0][0]
     if found is None:
         raise DeclarationError(f"{text!r} is not a time", where="phase", hint="write 2024-01-01 or 2024-01-01T06:00Z")
@@ -130,7 +130,7 @@ def _in_zone(column: Column, local: pl.Series, series: pl.DataFrame | None) -> t
         return empty, [("time has no zone", local.is_not_null())]
     if column.zone == "UTC":
         return local.dt.replace_time_zone("UTC"), []
-    if column.names_days:
+    if column.named is not None:
         return in_utc(local, column.zone), []
     twice = column.ambiguous if column.ambiguous in ("earliest", "latest") else "null"
     placed = local.dt.replace_time_zone(column.zone, ambiguous=twice, non_existent="null")
@@ -157,6 +157,7 @@ def _from_text(column: Column, raw: pl.Series) -> tuple[pl.Series, pl.Series | N
             none = pl.Series(raw.name, [None], dtype=pl.Datetime("us")).new_from_index(0, raw.len())
             return none, parsed.dt.convert_time_zone("UTC")
         return parsed, None
+    raw = raw if column.named is None else spelled(raw, column.named)
     plain = raw.str.to_datetime(_PLAIN, time_unit="us", strict=False)
     # The quick format also takes 2023-1-2 and second 60; what is not of the one exact shape is read below.
     odd = raw.is_not_null() & (plain.is_null() | (raw.str.len_bytes() != 19) | raw.str.ends_with(":60"))

@@ -141,6 +141,17 @@ def in_utc(local: pl.Series, zone: str) -> pl.Series:
     return found.scatter(gaps, pl.Series(after, dtype=pl.Int64).cast(utc))
 
 
+def spelled(texts: pl.Series, step: timedelta) -> pl.Series:
+    """Names of months as their first days: 2024-03, 2024M03; on steps of quarters 2024-Q1, on those of years 2024."""
+    if kind_of(step) != MONTHS:
+        return texts
+    texts = texts.str.replace(r"^(\d{4})[-M](\d{2})$", "${1}-${2}-01")
+    if not step % (3 * MONTH):
+        for quarter in range(1, 5):
+            texts = texts.str.replace(rf"^(\d{{4}})-?Q{quarter}$", f"${{1}}-{3 * quarter - 2:02}-01")
+    return texts if step % (12 * MONTH) else texts.str.replace(r"^(\d{4})$", "${1}-01-01")
+
+
 def _after_gap(local: int, zone: str) -> int:
     """The first moment, UTC microseconds, after the clocks jump over a local time."""
     there = ZoneInfo(zone)

@@ -144,7 +144,7 @@ class EventDecoder:
 
         self._shape = shape
         time = shape.contract.column(shape.time)
-        self._time = time.dated() if shape.grid.dates is not None else time
+        self._time = time.dated(shape.grid.step) if shape.grid.dates is not None else time
         others = tuple(c for c in shape.contract.columns if c.name != shape.time)
         self.fields = {c.name: f"column_{i}" for i, c in enumerate(others)}
         self._names = tuple(self.fields)
