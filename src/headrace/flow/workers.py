@@ -66,7 +66,11 @@ class Workers:
             return
         pending: set[Future[R]] = set()
         for task in tasks:
-            pending.add(self._pool.submit(_do, _packed(function, task)))
+            packed = _packed(function, task)
+            try:
+                pending.add(self._pool.submit(_do, packed))
+            except BrokenProcessPool as error:  # one died that had no task of this turn
+                raise self._death() from error
             self._processes |= {each for each in active_children() if each not in self._before}
             done = {each for each in pending if each.done()}
             if len(pending) >= self._count * _WAITING:
@@ -81,9 +85,12 @@ class Workers:
         try:
             return future.result()
         except BrokenProcessPool as error:
-            assert self._pool is not None
-            self._pool.shutdown()  # by then it is known how each ended
-            raise _died([each.exitcode for each in self._processes]) from error
+            raise self._death() from error
+
+    def _death(self) -> HeadraceError:
+        assert self._pool is not None
+        self._pool.shutdown()  # by then it is known how each ended
+        return _died([each.exitcode for each in self._processes])
 
 
 def _packed(function: Callable[[T], R], task: T) -> bytes:

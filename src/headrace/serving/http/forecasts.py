@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.contract.value import value_of
 from headrace.grid import spanned
 from headrace.home import METRICS, PREDICTIONS, RAW, Home
 from headrace.lineage import iso
@@ -162,6 +164,20 @@ class Forecasts:
         """Every key combination that was observed or predicted."""
         found: set[Key] = set().union(*(index.slices for index in self._indices()))
         return [dict(zip(self._system.keys, key, strict=True)) for key in sorted(found)]
+
+    def texts(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Keys of a query as the index has them: ``007`` names the whole number 7, and ``1`` the truth ``true``."""
+        import polars as pl
+
+        found = dict(given)
+        for index in self._indices()[:1]:
+            for name, text in given.items():
+                dtype = index.frame.schema[name]
+                if dtype == pl.String:
+                    continue
+                with suppress(ValueError):  # no value of this key: there is no such series
+                    found[name] = pl.Series([value_of(text, dtype)], dtype=dtype).cast(pl.String)[0] or ""
+        return found
 
     def has(self, key: Key) -> bool:
         """Whether there is such a series."""

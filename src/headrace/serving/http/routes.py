@@ -157,7 +157,7 @@ class Reading:
         """Key combinations of a series system, or those that have the values given for some keys."""
         forecasts = self._forecasts(request, name)
         _check_query(request, self._served[name].system.keys)
-        wanted = request.query_params.items()
+        wanted = forecasts.texts(request.query_params).items()
         found = [series for series in forecasts.series() if wanted <= series.items()]
         return _cached(request, {"series": found}, forecasts.tag)
 
@@ -205,7 +205,7 @@ class Reading:
         if not served.system.forecasts:
             return await self._of_rows(request, served)
         forecasts = self._forecasts(request, name)
-        wanted = dict(request.query_params)
+        wanted = forecasts.texts(request.query_params)
         if wanted and not any(wanted.items() <= series.items() for series in forecasts.series()):
             raise Problem(404, f"{name} has no series {', '.join(wanted.values())}"[:200])
         return _cached(request, await run_in_threadpool(_metrics, served, wanted), forecasts.tag)
@@ -277,8 +277,9 @@ class Reading:
         if missing:
             errors = [{"loc": ["query", key], "msg": "is missing"} for key in missing]
             raise Problem(422, f"name the series: {', '.join(served.system.keys)}", errors=errors)
-        key = tuple(given[each] for each in served.system.keys)
         assert served.forecasts is not None
+        texts = served.forecasts.texts({each: given[each] for each in served.system.keys})
+        key = tuple(texts[each] for each in served.system.keys)
         if not served.forecasts.has(key):
             raise Problem(404, f"{name} has no series {', '.join(key) or 'yet'}"[:200])
         return key
