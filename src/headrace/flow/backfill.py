@@ -24,6 +24,7 @@ from headrace.home import RUNS, Home
 from headrace.lineage import Pins, iso, run_id
 from headrace.pipelines import feature, inference, matured, training
 from headrace.settings import Settings
+from headrace.store.history import first_seen
 from headrace.store.verify import refuse_behind
 from headrace.system import System
 
@@ -254,12 +255,8 @@ class _Backfill:
         return int(raw.collect(raw.scan().select(pl.struct(self._system.keys).n_unique())).item())
 
     def _known_from(self) -> datetime:
-        import polars as pl
 
-        raw = self._home.raw(self._system)
-        known = pl.col(self._system.target).is_not_null()
-        lazy = raw.scan(version=self._version, where=known).select(pl.col("known_at").min())
-        found = raw.collect(lazy).item()
+        found = first_seen(self._home.raw(self._system), self._home.series(self._system), self._version)
         return found if found is not None else self._times[-1] + timedelta(days=1)
 
     def _monitor(self, workers: Workers) -> None:

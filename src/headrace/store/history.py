@@ -117,6 +117,22 @@ def newest(raw: Table, series: Series, seen: Seen) -> Newest:
     return Newest(origin, last, facts)
 
 
+def first_seen(raw: Table, series: Series, version: int) -> datetime | None:
+    """The first time as of which there is a forecast origin; None where there never is."""
+    import polars as pl
+
+    known = pl.col(series.columns[0]).is_not_null()
+    lazy = raw.scan(version=version, where=known)
+    found: datetime | None
+    if not series.waits:
+        found = raw.collect(lazy.select(pl.col("known_at").min())).item()
+        return found
+    events = raw.collect(lazy.group_by(series.time).agg(pl.col("known_at").min()))
+    over = series.grid.ends(events[series.time]) + series.lag
+    found = events.select(pl.max_horizontal("known_at", over.alias(":over")).min()).item()
+    return found
+
+
 def read_facts(
     raw: Table,
     series: Series,
