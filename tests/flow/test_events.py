@@ -144,3 +144,28 @@ def test_what_a_declaration_must_say():
     fields |= {"contract": contract, "features": {"was": lag("warmth", "1h")}}
     with pytest.raises(DeclarationError, match="nothing says what the events of a step make of 'warmth'"):
         System(**fields)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_rows_of_one_step_contradict_one_another_over_ingests_too(place, order):
+    base = shop()
+    columns = (Column("place", "category"), Column("time", "time", zone="UTC", align=True), Column("load", "float"))
+    fields = {name: getattr(base, name) for name in type(base).model_fields}
+    system, home = System(**fields | {"contract": Contract(columns=columns, max_bad_share=1.0)}), place("aligned")
+    rows = ["p0,2026-01-01T00:00:00Z,0", "p0,2026-01-01T00:10:00Z,10"]
+
+    def ingest(*texts):
+        (home.path / "rows.csv").write_text("\n".join(["place,time,load", *texts]) + "\n")
+        asked = Request(last(), NOW, f"file:{home.path}/rows.csv", ("ingest", "validate"))
+        return run(system, home, asked).rows
+
+    first, second = (rows[i] for i in order)
+    assert ingest(first)["ingested"] == 1
+    for _ in range(2):
+        assert ingest(second) == {"read": 1, "ingested": 0, "quarantined": 1, "repeated": 0, "pending": 0}
+    assert ingest(first)["repeated"] == 1
+    assert ingest(first.rsplit(",", 1)[0] + ",5")["ingested"] == 1  # the same row with another value is a correction
+    table = home.raw(system)
+    assert table.read(identity=system.identity)["load"].to_list() == [5.0]
+    quarantine = home.table("world", "quarantine")
+    assert quarantine.collect(quarantine.scan()).height == 1

@@ -159,6 +159,7 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
         early.take(records.frame, validation.grid)
     used = {part for theirs in system.source.columns.values() for part in parts_of(theirs)}
     validation = replace(validation, extra=tuple(name for name in validation.extra if name not in used))
+    validation = intake.checked(validation)
     _report(system, home, validation)
     _quarantine(system, home, validation.bad, records.origin)
     validation.raise_if_broken(records.origin)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from headrace.contract import KNOWN_AT
+from headrace.features.keyed import joined
 from headrace.home import Home
 from headrace.system import System
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from headrace.contract import Validation
     from headrace.store.delta import Written
     from headrace.store.facts import Part
 
@@ -36,7 +39,10 @@ class Intake:
     """
 
     def __init__(self, system: System, home: Home, *, as_of: datetime, own: bool, part: Part | None = None) -> None:
-        self._table, self._events = home.raw(system), system.contract.aggregates
+        self._system, self._table, self._events = system, home.raw(system), system.contract.aggregates
+        self._aligned = (
+            not own and not self._events and system.time is not None and system.contract.column(system.time).align
+        )
         names, identity = system.contract.names, system.identity
         self._said = [*names, *([KNOWN_AT] if own and KNOWN_AT not in names else [])]
         if self._events:
@@ -51,6 +57,48 @@ class Intake:
             "corrected_at": corrected_at,
             "part": part,
         }
+
+    def checked(self, found: Validation) -> Validation:
+        """The outcome of a check, less the rows that contradict what an earlier ingest stored.
+
+        Where times are moved down to their step, a row with another time in it and another value is no correction: it is
+        another row of one step, as if both had come together.
+        """
+        import polars as pl
+
+        from headrace.contract.quarantine import ids_of, row_texts
+
+        if not self._aligned or not found.good.height or not self._table.exists():
+            return found
+        rows = found.good.with_columns(self._contradicts(found.good))
+        against = rows.filter(":against").select(self._system.contract.names)
+        if not against.height:
+            return found
+        texts, label = row_texts(against), "conflicting duplicate"
+        reason = f"{label}: an earlier ingest stored another row of this step; rows of one step are put together by "
+        bad = pl.DataFrame([ids_of(texts), texts]).with_columns(
+            against[self._system.event_time].alias("time"),
+            rows.filter(":against")[KNOWN_AT],
+            pl.lit([reason + "Column(aggregate=...)"]).alias("reasons"),
+        )
+        reasons = dict(found.reasons) | {label: found.reasons.get(label, 0) + against.height}
+        good = rows.filter(~pl.col(":against")).drop(":against")
+        return replace(found, good=good, bad=pl.concat([found.bad, bad.select(found.bad.columns)]), reasons=reasons)
+
+    def _contradicts(self, rows: pl.DataFrame) -> pl.Series:
+        import polars as pl
+
+        identity, values = self._system.identity, self._about["compare"]
+        time = self._system.event_time
+        bounds = rows[time].min(), rows[time].max()
+        where = pl.col(time).is_between(*(pl.lit(each, pl.Datetime("us", "UTC")) for each in bounds))
+        facts = self._table.collect(self._table.scan(where=where)).sort(KNOWN_AT, "_version", maintain_order=True)
+        first = facts.unique(identity, keep="first", maintain_order=True)
+        first = first.select(*identity, *(pl.col(name).alias(f":{name}") for name in (*values, KNOWN_AT)))
+        beside = joined(rows, first, identity)
+        other = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f":{name}")) for name in values)
+        there = pl.col(f":{KNOWN_AT}").is_not_null() & (pl.col(KNOWN_AT) != pl.col(f":{KNOWN_AT}"))
+        return beside.select((there & other).fill_null(False).alias(":against")).to_series()
 
     def news(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Those of the rows that `add` would add now; numbered, where they are events."""
