@@ -40,9 +40,8 @@ class Intake:
 
     def __init__(self, system: System, home: Home, *, as_of: datetime, own: bool, part: Part | None = None) -> None:
         self._system, self._table, self._events = system, home.raw(system), system.contract.aggregates
-        self._aligned = (
-            not own and not self._events and system.time is not None and system.contract.column(system.time).align
-        )
+        moved = system.time is not None and system.contract.column(system.time).align
+        self._moved = moved and not (own or self._events or system.leads)
         names, identity = system.contract.names, system.identity
         self._said = [*names, *([KNOWN_AT] if own and KNOWN_AT not in names else [])]
         if self._events:
@@ -61,14 +60,14 @@ class Intake:
     def checked(self, found: Validation) -> Validation:
         """The outcome of a check, less the rows that contradict what an earlier ingest stored.
 
-        Where times are moved down to their step, a row with another time in it and another value is no correction: it is
-        another row of one step, as if both had come together.
+        Where times are moved down to their step, a row with another time in it and another value is no correction: it
+        is another row of one step, as if both had come together.
         """
         import polars as pl
 
         from headrace.contract.quarantine import ids_of, row_texts
 
-        if not self._aligned or not found.good.height or not self._table.exists():
+        if not self._moved or not found.good.height or not self._table.exists():
             return found
         rows = found.good.with_columns(self._contradicts(found.good))
         against = rows.filter(":against").select(self._system.contract.names)
@@ -91,11 +90,12 @@ class Intake:
         identity, values = self._system.identity, self._about["compare"]
         time = self._system.event_time
         bounds = rows[time].min(), rows[time].max()
-        where = pl.col(time).is_between(*(pl.lit(each, pl.Datetime("us", "UTC")) for each in bounds))
+        first, last = (pl.lit(each, pl.Datetime("us", "UTC")) for each in bounds)
+        where = pl.col(time).is_between(first, last)
         facts = self._table.collect(self._table.scan(where=where)).sort(KNOWN_AT, "_version", maintain_order=True)
-        first = facts.unique(identity, keep="first", maintain_order=True)
-        first = first.select(*identity, *(pl.col(name).alias(f":{name}") for name in (*values, KNOWN_AT)))
-        beside = joined(rows, first, identity)
+        stored = facts.unique(identity, keep="first", maintain_order=True)
+        stored = stored.select(*identity, *(pl.col(name).alias(f":{name}") for name in (*values, KNOWN_AT)))
+        beside = joined(rows, stored, identity)
         other = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f":{name}")) for name in values)
         there = pl.col(f":{KNOWN_AT}").is_not_null() & (pl.col(KNOWN_AT) != pl.col(f":{KNOWN_AT}"))
         return beside.select((there & other).fill_null(False).alias(":against")).to_series()
