@@ -115,6 +115,15 @@ def test_three_of_one_kind_are_no_two() -> None:
     assert all("clocks go back" in each for reasons in found.bad["reasons"] for each in reasons)
 
 
+def test_events_at_any_time_are_told_by_the_step_back() -> None:
+    """Several may have one time, as where they are put together to the values of steps."""
+    local = ["01:50", "02:07", "02:07", "02:41", "02:03", "02:03", "02:03", "02:07", "02:59", "03:01"]
+    found = checked([("a", f"2025-10-26T{each}:00", float(i)) for i, each in enumerate(local)])
+    assert found.good["time"].dt.strftime("%H:%M").to_list() == ["23:50", "00:41", "01:07", "01:59", "02:01"]
+    told = [each for reasons in found.bad["reasons"] for each in reasons]  # without an aggregate they contradict
+    assert told == ["conflicting duplicate: different values for one series, time"] * 5
+
+
 @pytest.mark.parametrize("step", [60, 30, 15])
 def test_a_file_cut_in_two_gives_the_same_facts(step: int) -> None:
     rows = day(step)

@@ -64,14 +64,13 @@ def _of_nights(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     )
     rows = rows.with_columns(pl.len().over(*keys, "local", "block").alias("in_block"))
     count, block = pl.col("count"), pl.col("block")
-    two_blocks = ((block.max() == 1) & (pl.col("in_block").max() == 1)).over(night)
+    plain = (pl.col("in_block").max() == 1) | (count.max() > 2)  # of many events several may have one time
+    two_blocks = ((block.max() == 1) & plain).over(night)
     one_each = ((block.max() == 0) & (count.max() == 1)).over(night)
     begins = (pl.col("at").min() == pl.col("first").min()).over(night)
     ends = (pl.col("at").max() == pl.col("last").max()).over(night)
     place = (
-        pl.when(count > 2)
-        .then(None)
-        .when((count == 2).all().over(night))
+        pl.when((count == 2).all().over(night))
         .then("rank")
         .when(two_blocks)
         .then("block")
