@@ -6,6 +6,7 @@ import math
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from headrace.grid import later
 from headrace.home import Home
 from headrace.lineage import digest_of, iso
 from headrace.metrics import apart
-from headrace.models.forecaster import Fit, Forecaster, Task, backtest, scored_origins
+from headrace.models.forecaster import Backtest, Fit, Forecaster, Task, backtest, scored_origins
 from headrace.models.limits import Limits
 from headrace.models.short import said_by
 from headrace.pipelines.scores import naive_name
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from headrace.features.arrays import History
     from headrace.registry import ModelVersion, Timeline
 
+SHARED = 4
+"""Of origins further apart than the horizon only every so many are served: about as many forecasts as without."""
 TOLERANCE = 0.01
 """A challenger may be this much worse on RMSE or MAPE while it is better on WAPE (of intermittent series, on RMSSE)."""
 
@@ -76,6 +79,17 @@ class Fitted:
     fit: Fit
     history: History
     schema: Schema
+
+    @cached_property
+    def served(self) -> Backtest:
+        """What the fit's twin would have served on the time after the one it saw: weighed by what had matured since."""
+        twin, horizon = self.fit.measured, self.fit.model.horizon
+        if not twin.members:
+            return self.fit.scores
+        origins = scored_origins(self.history, self.fit.before, self.at, horizon)
+        if self.at - self.fit.before > origins.size * horizon:  # each looks back on forecasts that no other one shares
+            origins = origins[::SHARED]
+        return backtest(replace(twin, since=self.history.time(self.fit.before)), self.history, origins)
 
     @property
     def at(self) -> int:
@@ -158,11 +172,11 @@ def _known_span(raw: Any, series: Series, seen: Seen, origin: datetime) -> Any:
 
 
 def _tested(system: System, fitted: Fitted) -> dict[str, float | None]:
-    """Scores of the fit's twin on the time after the one it saw, with the baselines' beside them."""
-    model, scored, history = fitted.fit.measured, fitted.fit.scores, fitted.history
+    """Scores of what the fit's twin would have served after the time it saw, with the baselines' beside them."""
+    model, scored, history = fitted.fit.measured, fitted.served, fitted.history
     tested = dict(scored.scores())
     tested |= of_intermittent(scored, history, model)
-    tested["coverage"] = scored.honest_coverage(model.frame, history, model.horizon, model.interval)
+    tested["coverage"] = fitted.fit.scores.honest_coverage(model.frame, history, model.horizon, model.interval)
     for season in system.monitoring.compared:
         for name, value in scored.baseline(history, model.frame, season).items():
             tested[f"{naive_name(season)}_{name}"] = value
@@ -173,8 +187,8 @@ def _gate(system: System, home: Home, version: ModelVersion, fitted: Fitted, now
     """A first version takes the place; a later one must beat the champion on time that neither was fitted on."""
     registry, as_of = home.registry, version.as_of
     champion = registry.champion(system.name, as_of)
-    scored, frame = fitted.fit.scores, fitted.fit.model.frame
-    verdict = of_forecasts(scored, fitted.history, frame, system.monitoring.compared)
+    frame = fitted.fit.model.frame
+    verdict = of_forecasts(fitted.served, fitted.history, frame, system.monitoring.compared)
     said = None if verdict is None else verdict.as_dict()
     if champion is not None and champion.version == version.version:
         return Trained(version, True, version.reason or "is the champion", said)
