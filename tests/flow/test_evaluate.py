@@ -48,6 +48,7 @@ def test_metrics_equal_those_of_live_runs(place, facts):
         "wape": abs(error).sum() / abs(actual).sum(),
         "rmse": np.sqrt(np.mean(error**2)),
         "mase": np.mean(abs(error) / scale),
+        "rmsse": np.sqrt(np.mean((error / scale) ** 2)),
         "bias": np.mean(error),
         "coverage": ((matured["load"] >= matured["lower"]) & (matured["load"] <= matured["upper"])).mean(),
     }
