@@ -145,16 +145,19 @@ def _variables() -> dict[str, str]:
 
 
 def _runs(home: Home) -> list[dict[str, str]]:
-    """Systems whose last run failed. A store that is away is told by its own finding."""
-    from headrace.pipelines.runs import FAILED, newest
+    """Systems whose last run failed, or warned. A store that is away is told by its own finding."""
+    from headrace.pipelines.runs import FAILED, newest, record
 
-    failed = []
+    told = []
     try:
         for system in home.store.systems() if _store(home)["status"] == "ok" else ():
-            failed += [(system, run) for run in newest(home, system, 1) if run["status"] == FAILED]
+            for run in newest(home, system, 1):
+                warnings = (record(home, system, run["run_id"]) or {}).get("warnings", [])
+                failed = [f"failed: {run['error']}"] if run["status"] == FAILED else []
+                told += [(system, text) for text in (*failed, *warnings)]
     except HeadraceError as error:
         return [_found("last runs", "failed", str(error))]
-    return [_found(f"last run of {system}", "warning", f"failed: {run['error']}") for system, run in failed]
+    return [_found(f"last run of {system}", "warning", text) for system, text in told]
 
 
 def _tokens(home: Home) -> dict[str, str]:

@@ -222,6 +222,7 @@ class _Run:
         self._result.validation = done.validation
         self._result.rows = done.rows
         self._result.ahead = done.ahead
+        self._result.warnings += [] if done.lost is None else [done.lost]
         return done.validation.known
 
     def _features(self) -> int:
@@ -266,6 +267,8 @@ class _Run:
         seen, self._seen = self._seen, None
         (result.predicted,) = inference.predict(self._system, self._home, [reader], now=self._request.now, seen=seen)
         result.stored = result.predicted.stored
+        late = inference.stale(self._system, self._home, result.pins, result.predicted.origin)
+        result.warnings += [] if late is None else [late]
         result.warnings += [
             f"{name} is declared known ahead, but none of the next {self._system.steps} steps has it"
             for name in result.predicted.blank

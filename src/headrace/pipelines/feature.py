@@ -21,6 +21,7 @@ from headrace.home import QUARANTINE, Home
 from headrace.pipelines import shape
 from headrace.pipelines.early import Early
 from headrace.pipelines.intake import Intake
+from headrace.pipelines.lost import lost_rows
 from headrace.sources import Records, open_source
 from headrace.sources.base import parts_of, under_declared_names
 from headrace.store import FeatureGroup
@@ -46,12 +47,14 @@ class Validated:
         added: New facts, or events; rows that were known already are not among them.
         ahead: New facts about columns known ahead, of rows that are known as a whole later.
         version: Logical version of their table afterwards.
+        lost: That a file no longer has rows which it once had.
     """
 
     validation: Validation
     added: int
     ahead: int
     version: int
+    lost: str | None = None
 
     @property
     def repeated(self) -> int:
@@ -169,7 +172,7 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
     ahead = early.store(home.raw(system), validation.good)
     written = intake.add(validation.good)
     records.stored()
-    return Validated(validation, written.added, ahead, written.version)
+    return Validated(validation, written.added, ahead, written.version, lost_rows(system, home, records))
 
 
 def _require_columns(system: System, records: Records) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.declaration import MONTH, format_duration
 from headrace.errors import NotEnoughDataError, NotExportedError, NotFoundError, ReplayError
 from headrace.features.keyed import key_frame, numbers_in
 from headrace.home import PREDICTIONS, Home
@@ -107,6 +108,27 @@ def predict(
         )
         for i, (begin, end) in enumerate(pairwise([0, *ends]))
     ]
+
+
+def stale(system: System, home: Home, pins: Pins, origin: datetime) -> str | None:
+    """That the newest value is far older than is usual; None where it is not.
+
+    Usual is what nine of ten values of the last month before it took to become known, or the source's lag where that
+    is longer; up to three steps, or a day, more is not worth a word.
+    """
+    import polars as pl
+
+    raw, series = home.raw(system), home.series(system)
+    first, last = (pl.lit(each, pl.Datetime("us", "UTC")) for each in (origin - MONTH, origin))
+    month = pl.col(series.time).is_between(first, last) & pl.col(system.target).is_not_null()
+    known = raw.scan(version=pins.data_version, as_of=pins.as_of, where=month)
+    took = raw.collect(known.select((pl.col("known_at") - pl.col(series.time)).quantile(0.9, "higher"))).item()
+    usual, age = max(system.source.lag, took or timedelta()), pins.as_of - origin
+    if age <= usual + max(3 * series.grid.step, timedelta(days=1)):
+        return None
+    units = (timedelta(days=1) if each >= timedelta(days=2) else timedelta(hours=1) for each in (age, usual))
+    long, short = (format_duration(each // unit * unit) for each, unit in zip((age, usual), units, strict=True))
+    return f"the newest value, of {iso(origin)}, is {long} old, where {short} is usual: has the source gone stale?"
 
 
 def _predictor(home: Home, system: str, version: int, digest: str) -> Predictor:

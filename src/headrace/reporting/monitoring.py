@@ -150,7 +150,8 @@ class _Writer:
             self._errors()
         self._series()
         self._end()
-        return summary
+        warnings = self._facts.record().get("warnings")
+        return summary | ({"warnings": warnings} if warnings else {})
 
     def _overall(self) -> dict[str, Any]:
         assert self._facts.scores is not None
@@ -253,6 +254,8 @@ class _Writer:
 
     def _end(self) -> None:
         record = self._facts.record()
+        for text in record.get("warnings", []):
+            self._page.note(f"Warning: {text}.")
         skipped = record.get("skipped", [])
         if skipped:
             header = [*self._system.keys, "reason"]

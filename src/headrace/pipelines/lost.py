@@ -1,0 +1,66 @@
+"""Rows that a file once had and has no longer: their facts stay, so a shrunken export must not pass for no news.
+
+What a file had is kept in the home as one digest a row, of its keys and event time as they came. Rows that have gone
+from the beginning of each series while others came at its end are no loss: the file tells a window of time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.files import write_whole
+from headrace.home import Home
+from headrace.lineage import digest_of
+from headrace.sources import Records
+from headrace.system import System
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def lost_rows(system: System, home: Home, records: Records) -> str | None:
+    """What to say of rows that a file no longer has; None where there are none, or the source is no file."""
+    import polars as pl
+
+    if not records.origin.startswith("file:") or records.more or records.frame.is_empty():
+        return None
+    now = _digests(system, records.frame)
+    path = home.path / "cache" / system.name / f"rows-{digest_of(records.origin)}.parquet"
+    had = pl.read_parquet(path) if path.exists() else now.clear()
+    gone = had.with_columns(lost=~pl.col("row").is_in(now["row"].implode()))
+    new = now.filter(~pl.col("row").is_in(had["row"].implode()))
+    rolled = new.height > 0 and _at_one_end(gone)
+    if not rolled and gone["lost"].any():
+        now = pl.concat([now, gone.filter("lost").drop("lost")])  # said until they are back
+    _write(path, now)
+    count = int(gone["lost"].sum())
+    if rolled or not count:
+        return None
+    return f"{count:,} rows that {records.origin} had are no longer in it; what they said stays"
+
+
+def _digests(system: System, frame: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    series = frame.select(system.keys).hash_rows() if system.keys else pl.repeat(0, frame.height, dtype=pl.UInt64)
+    rows = frame.select(system.identity).hash_rows()
+    return pl.DataFrame({"series": series, "row": rows}).unique("row", keep="first", maintain_order=True)
+
+
+def _at_one_end(gone: pl.DataFrame) -> bool:
+    """Whether what is lost of each series is its first rows, or of each its last."""
+    import polars as pl
+
+    lost = pl.col("lost").cast(pl.Int8)
+    first, last = (lost.cum_min(reverse=back).over("series") == lost for back in (False, True))
+    return bool(gone.select(first.all() | last.all()).item())
+
+
+def _write(path: Path, frame: pl.DataFrame) -> None:
+    import io
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = io.BytesIO()
+    frame.write_parquet(text)
+    write_whole(path, text.getvalue())
