@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.contract import Column, Contract, Validation, check
-from headrace.errors import SourceError
+from headrace.errors import ContractBroken, SourceError
 from headrace.sources import Source, open_source
 from headrace.sources.delimited import read_delimited
 
@@ -30,9 +30,9 @@ def read(folder: Path, data: bytes | str, name: str = "x.csv", **source: int) ->
     return open_source(Source(**source), f"file:{path}").read(as_of=NOW, now=NOW).frame
 
 
-def checked(folder: Path, text: str, name: str = "x.csv") -> Validation:
+def checked(folder: Path, text: str, name: str = "x.csv", columns: tuple[Column, ...] | None = None) -> Validation:
     frame = read(folder, text, name)
-    contract = CONTRACT.model_copy(update={"columns": tuple(c for c in COLUMNS if c.name in frame.columns)})
+    contract = CONTRACT.model_copy(update={"columns": columns or tuple(c for c in COLUMNS if c.name in frame.columns)})
     return check(contract, frame, as_of=NOW, now=NOW)
 
 
@@ -49,6 +49,7 @@ def checked(folder: Path, text: str, name: str = "x.csv") -> Validation:
         '"sep=;"\ns;n;t\na;1;x\nb;2;y\n',
         "sep=|\ns|n|t|\na|1|x|\nb|2|y|\n",
         "\n\ns,n,t\na,1,x\nb,2,y\n",
+        "# a comment\n# two, with, commas\n\ns,n,t\na,1,x\nb,2,y\n\x1a",
         '"s", "n", "t"\n"a", "1", "x"\n"b", "2", "y"\n',
         "Report of 2026\n\ns,n,t\na,1,x\nb,2,y\n",
         "Report of 2026,,\nmade by,hand,\ns,n,t\na,1,x\nb,2,y\n",
@@ -79,6 +80,17 @@ def test_a_pandas_index_has_a_name_of_its_place(tmp_path: Path) -> None:
     assert frame.drop("column 1").rows() == TABLE
 
 
+def test_a_header_may_begin_with_a_hash(tmp_path: Path) -> None:
+    assert read(tmp_path, "# made by hand\n#s,n\na,1\nb,2\n").columns == ["#s", "n"]
+
+
+def test_a_header_that_was_not_found_is_hinted_at(tmp_path: Path) -> None:
+    with pytest.raises(ContractBroken) as caught:
+        checked(tmp_path, "one,two,three\ns,n,t\na,1,x\nb,2,y\n", columns=COLUMNS)
+    assert "'s' stands in a row below" in str(caught.value.hint)
+    assert "Source(skip=...)" in str(caught.value.hint)
+
+
 def test_declared_lines_are_skipped(tmp_path: Path) -> None:
     text = "one,two,three\nfour,five,six\ns,n,t\na,1,x\nb,2,y\n"
     assert read(tmp_path, text, skip=2).rows() == TABLE
@@ -91,6 +103,13 @@ def test_a_header_is_no_value_and_no_row_is_taken_for_one(tmp_path: Path) -> Non
     frame = read(tmp_path, "s,n\na,1,5\nb,2,5\n")
     assert frame.columns == ["s", "n", ":malformed"]
     assert frame.height == 2
+
+
+def test_texts_with_delimiters_make_no_header(tmp_path: Path) -> None:
+    text = "s,t\na,well, well\nb,one, two, three\nc,well, never\nd,plain\n"
+    frame = read(tmp_path, text)
+    assert frame.columns[:2] == ["s", "t"]
+    assert frame.drop(":malformed").drop_nulls().rows() == [("d", "plain")]
 
 
 def test_rows_of_wrong_width_are_set_apart(tmp_path: Path) -> None:

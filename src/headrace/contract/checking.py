@@ -17,7 +17,7 @@ from headrace.contract.faults import RAW, Fault, said
 from headrace.contract.finding import Finding
 from headrace.contract.known import KNOWN_AT, Known, is_pending
 from headrace.contract.malformed import MALFORMED, alone, declared_names, malformed_faults
-from headrace.contract.naming import under_names
+from headrace.contract.naming import hint_of_header, under_names
 from headrace.contract.parse import parse_columns
 from headrace.contract.quarantine import KNOWN, bad_rows
 from headrace.contract.rowrules import row_faults, run, time_rules
@@ -174,6 +174,7 @@ def _refuse_missing(contract: Contract, frame: pl.DataFrame, known: Known) -> No
         hint = f"found {', '.join(declared_names(frame.columns)) or 'no columns at all'}"
         if near is not None:
             hint += f"; if {near!r} is meant, say so: Source(columns={{{name!r}: {near!r}}})"
+        hint += hint_of_header(frame, name)
         raise ContractBroken(f"the source has no column {name!r}", where=name, hint=hint)
 
 

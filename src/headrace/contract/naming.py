@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+_LOOKED_AT = 50
+
+
 def plain_name(name: str) -> str:
     """A name as it reads: composed, without blanks and byte-order marks around it."""
     return unicodedata.normalize("NFC", name).strip().strip("\ufeff").strip()
@@ -21,6 +24,16 @@ def found_as(name: str, names: Sequence[str]) -> str | None:
         return name
     alike = [each for each in names if plain_name(each) == plain_name(name)]
     return alike[0] if len(alike) == 1 else None
+
+
+def hint_of_header(frame: pl.DataFrame, name: str) -> str:
+    """What to say where a name that is missing stands in one of the first rows: the header is further down."""
+    import polars as pl
+
+    texts = frame.head(_LOOKED_AT).select(pl.col(pl.String)).get_columns()
+    if not any(plain_name(text) == plain_name(name) for column in texts for text in column.drop_nulls()):
+        return ""
+    return f"; {name!r} stands in a row below: if that is the header, say how many lines are above it: Source(skip=...)"
 
 
 def under_names(frame: pl.DataFrame, wanted: Iterable[str]) -> pl.DataFrame:

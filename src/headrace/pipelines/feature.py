@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.contract.malformed import declared_names
-from headrace.contract.naming import found_as
+from headrace.contract.naming import found_as, hint_of_header
 from headrace.errors import ContractBroken
 from headrace.features.arrays import Arrays
 from headrace.home import QUARANTINE, Home
@@ -190,7 +190,8 @@ def _require_columns(system: System, records: Records) -> None:
         raise ContractBroken(
             f"the source has no column {lacking!r}",
             where=f"{records.origin}: {name}",
-            hint=f"it has {', '.join(str(theirs.get(each, each)) for each in found)}{also}",
+            hint=f"it has {', '.join(str(theirs.get(each, each)) for each in found)}{also}"
+            + hint_of_header(records.frame, lacking),
         )
 
 

@@ -38,7 +38,7 @@ def read_delimited(data: bytes, path: Path, skip: int = 0) -> pl.DataFrame:
     Raises:
         SourceError: Neither UTF-8 nor UTF-16 text, no column names or twice the same, an open quote.
     """
-    data = utf8(data, str(path)).rstrip(b"\r\n")
+    data = utf8(data, str(path)).rstrip(b"\r\n\x1a")  # as DOS ended a text
     layout = layout_of(data, path, skip)
     body = data[layout.start :]
     frame = _fast(body, layout) if _regular(body, layout.delimiter) else None

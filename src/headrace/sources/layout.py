@@ -18,8 +18,8 @@ _HEAD = 2**20
 _SAMPLE = 200
 _NOTES = 60
 """Records that may stand above the header, for it to be found."""
-_MOST = 0.5
-"""The share of records that must fit their header."""
+_MOST, _NEARLY_ALL = 0.5, 0.9
+"""Shares of records that fit their header."""
 _VALUE = re.compile(r"\s*[-+]?[\d.,]+\s*|\s*\d{1,4}[-/.:]\d.*")
 
 
@@ -67,8 +67,8 @@ def without_empty_end(fields: list[str]) -> list[str]:
 def layout_of(data: bytes, path: Path, skip: int = 0) -> Layout:
     """The layout of a text in UTF-8.
 
-    A first line ``sep=;`` tells the delimiter. Lines above the header are those declared (`skip`), blank ones, and
-    notes: records that are narrower than the table under them.
+    A first line ``sep=;`` tells the delimiter. Lines above the header are those declared (`skip`), blank ones, comments
+    that begin with ``#``, and notes: records that are narrower than the table under them.
 
     Raises:
         SourceError: There is no header, a name is there twice, or more lines are to be skipped than there are.
@@ -86,6 +86,7 @@ def layout_of(data: bytes, path: Path, skip: int = 0) -> Layout:
         candidates, first = (told[1].decode("latin-1"),), first + 1
     elif ".tsv" in [each.lower() for each in path.suffixes]:
         candidates = ("\t",)
+    first = _below_comments(lines, first, candidates)
     delimiter, header = _header(lines, first, candidates, searched=not skip)
     names = tuple(name if name.strip() else f"column {place}" for place, name in enumerate(header.named, 1))
     _refuse_names(names, where)
@@ -99,13 +100,23 @@ def _lines(data: bytes) -> list[bytes]:
     return lines[:-1] if len(data) > _HEAD and len(lines) > 1 else lines
 
 
+def _below_comments(lines: list[bytes], first: int, candidates: Sequence[str]) -> int:
+    """The first line after those that begin with ``#``, unless it holds values: then the last of them is the header."""
+    below = next((place for place in range(first, len(lines)) if not lines[place].startswith(b"#")), first)
+    below = next((place for place in range(below, len(lines)) if lines[place].strip()), below)
+    found = max((_records(lines[: below + 1], below, each)[0].named for each in candidates), key=len)
+    return first if any(map(_VALUE.fullmatch, found)) else below
+
+
 def _header(lines: list[bytes], first: int, candidates: Sequence[str], *, searched: bool) -> tuple[str, _Record]:
     samples = {each: _records(lines, first, each) for each in candidates}
     delimiter = max(candidates, key=lambda each: len(samples[each][0].fields))
     header, *rest = samples[delimiter]
     if not searched or not rest:
         return delimiter, header
-    tables = {each: _below_notes(records) for each, records in samples.items()}
+    # What may itself be a header gives way to a table only that is nearly without fault.
+    most = _NEARLY_ALL if _may_name(header.named) else _MOST
+    tables = {each: _below_notes(records, most) for each, records in samples.items()}
     widths = {each: len(table.named) for each, table in tables.items() if table is not None}
     widest = max(widths, key=lambda each: widths[each], default=delimiter)
     found = tables[widest]
@@ -143,12 +154,12 @@ def _share_that_fits(records: Iterable[_Record], width: int) -> float:
     return sum(found) / len(found)
 
 
-def _below_notes(records: list[_Record]) -> _Record | None:
+def _below_notes(records: list[_Record], most: float) -> _Record | None:
     """The first record that heads a table under narrower ones."""
     widest = 0
     for place, record in enumerate(records[:_NOTES]):
         names, rest = record.named, records[place + 1 :]
-        if len(names) > widest and rest and _may_name(names) and _share_that_fits(rest, len(names)) >= _MOST:
+        if len(names) > widest and rest and _may_name(names) and _share_that_fits(rest, len(names)) >= most:
             return record
         widest = max(widest, len(names))
     return None
