@@ -22,7 +22,7 @@ from headrace.features.arrays import key_texts
 from headrace.features.matrix import every_example
 from headrace.grid import Grid
 from headrace.models.baselines import reach, reference, seasonal_scale
-from headrace.models.forecast import Forecast, ForecastModel
+from headrace.models.forecast import SERVED, Forecast, ForecastModel, served_of
 from headrace.models.glitches import cleaned
 from headrace.models.short import said_by
 from headrace.store.history import Series
@@ -90,8 +90,8 @@ class Outcome:
     """Predictions of one or many readers, each from its own origin.
 
     Attributes:
-        frame: `reader`, keys, time of the target, `ahead`, `value`, `lower`, `upper`, `scale`, `baseline_*`; ordered by
-            reader, keys and time.
+        frame: `reader`, keys, time of the target, `ahead`, `value`, `lower`, `upper`, `served`, `model_share`,
+            `scale`, `baseline_*`; ordered by reader, keys and time.
         skipped: Per reader the series without a prediction, each with its keys and the `reason`.
         young: Per reader the series that are served a baseline, as too little is known of them for the model.
     """
@@ -182,6 +182,7 @@ class Predictor:
         scale = np.repeat(seasonal_scale(history, self.model.frame, of, origin), horizon)
         reader, series = (np.repeat(index[windows], horizon) for index in _product(views))
         times = history.times(examples.target)
+        share = forecast.share[good].ravel()
         numbers = {name: getattr(forecast, name)[good].ravel() for name in ("value", "lower", "upper")}
         return pl.DataFrame(
             [
@@ -190,6 +191,8 @@ class Predictor:
                 pl.Series(self.schema.series.time, times).cast(pl.Datetime("us", "UTC")),
                 pl.Series("ahead", examples.ahead),
                 *(pl.Series(name, values, nan_to_null=True) for name, values in numbers.items()),
+                pl.Series("served", np.array(SERVED)[served_of(share)]),
+                pl.Series("model_share", share, nan_to_null=True),
                 pl.Series("scale", scale, nan_to_null=True),
                 *(pl.Series(name, values, nan_to_null=True) for name, values in baselines.items()),
             ]

@@ -51,7 +51,7 @@ RESERVED = frozenset(
     (
         *("id", "as_of", "origin", "ahead", "value", "lower", "upper", "model_version", "model_digest"),
         *("feature_version", "data_version", "config_digest", "code_revision", "run_id", "created_at", "known_at"),
-        *("revision", "scope", "scale", "reader", "actual", "made", "_version"),
+        *("revision", "scope", "scale", "served", "model_share", "reader", "actual", "made", "_version"),
     )
 )
 """Names that keys and the event time cannot have, because predictions and metrics have them."""

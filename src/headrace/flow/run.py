@@ -126,7 +126,7 @@ class Result:
         if self.frame is not None:
             data["stored"] = self.stored
         if self.predicted is not None:
-            data |= {name: getattr(self.predicted, name) for name in ("skipped", "young")}
+            data |= {name: getattr(self.predicted, name) for name in ("skipped", "young", "served")}
             data["origin"] = iso(self.predicted.origin)
         if self.monitored is not None:
             data["matured"] = self.monitored.matured

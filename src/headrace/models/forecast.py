@@ -63,6 +63,16 @@ class Forecast:
     sparse: NDArray[np.bool_]
 
 
+MODEL, MIX, BASELINE = SERVED = ("model", "mix", "baseline")
+"""What a forecast is: mostly of the model, mostly of forecasts that need none, or of both."""
+MOSTLY = 0.9
+
+
+def served_of(share: Array) -> NDArray[np.intp]:
+    """Which of `SERVED` forecasts are, by the members' share of them."""
+    return np.where(share >= MOSTLY, 0, np.where(share <= 1 - MOSTLY, 2, 1))
+
+
 @dataclass(frozen=True)
 class ForecastModel:
     """A fitted forecaster. Immutable, self-contained: it predicts from a history alone.

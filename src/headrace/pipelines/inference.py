@@ -18,6 +18,7 @@ from headrace.errors import NotEnoughDataError, NotExportedError, NotFoundError,
 from headrace.features.keyed import key_frame, numbers_in
 from headrace.home import PREDICTIONS, Home
 from headrace.lineage import PINNED, Pins, as_of_in, iso, prediction_ids
+from headrace.models.forecast import SERVED
 from headrace.pipelines import runs, shape
 from headrace.pipelines.conditions import conditions, refuse_unknown
 from headrace.predictor import Predictor
@@ -61,6 +62,12 @@ class Predicted:
     young: list[dict[str, Any]]
     origin: datetime
     blank: tuple[str, ...] = ()
+
+    @property
+    def served(self) -> dict[str, int]:
+        """How many predictions are the model's, how many a baseline's, and how many a mix."""
+        counts = dict(self.frame["served"].value_counts().iter_rows())
+        return {kind: counts.get(kind, 0) for kind in SERVED}
 
 
 def predict(

@@ -263,4 +263,7 @@ class _Writer:
             self._page.table(f"{len(skipped)} series without a forecast in the newest run", header, rows)
         pins = record.get("pins") or {}
         self._page.heading("The newest run")
+        if served := record.get("served"):
+            counts = ", ".join(f"{kind} {count:,}" for kind, count in served.items() if count)
+            self._page.sentence(f"Its predictions are served by: {counts}.")
         self._page.table("", ["pin", "value"], [[name, value] for name, value in pins.items()])

@@ -57,7 +57,9 @@ def test_predictions_are_the_stored_ones(energy: Server, energy_home: Path, seri
     newest: dict[str, dict[str, Any]] = {row["time"]: row for row in stored(energy_home, *where)}
     assert [each["time"] for each in said["predictions"]] == sorted(newest)
     for each in said["predictions"]:
-        assert each == {name: newest[each["time"]][name] for name in ("time", "value", "lower", "upper", "id")}
+        assert each == {
+            name: newest[each["time"]][name] for name in ("time", "value", "lower", "upper", "served", "id")
+        }
 
 
 def test_predictions_as_of_a_time(energy: Server, energy_home: Path, series: dict[str, str]) -> None:

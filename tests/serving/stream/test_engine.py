@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.models.forecast import SERVED
 from headrace.predictor import Predictor
 
 METRICS = ("orders", "revenue", "cost_per_click")
@@ -82,6 +83,8 @@ def test_every_answer_is_the_batch_doors(world, home, champion, moves, sizes):
         as_of = datetime.fromisoformat(answer["as_of"])
         rows = world.batch(champion, home, name, facts, as_of, answer["metric"])
         assert steps_of(answer) == rows
+        assert (answer["served"] in SERVED) == bool(rows)
+        assert (answer["model_share"] is None) == (not rows)
 
 
 @given(events, sizes, sizes)

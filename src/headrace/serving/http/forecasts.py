@@ -147,6 +147,7 @@ class Forecasts:
             "value",
             "lower",
             "upper",
+            "served",
             "id",
             "as_of",
             "model_version",
@@ -216,9 +217,9 @@ def answer(
     """Predictions of one series as they are answered."""
     told: list[dict[str, Any]] = []
     if rows is not None:
-        columns = (system.event_time, "value", "lower", "upper", "id")
+        numbers = ("value", "lower", "upper", "served", "id")
         told = [
-            {"time": iso(time), "value": value, "lower": lower, "upper": upper, "id": name}
-            for time, value, lower, upper, name in rows.select(columns).iter_rows()
+            {"time": iso(time), **dict(zip(numbers, rest, strict=True))}
+            for time, *rest in rows.select(system.event_time, *numbers).iter_rows()
         ]
     return {"predictions": told, "as_of": iso(as_of) if as_of else None, "model_version": model_version}

@@ -10,7 +10,7 @@ from headrace.contract.schema import column_schema
 from headrace.errors import HeadraceError
 from headrace.grid import Grid
 from headrace.predictor import Schema
-from headrace.serving.http.schemas import NUMBER, TEXT, TIME, WHOLE, maybe, record, rows
+from headrace.serving.http.schemas import NUMBER, SERVED, TEXT, TIME, WHOLE, maybe, record, rows
 from headrace.serving.http.served import Served
 from headrace.sources.events import Shape
 
@@ -92,6 +92,8 @@ def _answer(shape: Shape) -> dict[str, Any]:
         anomaly=maybe({"type": "boolean"}),
         expected=maybe(record(lower=NUMBER, upper=NUMBER)),
         value=NUMBER | {"description": "The next step."},
+        served=maybe(SERVED),
+        model_share=NUMBER | {"description": "How much of the predictions the model's members have said, 0 to 1."},
         predictions=rows(record(time=TIME, value={"type": "number"}, lower=NUMBER, upper=NUMBER)),
         model_version=WHOLE,
         pins=record(model=TEXT, features=TEXT, config=TEXT, code=TEXT),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from headrace.models.forecast import SERVED as KINDS
+
 Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
 TIME: Schema = {"type": "string", "format": "date-time"}
 NUMBER: Schema = {"type": ["number", "null"]}
 WHOLE: Schema = {"type": "integer"}
+SERVED: Schema = {"enum": list(KINDS)}
 ANYTHING: Schema = {"type": "object"}
 
 
@@ -75,7 +78,14 @@ PARTS: dict[str, Schema] = {
     "Observations": record(observations=rows(record(time=TIME, value=NUMBER))),
     "Predictions": record(
         predictions=rows(
-            record(time=TIME, value=NUMBER, lower=NUMBER, upper=NUMBER, id={"type": "string", "format": "uuid"})
+            record(
+                time=TIME,
+                value=NUMBER,
+                lower=NUMBER,
+                upper=NUMBER,
+                served=SERVED,
+                id={"type": "string", "format": "uuid"},
+            )
         ),
         as_of=maybe(TIME),
         model_version=maybe(WHOLE),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headrace.grid import Grid
 from headrace.lineage import Pins, id_bytes, iso
-from headrace.models.forecast import Forecast
+from headrace.models.forecast import SERVED, Forecast, served_of
 from headrace.serving.stream.plan import Plan
 from headrace.serving.stream.rings import Floats, Ints, Keys
 
@@ -32,6 +32,9 @@ _EXPECTED = (
     b'"expected":null%.0b%.0b,"anomaly":null',
 )
 """Every template takes the same values; what it does not say it writes with no letter (`%.0b`)."""
+
+
+_SERVED = [name.encode() for name in SERVED]
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,10 @@ class Answers:
         written = self._list(np.column_stack([*first, steps]).ravel())
         width = len(first) + steps.shape[1]
         columns = [written[place::width] for place in range(width)]
-        return [*columns[:4], *columns[3:]]  # the first step's value is the answer's as well
+        share = f.share.mean(axis=1)
+        served = map(_SERVED.__getitem__, served_of(share).tolist())
+        # The first step's value is the answer's as well.
+        return [*columns[:4], list(served), self._list(share), *columns[3:]]
 
     def _list(self, values: NDArray[Any]) -> list[bytes]:
         return self._json(values.tolist())[1:-1].split(b",")
@@ -136,10 +142,10 @@ class Answers:
         times = [self._time(origin + ahead) for ahead in range(horizon + 1)]
         silent, surprise = divmod(kind, _SILENT)
         if silent:
-            said = b'null%.0b,"predictions":[]' + b"%.0b%.0b%.0b" * horizon
+            said = b'null%.0b,"served":null%.0b,"model_share":null%.0b,"predictions":[]' + b"%.0b%.0b%.0b" * horizon
         else:
             steps = [b'{"time":"%b","value":%%b,"lower":%%b,"upper":%%b}' % time for time in times[1:]]
-            said = b'%%b,"predictions":[%b]' % b",".join(steps)
+            said = b'%%b,"served":"%%b","model_share":%%b,"predictions":[%b]' % b",".join(steps)
         known = b',"reason":"%%b values are known, %d are needed"' % needed if silent else b"%.0b"
         made = self._templates[origin, slot, partition, kind] = b"".join(
             (
