@@ -21,6 +21,7 @@ from headrace import Column, Contract, System
 from headrace.flow.run import Request, run
 from headrace.home import Home
 from headrace.lineage import iso
+from headrace.loading import load_system
 from headrace.pipelines.inference import replay
 from headrace.pipelines.intake import Intake
 from headrace.serving.posted.export import export
@@ -29,14 +30,19 @@ from headrace.serving.stream.engine import Engine
 from headrace.serving.stream.seeding import Seeding
 from headrace.settings import Settings
 
-KINDS = [("sum", "zero"), ("mean", "missing"), ("last", "missing"), ("min", "zero")]
+FOLDER = worlds.ROOT / "systems" / "live_metrics"
+KINDS = [("sum", "zero"), ("mean", "missing"), ("last", "missing"), ("min", "zero"), ("sum", "zero", "Europe/London")]
+DAILY = [
+    *("horizon=3d", "model.seasons=[7d]", "monitoring.baselines=[7d]", "step=1d", "stream.grace=30h"),
+    *("model.trees=5", "model.max_rows=2000"),
+]
 
 
-def system_of(kind: str, empty: str) -> System:
-    base = worlds.system()
+def system_of(kind: str, empty: str, zone: str = "UTC") -> System:
+    base = worlds.system() if zone == "UTC" else load_system(str(FOLDER), DAILY)
     columns = (
         Column("metric", "category"),
-        Column("time", "time", zone="UTC"),
+        Column("time", "time", zone=zone),
         Column("value", "float", aggregate=kind, empty=empty),
     )
     fields = {name: getattr(base, name) for name in type(base).model_fields}
@@ -48,7 +54,8 @@ def world(request, tmp_path_factory):
     """A system, its home with a model, the model, and how to make an engine."""
     system = system_of(*request.param)
     home = Home(Settings(home=tmp_path_factory.mktemp("events")))
-    run(system, home, Request(worlds.TRAINED, worlds.TRAINED, worlds.SOURCE, ("ingest", "validate", "train")))
+    source = worlds.SOURCE if len(request.param) == 2 else "simulated:?series=8&days=90&step=5h"
+    run(system, home, Request(worlds.TRAINED, worlds.TRAINED, source, ("ingest", "validate", "train")))
     champion = champions.champion(system, home, worlds.TRAINED + timedelta(days=9000))
     return system, home, champion
 
@@ -56,11 +63,11 @@ def world(request, tmp_path_factory):
 class Doors:
     """What `streamed` asks of the module of helpers, for a system whose steps have many events."""
 
-    def __init__(self, system: System) -> None:
-        self._system = system
+    def __init__(self, system: System, home: Home) -> None:
+        self._system, self._grid = system, home.grid(system)
 
     def shape(self):
-        return self._system.event_shape()
+        return self._system.event_shape(self._grid)
 
     def engine(self, champion, seed=None):
         def nothing(keys, slots, at, length):
@@ -73,7 +80,9 @@ class Doors:
 move = st.tuples(
     st.sampled_from(METRICS),
     # seconds from the newest event of the series
-    st.sampled_from([0, 1, 60, 600, 600, 1200, 1800, 3600, 3600, 7200, 30 * 3600, -1, -600, -3600, -9000, -30_000]),
+    st.sampled_from(
+        [0, 1, 60, 600, 600, 1200, 1800, 3600, 3600, 7200, 30 * 3600, 19 * 86_400, -1, -600, -3600, -9000, -30_000]
+    ),
     st.sampled_from([1.5, 0.1, 0.2, 0.7, -3.25, 7e9]),
 )
 moves = st.lists(move, min_size=1, max_size=120)
@@ -120,7 +129,7 @@ def same_in_batch(champion, table, answers):
 @settings(max_examples=8, deadline=None)
 def test_every_answer_is_the_batch_doors(world, moves, one, other):
     system, home, champion = world
-    messages, doors = list(messages_of(moves)), Doors(system)
+    messages, doors = list(messages_of(moves)), Doors(system, home)
     # All series begin with an event, so that each answer's origin is that of all.
     answers, late = answered(doors.engine(champion), messages, one)
     again, late_again = answered(doors.engine(champion), messages, other)
@@ -140,7 +149,7 @@ def test_every_answer_is_the_batch_doors(world, moves, one, other):
 @settings(max_examples=6, deadline=None)
 def test_posted_and_streamed_say_the_same_and_are_found_in_the_tables(world, moves, plan):
     system, home, champion = world
-    messages, doors = list(messages_of([*((metric, 3600, 9.5) for metric in METRICS), *moves])), Doors(system)
+    messages, doors = list(messages_of([*((metric, 3600, 9.5) for metric in METRICS), *moves])), Doors(system, home)
     with tempfile.TemporaryDirectory() as folder:
         mine = Home(Settings(home=Path(shutil.copytree(home.path, Path(folder) / "home"))))
         done, at = Posted(system, mine, champion), 0
@@ -175,7 +184,7 @@ def test_a_series_goes_on_within_a_step_that_the_tables_know(world):
         times = [start + timedelta(minutes=minute) for minute in (0, 10, 20)]
         rows = pl.DataFrame({"metric": "orders", "time": times, "value": [0.1, 0.7, 0.2], "known_at": times})
         Intake(system, mine, as_of=start + worlds.STEP, own=False).add(rows)
-        doors = Doors(system)
+        doors = Doors(system, home)
         engine = doors.engine(champion, seed=Seeding("live_metrics", mine, doors.shape()))
         late = [
             worlds.message(i, "orders", start + timedelta(minutes=minute), value)
