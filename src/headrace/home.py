@@ -101,39 +101,46 @@ class Home:
         """When the steps of a system begin: as at its first ingest; before it, as declared.
 
         Raises:
-            DeclarationError: The system has no step.
+            DeclarationError: The system has no step, or declares another phase than its facts have.
             StoreError: The storage cannot be read.
         """
+        if system.cadence is None:
+            raise DeclarationError("this system has no steps", where="step", hint="declare time= and step=")
+        return self.settled(system) or system.cadence.grid()
+
+    def settled(self, system: System) -> Grid | None:
+        """When the steps of a system begin, if anything says so by now; errors as of `grid`."""
         cadence = system.cadence
         if cadence is None:
-            raise DeclarationError("this system has no steps", where="step", hint="declare time= and step=")
-        said = (system.name, cadence)
-        if said not in self._grids:
-            noted = self._noted_grid(system.name, cadence)
-            if noted is None and self.raw(system).exists():
-                noted = self.settle(system, cadence.of(self._facts(system)))
-            if noted is None:
-                return cadence.grid()
-            self._grids[said] = noted
-        return self._grids[said]
+            return None
+        grid = self._grids.get((system.name, cadence)) or self._noted_grid(system.name)
+        if grid is None and self.raw(system).exists():
+            grid = self.settle(system, cadence.of(self._facts(system)))
+        if grid is None or grid.step != cadence.step:
+            return None
+        _refuse_phase(system, cadence, grid)
+        self._grids[system.name, cadence] = grid
+        return grid
 
     def settle(self, system: System, grid: Grid) -> Grid:
-        """Keep when the steps of a system begin, once and for all that come after; returns what stands."""
-        cadence = system.cadence
-        assert cadence is not None
-        noted = self._noted_grid(system.name, cadence)
-        if noted is None:
-            said = {"cadence": cadence.as_dict(), "grid": grid.as_dict()}
-            self.store.note(f"{system.name}/{_GRID}", json.dumps(said, indent=1).encode())
-        return noted or grid
+        """Keep when the steps of a system begin, once and for all that come after.
 
-    def _noted_grid(self, system: str, cadence: Cadence) -> Grid | None:
-        """What stands for this cadence; a step that was declared anew begins anew."""
+        Raises:
+            DeclarationError: Another ingest, at the same time, was the first and says otherwise.
+            StoreError: The storage cannot be written.
+        """
+        said = json.dumps(grid.as_dict(), sort_keys=True).encode()
+        stands = self.store.first(f"{system.name}/{_GRID}", said)
+        if stands != said:
+            hint = "run it again: its rows are then checked against the steps that stand"
+            raise DeclarationError("steps begin at other times in what was stored first", where="phase", hint=hint)
+        return grid
+
+    def _noted_grid(self, system: str) -> Grid | None:
         from headrace.grid import Grid
 
         noted = self.store.noted(f"{system}/{_GRID}")
-        said = {} if noted is None else json.loads(noted)
-        return Grid.from_dict(said["grid"]) if said.get("cadence") == cadence.as_dict() else None
+        return None if noted is None else Grid.from_dict(json.loads(noted))
 
     def _facts(self, system: System) -> pl.Series:
         table = self.raw(system)
@@ -154,3 +161,12 @@ class Home:
         folder = self.path / "reports" / system
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def _refuse_phase(system: System, cadence: Cadence, grid: Grid) -> None:
+    if cadence.phase is not None and not grid.holds(cadence.phase):
+        raise DeclarationError(
+            f"no step of {system.name!r} begins at {system.phase}: the facts in this home are of another phase",
+            where="phase",
+            hint="give the system a new name, or choose a new --home; to go on, declare it as it was",
+        )

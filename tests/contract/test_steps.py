@@ -73,3 +73,8 @@ def test_months_by_name():
     found = checked([f"{2020 + i // 12}-{i % 12 + 1:02}" for i in range(24)], "1mo", "Europe/Paris")
     assert found.bad.is_empty()
     assert found.good["time"][3] == datetime(2020, 3, 31, 22, tzinfo=UTC)
+
+
+def test_a_missing_time_is_missing_and_no_more():
+    found = checked(["2024-01-01 00:30", None, "2024-01-01 01:30"], "1h", "UTC")
+    assert (found.good.height, dict(found.reasons)) == (2, {"time: is missing": 1})

@@ -10,6 +10,7 @@ from tests.flow.test_backfill import live, same
 from tests.flow.worlds import NOW
 
 from headrace import Column, Contract, Forecaster, Monitoring, Schedule, Source, System
+from headrace.errors import ContractBroken, DeclarationError
 from headrace.features import holiday, lag, seasonal_features
 from headrace.flow.backfill import Request as BackfillRequest
 from headrace.flow.backfill import backfill
@@ -176,3 +177,24 @@ def test_days_of_the_zone_keep_their_weekday(place, tmp_path):
     assert frame["time"][-1] == datetime(2025, 12, 21, tzinfo=ZoneInfo("Europe/Copenhagen"))
     assert frame["value"][-1] > 140
     assert frame["time"].min() == datetime(2025, 12, 18, tzinfo=ZoneInfo("Europe/Copenhagen"))
+
+
+def test_where_steps_begin_is_kept(place, tmp_path):
+    """Weeks of the first ingest begin on Mondays, and so do those of every later one."""
+    home, system = place("home"), system_of("weeks")
+
+    def ingested(first, system=system):
+        path = tmp_path / f"{first}.csv"
+        rows = [f"a,{day},1" for day in days(first, 30, 7)]
+        path.write_text("\n".join(["place,time,load", *rows]) + "\n")
+        return run(system, home, Request(NOW, NOW, f"file:{path}", ("ingest", "validate")))
+
+    assert ingested(date(2022, 1, 3)).ingested == 30
+    with pytest.raises(ContractBroken, match="begins on Monday"):
+        ingested(date(2022, 1, 4))
+    monday = system.model_copy(update={"phase": "2024-01-01"})
+    assert ingested(date(2022, 8, 1), monday).ingested == 30
+    tuesday = system.model_copy(update={"phase": "2024-01-02"})
+    with pytest.raises(DeclarationError, match="another phase"):
+        ingested(date(2022, 1, 4), tuesday)
+    assert home.grid(system).holds(int(datetime(2024, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from headrace.declaration import MONTH, format_duration
+from headrace.declaration import MONTH
 from headrace.grid.calendars import BUSINESS_DAYS, CLOCK, kind_of, local_us
 from headrace.grid.grid import DAY, MICROSECOND, Grid
 
@@ -57,10 +57,6 @@ class Cadence:
         if self.phase is not None:
             zones = {self.zone or "UTC": None}
         return [_begun(self.step, zone, times) for zone in zones]
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready: what a grid is remembered for."""
-        return {"step": format_duration(self.step), "zone": self.zone, "phase": self.phase, "moved": self.moved}
 
 
 def _judged(grid: Grid, times: Ints) -> tuple[int, bool, bool, Grid]:

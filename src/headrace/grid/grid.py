@@ -167,7 +167,7 @@ class Grid:
         import polars as pl
 
         inside = self._inside(times)
-        return pl.Series(times.name, self.floor(inside.to_numpy())) != inside
+        return (pl.Series(times.name, self.floor(inside.to_numpy())) != inside) & times.is_not_null()
 
     @staticmethod
     def _inside(times: pl.Series) -> pl.Series:

@@ -147,7 +147,7 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
     seen: Seen = {
         "keys": system.keys,
         "time": system.time,
-        "grid": None if system.cadence is None else home.grid(system) if home.raw(system).exists() else system.cadence,
+        "grid": home.settled(system) or system.cadence,
         "as_of": as_of,
         "now": now,
         "known": records.known.model_copy(update=known),
