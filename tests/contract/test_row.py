@@ -69,6 +69,13 @@ def test_a_fault_names_its_field(change, path, said):
     assert said in faults[0]["msg"]
 
 
+def test_a_name_that_looks_like_a_column_is_told_apart():
+    decoder = RowDecoder(Contract(columns=(Column("m\u00e5ned", "float", nullable=True),)))
+    _, faults = decoder({"ma\u030aned": 1})
+    said = r"is not a column of the contract: it reads as one, but is 'ma\u030aned', not 'm\xe5ned'"
+    assert faults == [{"loc": ["ma\u030aned"], "msg": said}]
+
+
 @pytest.mark.parametrize("data", [None, 3, "x", [], [GOOD], True])
 def test_a_row_is_an_object(data):
     _, faults = decode(data)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from headrace.contract.column import Column
+from headrace.contract.naming import found_as
 from headrace.contract.table import (
     EPOCHS,
     EXACT,
@@ -90,8 +91,11 @@ class RowDecoder:
         faults = []
         # Looking for what was meant takes its time, so it is done for a few names only.
         for name in heapq.nsmallest(_UNKNOWN, data.keys() - self._names):
-            near = difflib.get_close_matches(name[:_SHOWN], self._names, n=1)
+            same = found_as(name, tuple(self._names))
+            near = difflib.get_close_matches(name[:_SHOWN], self._names, n=1) if same is None else []
             hint = f"; is {near[0]!r} meant?" if near else ""
+            if same is not None:  # the two look alike: their escapes tell them apart
+                hint = f": it reads as one, but is {_cut(name)!a}, not {same!a}"
             faults.append({"loc": [_cut(name)], "msg": f"is not a column of the contract{hint}"})
         return faults
 
