@@ -89,7 +89,7 @@ def _look(system: System, frame: pl.DataFrame) -> Look:
 
     said = (system.event_time, "value", "lower", "upper") if system.forecasts else (system.target, "probability")
     first, title = (*system.keys, *said), f"{system.name}: {frame.height:,} predictions, newest first"
-    more = (*first, "id", "as_of", "model_version", "ahead", "door")
+    more = (*first, "id", "as_of", "served", "model_version", "ahead", "door")
     return Look(title, more, ("inputs",), kept=(*system.keys, *said[:2]), more="--format csv or json shows all")
 
 

@@ -210,11 +210,16 @@ def evaluation_report(done: Evaluation) -> None:
     import polars as pl
 
     data, keys = done.as_dict(), done.system.keys
-    forecasts = {done.system.name: data["metrics"], **data["baselines"]}
-    rows = [{"forecast": name, **found} for name, found in forecasts.items()]
+    rows = [{"forecast": done.system.name, "n": data["matured"], **data["metrics"]}]
+    for name, found in data["baselines"].items():
+        own = {metric: value for metric, value in found.items() if not metric.startswith("model_")}
+        rows.append({"forecast": name, **own})
+        if found["n"] != data["matured"]:  # on the pairs of a baseline: said where these are not all
+            on_its = {metric: found[f"model_{metric}"] for metric in own if f"model_{metric}" in found}
+            rows.append({"forecast": f"{name}_model", "n": found["n"], **on_its})
     title = f"{data['matured']:,} of {data['rows']:,} predictions from {done.origins:,} origins, "
     title += f"{len(done.trainings)} trainings, {done.seconds:,.1f} s"
-    first = ("forecast", *METRICS)
+    first = ("forecast", "n", *METRICS)
     print_table(pl.DataFrame(rows, infer_schema_length=None), Look(title, first, kept=("forecast",)))
     naive = [f"{name}_wape" for name in data["baselines"]]
     if keys:

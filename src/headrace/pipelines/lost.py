@@ -43,7 +43,11 @@ def lost_rows(system: System, home: Home, records: Records) -> str | None:
 def _digests(system: System, frame: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
-    series = frame.select(system.keys).hash_rows() if system.keys else pl.repeat(0, frame.height, dtype=pl.UInt64)
+    series = (
+        frame.select(system.keys).hash_rows()
+        if system.keys
+        else pl.repeat(0, frame.height, dtype=pl.UInt64, eager=True)
+    )
     rows = frame.select(system.identity).hash_rows()
     return pl.DataFrame({"series": series, "row": rows}).unique("row", keep="first", maintain_order=True)
 
