@@ -272,7 +272,8 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     if options.write:
-        head = f"`python benchmarks/accuracy.py {' '.join(sys.argv[1:])}`, {datetime.now(UTC).date()}; means of seeds."
+        command = f"python benchmarks/accuracy.py {' '.join(sys.argv[1:])}"
+        head = f"`{command}`, {datetime.now(UTC).date()}; means over seeds {options.seeds}."
         notes = "In brackets behind the best baseline: the model's error as a share of it, on the same pairs."
         beside_us = [PEERS_NOTE, "\n".join(rows)] if options.peers else []
         parts = [head, "\n".join(lines), notes, *beside_us, PUBLISHED]

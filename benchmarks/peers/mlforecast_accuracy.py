@@ -4,7 +4,8 @@
 
 `scaled` learns every series in units of its own mean and spread, `differences` the change to a season before, in units
 of its spread. 300 trees of 31 leaves with L1, fitted once on what lies before the window. It runs in an environment of
-its own, see mlforecast.lock.
+its own: `python -m venv E`, `E/bin/pip install --require-hashes -r benchmarks/peers/mlforecast.lock`, and then
+`python benchmarks/accuracy.py --peers E/bin/python`.
 """
 
 from __future__ import annotations
