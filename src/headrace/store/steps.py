@@ -68,13 +68,31 @@ def step_facts(
     if are_distinct(rows, by):
         single = [_alone(name, each).alias(name) for name, each in how]
         return rows.select(*keys, pl.col(_STEP).alias(time), *single, KNOWN, VERSION)
-    rows = rows.sort([*by, KNOWN, _AT, *names], maintain_order=True, nulls_last=True)
-    rows = rows.with_columns(pl.struct(by).rle_id().alias(":group"))
+    rows, group = _ordered(rows, keys, names)
     folded = [_filled(_folded(pl.col(name), each).over(":group"), each).alias(name) for name, each in how]
-    rows = rows.with_columns(*folded, pl.col(VERSION).cum_max().over(":group"))
+    newest = rows[VERSION].to_numpy()
+    span = int(newest.max()) + 1
+    newest = np.maximum.accumulate(group * span + newest) - group * span
+    rows = rows.with_columns(pl.Series(":group", group)).with_columns(*folded, pl.Series(VERSION, newest))
     last = pl.struct(":group", KNOWN).rle_id()
     rows = rows.filter((last != last.shift(-1)).fill_null(True))
     return rows.select(*keys, pl.col(_STEP).alias(time), *names, KNOWN, VERSION)
+
+
+def _ordered(rows: pl.DataFrame, keys: Sequence[str], names: Sequence[str]) -> tuple[pl.DataFrame, Ints]:
+    """The events by series and step, and of each by known time, event time and values; and the number of the step.
+
+    By numpy, on numbers alone: an order of texts, or of several columns at once, takes three times as long.
+    """
+    asked = key_frame(rows, keys)
+    series = numbers_in(asked.unique(), asked).to_numpy().astype(np.int64)
+    whole = (rows[name].to_physical().to_numpy() for name in (_AT, KNOWN, _STEP))
+    values = (rows[name].fill_null(float("nan")).to_numpy() for name in reversed(names))
+    order = np.lexsort((*values, *whole, series))
+    rows, series = rows[order], series[order]
+    step = rows[_STEP].to_physical().to_numpy()
+    begins = np.r_[True, (series[1:] != series[:-1]) | (step[1:] != step[:-1])]
+    return rows, np.cumsum(begins) - 1
 
 
 def _alone(name: str, how: Aggregate) -> pl.Expr:
