@@ -22,6 +22,7 @@ from headrace.pipelines.inference import replay
 from headrace.serving.stream import champions
 from headrace.serving.stream.engine import Engine, Message
 from headrace.serving.stream.seeding import Seeding
+from headrace.store.history import read_latest
 
 
 def days(first, count, by=1):
@@ -198,3 +199,43 @@ def test_where_steps_begin_is_kept(place, tmp_path):
     with pytest.raises(DeclarationError, match="another phase"):
         ingested(date(2022, 1, 4), tuesday)
     assert home.grid(system).holds(int(datetime(2024, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("step", "zone"), [("1d", "Europe/London"), ("1d", "America/Sao_Paulo"), ("1w", "Europe/London")]
+)
+def test_events_add_up_by_days_and_weeks_of_the_zone(place, tmp_path, step, zone):
+    moments = [datetime(2018, 1, 1, tzinfo=UTC) + timedelta(hours=5 * i) for i in range(1600)]
+    path = tmp_path / "sales.csv"
+    path.write_text("\n".join(["place,time,load", *(f"a,{at.isoformat()},{i}" for i, at in enumerate(moments))]) + "\n")
+    columns = (Column("place", "category"), Column("time", "time", zone=zone), Column("load", "float", aggregate="sum"))
+    seasons = ("7d",) if step == "1d" else ("4w",)
+    system = System(
+        name="world",
+        contract=Contract(columns=columns),
+        keys=("place",),
+        time="time",
+        step=step,
+        target="load",
+        features=seasonal_features("load", seasons=seasons) | {"was": lag("load", step)},
+        model=Forecaster(seasons=seasons, trees=3, leaves=4, min_leaf=10),
+        horizon=step,
+        schedule=Schedule(train="never"),
+    )
+    wanted = {}
+    for i, at in enumerate(moments):
+        day = at.astimezone(ZoneInfo(zone)).date()
+        first = day - timedelta(days=day.weekday() if step == "1w" else 0)
+        wanted[first] = wanted.get(first, 0) + i
+    one, two, uri = place("one"), place("two"), f"file:{path}"
+    end = moments[-1] + timedelta(days=1)
+    run(system, one, Request(end, NOW, uri, ("ingest", "validate")))
+    series = one.series(system)
+    facts = read_latest(one.raw(system), series, moments[0] - timedelta(days=9)).sort("time")
+    found = dict(zip(facts["time"].dt.convert_time_zone(zone).dt.date(), facts["load"], strict=True))
+    assert found == wanted
+    stretch = Stretch(end - timedelta(days=3), end, timedelta(days=1), system.dates)
+    two_live = place("live")
+    live(system, two_live, stretch.times(), uri)
+    backfill(system, two, BackfillRequest(stretch, NOW, uri))
+    same(two_live, two, system)

@@ -35,17 +35,16 @@ class Cadence:
     moved: bool = False
 
     def grid(self, times: Ints | None = None) -> Grid:
-        """The grid that most of these times (microseconds, in any order) lie on; the plain one where there are none."""
+        """The grid that most of these times (microseconds, in any order) lie on; the plain one where on none do."""
         import numpy as np
 
         if self.phase is not None:
             times = np.array([self.phase])
-        elif times is None or self.moved:
-            times = np.empty(0, dtype=np.int64)
-        if not times.size:
-            return _tidied(_begun(self.step, self.zone or "UTC", times))
-        best = max(map(_judged, self._candidates(times), [times] * 2), key=lambda judged: judged[:3])
-        return _tidied(best[-1])
+        if times is not None and times.size and (self.phase is not None or not self.moved):
+            on, _, _, grid = max(map(_judged, self._candidates(times), [times] * 2), key=lambda judged: judged[:3])
+            if 2 * on > times.size:
+                return _tidied(grid)
+        return _tidied(_begun(self.step, self.zone or "UTC", np.empty(0, dtype=np.int64)))
 
     def of(self, times: pl.Series) -> Grid:
         """As `grid`, of a column of times (UTC); missing ones say nothing."""
