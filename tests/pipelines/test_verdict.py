@@ -13,7 +13,7 @@ from headrace.features.matrix import every_example, every_origin
 from headrace.grid import Grid
 from headrace.models.forecaster import Backtest
 from headrace.models.member import Frame
-from headrace.pipelines.verdict import of_classes, of_forecasts, with_baselines
+from headrace.pipelines.verdict import Verdict, of_classes, of_forecasts, with_baselines
 from headrace.system import Schedule
 
 HOUR, DAY = timedelta(hours=1), timedelta(hours=24)
@@ -55,6 +55,19 @@ def test_better_is_said_with_the_share_that_is_saved():
     assert found.better
     assert found.line().startswith(f"better than {found.best} by {1 - found.ours / found.baselines[found.best]:.0%}")
     assert found.as_dict()["line"] == found.line()
+
+
+@pytest.mark.parametrize(
+    ("ours", "line"),
+    [
+        (0.1, "no better than the last value: WAPE 0.1 against 0.1 on 9 pairs"),
+        (0.15, "worse than the last value by 50%: WAPE 0.15 against 0.1 on 9 pairs"),
+        (1.5, "worse than the last value, 15 times its error: WAPE 1.5 against 0.1 on 9 pairs"),
+        (0.0, "better than the last value by 100%: WAPE 0 against 0.1 on 9 pairs"),
+    ],
+)
+def test_the_line(ours, line):
+    assert Verdict("WAPE", ours, {"the last value": 0.1, "zero": 0.4}, 9).line() == line
 
 
 def test_what_the_model_cannot_say_is_not_counted_for_the_baselines_either():

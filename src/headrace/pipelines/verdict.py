@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from math import log
+from math import inf, log
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from headrace.models.glitches import cleaned, without
 from headrace.models.member import Frame
 from headrace.system import System
 
+TIMES = 2.0
+"""From this ratio of errors on it is said as one."""
 MOST = 0.5
 """A baseline that knows less than this share of the pairs is not compared."""
 
@@ -55,10 +57,12 @@ class Verdict:
     def line(self) -> str:
         """Better or worse than which baseline, and by how much."""
         theirs = self.baselines[self.best]
-        by = f" by {abs(1 - self.ours / theirs):.0%}" if theirs else ""
-        word = "better" if self.better else "worse" if self.ours > theirs else "no better"
-        figures = f"{self.measure} {metrics.apart(self.ours, theirs, 'against')} on {self.pairs:,} pairs"
-        return f"{word} than {self.best}{by if word != 'no better' else ''}: {figures}"
+        figures = f"{self.measure} {self.ours:.4g} against {theirs:.4g} on {self.pairs:,} pairs"
+        if self.ours == theirs:
+            return f"no better than {self.best}: {figures}"
+        ratio = self.ours / theirs if theirs else inf
+        by = f" by {abs(1 - ratio):.0%}" if ratio < TIMES else f", {ratio:.3g} times its error" if theirs else ""
+        return f"{'better' if self.better else 'worse'} than {self.best}{by}: {figures}"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: ``better measure model baseline baselines pairs line``."""
