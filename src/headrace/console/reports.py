@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _FROM_STORE = "no source is named (--source file:PATH): what is stored was taken"
 METRICS = ("wape", "mape", "rmse", "coverage")
 _SCORES = (*METRICS, "accuracy", "log_loss", "brier", "auc")
-_HELD_BACK = ("mape", "wape", "coverage", "accuracy", "log_loss", "auc")
+_HELD_BACK = ("mape", "wape", "rmsse", "coverage", "accuracy", "log_loss", "auc")
 
 
 def print_started(where: Mapping[str, str], systems: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
