@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from headrace.contract import Contract, declaration_error
+from headrace.contract import Contract, apart, declaration_error
 from headrace.contract.times import moment_of
 from headrace.declaration import BUSINESS_DAY, MONTH, Declared, Duration, format_duration, parse_duration
 from headrace.errors import DeclarationError
@@ -46,15 +46,6 @@ def _never_or_duration(value: object) -> timedelta | None:
         raise ValueError(f"{value!r} is no time at all; write never where there is none")
     return duration
 
-
-RESERVED = frozenset(
-    (
-        *("id", "as_of", "origin", "ahead", "value", "lower", "upper", "model_version", "model_digest"),
-        *("feature_version", "data_version", "config_digest", "code_revision", "run_id", "created_at", "known_at"),
-        *("revision", "scope", "scale", "served", "model_share", "reader", "actual", "made", "_version"),
-    )
-)
-"""Names that keys and the event time cannot have, because predictions and metrics have them."""
 
 Every = Annotated[
     timedelta | None,
@@ -341,13 +332,6 @@ class System(Declared):
         for field in ("columns", "constants"):
             for name in getattr(self.source, field):
                 _known(name, columns, f"source.{field}.{name}")
-        for name in (*self.keys, *([self.time] if self.time else [])):
-            if name in RESERVED:
-                raise DeclarationError(
-                    f"{name!r} is a column of every prediction",
-                    where="keys",
-                    hint="rename it with source.columns",
-                )
         if self.target in self.keys:
             raise DeclarationError(f"{self.target!r} is a key and cannot be the target", where="target")
         if self.time is not None:
@@ -365,7 +349,51 @@ class System(Declared):
         if not self.forecasts:
             self._check_target_leak()
         self.model.check(step=self.step, horizon=self.horizon)
+        self._set_apart()
         return self
+
+    def _set_apart(self) -> None:
+        """Keep columns that have the names of the framework's own under others; see `headrace.contract.apart`."""
+        names = apart.apart(self.contract.names, apart.FACTS)
+        own = apart.SERIES if self.forecasts else apart.ROWS
+        names |= apart.apart([*self.keys, *([] if self.forecasts else [self.target])], own)
+        names |= apart.apart([] if self.time is None else [self.time], own - {"time"})
+        if not names:
+            return
+        for moved in names.values():
+            if moved in self.contract.names:
+                raise DeclarationError(f"{moved!r} is kept for {apart.called(moved)!r}", where="contract.columns")
+        self._refuse_fixed(names)
+        source = self.source
+        said = {**{name: name for name in names if name not in source.constants}, **source.columns}
+        known_at = source.known_at
+        if known_at is None and "known_at" in names and self.contract.column("known_at").type == "time":
+            known_at = "known_at"  # needs no mention
+        moved_source = {
+            "columns": {names.get(name, name): theirs for name, theirs in said.items()},
+            "constants": {names.get(name, name): text for name, text in source.constants.items()},
+            "known_at": known_at,
+        }
+        self.__dict__.update(
+            contract=self.contract.renamed(names),
+            keys=tuple(names.get(key, key) for key in self.keys),
+            target=names.get(self.target, self.target),
+            time=None if self.time is None else names.get(self.time, self.time),
+            features=self.features.renamed(names),
+            source=source.model_copy(update=moved_source),
+        )
+
+    def _refuse_fixed(self, names: Mapping[str, str]) -> None:
+        """What names columns in a way that cannot be told otherwise cannot read those that are kept apart."""
+        for name, expression in self.features.items():
+            for node in expression.walk():
+                fixed = {*getattr(node, "roots", ()), *getattr(node, "key", ())} & names.keys()
+                if fixed:
+                    raise DeclarationError(
+                        f"reads {min(fixed)!r}, which is the name of a column of the framework",
+                        where=f"features.{name}",
+                        hint=f"declare the column under another name, and say source.columns={{NAME: {min(fixed)!r}}}",
+                    )
 
     def _check_horizon(self) -> None:
         if self.phase is not None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, Unpack, cast
 from pydantic import PrivateAttr, ValidationError
 
 from headrace.contract.aggregation import Aggregate, Empty, Kind
+from headrace.contract.apart import called
 from headrace.contract.mistakes import declaration_error
 from headrace.declaration import Declared, Duration
 
@@ -113,6 +114,11 @@ class Column(Declared):
         column = self.model_copy()
         column._step = step  # noqa: SLF001
         return column
+
+    @property
+    def called(self) -> str:
+        """What files, requests and events call it; see `headrace.contract.apart`."""
+        return called(self.name)
 
     @property
     def named(self) -> timedelta | None:

@@ -95,6 +95,17 @@ class Contract(Declared):
             hint=f"it has {', '.join(self.names)}",
         )
 
+    def renamed(self, names: Mapping[str, str]) -> Contract:
+        """The same with other names for some columns."""
+        columns = tuple(c.model_copy(update={"name": names.get(c.name, c.name)}) for c in self.columns)
+        rules = tuple(
+            rule.model_copy(update={"column": names.get(rule.column, rule.column)})
+            if isinstance(rule, Share | ZScore)
+            else rule
+            for rule in self.rules
+        )
+        return self.model_copy(update={"columns": columns, "rules": rules})
+
     def json_schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of one row."""
         from headrace.contract.schema import row_schema

@@ -146,9 +146,9 @@ class _Kept:
 
 
 def _is_plain(column: Column) -> bool:
-    """Whether all rules of a column can be checked for many values at once, and its name needs no escapes."""
+    """Whether all rules of a column can be checked for many values at once, and its name goes in and out as it is."""
     escaped = any(sign in '"\\' or sign < " " for sign in column.name)
-    return column.type in _TYPES and column.pattern is None and not escaped
+    return column.type in _TYPES and column.pattern is None and not escaped and column.called == column.name
 
 
 def _row_type(columns: Sequence[Column], target: str) -> type[msgspec.Struct]:

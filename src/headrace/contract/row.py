@@ -50,9 +50,9 @@ class RowDecoder:
     """
 
     def __init__(self, contract: Contract, optional: Collection[str] = ()) -> None:
-        self._names = frozenset(contract.names)
+        self._names = frozenset(column.called for column in contract.columns)
         self._columns = tuple(
-            (c.name, c.nullable or c.name in optional, missing_of(c), _checked(c)) for c in contract.columns
+            (c.name, c.called, c.nullable or c.name in optional, missing_of(c), _checked(c)) for c in contract.columns
         )
         self._quick = _quick(contract, optional)
 
@@ -72,17 +72,17 @@ class RowDecoder:
         row: dict[str, Any] = {}
         faults: list[dict[str, Any]] = []
         get = data.get
-        for name, nullable, missing, check in self._columns:
-            value = get(name)
+        for name, called, nullable, missing, check in self._columns:
+            value = get(called)
             if missing(value):
                 row[name] = None
                 if not nullable:
-                    faults.append({"loc": [name], "msg": MISSING})
+                    faults.append({"loc": [called], "msg": MISSING})
                 continue
             try:
                 row[name] = check(value)
             except _Refused as refused:
-                faults.append({"loc": [name], "msg": str(refused)})
+                faults.append({"loc": [called], "msg": str(refused)})
         if not (data.keys() <= self._names):
             faults += self._unknown(data)
         return row, faults
@@ -108,12 +108,12 @@ def _quick(contract: Contract, optional: Collection[str]) -> Callable[[Any], dic
     names: dict[str, Any] = {}
     lines, row = [], []
     for place, column in enumerate(contract.columns):
-        names[f"n{place}"], names[f"c{place}"] = column.name, column
+        names[f"n{place}"], names[f"g{place}"], names[f"c{place}"] = column.name, column.called, column
         value = f"v{place}"
         good = _plainly(column, value, place, names)
         if column.nullable or column.name in optional:
             good = f"{value} is None or {good}"
-        lines += [f"    {value} = get(n{place})", f"    if not ({good}):", "        return None"]
+        lines += [f"    {value} = get(g{place})", f"    if not ({good}):", "        return None"]
         typed = f"{value} if {value} is None else float({value})" if column.type == "float" else value
         row.append(f"n{place}: {typed}")
     source = "def quick(get):\n" + "\n".join(lines) + f"\n    return {{{', '.join(row)}}}\n"

@@ -19,8 +19,8 @@ def row_schema(columns: Iterable[Column]) -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
-        "properties": {column.name: column_schema(column) for column in columns},
-        "required": [column.name for column in columns if not column.nullable],
+        "properties": {column.called: column_schema(column) for column in columns},
+        "required": [column.called for column in columns if not column.nullable],
     }
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import FeatureError
 from headrace.features.expression import Expression, Table
+from headrace.features.row import Col
+from headrace.features.text import TextColumn
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,6 +50,22 @@ def bind(expression: Expression, level: Expression, scale: Expression) -> Expres
         else:
             changed[f.name] = value
     return type(expression)(**changed) if any(True for _ in expression.children()) else expression
+
+
+def renamed(expression: Expression, names: Mapping[str, str]) -> Expression:
+    """The expression over columns of other names."""
+    changed: dict[str, Any] = {}
+    for f in fields(expression):
+        value = getattr(expression, f.name)
+        if isinstance(value, Expression):
+            changed[f.name] = renamed(value, names)
+        elif isinstance(value, tuple):
+            changed[f.name] = tuple(renamed(v, names) if isinstance(v, Expression) else v for v in value)
+        else:
+            changed[f.name] = value
+    if isinstance(expression, Col | TextColumn):
+        changed["name"] = names.get(expression.name, expression.name)
+    return type(expression)(**changed)
 
 
 def unscaled(expression: Expression) -> Expression:

@@ -13,7 +13,7 @@ from headrace.features.expression import ORIGIN, Expression, Operand, Table, as_
 from headrace.features.history import HistoryPrimitive, StepAhead
 from headrace.features.place import place_of
 from headrace.features.row import Col, Literal
-from headrace.features.scaling import bind, unscaled
+from headrace.features.scaling import bind, renamed, unscaled
 from headrace.features.stored import Stored
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ class Features(Mapping[str, Expression]):
         """What is looked up for a row, each once, in order."""
         nodes = (node for e in self.expressions for node in e.walk() if isinstance(node, Stored))
         return tuple({node.column: node for node in nodes}.values())
+
+    def renamed(self, names: Mapping[str, str]) -> Features:
+        """The features over columns of other names."""
+        return Features({name: renamed(e, names) for name, e in self._items.items()})
 
     def bind(self, level: Expression, scale: Expression) -> Features:
         """The features with every `scaled` filled in: less the level, in units of the scale."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headrace.contract.apart import FACTS
 from headrace.contract.malformed import declared_names
 from headrace.contract.naming import found_as, hint_of_header
 from headrace.errors import ContractBroken
@@ -256,13 +257,19 @@ def features(system: System, home: Home, views: Views, as_of: Sequence[datetime]
     parts = [
         views.keys[np.tile(np.arange(views.keys.height), views.readers)],
         times[reader],
-        pl.DataFrame([pl.Series(name, values, nan_to_null=True) for name, values in columns.items()]),
+        pl.DataFrame([pl.Series(_stored(system, n), values, nan_to_null=True) for n, values in columns.items()]),
     ]
     # A count of values is zero rather than missing, also for a series of which nothing is known.
     there = views.heard() & ~np.all([np.isnan(values) for values in columns.values()], axis=0)
     feature_group(system, home).write(pl.concat(parts, how="horizontal").filter(there))
     found: list[int] = np.bincount(reader[there], minlength=views.readers).tolist()
     return found
+
+
+def _stored(system: System, feature: str) -> str:
+    """The column of a feature: its name, unless a key, the event time or the store has that one."""
+    taken = feature in (*system.identity, *FACTS) or feature.startswith("feature.")
+    return f"feature.{feature}" if taken else feature
 
 
 def feature_group(system: System, home: Home) -> FeatureGroup:
@@ -275,6 +282,6 @@ def feature_group(system: System, home: Home) -> FeatureGroup:
         system.features.digest,
         keys=system.keys,
         time=system.event_time,
-        columns={name: pl.Float64() for name in system.features.at_origin().names},
+        columns={_stored(system, name): pl.Float64() for name in system.features.at_origin().names},
         definition=system.features.digest,
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.contract.apart import inside
 from headrace.declaration import MONTH, format_duration
 from headrace.errors import NotEnoughDataError, NotExportedError, NotFoundError, ReplayError
 from headrace.features.keyed import key_frame, numbers_in
@@ -236,6 +237,7 @@ def read_predictions(
     import polars as pl
 
     shape.check(system, home)
+    where = inside(where or {}, system.keys)
     table = home.table(system.name, PREDICTIONS)
     if not table.exists():
         raise NotFoundError("no predictions yet", where=system.name, hint=f"headrace run {system.name}")

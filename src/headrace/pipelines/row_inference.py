@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from headrace.contract.apart import inside
 from headrace.errors import NotFoundError
 from headrace.home import PREDICTIONS, RAW, Home
 from headrace.lineage import PINNED, Pins, row_prediction_ids
@@ -225,6 +226,7 @@ def read(
     import polars as pl
 
     shape.check(system, home)
+    where = inside(where or {}, system.keys)
     table, parts = home.table(system.name, PREDICTIONS), []
     if table.exists():
         parts.append(table.read(identity=["id"], columns=[*_schema(system), "_version"], as_of=as_of, order=[]))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, ValidationError, model_validator
 
 from headrace.contract import KNOWN_AT, Known, declaration_error
+from headrace.contract.apart import called
 from headrace.contract.naming import found_as, under_names
 from headrace.declaration import Declared, Duration, format_duration
 from headrace.errors import DeclarationError, UsageError
@@ -128,6 +129,8 @@ def under_declared_names(records: Records, source: Source, names: Iterable[str])
 
     def change(frame: pl.DataFrame) -> pl.DataFrame:
         frame = under_names(frame, names)
+        apart = {called(n): n for n in names if n not in frame.columns and called(n) in frame.columns}
+        frame = frame.rename({theirs: n for theirs, n in apart.items() if theirs != n})
         lacking = {name: text for name, text in source.constants.items() if name not in frame.columns}
         return frame.with_columns(pl.lit(text).alias(name) for name, text in lacking.items())
 

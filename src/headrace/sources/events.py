@@ -147,7 +147,7 @@ class EventDecoder:
         self._time = time.dated(shape.grid.step) if shape.grid.dates is not None else time
         others = tuple(c for c in shape.contract.columns if c.name != shape.time)
         self.fields = {c.name: f"column_{i}" for i, c in enumerate(others)}
-        self._names = tuple(self.fields)
+        self._names = tuple(c.called for c in others)
         self._keys = [operator.attrgetter(self.fields[name]) for name in shape.keys]
         self._texts = [(self.fields[c.name], missing_of(c).texts) for c in others if c.textual]
         self._json = msgspec.json.Decoder().decode
@@ -260,10 +260,10 @@ class EventDecoder:
         row, faults = self._row({name: data[name] for name in self._names if name in data})
         if faults:
             told = ((fault["loc"][0], fault["msg"]) for fault in faults)
-            raise _Refused(*told, *self._time_faults(data.get(self._shape.time)))
+            raise _Refused(*told, *self._time_faults(data.get(self._time.called)))
         if row[self._shape.columns[0]] is None:
             raise _Refused((self._shape.columns[0], "is missing"))
-        return self._typed(time=data.get(self._shape.time), **{self.fields[name]: row.get(name) for name in row})
+        return self._typed(time=data.get(self._time.called), **{self.fields[name]: row.get(name) for name in row})
 
     def _moments(self, given: list[Any]) -> list[int]:
         known: list[Any] = list(map(self._times.get, given))
@@ -358,7 +358,7 @@ def _row_type(fields: Mapping[str, str], columns: Sequence[Column], time: Column
     kinds = {"float": float, "category": str, "text": str}
     moment: Any = str | int | float if time.format in EPOCHS else str
     typed = [("time", moment), *((fields[c.name], kinds.get(c.type, Any)) for c in columns)]
-    names = {attribute: name for name, attribute in fields.items()} | {"time": time.name}
+    names = {fields[c.name]: c.called for c in columns} | {"time": time.called}
     return msgspec.defstruct("Row", typed, rename=names, gc=False)
 
 

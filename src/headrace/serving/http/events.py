@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from starlette.concurrency import run_in_threadpool
 
+from headrace.contract.apart import called
 from headrace.errors import DeclarationError, HeadraceError, KeyConflictError, LateEventError, LedgerFullError
 from headrace.home import Home
 from headrace.ledger import Entry, Writer, call_each
@@ -174,7 +175,7 @@ def _entry(system: str, shape: Shape, decode: EventDecoder, events: Events, i: i
     digest = digest_of_row(_encode(values | {shape.time: time}))
     # A step has any number of events: one is told from another by all that it says.
     key = _encode([*events.keys[i], time, *([digest] if shape.aggregates else [])]).decode()
-    inputs = _encode({name: value for name, value in given.items() if value is not None})
+    inputs = _encode({called(name): value for name, value in given.items() if value is not None})
     return Entry(system, key, "", digest, inputs, b"", "", 0, now)
 
 

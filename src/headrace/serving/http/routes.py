@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from headrace._version import __version__
+from headrace.contract.apart import called
 from headrace.errors import HeadraceError, NotFoundError
 from headrace.home import METRICS, Home
 from headrace.pipelines import row_monitoring, row_scores, runs
@@ -271,8 +272,9 @@ class Reading:
 
     def _key(self, request: Request, name: str, parameter: str) -> Key:
         served = self._served[name]
-        _check_query(request, (*served.system.keys, parameter))
-        given = request.query_params
+        called_as = {called(key): key for key in served.system.keys if called(key) not in (key, parameter)}
+        _check_query(request, (*served.system.keys, *called_as, parameter))
+        given = {called_as.get(name, name): text for name, text in request.query_params.items()}
         missing = [key for key in served.system.keys if key not in given]
         if missing:
             errors = [{"loc": ["query", key], "msg": "is missing"} for key in missing]

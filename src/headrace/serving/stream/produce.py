@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from headrace.contract.apart import called
 from headrace.contract.parse import parse_columns
 from headrace.contract.times import as_written
 from headrace.errors import StreamError
@@ -135,8 +136,9 @@ def as_sent(system: System, part: pl.DataFrame) -> pl.DataFrame:
 
 def message_of(system: System, row: dict[str, Any]) -> tuple[bytes | None, bytes]:
     """Key and value of an event. The key is the key column's text, a JSON object of several, or none of none."""
-    body = {name: _plain(value) for name, value in row.items() if value is not None}
-    return key_of([(name, body.get(name)) for name in system.keys]), json.dumps(body, ensure_ascii=False).encode()
+    body = {called(name): _plain(value) for name, value in row.items() if value is not None}
+    key = key_of([(name, body.get(name)) for name in map(called, system.keys)])
+    return key, json.dumps(body, ensure_ascii=False).encode()
 
 
 def key_of(keys: Sequence[tuple[str, Any]]) -> bytes | None:
