@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from headrace.contract import Known, check
+from headrace.contract import Known
 from headrace.store.facts import Part
 from headrace.system import System
 
@@ -52,6 +52,8 @@ class Early:
 
     def take(self, frame: pl.DataFrame, grid: Grid | None = None) -> pl.DataFrame:
         """Note what the rows tell early, on a grid if it was found by now; returns the frame as it came."""
+        from headrace.contract import check
+
         for lead, columns, rows in zip(self._leads, self._columns, self._rows, strict=True):
             known: Known = self._seen["known"].model_copy(update={"ahead": lead, "target": None})
             seen: Seen = {**self._seen, "known": known, "grid": grid or self._seen["grid"]}
