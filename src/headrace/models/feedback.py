@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from headrace.features.arrays import Array, History
 from headrace.grid.grid import MICROSECOND
+from headrace.models.glitches import came_true
+from headrace.models.member import Frame
 from headrace.models.weights import STEPS, Rule
 
 WINDOW = 7
@@ -102,7 +104,7 @@ class Feedback:
 
     Args:
         history: The series.
-        target: The column that is forecast.
+        frame: The target and its seasons.
         asked: Series and origin of the forecasts.
         rule: What is made of the checks.
         beginning: Losses of the model's twin by row of the history; see `Rule.weights`.
@@ -113,7 +115,7 @@ class Feedback:
     def __init__(
         self,
         history: History,
-        target: str,
+        frame: Frame,
         asked: tuple[Ints, Ints],
         *,
         rule: Rule,
@@ -123,7 +125,7 @@ class Feedback:
     ) -> None:
         series, origin = asked
         self._rule, self._beginning, self._memory = rule, beginning, memory
-        self._actual, horizon = history.values[target], rule.horizon
+        self._history, self._frame, horizon = history, frame, rule.horizon
         first = max(history.position(since - MICROSECOND) + 1, 0)
         self._before, self._width = reach(horizon), history.length + reach(horizon)
         self._asked = self._code(series, origin)
@@ -160,28 +162,39 @@ class Feedback:
             half: Half widths before any factor.
         """
         self._said.value[self._unknown], self._said.half[self._unknown] = value[self._made], half[self._made]
-        actual, said = self._came_true(), _with_none(self._said)
-        state, series = self._rule.first(self._new.size), self._newest[self._new] // self._width
-        for at in self._past.T if self._new.size else ():
-            state = self._moved(state, series, said, at, actual[at])
+        said = _with_none(self._said)
+        state, newest = self._rule.first(self._new.size), self._newest[self._new]
+        if newest.size:
+            actual = self._came_true(newest, self._past)
+            for i, at in enumerate(self._past.T):
+                state = self._moved(state, newest // self._width, said, at, actual[:, i])
         self._state[self._new] = state
         if self._memory is not None:
             self._keep(self._memory)
         at = self._now[self._of]
-        seen = np.where(np.arange(self._rule.horizon) < self._elapsed[:, None], actual[at], np.nan)
+        actual = self._came_true(self._asked, at[:, None])[:, 0]
+        seen = np.where(np.arange(self._rule.horizon) < self._elapsed[:, None], actual, np.nan)
         return self._moved(self._state[self._of], self._asked // self._width, said, at, seen)
 
     def _moved(self, state: Array, series: Ints, said: Checks, at: Ints, actual: Array) -> Array:
         return self._rule.moved(state, self._beginning[series], said.value[at], said.half[at], actual)
 
-    def _came_true(self) -> Array:
-        """What came true of the needed checks, and NaN for `NONE`, shape (checks + 1, horizon)."""
-        at = self._positions(self._needed)[:, None] + np.arange(1, self._rule.horizon + 1)
-        series = np.broadcast_to((self._needed // self._width)[:, None], at.shape)
-        inside = at < self._actual.shape[1]
-        actual = np.full((at.shape[0] + 1, at.shape[1]), np.nan)
-        actual[:-1][inside] = self._actual[series[inside], at[inside]]
-        return actual
+    def _came_true(self, codes: Ints, checks: Ints) -> Array:
+        """What came true of checks (places among the needed), as some series and positions know it, NaN for `NONE`.
+
+        Args:
+            codes: Series and positions, shape (n,).
+            checks: Shape (n, m).
+
+        Returns:
+            Shape (n, m, horizon).
+        """
+        position = self._positions(codes)
+        known, row = came_true(self._history, self._frame, codes // self._width, position)
+        begin = np.append(self._positions(self._needed), NONE)[checks]
+        at = begin[:, :, None] + np.arange(1, self._rule.horizon + 1)
+        inside = (checks != NONE)[:, :, None] & (at < known.shape[1])
+        return np.where(inside, known[row[:, None, None], np.where(inside, at, 0)], np.nan)
 
     def _keep(self, memory: Memory) -> None:
         """Have the new remembered: forecasts, and states at the newest checks."""

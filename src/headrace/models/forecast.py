@@ -205,7 +205,7 @@ class ForecastModel:
         assert self.since is not None
         beginning, n = self._beginning(history), origin.size
         feedback = Feedback(
-            *(history, self.frame.target, (series, origin)),
+            *(history, self.frame, (series, origin)),
             rule=self.rule,
             beginning=beginning,
             since=self.since,

@@ -13,7 +13,7 @@ their own: `cleaned` gives a history with a row for every view, and says which r
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from headrace.features.arrays import Array, History
 from headrace.models.member import Frame
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 DAYS = 7
 """Days to judge by."""
@@ -34,6 +33,8 @@ FAR_AT_REST = 50.0
 """In place of `FAR` where most values are one and the same, such as zero: there, a value is large by nature."""
 FLAT = 0.1
 """Bounds lie at least this share of the series' size apart: a flat series may have its first step."""
+BELOW = 0.25
+"""Of series that were above zero for seven days, a value is odd that lies so much of that distance below zero."""
 NEAR = 36
 
 Ints = NDArray[np.intp]
@@ -54,16 +55,25 @@ def cleaned(history: History, frame: Frame, series: Ints, origin: Ints) -> tuple
     odd = _odd(history, frame)
     if not odd.size:
         return history, series
-    later = odd.confirmed_later(series, origin)
-    seen = np.where(later, odd.before(series, origin), odd.size)  # how many odd values are known, or all of them
-    every = np.arange(history.series)
-    views, row = np.unique(
-        np.r_[series, every] * (odd.size + 1) + np.r_[seen, np.full_like(every, odd.size)], return_inverse=True
-    )
-    of, upto = views // (odd.size + 1), views % (odd.size + 1)
+    of, upto, row = _views(odd, history.series, series, origin)
     values = {name: column[of] for name, column in history.values.items()}
-    _read_over(values[frame.target], odd, (of, upto), frame.short // frame.step)
-    return replace(history, keys=history.keys[of], values=values), row[: series.size]
+    _read_over(values[frame.target], _glitches(odd, of, upto), frame.short // frame.step)
+    return replace(history, keys=history.keys[of], values=values), row
+
+
+def came_true(history: History, frame: Frame, series: Ints, origin: Ints) -> tuple[Array, Ints]:
+    """What came true of the target, as (series[i], origin[i]) know it: without glitches.
+
+    Returns:
+        Values with one row a series and view, NaN where nothing is known, and the row of each.
+    """
+    odd, values = _odd(history, frame), history.values[frame.target]
+    if not odd.size:
+        return values, series
+    of, upto, row = _views(odd, history.series, series, origin)
+    values = values[of]
+    values[_glitches(odd, of, upto)] = np.nan
+    return values, row
 
 
 def without(history: History, frame: Frame, end: int) -> Array:
@@ -138,15 +148,28 @@ class _Odd:
         return self.isolated[which] | ((which < upto) & unknown & (upto < self.size))
 
 
-def _read_over(values: Array, odd: _Odd, views: tuple[Ints, Ints], season: int) -> None:
-    """Put the value a season before in the place of every view's glitches; nothing where that is one itself."""
-    of, upto = views
+def _views(odd: _Odd, count: int, series: Ints, origin: Ints) -> tuple[Ints, Ints, Ints]:
+    """Series of every view and how many odd values it knows, and which view each (series[i], origin[i]) has."""
+    every = np.arange(count)
+    upto = np.where(odd.confirmed_later(series, origin), odd.before(series, origin), odd.size)
+    codes = np.r_[series, every] * (odd.size + 1) + np.r_[upto, np.full_like(every, odd.size)]
+    views, row = np.unique(codes, return_inverse=True)
+    return views // (odd.size + 1), views % (odd.size + 1), row[: series.size]
+
+
+def _glitches(odd: _Odd, of: Ints, upto: Ints) -> tuple[Ints, Ints]:
+    """View and position of every view's glitches."""
     first, last = (np.searchsorted(odd.series, of, side=side) for side in ("left", "right"))
     count = last - first
     row = np.repeat(np.arange(of.size), count)
     which = np.arange(row.size) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
     glitch = odd.glitches(upto[row], which)
-    row, at = row[glitch], odd.at[which[glitch]]
+    return row[glitch], odd.at[which[glitch]]
+
+
+def _read_over(values: Array, glitches: tuple[Ints, Ints], season: int) -> None:
+    """Put the value a season before in the place of glitches; nothing where that is one itself."""
+    row, at = glitches
     values[row, at] = np.nan
     values[row, at] = np.where(at >= season, values[row, np.maximum(at - season, 0)], np.nan)
 
@@ -154,20 +177,23 @@ def _read_over(values: Array, odd: _Odd, views: tuple[Ints, Ints], season: int) 
 def _odd(history: History, frame: Frame) -> _Odd:
     """All odd values of a history."""
     values, day = history.values[frame.target], _day(frame)
-    first = -((history.start - EPOCH) // history.step) % day
+    first = -history.first % day
     begins = np.unique(np.r_[0, np.arange(first, values.shape[1], day)])
     greatest, least = (extreme.reduceat(values, begins, axis=1) for extreme in (np.fmax, np.fmin))
     low, high = (_median_before(each) for each in (least, greatest))
     apart = np.maximum(high - low, FLAT * np.maximum(np.abs(low), np.abs(high)))
     apart[apart == 0] = np.nan  # nothing but zeros says nothing about size
     with np.errstate(invalid="ignore"):
-        series, of = np.nonzero((greatest > high + FAR * apart) | (least < low - FAR * apart))
+        positive, under = np.fmin.reduce(_before(least), axis=2) > 0, -apart * BELOW
+        negative = positive & (least < under)
+        series, of = np.nonzero((greatest > high + FAR * apart) | (least < low - FAR * apart) | negative)
     far = np.where(_at_rest(values, series, (begins[np.maximum(of - DAYS, 0)], begins[of])), FAR_AT_REST, FAR)
     far *= apart[series, of]
     at = begins[of][:, None] + np.arange(day)
     inside = at < np.append(begins, values.shape[1])[of + 1][:, None]
     value = values[series[:, None], np.minimum(at, values.shape[1] - 1)]
-    above, below = value > (high[series, of] + far)[:, None], value < (low[series, of] - far)[:, None]
+    lower = np.where(positive[series, of], np.maximum(low[series, of] - far, under[series, of]), low[series, of] - far)
+    above, below = value > (high[series, of] + far)[:, None], value < lower[:, None]
     which, place = np.nonzero(inside & (above | below))
     return _Odd.of(series[which], at[which, place], values.shape[1])
 
@@ -186,12 +212,17 @@ def _at_rest(values: Array, series: Ints, between: tuple[Ints, Ints]) -> NDArray
 
 def _median_before(daily: Array) -> Array:
     """The median of the known ones of the `DAYS` days before each; NaN with fewer than `LEAST`."""
-    padded = np.concatenate([np.full((daily.shape[0], DAYS), np.nan), daily[:, :-1]], axis=1)
-    ordered = np.sort(np.lib.stride_tricks.sliding_window_view(padded, DAYS, axis=1), axis=2)  # NaN comes last
+    ordered = np.sort(_before(daily), axis=2)  # NaN comes last
     known = (~np.isnan(ordered)).sum(axis=2, keepdims=True)
     middle = np.concatenate([np.maximum(known - 1, 0) // 2, known // 2], axis=2)
     below, above = np.moveaxis(np.take_along_axis(ordered, np.minimum(middle, DAYS - 1), axis=2), 2, 0)
     return np.where(known[:, :, 0] >= LEAST, (below + above) / 2, np.nan)
+
+
+def _before(daily: Array) -> Array:
+    """The `DAYS` days before each, shape (series, days, DAYS), NaN before the first."""
+    padded = np.concatenate([np.full((daily.shape[0], DAYS), np.nan), daily[:, :-1]], axis=1)
+    return np.lib.stride_tricks.sliding_window_view(padded, DAYS, axis=1)
 
 
 def _day(frame: Frame) -> int:
