@@ -153,3 +153,20 @@ def test_where_most_values_are_zero_a_large_one_is_no_glitch(times, glitch):
     sales[0, 600] *= times
     y = replace(history(), values={"y": sales}, keys=pl.DataFrame({"k": [0]}))
     assert (read(y, 0, 700)[600] != sales[0, 600]) == glitch
+
+
+def test_a_value_far_below_zero_is_one_where_all_are_above():
+    wide = history()
+    values = 200 * (wide.values["y"] - wide.values["y"].min()) + 1
+    negative = changed(replace(wide, values={"y": values}), 0, 600, -0.3 * values.max())
+    assert read(negative, 0, 700)[600] == values[0, 576]
+    crossing = changed(replace(wide, values={"y": values}), 0, 600, -0.1 * values.max())
+    assert read(crossing, 0, 700)[600] == crossing.values["y"][0, 600]
+
+
+def test_what_is_mostly_missing_says_little_about_size():
+    y = history()
+    values = np.where(np.arange(y.length) % 3 == 0, y.values["y"], np.nan)
+    for times, glitch in ((30, False), (5e9, True)):
+        odd = changed(replace(y, values={"y": values}), 0, 600, 50.0 * times)
+        assert (read(odd, 0, 700)[600] != odd.values["y"][0, 600]) == glitch

@@ -31,6 +31,8 @@ FAR = 5.0
 value times 100 would pass."""
 FAR_AT_REST = 50.0
 """In place of `FAR` where most values are one and the same, such as zero: there, a value is large by nature."""
+FAR_IF_FEW = 500.0
+"""In place of either where most values are missing: their bounds say little."""
 FLAT = 0.1
 """Bounds lie at least this share of the series' size apart: a flat series may have its first step."""
 BELOW = 0.25
@@ -187,7 +189,7 @@ def _odd(history: History, frame: Frame) -> _Odd:
         positive, under = np.fmin.reduce(_before(least), axis=2) > 0, -apart * BELOW
         negative = positive & (least < under)
         series, of = np.nonzero((greatest > high + FAR * apart) | (least < low - FAR * apart) | negative)
-    far = np.where(_at_rest(values, series, (begins[np.maximum(of - DAYS, 0)], begins[of])), FAR_AT_REST, FAR)
+    far = _far(values, series, (begins[np.maximum(of - DAYS, 0)], begins[of]))
     far *= apart[series, of]
     at = begins[of][:, None] + np.arange(day)
     inside = at < np.append(begins, values.shape[1])[of + 1][:, None]
@@ -198,16 +200,16 @@ def _odd(history: History, frame: Frame) -> _Odd:
     return _Odd.of(series[which], at[which, place], values.shape[1])
 
 
-def _at_rest(values: Array, series: Ints, between: tuple[Ints, Ints]) -> NDArray[np.bool_]:
-    """Whether over half of the known values of series between positions (the second left out) are the same."""
+def _far(values: Array, series: Ints, between: tuple[Ints, Ints]) -> Array:
+    """How far values of series must lie beyond their bounds to be odd, by those between positions (not the second)."""
     begin, end = between
     at = begin[:, None] + np.arange(int((end - begin).max(initial=0)))
     some = np.where(at < end[:, None], values[series[:, None], np.minimum(at, values.shape[1] - 1)], np.nan)
     some.sort(axis=1)
     known = (~np.isnan(some)).sum(axis=1)
     usual = np.take_along_axis(some, np.maximum(known - 1, 0)[:, None] // 2, axis=1)
-    resting: NDArray[np.bool_] = (some == usual).sum(axis=1) * 2 > known
-    return resting
+    resting = (some == usual).sum(axis=1) * 2 > known
+    return np.where(known * 2 < end - begin, FAR_IF_FEW, np.where(resting, FAR_AT_REST, FAR))
 
 
 def _median_before(daily: Array) -> Array:
