@@ -32,7 +32,7 @@ WORST = 15
 """Series in the table of the worst."""
 RECENT = timedelta(days=7)
 _NEAREST = "For every time the prediction made with the fewest steps ahead, with its interval."
-METRICS = ("wape", "mape", "mase", "rmse", "bias")
+METRICS = ("wape", "mape", "mase", "rmse", "rmsse", "bias")
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class _Writer:
             ours = found[f"{name}_model_wape"]  # on the pairs that both have
             skill = 1 - ours / naive if naive and ours is not None else None
             rows.append([label, found[f"{name}_n"], *(found[f"{name}_{m}"] for m in METRICS), None, skill])
-        header = ["forecast", "pairs", "WAPE", "MAPE", "MASE", "RMSE", "bias", "coverage", "WAPE saved"]
+        header = ["forecast", "pairs", "WAPE", "MAPE", "MASE", "RMSE", "RMSSE", "bias", "coverage", "WAPE saved"]
         self._page.table("Over the window", header, rows, shares=("WAPE", "MAPE", "coverage", "WAPE saved"))
         return {m: found[m] for m in (*METRICS, "coverage")}
 
