@@ -23,6 +23,7 @@ from headrace.flow.workers import Workers
 from headrace.home import RUNS, Home
 from headrace.lineage import Pins, iso, run_id
 from headrace.pipelines import feature, inference, matured, training
+from headrace.pipelines.due import due
 from headrace.settings import Settings
 from headrace.store.history import first_seen
 from headrace.store.verify import refuse_behind
@@ -198,7 +199,7 @@ class _Backfill:
             if as_of < known_from:
                 self._failed(as_of, NotEnoughDataError(f"nothing is known as of {iso(as_of)}", where=self._system.name))
                 continue
-            is_due = training.due(self._system, timeline, as_of)
+            is_due = due(self._system, timeline, as_of)
             if is_due and not self._train(as_of):
                 continue
             timeline = self._home.registry.timeline(self._system.name) if is_due else timeline

@@ -12,6 +12,7 @@ from headrace.errors import HeadraceError, NotFoundError, UsageError
 from headrace.home import Home
 from headrace.lineage import Pins, code_revision, iso, run_id
 from headrace.pipelines import feature, inference, runs, shape
+from headrace.pipelines.due import due, notice
 from headrace.store.verify import refuse_behind
 from headrace.system import System
 
@@ -233,14 +234,14 @@ class _Run:
         return feature.features(self._system, self._home, self._seen, as_of)[0]
 
     def _train(self) -> int:
-        from headrace.pipelines import training
-
         r = self._request
         timeline = self._home.registry.timeline(self._system.name)
-        if not r.retrain and not training.due(self._system, timeline, r.as_of):
+        if not r.retrain and not due(self._system, timeline, r.as_of):
             return 0
         seen: dict[str, Any] = {"as_of": r.as_of, "data_version": self._data_version, "now": r.now}
         if self._system.forecasts:
+            from headrace.pipelines import training
+
             series = self._home.series(self._system)
             self._result.trained = training.train(self._system, self._home, series, **seen)
         else:
@@ -250,10 +251,8 @@ class _Run:
         return 1
 
     def _predict(self) -> int:
-        from headrace.pipelines import training
-
         result = self._result
-        said = training.notice(self._system, self._home.registry.timeline(self._system.name), self._request.as_of)
+        said = notice(self._system, self._home.registry.timeline(self._system.name), self._request.as_of)
         result.warnings += [] if said is None else [said]
         result.pins = pins_of(self._system, self._champion(), self._request.as_of, self._data_version)
         if not self._system.forecasts:

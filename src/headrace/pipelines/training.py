@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.errors import DeclarationError
 from headrace.features.arrays import key_texts
-from headrace.grid import later
 from headrace.home import Home
 from headrace.lineage import digest_of, iso
 from headrace.metrics import apart
@@ -31,45 +30,12 @@ from headrace.system import System
 
 if TYPE_CHECKING:
     from headrace.features.arrays import History
-    from headrace.registry import ModelVersion, Timeline
+    from headrace.registry import ModelVersion
 
 SHARED = 4
 """Of origins further apart than the horizon only every so many are served: about as many forecasts as without."""
 TOLERANCE = 0.01
 """A challenger may be this much worse on RMSE or MAPE while it is better on WAPE (of intermittent series, on RMSSE)."""
-
-
-def due(system: System, timeline: Timeline, as_of: datetime) -> bool:
-    """Whether a run as of this time must train.
-
-    There is no champion, the last training is too long ago, one as of this very time was broken off before its version
-    was judged, or what the champion was made from is not what is declared now, nor was that of the last training.
-    """
-    champion = timeline.champion(as_of)
-    if champion is None:
-        return True
-    last, unjudged = timeline.latest_trained(as_of), timeline.challenger(as_of)
-    if unjudged is not None and unjudged.as_of == as_of:
-        return True
-    every = system.schedule.train
-    if every is None:
-        return False
-    if last is None or later(last.as_of, every, zone=system.dates) <= as_of:
-        return True
-    return bool(differing(system.made_from, champion.pins)) and bool(differing(system.made_from, last.pins))
-
-
-def notice(system: System, timeline: Timeline, as_of: datetime) -> str | None:
-    """That the champion was made from another declaration than the present one, and what to do about it."""
-    champion, last = timeline.champion(as_of), timeline.latest_trained(as_of)
-    parts = [] if champion is None else differing(system.made_from, champion.pins)
-    if champion is None or not parts:
-        return None
-    said = f"model version {champion.version} was made from another declaration ({', '.join(parts)})"
-    if last is not None and not differing(system.made_from, last.pins):
-        hint = f"version {last.version}, made from the present one, did not take its place"
-        return f"{said}; {hint}: headrace promote {system.name} {last.version}"
-    return f"{said}, and goes on, since it is not trained: headrace train {system.name}"
 
 
 @dataclass(frozen=True)
