@@ -142,7 +142,7 @@ class Forecaster(Model):
     def _unlearnt(self, task: Task, history: History, origin: int, reason: str) -> Fit:
         """A model without members, measured from the origins before."""
         frame, horizon = task.frame, task.horizon
-        baseline, _ = short.best(history, frame, horizon, origin)
+        baseline = short.best(history, frame, horizon, origin)
         known = without(history, frame, origin)
         widths, nonnegative = np.full(horizon, np.nan), bool(np.nanmin(known) >= 0)
         model = ForecastModel(frame, horizon, task.features, (), widths, self.interval, nonnegative)

@@ -6,7 +6,6 @@ nothing can be learnt wrong: the newest value, or that of a season before where 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 
 import numpy as np
@@ -55,8 +54,8 @@ def fallback(history: History, frame: Frame, examples: Examples, baseline: str =
     return np.where(np.isnan(said), last_value(history, frame, examples), said)
 
 
-def best(history: History, frame: Frame, horizon: int, origin: int) -> tuple[str, Mapping[str, float]]:
-    """The baseline with the least mean absolute error from past origins, and every one's; by default the last value.
+def best(history: History, frame: Frame, horizon: int, origin: int) -> str:
+    """The baseline with the least mean absolute error from past origins; the last value where none has one.
 
     Raises:
         NotEnoughDataError: No value is known.
@@ -75,7 +74,7 @@ def best(history: History, frame: Frame, horizon: int, origin: int) -> tuple[str
         error = np.abs(fallback(seen, frame, Examples(row, examples.origin, examples.ahead), baseline) - actual)
         if np.isfinite(error).any():
             errors[baseline] = float(np.nanmean(error))
-    return min(errors, key=lambda name: errors[name], default=LAST), errors
+    return min(errors, key=lambda name: errors[name], default=LAST)
 
 
 def past_origins(target: Array, origin: int) -> NDArray[np.intp]:
