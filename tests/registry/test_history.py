@@ -31,8 +31,7 @@ def oracle_champion(facts: list[Fact], as_of: datetime) -> int | None:
     for fact in facts:
         if fact.event not in ("promoted", "rolled_back") or fact.as_of > as_of:
             continue
-        place = (fact.as_of, fact.created_at, fact.order)
-        if best is None or place > (best.as_of, best.created_at, best.order):
+        if best is None or (fact.as_of, fact.order) > (best.as_of, best.order):
             best = fact
     return best.version if best else None
 
