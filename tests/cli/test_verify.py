@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.cli.helpers import AS_OF, ENERGY, copy_of_trained, energy, headrace, rows, write
+from tests.cli.helpers import AS_OF, ENERGY, SMALL, copy_of_trained, energy, headrace, rows, write
 
 
 @pytest.mark.parametrize("table", ["raw", "predictions", "runs"])
@@ -33,3 +33,27 @@ def test_a_lost_commit_is_found_by_verify_run_and_doctor_and_put_back(table, tem
     assert headrace("verify", "--home", home, "--deep").code == 0
     assert headrace("predictions", ENERGY, "--home", home, "--json").json == shown
     assert energy("run", home, "--source", uri, as_of=AS_OF + timedelta(hours=2)).code == 0
+
+
+@pytest.mark.parametrize("how", ["gone", "flipped"])
+@pytest.mark.parametrize("table", ["predictions", "metrics", "features-*"])
+def test_what_can_be_made_again_is_made_again_as_it_was(table, how, template, tmp_path):
+    home = copy_of_trained(template, tmp_path / "home")
+    uri = write(tmp_path / "more.csv", rows(AS_OF, 8))
+    for hours in (2, 6):
+        assert energy("run", home, "--source", uri, as_of=AS_OF + timedelta(hours=hours)).code == 0
+    shown = headrace("predictions", ENERGY, "--home", home, "--json").json
+    for path in list(Path(home, "store", "energy").glob(f"{table}/*.parquet"))[:2]:
+        if how == "gone":
+            path.unlink()
+        else:
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content)
+    assert headrace("verify", ENERGY, "--home", home, "--deep").code == 1
+    done = headrace("verify", ENERGY, "--home", home, "--deep", "--repair", "--json", *SMALL)
+    assert done.code == 0, done.out
+    assert headrace("predictions", ENERGY, "--home", home, "--json").json == shown
+    again = energy("run", home, "--source", uri, as_of=AS_OF + timedelta(hours=6)).json
+    assert again["stored"] == 0
+    assert again["matured"] > 0

@@ -66,6 +66,11 @@ def verify(
     home = use.open(make=False)
     system = name if name is None or name in home.store.systems() else use.system(name).name
     done = look(home, system, deep=deep, repair=repair)
+    if repair and name is not None and not done["ok"]:
+        from headrace.flow.remake import remake
+
+        remake(use.system(name), home)
+        done = look(home, system, deep=deep)
     console.print_verified(done, as_json=use.json)
     if not done["ok"]:
         raise typer.Exit(1)

@@ -120,7 +120,7 @@ def store(system: System, home: Home, frame: pl.DataFrame) -> int:
     return table.append(frame, identity=["id"], compare=[system.target, PROBABILITY], window="as_of").added
 
 
-def export(system: System, home: Home, *, limit: int = 10_000) -> int:
+def export(system: System, home: Home, *, limit: int = 10_000, after: int | None = None) -> int:
     """Copy what the ledger logged since the last export to the predictions table, each entry once.
 
     The table remembers how far it got: each row carries its place in the log. Killed at any moment and repeated, it
@@ -132,7 +132,7 @@ def export(system: System, home: Home, *, limit: int = 10_000) -> int:
     shape.check(system, home)
     if not home.has_ledger:
         return 0
-    added, after = 0, _exported(system, home)
+    added, after = 0, _exported(system, home) if after is None else after
     while entries := home.ledger.read(system.name, after=after, limit=limit):
         after = entries[-1][0]
         frame = logged(system, home, entries)

@@ -482,6 +482,17 @@ class Table:
             return pl.DataFrame(schema={"path": pl.String, "size_bytes": pl.Int64, "num_records": pl.Int64})
         return pl.DataFrame(snapshot.get_add_actions(flatten=True)).select("path", "size_bytes", "num_records")
 
+    def drop(self, paths: Sequence[str]) -> None:
+        """Take data files out of the table, by a commit of its own: their rows are gone from every version.
+
+        For files that cannot be read any more, whose rows are to be written again. Raises `WriteConflictError` when
+        another writer commits at the same time.
+        """
+        snapshot = self._open_to_write()
+        if snapshot is not None and paths:
+            with self._failures():
+                self.witness.drop(snapshot.version() + 1, paths)
+
     def _create(self, rows: pl.DataFrame, window: str, identity: Sequence[str]) -> DeltaTable:
         """An empty table for rows like these, or the one that another process made meanwhile."""
         from deltalake import DeltaTable

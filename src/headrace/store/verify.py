@@ -51,6 +51,13 @@ def check(table: Table, *, deep: bool = False) -> Checked:
     return Checked(rows, tuple(dict.fromkeys(problems)))
 
 
+def damaged(table: Table) -> list[str]:
+    """Data files of a table that are gone or have other bytes than were written."""
+    sizes = dict(table.files().select("path", "size_bytes").iter_rows())
+    changed = {path for each in table.witness.records() for path in table.witness.changed(each)}
+    return [path for path, size in sizes.items() if path in changed or table.witness.size(path) != size]
+
+
 def restore(table: Table) -> list[int]:
     """Put back commits that the log lost or that were changed, as they were written; returns their numbers.
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from headrace.errors import WriteConflictError
 from headrace.store import location
 
 if TYPE_CHECKING:
@@ -124,6 +126,20 @@ class Witness:
             if now is not None and now != digest:
                 found.append(path)
         return found
+
+    def drop(self, commit: int, paths: Sequence[str]) -> None:
+        """Write the commit of this number that takes data files out of the table, and record it."""
+        from obstore.exceptions import AlreadyExistsError
+
+        now = int(time.time() * 1000)  # when the files may be cleaned away; nothing else goes by it
+        said: list[dict[str, Any]] = [{"commitInfo": {"timestamp": now, "operation": "DROP FILES"}}]
+        said += [{"remove": {"path": path, "deletionTimestamp": now, "dataChange": True}} for path in paths]
+        try:
+            log = "\n".join(map(json.dumps, said)).encode()
+            self._objects.put(f"{_LOG}/{commit:020}.json", log, mode="create")
+        except AlreadyExistsError as error:
+            raise WriteConflictError("another writer committed", where=self.uri, hint="run it again") from error
+        self.keep(commit)
 
     def restore(self, record: Record) -> None:
         """Write a commit again, as it was."""
