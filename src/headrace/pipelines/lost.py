@@ -27,7 +27,7 @@ def lost_rows(system: System, home: Home, records: Records) -> str | None:
         return None
     now = _digests(system, records.frame)
     path = home.path / "cache" / system.name / f"rows-{digest_of(records.origin)}.parquet"
-    had = pl.read_parquet(path) if path.exists() else now.clear()
+    had = pl.read_parquet(path, glob=False) if path.exists() else now.clear()
     gone = had.with_columns(lost=~pl.col("row").is_in(now["row"].implode()))
     new = now.filter(~pl.col("row").is_in(had["row"].implode()))
     rolled = new.height > 0 and _at_one_end(gone)

@@ -130,7 +130,7 @@ def damaged_file(uri: str) -> CorruptTableError | None:
 
     for path in sorted(Path(uri).glob("*.parquet")) if is_local(uri) else []:
         try:
-            pl.read_parquet(path)
+            pl.read_parquet(path, glob=False)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             return damaged(str(path), str(error).splitlines()[0])
     return None
