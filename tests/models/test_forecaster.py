@@ -209,3 +209,22 @@ def test_where_all_series_persist_an_unknown_one_is_forecast_too():
     unknown = replace(y, keys=pl.DataFrame({"k": [8, 9]}))
     windows = every_origin(2, np.array([y.length - 1]))
     np.testing.assert_array_equal(fitted.forecast(unknown, *windows).value, fitted.forecast(y, *windows).value)
+
+
+def test_series_of_both_kinds_need_not_lie_above_zero():
+    y = history(series=4)
+    y.values["y"][1] = walk() - 500
+    y.values["y"][2, ::7] = 0.0
+    fitted = MODEL.fit(TASK, y, y.length - 1).model
+    assert [t.anchor for t, _ in fitted.members] == ["level", "season", "last"]  # one of a kind: no logarithms
+    forecast = fitted.forecast(y, *every_origin(4, np.array([y.length - 1])))
+    assert np.isfinite(forecast.value).all()
+
+
+def test_a_series_may_reach_zero_after_the_twin_has_seen_the_last_of_it():
+    y = history(series=1)
+    y.values["y"][:] = walk()
+    y.values["y"][:, -20:-10] = 0.0
+    fitted = MODEL.fit(TASK, y, y.length - 1)
+    assert [len(model.members) for model in (fitted.measured, fitted.model)] == [2, 1]
+    assert np.isfinite(fitted.model.forecast(y, *every_origin(1, np.array([y.length - 1]))).value).all()

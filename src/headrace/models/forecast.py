@@ -63,6 +63,8 @@ class Forecast:
     sparse: NDArray[np.bool_]
 
 
+MEMBERS = 2
+"""How many members speak for a series, whatever its kind has: a model and its twin, which saw less, weigh the same."""
 MODEL, MIX, BASELINE = SERVED = ("model", "mix", "baseline")
 """What a forecast is: mostly of the model, mostly of forecasts that need none, or of both."""
 MOSTLY = 0.9
@@ -133,10 +135,8 @@ class ForecastModel:
     @cached_property
     def rule(self) -> Rule:
         """Whom to listen to."""
-        kinds = {transform.holds for transform, _ in self.members}
-        members = len(self.members) // len(kinds) if kinds else 1
         naive = 3 if self.frame.short == self.frame.long else 4
-        return Rule(self.horizon, self.interval, members, naive)
+        return Rule(self.horizon, self.interval, MEMBERS, naive)
 
     @property
     def checks(self) -> Shape:
@@ -268,13 +268,17 @@ class ForecastModel:
         """Half widths before any factor, how wide one may be, how much is known, and every candidate."""
         bound: tuple[Features, ...] = self._bound  # type: ignore[attr-defined]
         holding, arrays = self._persistent(history)[examples.series], Arrays(history)
-        values = [np.full(len(examples), np.nan) for _ in range(self.rule.members)]
-        turn = {True: iter(values), False: iter(values)}
+        members = np.full((MEMBERS, len(examples)), np.nan)
+        turn = {True: 0, False: 0}
         for (transform, booster), features in zip(self.members, bound, strict=True):
             own = np.flatnonzero(holding == transform.holds)
             view = View(transform, self.frame, history, examples[own], arrays)
-            next(turn[transform.holds])[own] = view.restore(booster.predict(view.matrix(features), threads=threads))
-        values += self._naive(history, examples)
+            # The last of a kind speaks for those that its kind lacks, too.
+            members[turn[transform.holds] :, own] = view.restore(
+                booster.predict(view.matrix(features), threads=threads)
+            )
+            turn[transform.holds] += 1
+        values = [*members, *self._naive(history, examples)]
         known = count(self.frame, history, examples, arrays)
         young = np.flatnonzero(known < self.enough)
         baseline = short.fallback(history, self.frame, examples[young], self.baseline)
