@@ -75,12 +75,12 @@ def _folder(home: Home) -> dict[str, str]:
 def _store(home: Home) -> dict[str, str]:
     if home.settings.store_uri is None and not (home.path / "store").exists():
         return _found("store", "ok", "nothing stored yet")
-    from headrace.store.verify import refuse_behind
+    from headrace.store.verify import refuse_altered
 
     try:
         systems = home.store.systems()
         for each in systems:
-            refuse_behind(home.store, each)
+            refuse_altered(home.store, each)
         versions = [f"{s}: raw version {home.table(s, 'raw').version()}" for s in systems]
     except HeadraceError as error:
         return _found("store", "failed", str(error))

@@ -138,9 +138,14 @@ class Home:
 
     def _noted_grid(self, system: str) -> Grid | None:
         from headrace.grid import Grid
+        from headrace.store.failures import intact
 
         noted = self.store.noted(f"{system}/{_GRID}")
-        return None if noted is None else Grid.from_dict(json.loads(noted))
+        if noted is None:
+            return None
+        hint = "put it back from a backup, or delete it: it is made anew from the facts"
+        with intact(f"{self.store.uri}/{system}/{_GRID}", hint):
+            return Grid.from_dict(json.loads(noted))
 
     def _facts(self, system: System) -> pl.Series:
         table = self.raw(system)

@@ -57,3 +57,22 @@ def test_what_can_be_made_again_is_made_again_as_it_was(table, how, template, tm
     again = energy("run", home, "--source", uri, as_of=AS_OF + timedelta(hours=6)).json
     assert again["stored"] == 0
     assert again["matured"] > 0
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"null", b"\xff\xfe junk", b'{"keys": 3}'])
+@pytest.mark.parametrize("name", ["shape.json", "grid.json"])
+def test_a_damaged_small_file_is_named_with_what_to_do(name, text, template, tmp_path):
+    home = copy_of_trained(template, tmp_path / "home")
+    note = Path(home, "store", "energy", name)
+    whole = note.read_bytes()
+    note.write_bytes(text)
+    refused = energy("predict", home, as_of=AS_OF)
+    assert (refused.code, refused.json["error"]) == (1, "CorruptTableError"), refused.out
+    assert (refused.json["where"], "delete it" in refused.json["hint"]) == (str(note), True)
+    if text[:1] != b"{":
+        found = headrace("verify", "--home", home, "--json")
+        assert found.code == 1
+        assert [each["name"] for each in found.json["tables"] if not each["ok"]] == [name]
+    note.unlink()
+    assert energy("predict", home, as_of=AS_OF).code == 0
+    assert name == "shape.json" or note.read_bytes() == whole

@@ -10,9 +10,9 @@ import pytest
 from tests.store.helpers import IDENTITY, append, hourly
 
 from headrace.errors import CorruptTableError, HeadraceError
-from headrace.store import Table
+from headrace.store import Store, Table
 from headrace.store.delta import Upkeep
-from headrace.store.verify import check, restore
+from headrace.store.verify import check, refuse_altered, restore
 
 
 def made(folder: Path, hours: int = 7, small_files: int = 64) -> Table:
@@ -100,3 +100,46 @@ def test_a_flipped_bit_anywhere_is_found_or_changes_nothing(tmp_path, seed):
         after = None
     assert after is not None
     assert after.equals(before)
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"{}\n{}\n"])
+@pytest.mark.parametrize("place", [0, 3, -1])
+def test_a_commit_that_became_another_is_never_read_as_less(tmp_path, text, place):
+    store = Store(tmp_path)
+    table = store.table("shop", "raw")
+    for hour in range(7):
+        append(table, hourly(hour))
+    before = table.read(identity=IDENTITY)
+    log(table)[place].write_bytes(text)
+    with pytest.raises(CorruptTableError):
+        refuse_altered(store, "shop")
+    if not text:
+        with pytest.raises(CorruptTableError, match="empty"):
+            table.read(identity=IDENTITY)
+        with pytest.raises(CorruptTableError, match="empty"):
+            append(table, hourly(9))
+    assert check(table).problems
+    assert restore(table)
+    refuse_altered(store, "shop")
+    assert table.read(identity=IDENTITY).equals(before)
+
+
+def test_a_lost_commit_is_told_to_who_reads(tmp_path):
+    table = made(tmp_path)
+    log(table)[-1].unlink()
+    with pytest.raises(CorruptTableError, match="behind its records"):
+        table.read(identity=IDENTITY)
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"null", b"\xff\xfe junk", b'{"log": 1, "digests": 2}'])
+def test_a_damaged_record_is_a_problem_and_no_traceback(tmp_path, text):
+    table = made(tmp_path, 3)
+    before = table.read(identity=IDENTITY)
+    record = sorted(Path(table.uri, "_records").glob("*.json"))[1]
+    record.write_bytes(text)
+    for deep in (False, True):
+        assert check(table, deep=deep).problems == (f"_records/{record.name} is damaged: it records nothing any more",)
+    assert restore(table) == []
+    append(table, hourly(9))
+    table.compact()
+    assert table.read(identity=IDENTITY).height == before.height + 4

@@ -26,7 +26,7 @@ from headrace.pipelines import feature, inference, matured, training
 from headrace.pipelines.due import due
 from headrace.settings import Settings
 from headrace.store.history import first_seen
-from headrace.store.verify import refuse_behind
+from headrace.store.verify import refuse_altered
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class _Backfill:
         self._request.on_progress(what, done, len(self._times))
 
     def _ingest(self) -> None:
-        refuse_behind(self._home.store, self._system.name)
+        refuse_altered(self._home.store, self._system.name)
         self._progress("ingest", 0)
         r, last = self._request, self._times[-1]
         self._version = feature.stored(self._system, self._home, r.source)

@@ -13,7 +13,7 @@ from headrace.home import Home
 from headrace.lineage import Pins, code_revision, iso, run_id
 from headrace.pipelines import feature, inference, runs, shape
 from headrace.pipelines.due import due, notice
-from headrace.store.verify import refuse_behind
+from headrace.store.verify import refuse_altered
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def run(system: System, home: Home, request: Request) -> Result:
     if unknown:
         raise UsageError(f"no step {unknown[0]!r}", hint=f"one of {', '.join(STEPS)}")
     shape.check(system, home)
-    refuse_behind(home.store, system.name)
+    refuse_altered(home.store, system.name)
     return _Run(system, home, request).execute()
 
 

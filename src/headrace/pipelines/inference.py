@@ -24,6 +24,7 @@ from headrace.pipelines import runs, shape
 from headrace.pipelines.conditions import conditions, refuse_unknown
 from headrace.predictor import Predictor
 from headrace.store.delta import Between
+from headrace.store.failures import intact
 from headrace.store.views import Views
 from headrace.system import System
 
@@ -310,7 +311,8 @@ def trace(home: Home, prediction_id: str) -> dict[str, Any]:
     pins = {"as_of": row["as_of"], **{name: row[name] for name in PINNED}}
     shown = {name: value for name, value in row.items() if name not in pins and name != "known_at"}
     if "inputs" in shown:
-        shown["inputs"] = json.loads(shown["inputs"])
+        with intact(f"{system}/{PREDICTIONS}", "headrace verify --deep says which file is damaged"):
+            shown["inputs"] = json.loads(shown["inputs"])
     return {
         "id": prediction_id,
         "system": system,

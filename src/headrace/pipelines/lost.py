@@ -27,7 +27,13 @@ def lost_rows(system: System, home: Home, records: Records) -> str | None:
         return None
     now = _digests(system, records.frame)
     path = home.path / "cache" / system.name / f"rows-{digest_of(records.origin)}.parquet"
-    had = pl.read_parquet(path, glob=False) if path.exists() else now.clear()
+    try:
+        had = pl.read_parquet(path, glob=False) if path.exists() else now.clear()
+        had = had.select(pl.col(name).cast(dtype) for name, dtype in now.schema.items())
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        _write(path, now)
+        said = str(error).splitlines()[0][:200]
+        return f"{path} is damaged ({said}): whether {records.origin} lost rows is not known"
     gone = had.with_columns(lost=~pl.col("row").is_in(now["row"].implode()))
     new = now.filter(~pl.col("row").is_in(had["row"].implode()))
     rolled = new.height > 0 and _at_one_end(gone)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.home import RUNS, Home
 from headrace.lineage import iso
+from headrace.store import failures
 
 if TYPE_CHECKING:
     import polars as pl
@@ -69,7 +70,10 @@ def record(home: Home, system: str, run_id: str) -> dict[str, Any] | None:
     if not table.exists():
         return None
     rows: pl.DataFrame = table.collect(table.scan(where=pl.col("run_id") == run_id).select("record"))
-    return json.loads(rows["record"][0]) if rows.height else None
+    if not rows.height:
+        return None
+    with failures.intact(table.uri, "headrace verify --deep says which file is damaged"):
+        return dict(json.loads(rows["record"][0]))
 
 
 def _text(value: object) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from headrace.errors import DeclarationError
 from headrace.home import Home
+from headrace.store.failures import intact
 from headrace.system import System
 
 _NAMES = {"keys": "the keys", "time": "the event time", "step": "the step", "target": "the target"}
@@ -38,7 +39,7 @@ def check(system: System, home: Home) -> None:
     """
     stored = home.store.noted(_file(system))
     if stored is not None:
-        _compare(system, home, json.loads(stored))
+        _compare(system, home, stored)
 
 
 def keep(system: System, home: Home) -> None:
@@ -48,15 +49,19 @@ def keep(system: System, home: Home) -> None:
         DeclarationError: It differs.
         StoreError: The store cannot be written.
     """
-    _compare(system, home, json.loads(home.store.first(_file(system), json.dumps(shape_of(system)).encode())))
+    _compare(system, home, home.store.first(_file(system), json.dumps(shape_of(system)).encode()))
 
 
-def _compare(system: System, home: Home, stored: dict[str, Any]) -> None:
+def _compare(system: System, home: Home, noted: bytes) -> None:
     declared = json.loads(json.dumps(shape_of(system)))
+    hint = "put it back from a backup, or delete it: the next ingest writes it as it is declared then"
+    with intact(f"{home.store.uri}/{_file(system)}", hint):
+        said = json.loads(noted)
+        stored = {field: said[field] for field in _NAMES}
     for field, name in _NAMES.items():
-        if declared[field] != stored.get(field):
+        if declared[field] != stored[field]:
             raise DeclarationError(
-                f"{name} of {system.name!r} changed from {_said(stored.get(field))} to {_said(declared[field])},"
+                f"{name} of {system.name!r} changed from {_said(stored[field])} to {_said(declared[field])},"
                 f" and {home.store.uri} holds facts of the former",
                 where=field,
                 hint="give the system a new name, or choose a new --home; to go on, declare it as it was",

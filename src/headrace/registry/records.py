@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.errors import NotFoundError
 from headrace.registry.history import Fact, ModelVersion, standing
+from headrace.store.failures import intact
 
 if TYPE_CHECKING:
     from headrace.store.store import Store
@@ -141,7 +142,8 @@ def _noted(store: Store, system: str) -> list[dict[str, Any]] | None:
 
 def _version(system: str, row: Mapping[str, Any]) -> ModelVersion:
     texts = {name: row[name] for name in ("digest", "key", "run_id")}
-    objects = {name: json.loads(row[name]) for name in ("pins", "params", "metrics")}
+    with intact(f"{system}/{_TABLE}", "headrace verify --deep says which file is damaged"):
+        objects: dict[str, Any] = {name: dict(json.loads(row[name])) for name in ("pins", "params", "metrics")}
     times = {"as_of": row["known_at"], "created_at": row["created_at"]}
     return ModelVersion(system=system, version=row["version"], **texts, **objects, **times)
 

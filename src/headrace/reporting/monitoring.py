@@ -20,6 +20,7 @@ from headrace.reporting.chart import Chart, Line
 from headrace.reporting.page import Page
 from headrace.reporting.rows import write_rows
 from headrace.store import Table
+from headrace.store.failures import intact
 from headrace.store.history import read_latest
 from headrace.system import System
 
@@ -132,8 +133,8 @@ class _Facts:
         latest = pl.lit(self.newest, pl.Datetime("us", "UTC"))
         where = (pl.col("as_of") == latest) & pl.col("record").str.contains('"skipped"', literal=True)
         rows = table.collect(table.scan(where=where).select("_version", "record")).sort("_version")
-        found: dict[str, Any] = json.loads(rows["record"][-1]) if rows.height else {}
-        return found
+        with intact(table.uri, "headrace verify --deep says which file is damaged"):
+            return dict(json.loads(rows["record"][-1])) if rows.height else {}
 
 
 class _Writer:

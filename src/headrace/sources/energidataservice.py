@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ class ApiReader:
         if kept is None:
             return self._agreeing(client, asked)
         # Another run that has all it wants may take the folder away at any moment.
-        with suppress(FileNotFoundError):
+        with suppress(OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):  # damaged: it is read again
             stored = json.loads(gzip.decompress(kept.read_bytes()))
             if abs(now - datetime.fromisoformat(stored["read_at"])) <= _KEPT:
                 found: list[dict[str, Any]] = stored["records"]

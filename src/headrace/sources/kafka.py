@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.contract import KNOWN_AT, Known
-from headrace.errors import UsageError
+from headrace.errors import SourceError, UsageError
 from headrace.files import write_whole
 from headrace.lineage import digest_of
 from headrace.sources.base import Reader, Records, Since, Source, require_zone
@@ -58,9 +58,14 @@ class Place:
         """What `save` wrote; the beginning where there is nothing."""
         if path is None or not path.exists():
             return cls()
-        data = json.loads(path.read_text(encoding="utf-8"))
-        series = {name: (newest, clock) for name, (newest, clock) in data["series"].items()}
-        return cls({int(p): offset for p, offset in data["offsets"].items()}, series)
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            series = {name: (newest, clock) for name, (newest, clock) in data["series"].items()}
+            return cls({int(p): int(offset) for p, offset in data["offsets"].items()}, series)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            said = f"it does not hold what was written to it ({error})"
+            hint = "delete it: the topic is then read from its beginning, and what is stored is not stored again"
+            raise SourceError(said, where=str(path), hint=hint) from error
 
     def save(self, path: Path | None) -> None:
         """Write it, whole or not at all."""

@@ -234,7 +234,7 @@ class Table:
         """One attempt against a fresh snapshot; None when another writer was first."""
         from headrace.store import schema
 
-        snapshot = self._open_to_write() or self._create(schema.conform(rows, None, self.uri), window, identity)
+        snapshot = self._open(write=True) or self._create(schema.conform(rows, None, self.uri), window, identity)
         table_schema, version = self._schema_of(snapshot), commits.version_of(snapshot)
         rows = schema.conform(rows, table_schema, self.uri)
         new, restated = self._news(snapshot, rows, identity, compare, window, corrected)
@@ -451,7 +451,26 @@ class Table:
         if commits.unmerged(snapshot)[1] >= self.upkeep.small_files:
             self._compact(snapshot)
 
-    def _open(self) -> DeltaTable | None:
+    def _open(self, *, write: bool = False) -> DeltaTable | None:
+        """The table as it is now; None where there is none.
+
+        Raises:
+            CorruptTableError: It is behind the records of its own commits, or one of them is empty. An object store,
+                which loses none, is asked only before something is written.
+        """
+        looked = write or location.is_local(self.uri)
+        with self._failures():
+            recorded = self.witness.newest() if looked else -1  # first: another process may commit meanwhile
+            empty = self.witness.empty()
+        if empty is not None:
+            raise failures.changed(f"{self.uri}/{empty}", "it is empty")
+        snapshot = self._snapshot()
+        there = -1 if snapshot is None else snapshot.version()
+        if there < recorded:
+            raise failures.behind(self.uri, recorded, there)
+        return snapshot
+
+    def _snapshot(self) -> DeltaTable | None:
         from deltalake import DeltaTable
         from deltalake.exceptions import TableNotFoundError
 
@@ -462,16 +481,6 @@ class Table:
                 return DeltaTable(location.by_url(self.uri), storage_options=self._options)
             except TableNotFoundError:
                 return None
-
-    def _open_to_write(self) -> DeltaTable | None:
-        """As `_open`. Raises `CorruptTableError` where the table is behind the records of its own commits."""
-        with self._failures():
-            recorded = self.witness.newest()  # first: another process may commit meanwhile
-        snapshot = self._open()
-        there = -1 if snapshot is None else snapshot.version()
-        if there < recorded:
-            raise failures.behind(self.uri, recorded, there)
-        return snapshot
 
     def files(self) -> pl.DataFrame:
         """The table's data files: ``path`` below its folder, ``size_bytes``, ``num_records``; empty without a table."""
@@ -594,6 +603,7 @@ class Table:
             if not failures.is_storage_failure(error):
                 raise
             told = failures.translate(error, self.uri)
-            if isinstance(told, CorruptTableError) and told.where == self.uri:
+            panic = isinstance(error, pl.exceptions.PanicException)
+            if told.where == self.uri and (panic or isinstance(told, CorruptTableError)):
                 told = location.damaged_file(self.uri) or told
             raise told from error

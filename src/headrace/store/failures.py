@@ -6,8 +6,10 @@ They tell their failures apart by text only, so the texts are here, in one place
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from headrace.errors import CorruptTableError, HeadraceError, StoreError, StoreTooNewError
+from headrace.errors import CorruptTableError, HeadraceError, StoreError, StoreTooNewError, UsageError
 
 _FILE = re.compile(r"[^\s'\"`(),]*(?:\.parquet|_delta_log/[^\s'\"`(),]*\.json)")
 _TOO_NEW = ("Unsupported minimum reader version", "is not supported", "Table features must be specified",
@@ -57,7 +59,9 @@ def translate(error: BaseException, where: str) -> HeadraceError:
     if _any(text, _DAMAGED):
         found = _FILE.search(text)
         return damaged(found.group(0) if found else where, said)
-    return StoreError(said, where=where)
+    panic = type(error).__name__ == "PanicException"  # native code, mostly over a damaged file
+    hint = "headrace verify --deep says whether a file is damaged" if panic else None
+    return StoreError(said, where=where, hint=hint)
 
 
 def damaged(path: str, said: str) -> CorruptTableError:
@@ -65,8 +69,24 @@ def damaged(path: str, said: str) -> CorruptTableError:
     return CorruptTableError(
         f"a file of the table is missing or damaged ({said})",
         where=path,
-        hint="restore the file from a backup, or delete the table and write it again from its source",
+        hint="headrace verify --repair puts commits back; a data file comes back from a backup, or from its source",
     )
+
+
+@contextmanager
+def intact(where: str, hint: str) -> Iterator[None]:
+    """Around reading what was written as JSON: tells text that is no such thing, or lacks something, as damaged.
+
+    Raises:
+        CorruptTableError: With `where` it is, and what to do.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, UsageError) as error:
+        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise CorruptTableError(
+            f"it does not hold what was written to it ({type(error).__name__}: {said})", where=where, hint=hint
+        ) from error
 
 
 def behind(uri: str, recorded: int, there: int) -> CorruptTableError:
@@ -75,6 +95,15 @@ def behind(uri: str, recorded: int, there: int) -> CorruptTableError:
         f"the table is behind its records: commit {recorded} was made, and its log ends at {there}",
         where=uri,
         hint="headrace verify --repair puts lost commits back; nothing is written over it before",
+    )
+
+
+def changed(path: str, said: str) -> CorruptTableError:
+    """The error for a commit at `path` that is not what was written: what it added would be missing in silence."""
+    return CorruptTableError(
+        f"a commit of the table is damaged ({said})",
+        where=path,
+        hint="headrace verify --repair puts commits back as they were written; nothing is written over it before",
     )
 
 

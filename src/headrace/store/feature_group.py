@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from headrace.errors import NotFoundError, UsageError
+from headrace.store import failures
 from headrace.store.delta import Table, Written
 from headrace.store.store import Store
 
@@ -137,9 +138,10 @@ class FeatureGroup:
             raise NotFoundError(
                 "there is no such feature group or view yet", where=f"{system}/{name}", hint="write to it"
             )
-        said = json.loads(noted)
-        columns = {column: types[column] for column in said.pop("columns")}
-        return cls(store, system, name, columns=columns, **said)
+        with failures.intact(f"{store.uri}/{_file(system, name)}", "put it back from a backup, or write to the group"):
+            said = json.loads(noted)
+            columns = {column: types[column] for column in said.pop("columns")}
+            return cls(store, system, name, columns=columns, **said)
 
     @staticmethod
     def names(store: Store, system: str) -> list[str]:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.errors import NotFoundError, UsageError
+from headrace.store import failures
 from headrace.store.feature_group import FeatureGroup
 from headrace.store.store import Store
 
@@ -147,9 +148,12 @@ class FeatureView:
         if noted is None:
             group = FeatureGroup.open(store, system, name)
             return cls(name, [(group, list(group.columns))])
-        said = json.loads(noted)
-        ttl = None if said["ttl_seconds"] is None else timedelta(seconds=said["ttl_seconds"])
-        groups = [(FeatureGroup.open(store, owner, short), columns) for owner, short, columns in said["features"]]
+        hint = "put it back from a backup, or declare the view anew"
+        with failures.intact(f"{store.uri}/{_file(system, name)}", hint):
+            said = json.loads(noted)
+            ttl = None if said["ttl_seconds"] is None else timedelta(seconds=said["ttl_seconds"])
+            features = [(owner, short, list(columns)) for owner, short, columns in said["features"]]
+        groups = [(FeatureGroup.open(store, owner, short), columns) for owner, short, columns in features]
         for group, columns in groups:
             gone = [column for column in columns if column not in group.columns]
             if gone:

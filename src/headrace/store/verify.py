@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -34,7 +35,9 @@ def check(table: Table, *, deep: bool = False) -> Checked:
     """
     problems: list[str] = []
     try:
-        records = table.witness.records()
+        damaged_records: list[str] = []
+        records = table.witness.records(damaged_records)
+        problems += [f"{path} is damaged: it records nothing any more" for path in damaged_records]
         problems += _log_problems(table, records)
         files = table.files()
         damaged = _file_problems(table, dict(files.select("path", "size_bytes").iter_rows()), records, deep)
@@ -58,6 +61,19 @@ def damaged(table: Table) -> list[str]:
     return [path for path, size in sizes.items() if path in changed or table.witness.size(path) != size]
 
 
+def note_problem(store: Store, name: str) -> str | None:
+    """What is wrong with a small file beside the tables, `<system>/<name>`; None where it is whole.
+
+    Raises:
+        StoreError: The storage cannot be reached.
+    """
+    try:
+        whole = isinstance(json.loads(store.noted(name) or b""), dict)
+    except ValueError:
+        whole = False
+    return None if whole else "it does not hold what was written to it"
+
+
 def restore(table: Table) -> list[int]:
     """Put back commits that the log lost or that were changed, as they were written; returns their numbers.
 
@@ -74,11 +90,11 @@ def restore(table: Table) -> list[int]:
     return done
 
 
-def refuse_behind(store: Store, system: str) -> None:
-    """Look, by names alone, whether a table of a system lost its newest commit.
+def refuse_altered(store: Store, system: str) -> None:
+    """Look whether a table of a system lost its newest commit, or has another one than was written.
 
     Raises:
-        CorruptTableError: One did: what is made from it now would not be what was made before.
+        CorruptTableError: One did, or has: what is made from it now would not be what was made before.
         StoreError: The storage cannot be reached.
     """
     for name in store.tables(system):
@@ -86,18 +102,23 @@ def refuse_behind(store: Store, system: str) -> None:
         try:
             recorded = table.witness.newest()
             there = table.witness.committed()
+            altered = table.witness.altered()
         except OSError as error:
             raise StoreError(f"cannot be listed: {error}", where=table.uri) from error
         if there < recorded:
             raise failures.behind(table.uri, recorded, there)
+        if altered is not None:
+            raise failures.changed(f"{table.uri}/{altered}", "it is not what was written")
 
 
 def _log_problems(table: Table, records: list[Record]) -> Iterator[str]:
-    there = table.witness.committed()
-    if records and records[-1].commit > there:
-        yield f"behind its records: commit {records[-1].commit} was made, and the log ends at {there}"
+    there, recorded = table.witness.committed(), table.witness.newest()
+    if recorded > there:
+        yield f"behind its records: commit {recorded} was made, and the log ends at {there}"
     for each in table.witness.lost(records):
         yield f"{_log_name(each.commit)} is gone"
+    if altered := table.witness.altered():
+        yield f"{altered} has other bytes than were written"
 
 
 def _file_problems(table: Table, sizes: dict[str, int], records: list[Record], deep: bool) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -100,12 +101,17 @@ class Witness:
         """The newest commit that the log names; -1 where there is none."""
         return max([*self._numbers(_LOG, _COMMIT), *self._numbers(_LOG, _CHECKPOINT)], default=-1)
 
-    def records(self) -> list[Record]:
-        """All records, oldest first."""
+    def records(self, damaged: list[str] | None = None, since: int = -1) -> list[Record]:
+        """All records that can be read, or those after a commit, oldest first; paths of others go into `damaged`."""
         objects, found = self._objects, []
-        for commit in sorted(self._numbers(_FOLDER, _COMMIT)):
-            said = json.loads(bytes(objects.get(f"{_FOLDER}/{commit:020}.json").bytes()))
-            found.append(Record(commit, said["log"].encode(), said["digests"]))
+        for commit in sorted(each for each in self._numbers(_FOLDER, _COMMIT) if each > since):
+            path = f"{_FOLDER}/{commit:020}.json"
+            try:
+                said = json.loads(bytes(objects.get(path).bytes()))
+                found.append(Record(commit, said["log"].encode(), dict(said["digests"])))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                if damaged is not None:
+                    damaged.append(path)
         return found
 
     def lost(self, records: list[Record]) -> list[Record]:
@@ -113,14 +119,33 @@ class Witness:
         there, since = self._numbers(_LOG, _COMMIT), max(self._numbers(_LOG, _CHECKPOINT), default=-1)
         return [each for each in records if each.commit > since and each.commit not in there]
 
+    def empty(self) -> str | None:
+        """The first commit of a local log whose file has no bytes, as a machine that lost power leaves it."""
+        if not location.is_local(self.uri):
+            return None
+        try:
+            with os.scandir(f"{self.uri}/{_LOG}") as found:
+                names = [each.name for each in found if _COMMIT.fullmatch(each.name) and not each.stat().st_size]
+        except FileNotFoundError:
+            return None
+        return f"{_LOG}/{min(names)}" if names else None
+
+    def altered(self) -> str | None:
+        """The first commit after the last checkpoint that is there with other bytes than were written."""
+        since = max(self._numbers(_LOG, _CHECKPOINT), default=-1)
+        found = (each.commit for each in self.records(since=since) if self._log_of(each) != each.log)
+        return next((f"{_LOG}/{commit:020}.json" for commit in found), None)
+
+    def _log_of(self, record: Record) -> bytes:
+        """A commit as it is in the log; as it was written where it is not there, which `lost` tells."""
+        try:
+            return bytes(self._objects.get(f"{_LOG}/{record.commit:020}.json").bytes())
+        except FileNotFoundError:
+            return record.log
+
     def changed(self, record: Record) -> list[str]:
         """Files of a commit that are there with other bytes than were written, the commit itself among them."""
-        name = f"{_LOG}/{record.commit:020}.json"
-        try:
-            log = bytes(self._objects.get(name).bytes())
-        except FileNotFoundError:
-            log = record.log  # the log is kept for some days only; what is lost `lost` tells
-        found = [name] if log != record.log else []
+        found = [f"{_LOG}/{record.commit:020}.json"] if self._log_of(record) != record.log else []
         for path, digest in record.digests.items():
             now = self.digest(path)
             if now is not None and now != digest:

@@ -6,6 +6,7 @@ import json
 
 from headrace.home import Home
 from headrace.ledger import Entry
+from headrace.store.failures import intact
 
 
 def exported(system: str, home: Home) -> int:
@@ -18,10 +19,12 @@ def exported(system: str, home: Home) -> int:
     noted = home.store.noted(_name(system))
     if noted is None:
         return 0
-    place = json.loads(noted)
-    number = int(place["sequence"])
+    hint = "put it back from a backup, or delete it: what was posted is then exported anew, each event once"
+    with intact(f"{home.store.uri}/{_name(system)}", hint):
+        place = json.loads(noted)
+        number, last = int(place["sequence"]), str(place["id"])
     there = home.ledger.read(system, after=number - 1, limit=1)
-    return number if there and (there[0][0], there[0][1].id) == (number, place["id"]) else 0
+    return number if there and (there[0][0], there[0][1].id) == (number, last) else 0
 
 
 def note(system: str, home: Home, sequence: int, entry: Entry) -> None:
