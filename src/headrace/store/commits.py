@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from headrace.store import location
 
 if TYPE_CHECKING:
     import polars as pl
@@ -12,6 +15,19 @@ APP = "headrace"
 VERSION_KEY = "headrace.version"
 ROW_GROUP = 131_072
 FILE_SIZE = 32 * 2**20
+
+
+def opened(uri: str, options: Mapping[str, str] | None) -> DeltaTable | None:
+    """The table at `uri` as its log tells it now; None where there is none. Fails as the library does."""
+    from deltalake import DeltaTable
+    from deltalake.exceptions import TableNotFoundError
+
+    if not location.may_hold_table(uri):
+        return None
+    try:
+        return DeltaTable(location.by_url(uri), storage_options=None if options is None else dict(options))
+    except TableNotFoundError:
+        return None
 
 
 def version_of(snapshot: DeltaTable) -> int:

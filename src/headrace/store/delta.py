@@ -464,23 +464,12 @@ class Table:
             empty = self.witness.empty()
         if empty is not None:
             raise failures.changed(f"{self.uri}/{empty}", "it is empty")
-        snapshot = self._snapshot()
+        with self._failures():
+            snapshot = commits.opened(self.uri, self._options)
         there = -1 if snapshot is None else snapshot.version()
         if there < recorded:
             raise failures.behind(self.uri, recorded, there)
         return snapshot
-
-    def _snapshot(self) -> DeltaTable | None:
-        from deltalake import DeltaTable
-        from deltalake.exceptions import TableNotFoundError
-
-        with self._failures():
-            if not location.may_hold_table(self.uri):
-                return None
-            try:
-                return DeltaTable(location.by_url(self.uri), storage_options=self._options)
-            except TableNotFoundError:
-                return None
 
     def files(self) -> pl.DataFrame:
         """The table's data files: ``path`` below its folder, ``size_bytes``, ``num_records``; empty without a table."""
@@ -497,7 +486,7 @@ class Table:
         For files that cannot be read any more, whose rows are to be written again. Raises `WriteConflictError` when
         another writer commits at the same time.
         """
-        snapshot = self._open_to_write()
+        snapshot = self._open(write=True)
         if snapshot is not None and paths:
             with self._failures():
                 self.witness.drop(snapshot.version() + 1, paths)
