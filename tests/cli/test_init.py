@@ -58,6 +58,50 @@ def test_steps_are_seen_in_the_times(times: list[datetime], step: str, horizon: 
     assert load_system("mine").keys == ("shop",)
 
 
+@pytest.mark.parametrize(
+    ("form", "declared"),
+    [
+        ("%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M"),
+        ("%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M"),
+        ("%d.%m.%y %H:%M:%S", "%d.%m.%y %H:%M:%S"),
+        ("%s", "epoch_s"),
+        ("%m/%d/%Y %I:%M %p", "%m/%d/%Y %I:%M %p"),
+        ("%Y%m%d %H", "%Y%m%d %H"),
+    ],
+)
+def test_the_format_of_times_is_seen(form: str, declared: str) -> None:
+    lines = [f"{(FIRST + timedelta(hours=n)).strftime(form)},{n % 24}" for n in range(24 * 30)]
+    text = made(["at,load", *lines], "--target", "load", "--time", "at")
+    assert f'format="{declared}")' in text
+    assert 'step="1h"' in text
+    done = headrace("ingest", "mine", "--as-of", "2024-03-01T00:00:00Z", "--json")
+    assert (done.json["ingested"], done.json["quarantined"]) == (720, 0)
+
+
+def test_a_format_that_could_be_another_is_said() -> None:
+    lines = [f"{day:02}/01/2024,{day}" for day in range(1, 13)]
+    assert 'or the format is "%m/%d/%Y"' in made(["at,load", *lines], "--target", "load", "--time", "at")
+
+
+def test_a_date_and_an_hour_in_two_columns_and_a_decimal_comma() -> None:
+    hours = (FIRST + timedelta(hours=n) for n in range(24 * 30))
+    lines = [f"{hour:%d/%m/%y};{hour.hour};{hour.hour},5" for hour in hours]
+    text = made(["day;hour;load", *lines], "--target", "load", "--time", "day,hour")
+    assert 'columns={"time": ("day", "hour")}' in text
+    assert 'Column("load", "float", decimal=",")' in text
+    done = headrace("ingest", "mine", "--as-of", "2024-03-01T00:00:00Z", "--json")
+    assert (done.json["ingested"], done.json["quarantined"]) == (720, 0)
+
+
+def test_events_are_put_together() -> None:
+    lines = [f"{(FIRST + timedelta(minutes=7 * n * n % 130_000)).isoformat()},A{n % 2},{n}" for n in range(3000)]
+    text = made(["at,shop,sold", *lines], "--target", "sold", "--time", "at", "--keys", "shop")
+    assert 'Column("sold", "float", aggregate="sum", empty="zero")' in text
+    assert 'step="1d"' in text
+    done = headrace("ingest", "mine", "--as-of", "2024-06-01T00:00:00Z", "--json")
+    assert (done.json["ingested"], done.json["quarantined"]) == (3000, 0)
+
+
 def test_rows_of_two_classes() -> None:
     lines = [f"o-{n},{n % 5},{'red' if n % 3 else 'blue'},{n * 0.5 if n % 4 else ''},{n % 2}" for n in range(300)]
     text = made(["order,size,colour,price,bought", *lines], "--target", "bought", "--keys", "order")
@@ -86,6 +130,10 @@ def test_real_files(shared_data: Callable[[str], Path]) -> None:
     load = shared_data("pjme_hourly/PJME_hourly.csv.gz")
     assert headrace("init", "pjm", "--data", load, "--target", "PJME_MW", "--time", "Datetime").code == 0
     assert load_system("pjm").step == timedelta(hours=1)
+    shop = shared_data("online_retail/OnlineRetail_sample.csv.gz")
+    options = ("--data", shop, "--target", "Quantity", "--time", "InvoiceDate", "--keys", "Country")
+    assert headrace("init", "shop", *options).code == 0
+    assert load_system("shop").step == timedelta(days=1)
     ship = shared_data("titanic/train.csv")
     assert headrace("init", "ship", "--data", ship, "--target", "Survived", "--keys", "PassengerId").code == 0
     assert "Pclass" in set(load_system("ship").features)

@@ -20,7 +20,9 @@ def init(
     like: Annotated[str | None, typer.Option("--like", metavar="SYSTEM", help="Copy this system.")] = None,
     data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help="Look at its rows.")] = None,
     target: Annotated[str | None, typer.Option("--target", metavar="C", help="The column to predict.")] = None,
-    time: Annotated[str | None, typer.Option("--time", metavar="C", help="Of the event time; rows have none.")] = None,
+    time: Annotated[
+        str | None, typer.Option("--time", metavar="C,C", help="Of the event time; rows have none.")
+    ] = None,
     keys: Annotated[str | None, typer.Option("--keys", metavar="C,C", help="What tells series or rows apart.")] = None,
 ) -> None:
     """Make the folder of a new system below systems/. It runs as it is, or is made from a look at a file."""
@@ -31,11 +33,15 @@ def init(
     if data is not None:
         if like is not None or target is None:
             raise UsageError("a look at a file needs the column to predict", where="--data", hint="add --target COLUMN")
-        look = Look(data, target, time, tuple(key.strip() for key in keys.split(",") if key.strip()) if keys else ())
+        look = Look(data, target, _names(time), _names(keys))
     elif target or time or keys:
         raise UsageError("there is no file to look at", where="--data", hint="add --data FILE")
     files = make(name, like, Path("systems"), look)
     console.print_made(files, name, as_json=use.json)
+
+
+def _names(given: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (given or "").split(",") if name.strip())
 
 
 @command

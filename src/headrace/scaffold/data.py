@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from headrace.contract.column import Column, ColumnType
 from headrace.declaration import parse_duration
 from headrace.errors import UsageError
+from headrace.scaffold.times import step_of, written
 from headrace.sources import Source, open_source
 
 if TYPE_CHECKING:
@@ -22,12 +23,12 @@ _LOOKED_AT = 200_000
 _DAY = timedelta(days=1)
 _PLANS = (
     # Up to this step: horizon and seasons.
+    (timedelta(minutes=5), "2h", ("24h", "168h")),
     (timedelta(hours=12), "24h", ("24h", "168h")),
     (timedelta(days=3), "14d", ("7d",)),
     (timedelta(days=14), "8w", ("52w",)),
     (timedelta(days=400), "6mo", ("12mo",)),
 )
-_MONTHS = ((28, 31, "1mo"), (90, 92, "1q"), (365, 366, "1y"))
 
 
 @dataclass(frozen=True)
@@ -37,95 +38,104 @@ class Look:
     Attributes:
         path: The file.
         target: The column to predict.
-        time: The column of the event time; without one the system scores rows.
+        time: The column of the event time, or those that make it together; without one the system scores rows.
         keys: Columns that tell one series, or one row, from another.
     """
 
     path: Path
     target: str
-    time: str | None = None
+    time: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
 
 
 @dataclass
 class _Found:
+    time: str
     columns: list[Column] = field(default_factory=list)
     values: dict[str, pl.Series] = field(default_factory=dict)
+    formats: tuple[str, ...] = ()
+    """Others that would read the times, too."""
 
 
-def declaration_of(name: str, look: Look) -> str:
+def declaration_of(system: str, look: Look) -> str:
     """The text of a `system.py` for the rows of a file.
 
     Raises:
         UsageError: A column is not in the file, the times are none, or the target is nothing that can be predicted.
         SourceError: The file cannot be read.
     """
+    frame = _read(look, Source())
+    found = _Found(look.time[0] if look.time else "")
+    if len(look.time) > 1:
+        found.time = next(name for name in ("time", "event_time", "headrace_time") if name not in frame.columns)
+        frame = _read(look, Source(columns={found.time: look.time}))
+    for name in frame.columns:
+        if name == found.time:
+            column, values, found.formats = written(name, frame[name])
+            column = column.model_copy(update={"nullable": False})
+        else:
+            column, values = _typed(frame[name], look, name)
+        found.columns.append(column)
+        found.values[name] = values
+    return _series(system, look, found) if look.time else _rows(system, look, found)
+
+
+def _read(look: Look, source: Source) -> pl.DataFrame:
     now = datetime.now(UTC)
-    frame = open_source(Source(), f"file:{look.path}").read(as_of=now, now=now).frame.head(_LOOKED_AT)
-    for option, column in (("--target", look.target), ("--time", look.time), *(("--keys", key) for key in look.keys)):
-        if column is not None and column not in frame.columns:
+    frame = open_source(source, f"file:{look.path}").read(as_of=now, now=now).frame.head(_LOOKED_AT)
+    if source.columns:
+        return frame
+    named = [("--target", look.target), *(("--time", part) for part in look.time), *(("--keys", k) for k in look.keys)]
+    for option, column in named:
+        if column not in frame.columns:
             hint = f"the file has {', '.join(frame.columns)}"
             raise UsageError(f"there is no column {column!r}", where=option, hint=hint)
     if not frame.height:
         raise UsageError("the file has no rows to look at", where=str(look.path))
-    found = _Found()
-    for column in frame.columns:
-        kind, values = _kind(frame[column], look, column)
-        nullable = values.null_count() > 0 and column not in (*look.keys, look.time)
-        zone = "UTC" if column == look.time and not _has_zone(frame[column]) else None
-        found.columns.append(Column(column, kind, nullable=nullable, zone=zone))
-        found.values[column] = values
-    return _series(name, look, found) if look.time is not None else _rows(name, look, found)
+    return frame
 
 
-def _kind(raw: pl.Series, look: Look, name: str) -> tuple[ColumnType, pl.Series]:
-    """The narrowest type that all values have."""
+def _typed(raw: pl.Series, look: Look, name: str) -> tuple[Column, pl.Series]:
+    """The column of the narrowest type that all values have, and the values."""
     from headrace.contract.parse import parse_column
 
-    if name == look.time:
-        tried: tuple[ColumnType, ...] = ("time",)
-    elif name in look.keys:
-        tried = ("integer", "category") if raw.dtype.is_integer() else ("category",)
+    category, comma = Column(name, "category", nullable=True), Column(name, "float", nullable=True, decimal=",")
+    tried: tuple[Column, ...]
+    if name in look.keys:
+        tried = (Column(name, "integer", nullable=True), category) if raw.dtype.is_integer() else (category,)
     else:
-        tried = ("integer", "float", "boolean", "time", "category")
-    for kind in tried:
-        parsed = parse_column(Column(name, kind, nullable=True, zone="UTC" if kind == "time" else None), raw)
+        kinds: tuple[ColumnType, ...] = ("integer", "float", "boolean")
+        tried = (*(Column(name, kind, nullable=True) for kind in kinds), comma)
+        tried = (*tried, Column(name, "time", nullable=True, zone="UTC"), category)
+    for column in tried:
+        parsed = parse_column(column, raw)
         if not any(fault.mask.any() for fault in parsed.faults):
-            few = kind != "category" or name in look.keys or parsed.values.n_unique() <= max(50, raw.len() // 100)
-            return (kind if few else "text"), parsed.values
-    if name == look.time:
-        hint = "times in ISO 8601 are read as they are; others need Column(..., format=...)"
-        raise UsageError(f"not all values of {name!r} are times", where="--time", hint=hint)
-    return "text", raw
-
-
-def _has_zone(raw: pl.Series) -> bool:
-    import polars as pl
-
-    if raw.dtype == pl.String:
-        return bool(raw.drop_nulls().str.contains(r"(?:[Zz]|[+-]\d{2}:?\d{2})$").all())
-    return isinstance(raw.dtype, pl.Datetime) and raw.dtype.time_zone is not None
+            nullable = parsed.values.null_count() > 0 and name not in look.keys
+            few = column != category or name in look.keys or parsed.values.n_unique() <= max(50, raw.len() // 100)
+            kept = column if few else Column(name, "text")
+            return kept.model_copy(update={"nullable": nullable}), parsed.values
+    return Column(name, "text", nullable=raw.null_count() > 0), raw
 
 
 def _series(name: str, look: Look, found: _Found) -> str:
     """A system that forecasts."""
-    assert look.time is not None
+    import polars as pl
+
     numeric = next(column for column in found.columns if column.name == look.target).type in ("integer", "float")
     if not numeric:
         raise UsageError(f"{look.target!r} holds no numbers", where="--target", hint="forecasts are of numbers")
-    step = _step(look, found)
+    times = found.values[found.time]
+    step, events = step_of(
+        pl.DataFrame([*(found.values[key].alias(key) for key in look.keys), times.alias(found.time)])
+    )
     length = parse_duration(step)
     horizon, seasons = next(((h, s) for most, h, s in _PLANS if length <= most), ("3y", ("1y",)))
-    columns = [c for c in found.columns if c.name in (*look.keys, look.time, look.target)]
-    columns = [
-        Column(c.name, "float", nullable=c.nullable) if c.name == look.target and c.type == "integer" else c
-        for c in columns
-    ]
-    times = found.values[look.time]
+    columns = list(_declared(look, found, events=events))
     first, last = times.min(), times.max()
     assert isinstance(first, datetime)
     assert isinstance(last, datetime)
     known = tuple(each for each in seasons if last - first >= 3 * parse_duration(each)) or seasons[:1]
+    parts = f", columns={{{_quoted(found.time)}: {_tuple(look.time)}}}" if len(look.time) > 1 else ""
     seasonal = f'seasonal_features({_quoted(look.target)}, step="{step}", seasons=SEASONS)'
     return f'''"""{name}: `{look.target}` from {look.path.name}, as a look at it has it: read it, and mend it."""
 
@@ -136,15 +146,15 @@ SEASONS = {_tuple(known)}
 
 system = System(
     name="{name}",
-    source=Source(uri={_quoted(f"file:{look.path.absolute()}")}),
+    source=Source(uri={_quoted(f"file:{look.path.absolute()}")}{parts}),
     contract=Contract(
         columns=(
-{_written(columns)}
+{_written(columns, found.formats)}
         ),
         max_bad_share=0.05,
     ),
     keys={_tuple(look.keys)},
-    time={_quoted(look.time)},
+    time={_quoted(found.time)},
     step="{step}",
     target={_quoted(look.target)},
     features={seasonal},
@@ -154,6 +164,16 @@ system = System(
     monitoring=Monitoring(baselines=SEASONS),
 )
 '''
+
+
+def _declared(look: Look, found: _Found, *, events: bool) -> Iterator[Column]:
+    """Keys, time and target; where rows are events also what tells one from another."""
+    for column in found.columns:
+        if column.name == look.target:
+            more = {"aggregate": "sum", "empty": "zero"} if events else {}
+            yield column.model_copy(update={"type": "float", **more})
+        elif column.name in (*look.keys, found.time) or (events and column.type != "time"):
+            yield column
 
 
 def _rows(name: str, look: Look, found: _Found) -> str:
@@ -197,41 +217,17 @@ system = System(
 '''
 
 
-def _step(look: Look, found: _Found) -> str:
-    """The time between two rows of a series that is there most often."""
-    import polars as pl
-
-    assert look.time is not None
-    frame = pl.DataFrame([found.values[name].alias(name) for name in (*look.keys, look.time)]).drop_nulls().unique()
-    gaps = frame.sort(*look.keys, look.time).select(pl.col(look.time).diff().alias("gap"), *look.keys)
-    if look.keys:
-        same = pl.all_horizontal(pl.col(key) == pl.col(key).shift(1) for key in look.keys)
-        gaps = gaps.filter(same)
-    counts = gaps["gap"].drop_nulls().value_counts(sort=True)
-    if not counts.height:
-        raise UsageError("no series has two times", where="--time", hint="is --keys right?")
-    gap: timedelta = counts["gap"][0]
-    for least, most, text in _MONTHS:
-        if least * _DAY <= gap <= most * _DAY:
-            return text
-    return _text(gap)
-
-
-def _text(gap: timedelta) -> str:
-    if not gap % (7 * _DAY):
-        return f"{gap // (7 * _DAY)}w"
-    for unit, size in (("d", _DAY), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1))):
-        if not gap % size:
-            return f"{gap // size}{unit}"
-    return f"{gap.total_seconds():g}s"
-
-
-def _written(columns: Sequence[Column]) -> str:
+def _written(columns: Sequence[Column], formats: Sequence[str] = ()) -> str:
     lines = []
     for column in columns:
         more = f', zone="{column.zone}"' if column.zone else ""
+        more += f', format="{column.format}"' if column.format else ""
+        more += f', decimal="{column.decimal}"' if column.decimal != "." else ""
+        more += f', aggregate="{column.aggregate}", empty="{column.empty}"' if column.aggregate else ""
         more += ", nullable=True" if column.nullable else ""
         said = "  # the zone that the times are meant in" if column.zone else ""
+        said += f", or the format is {' or '.join(map(_quoted, formats))}" if column.type == "time" and formats else ""
+        said = "  # many rows in a step: their sum; none: 0" if column.aggregate else said
         lines.append(f'            Column({_quoted(column.name)}, "{column.type}"{more}),{said}')
     return "\n".join(lines)
 
