@@ -1,6 +1,7 @@
 """How good the default forecaster is: one configuration on eighteen public sets, beside what needs no model.
 
     python benchmarks/accuracy.py [--set de35,retail] [--window report] [--seeds 0,1,2] [--quick] [--write]
+    python benchmarks/accuracy.py --shifts hourly [--set de35,retail] [--write]
 
 Each model is fitted once, on what lies before the window, and forecasts from origins spread over it. Choices are made
 on `--window choose`, the window before the reported one. M4 is scored as in the competition, on the visible half.
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 
 import datasets
+import shifts
 from datasets import DAY, Dataset
 from headrace import metrics
 from headrace.features.arrays import Array
@@ -240,6 +242,23 @@ BESIDE = """| set | WAPE: scaled | differences | ours | RMSE: scaled | differ. |
 |---|---|---|---|---|---|---|---|---|---|"""
 
 
+def after_shifts(names: list[str], batch: bool) -> list[str]:
+    """The table of forecasts after a step of level, said as it is found."""
+    lines, every = [shifts.HEADER], []
+    print(shifts.HEADER, flush=True)
+    for name in names:
+        data = datasets.read(name)
+        end, _ = data.windows(choose=False)
+        model = data.model()
+        found = list(shifts.copies(shifts.some(data), model.fit(data.task(model), data.history, end).model, batch))
+        every += found
+        lines.append(shifts.line(data.name, found))
+        print(lines[-1], flush=True)
+    lines.append(shifts.line("all copies", every))
+    print(lines[-1], flush=True)
+    return lines
+
+
 def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -247,12 +266,22 @@ def main() -> int:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--window", choices=("choose", "report"), default="report")
     parser.add_argument("--quick", action="store_true", help=f"at most {FEW} origins")
+    parser.add_argument(
+        "--shifts", choices=("hourly", "batch"), help="after a step of level: origins every hour, or one a horizon"
+    )
     parser.add_argument("--cache", type=Path, default=CACHE, help="where boosters are kept")
     parser.add_argument("--peers", type=Path, help="the Python of an environment made from peers/mlforecast.lock")
     parser.add_argument("--json", type=Path, help="save every figure here")
     parser.add_argument("--write", action="store_true", help=f"save {RESULTS.name}")
     options = parser.parse_args()
     forecaster.fit_booster = remembering(forecaster.fit_booster, options.cache)  # type: ignore[attr-defined]
+    if options.shifts:
+        lines = after_shifts(options.set.split(",") if options.set else datasets.names(), options.shifts == "batch")
+        if options.write:
+            command = f"`python benchmarks/accuracy.py {' '.join(sys.argv[1:])}`, {datetime.now(UTC).date()}."
+            path = RESULTS.with_name(f"shifts_{options.shifts}.md")
+            path.write_text("\n\n".join([command, "\n".join(lines), shifts.NOTE]) + "\n", encoding="utf-8")
+        return 0
     seeds = [int(seed) for seed in options.seeds.split(",")]
     lines, rows, figures = [HEADER], [BESIDE], {}
     print(HEADER, flush=True)
