@@ -94,7 +94,7 @@ def test_half_a_time_is_none(tmp_path: Path) -> None:
     assert [list(each) for each in found.bad["reasons"]] == [
         ["time: is missing"],
         ["time: is missing"],
-        ["time: 'soon 1' is not a time"],
+        ["time: 'soon 1' is not a time of the form %Y-%m-%d %H"],
     ]
     assert json.loads(found.bad["row"][0])["day"] == "2026-01-02"
 

@@ -68,6 +68,8 @@ def refusal(column: Column) -> str:
     """What is said of a value that is none of the column's type."""
     if column.format in EPOCHS:
         return f"is not a time in {EPOCHS[column.format][0]} since 1970"
+    if column.type == "time" and column.format is not None:
+        return f"is not a time of the form {column.format}"
     return KINDS[column.type].refusal
 
 

@@ -286,7 +286,7 @@ class EventDecoder:
         if missing_of(self._time)(value):
             raise _Refused((name, MISSING))
         if type(value) not in self._kinds:
-            raise _Refused((name, refusal(self._time) if self._time.format in EPOCHS else "is not a time in ISO 8601"))
+            raise _Refused((name, refusal(self._time) if self._time.format else "is not a time in ISO 8601"))
         found, told = self._parsed(value), str(value)[:40]
         if found < 0:  # ids of predictions count from there
             raise _Refused((name, f"{told} is before 1970"))
