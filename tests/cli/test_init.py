@@ -110,6 +110,17 @@ def test_rows_of_two_classes() -> None:
     assert set(load_system("mine").features) == {"size", "colour", "price"}
 
 
+def test_a_new_system_is_what_its_declaration_says() -> None:
+    made(["id,x,y", *(f"{n + 1},{n % 5},{n % 2}" for n in range(100))], "--target", "y", "--keys", "id")
+    system = load_system("mine")
+    assert system.schedule.train is None  # no other file says otherwise
+    assert next(column.type for column in system.contract.columns if column.called == "id") == "integer"
+    text = made(
+        ["id,x,y", *(f"0{n},{n % 5},{n % 2}" for n in range(100))], "--target", "y", "--keys", "id", name="texts"
+    )
+    assert 'Column("id", "category")' in text
+
+
 def test_what_cannot_be_declared_is_said() -> None:
     Path("data.csv").write_text("a,b\nx,1\ny,2\nz,3\n")
     for options, said in (

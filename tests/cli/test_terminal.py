@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cli.helpers import AS_OF, ENERGY, SMALL, energy, headrace, rows, write
+from tests.cli.helpers import AS_OF, ENERGY, SMALL, energy, headrace, hours, rows, write
 
 from headrace.console.table import Look, chosen
 
@@ -66,6 +66,16 @@ def test_a_run_its_models_and_runs(home: Path, width: int) -> None:
         fits(text, width)
         assert {"as_of", "status", "error"} <= set(shown(text))
     assert "--format" not in models + text
+
+
+def test_evaluate_says_why_there_is_no_wape(home: Path, width: int) -> None:
+    lines = [f"{hour.isoformat()},DK1,111,{9 * (n % 5 == 0)}" for n, hour in enumerate(hours(AS_OF, 24 * 20))]
+    seldom = write(home / "seldom.csv", lines)
+    stretch = ("--start", "2023-02-08T00:00:00Z", "--end", "2023-02-08T12:00:00Z", "--every", "12h")
+    text = headrace("evaluate", ENERGY, "--home", home / "sales", *SMALL, "--source", seldom, *stretch).out
+    fits(text, width)
+    assert "because most values are zero" in " ".join(text.split())
+    assert "naive_last_rmsse" in text
 
 
 def test_evaluate_and_monitor_print_their_metrics(home: Path, width: int) -> None:

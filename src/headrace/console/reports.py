@@ -221,12 +221,22 @@ def evaluation_report(done: Evaluation) -> None:
     title += f"{len(done.trainings)} trainings, {done.seconds:,.1f} s"
     first = ("forecast", "n", *METRICS)
     print_table(pl.DataFrame(rows, infer_schema_length=None), Look(title, first, kept=("forecast",)))
-    naive = [f"{name}_wape" for name in data["baselines"]]
+    most = "wape" if data["metrics"]["wape"] is not None else "rmsse"
+    naive, shown = [f"{name}_{most}" for name in data["baselines"]], dict.fromkeys(("n", *METRICS, most))
     if keys:
-        by_series = done.table(*keys).select(*keys, "n", *METRICS, *naive)
-        print_table(by_series, Look("by series, worst first", (*keys, "wape", *naive), kept=keys))
-    by_step = done.table("ahead").select("ahead", "n", *METRICS, *naive)
-    print_table(by_step, Look("by step ahead", ("ahead", "wape", *naive), kept=("ahead",)))
+        by_series = done.table(*keys).sort(most, descending=True, nulls_last=True).select(*keys, *shown, *naive)
+        print_table(by_series, Look("by series, worst first", (*keys, most, *naive), kept=keys))
+    by_step = done.table("ahead").select("ahead", *shown, *naive)
+    print_table(by_step, Look("by step ahead", ("ahead", most, *naive), kept=("ahead",)))
+    _without_wape(data["matured"], data["metrics"]["wape"])
+
+
+def _without_wape(matured: int, wape: float | None) -> None:
+    """Why there is none: a forecast of nothing but zeros would have the best one."""
+    if matured and wape is None:
+        terminal().print(
+            "no wape and mape, because most values are zero: see rmsse beside the baselines', bias and coverage"
+        )
 
 
 def _rows(system: System, result: Result) -> None:
@@ -263,6 +273,8 @@ def _errors(system: System, result: Result) -> None:
     first = ("forecast", "n", *_SCORES)
     terminal().print()
     print_table(pl.DataFrame(rows, infer_schema_length=None), Look(title, first, kept=("forecast",)))
+    if "wape" in ours:
+        _without_wape(rests["matured"], ours["wape"])
 
 
 def _forecasts(system: System, result: Result) -> None:

@@ -82,6 +82,7 @@ Made from a look at a file; `system.py` says how its rows are read and what is p
     headrace report {name}
     python -m pytest systems/{name}
 """
+_OVERRIDES = "# Overrides of system.py by path, such as `schedule: {{train: 1d}}`; --set goes over it.\n"
 _TEST = '''"""The declaration loads."""
 
 from pathlib import Path
@@ -116,7 +117,7 @@ def make(name: str, like: str | None, folder: Path, look: Look | None = None) ->
     if like is not None:
         files = _copied(like, name, folder)
     elif look is not None:
-        texts = {"README.md": _ABOUT, "test_{name}.py": _TEST}
+        texts = {"README.md": _ABOUT, "config.yaml": _OVERRIDES, "test_{name}.py": _TEST}
         files |= {file.format(name=name): text.format(name=name).encode() for file, text in texts.items()}
         files["system.py"] = declaration_of(name, look).encode()
     target.mkdir(parents=True)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 200_000
 """Rows."""
+_EACH = 4
+"""Texts of which a value has so many rows on average are categories."""
 _DAY = timedelta(days=1)
 _PLANS = (
     # Up to this step: horizon and seasons.
@@ -102,7 +104,7 @@ def _typed(raw: pl.Series, look: Look, name: str) -> tuple[Column, pl.Series]:
     category, comma = Column(name, "category", nullable=True), Column(name, "float", nullable=True, decimal=",")
     tried: tuple[Column, ...]
     if name in look.keys:
-        tried = (Column(name, "integer", nullable=True), category) if raw.dtype.is_integer() else (category,)
+        tried = (Column(name, "integer", nullable=True), category) if _numbers(raw) else (category,)
     else:
         kinds: tuple[ColumnType, ...] = ("integer", "float", "boolean")
         tried = (*(Column(name, kind, nullable=True) for kind in kinds), comma)
@@ -111,10 +113,19 @@ def _typed(raw: pl.Series, look: Look, name: str) -> tuple[Column, pl.Series]:
         parsed = parse_column(column, raw)
         if not any(fault.mask.any() for fault in parsed.faults):
             nullable = parsed.values.null_count() > 0 and name not in look.keys
-            few = column != category or name in look.keys or parsed.values.n_unique() <= max(50, raw.len() // 100)
+            few = column != category or name in look.keys or parsed.values.n_unique() <= max(50, raw.len() // _EACH)
             kept = column if few else Column(name, "text")
             return kept.model_copy(update={"nullable": nullable}), parsed.values
     return Column(name, "text", nullable=raw.null_count() > 0), raw
+
+
+def _numbers(raw: pl.Series) -> bool:
+    """Whether keys are whole numbers, which no other text is written as: 007 is none."""
+    import polars as pl
+
+    if raw.dtype == pl.String:
+        return bool(raw.str.contains(r"^(0|[1-9]\d{0,17})$").all())
+    return raw.dtype.is_integer()
 
 
 def _series(name: str, look: Look, found: _Found) -> str:
