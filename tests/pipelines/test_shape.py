@@ -20,7 +20,7 @@ system = System(
     source=Source(),
     contract=Contract(columns=(
         Column("series", {kind!r}), Column("site", "category", nullable=True), Column("time", "time", zone="UTC"),
-        Column("other", "time", zone="UTC", nullable=True), Column("value", {target!r}),
+        Column("other", "time", zone="UTC", nullable=True), Column("value", {target!r}{more}),
     )),
     keys={keys!r},
     time={time!r},
@@ -33,7 +33,7 @@ system = System(
     monitoring=Monitoring(baselines=("24h",)),
 )
 """
-GOOD = {"kind": "category", "keys": ("series",), "time": "time", "step": "1h", "target": "float"}
+GOOD = {"kind": "category", "keys": ("series",), "time": "time", "step": "1h", "target": "float", "more": ""}
 CHANGES = {
     "added": ({"keys": ("series", "site")}, "keys"),
     "renamed": ({"keys": ("site",)}, "keys"),
@@ -41,8 +41,21 @@ CHANGES = {
     "event time": ({"time": "other"}, "time"),
     "step": ({"step": "2h"}, "step"),
     "target's type": ({"target": "integer"}, "target"),
+    "target's aggregate": ({"more": ", aggregate='sum'"}, "target"),
 }
-DOORS = ("ingest", "run", "train", "predict", "monitor", "export", "serve", "backfill", "predictions")
+DOORS = (
+    "ingest",
+    "run",
+    "train",
+    "predict",
+    "monitor",
+    "export",
+    "serve",
+    "backfill",
+    "predictions",
+    "report",
+    "evaluate",
+)
 
 
 def declare(folder: Path, **changes: object) -> str:
@@ -71,21 +84,15 @@ def test_a_changed_shape_is_refused_at_every_door_before_anything_is_written(cha
     assert headrace("ingest", declare(folder), "--home", home, "--source", uri, *AS_OF).code == 0
     before, (changes, where) = contents(home), CHANGES[change]
     system = declare(folder, **changes)
+    stretch = ("--start", "2026-01-03T00:00:00Z", "--end", "2026-01-03T02:00:00Z", "--every", "1h")
     for door in DOORS:
         more = {
             "export": (),
             "serve": (),
             "predictions": (),
-            "backfill": (
-                "--source",
-                uri,
-                "--start",
-                "2026-01-03T00:00:00Z",
-                "--end",
-                "2026-01-03T02:00:00Z",
-                "--every",
-                "1h",
-            ),
+            "report": (),
+            "evaluate": stretch,
+            "backfill": ("--source", uri, *stretch),
         }.get(door, ("--source", uri, *AS_OF) if door in ("ingest", "run") else AS_OF)
         done = headrace(door, system, "--home", home, "--json", *more)
         assert done.code == 2, (door, done.err)
@@ -115,3 +122,33 @@ def test_a_first_ingest_that_stored_nothing_binds_nobody(tmp_path):
     uri = write(tmp_path / "base.csv", 3)
     done = headrace("ingest", declare(folder, keys=("series", "site")), "--home", home, "--source", uri, *AS_OF)
     assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("changed", [", aggregate='mean'", ", aggregate='sum', empty='zero'", ""])
+def test_what_a_step_s_value_means_does_not_change(changed, tmp_path):
+    folder, home, uri = tmp_path / "ts", tmp_path / "home", write(tmp_path / "base.csv", 3)
+    summed = declare(folder, more=", aggregate='sum'")
+    assert headrace("ingest", summed, "--home", home, "--source", uri, *AS_OF).code == 0
+    done = headrace("ingest", declare(folder, more=changed), "--home", home, "--source", uri, *AS_OF)
+    assert done.code == 2
+    assert "the target of 'ts' changed from value float sum to value float" in done.err
+
+
+@pytest.mark.parametrize("aggregate", ["", ", aggregate='last'"])
+@pytest.mark.parametrize("ahead", ["", ", known_ahead=True"])
+def test_a_column_that_was_added_is_missing_in_the_facts_before_it(aggregate, ahead, tmp_path):
+    """No traceback before the first ingest that has it, and none after it."""
+    if aggregate and ahead:
+        pytest.skip("columns of events are not known ahead")
+    folder, home, uri = tmp_path / "ts", tmp_path / "home", write(tmp_path / "base.csv", 20)
+    assert headrace("run", declare(folder, more=aggregate), "--home", home, "--source", uri, *AS_OF).code == 0
+    text = SYSTEM.format(**GOOD | {"more": aggregate + f'), Column("extra", "float", nullable=True{aggregate}{ahead}'})
+    text = text.replace("import seasonal", "import col, lag, seasonal").replace(
+        '("24h",)),', '("24h",)) | {"extra": ADDED},', 1
+    )
+    added = "col('extra')" if ahead else "lag('extra', '24h')"
+    (folder / "system.py").write_text(text.replace("ADDED", added), encoding="utf-8")
+    stretch = ("--start", "2026-01-18T00:00:00Z", "--end", "2026-01-18T02:00:00Z", "--every", "1h")
+    for door, *more in (("predict", *AS_OF), ("train", *AS_OF), ("evaluate", *stretch), ("report",)):
+        done = headrace(door, str(folder), "--home", home, "--json", *more)
+        assert done.code == 0, (door, done.err)

@@ -1,5 +1,7 @@
 """The monitoring report says what the facts say, and nothing that data could smuggle in."""
 
+import math
+import re
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
 
@@ -86,3 +88,26 @@ def test_any_values_can_be_drawn(values):
         assert "a &amp; b" in drawn
         assert ("<svg" in drawn) == any(v is not None for v in values)
         assert "nan" not in drawn
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1e308, -1e308],
+        [float("inf"), 1.0],
+        [float("nan"), 1.0, 2.0],
+        [0.0, 5e-324],
+        [0.0, 1e-320, 1e-318],
+        [1e17, 1e17],
+        [1e17, 1e17 + 16],
+        [1.797e308] * 3,
+        [0.0, 3e-15],
+    ],
+)
+def test_any_numbers_can_be_drawn(values):
+    """Values of a user's own, however large, small or close together, end in a drawing."""
+    xs = [NOW + n * HOUR for n in range(len(values))]
+    drawn = Chart("of anything", xs, [Line("value", values, "main")], band=(values, values)).svg()
+    assert drawn.startswith("<figure>")
+    numbers = re.findall(r'points="([^"]*)"', drawn)
+    assert all(math.isfinite(float(each)) for points in numbers for each in re.split("[ ,]", points))

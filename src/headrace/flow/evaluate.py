@@ -20,7 +20,7 @@ from headrace.flow.stretch import Stretch
 from headrace.grid import later
 from headrace.home import Home
 from headrace.lineage import iso
-from headrace.pipelines import feature, training
+from headrace.pipelines import feature, shape, training
 from headrace.pipelines.scores import measures, naive_name, scores
 from headrace.predictor import Predictor
 from headrace.settings import Settings
@@ -140,6 +140,8 @@ def _chunks(times: list[datetime], examples: int) -> Iterator[list[datetime]]:
 @contextmanager
 def _facts(system: System, home: Home, request: Request) -> Iterator[Home]:
     """Where the facts are: this home, or one that is thrown away afterwards, filled from the source."""
+    if request.source is None:
+        shape.check(system, home)
     if request.source is None and home.raw(system).exists():
         yield home
         return

@@ -20,13 +20,15 @@ _NAMES = {"keys": "the keys", "time": "the event time", "step": "the step", "tar
 def shape_of(system: System) -> dict[str, Any]:
     """What the facts are about, JSON-ready: the keys in their order and the others, columns with their types."""
     kinds = {column.name: column.type for column in system.contract.columns}
+    target = system.contract.column(system.target)
+    made = [target.aggregate, *(["empty zero"] if target.empty == "zero" else [])] if target.aggregate else []
     zone = system.contract.column(system.time).zone if system.time is not None else None
     step = system.model_dump(mode="json", include={"step"})["step"]
     return {
         "keys": [[name, kinds[name]] for name in system.keys],
         "time": None if system.time is None else [system.time, *([zone] if zone and step else [])],
         "step": step,
-        "target": [system.target, kinds[system.target]],
+        "target": [target.name, target.type, *made],
     }
 
 

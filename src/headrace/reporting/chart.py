@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from html import escape
 
 WIDTH, HEIGHT = 760, 250
 LEFT, RIGHT, TOP, BOTTOM = 66, 24, 12, 30
 _TICKS = 5
+_MOST = 1e300
+"""No larger value is drawn: the span of an axis is a number too."""
 _SPANS = [timedelta(hours=h) for h in (1, 3, 6, 12, 24, 48, 96, 168, 336, 720, 2160, 8760)]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -53,14 +55,16 @@ class Chart:
 
     def svg(self) -> str:
         """The drawing, with its legend below; a sentence where there is nothing to draw."""
-        points = [y for line in self.lines for y in line.y if y is not None]
-        points += [y for edge in self.band or () for y in edge if y is not None]
+        lines = [replace(line, y=_drawn(line.y)) for line in self.lines]
+        band = None if self.band is None else (_drawn(self.band[0]), _drawn(self.band[1]))
+        points = [y for line in lines for y in line.y if y is not None]
+        points += [y for edge in band or () for y in edge if y is not None]
         if not points or not self.x:
             return f"<p class=sub>{escape(self.title)}: nothing to show yet.</p>"
         low, high = (0.0 if self.zero else min(points)), max(points)
         ticks = _nice(low, high)
         low, high = min(low, ticks[0]), max(high, ticks[-1])
-        across, up = self._across(), _scale(low, high if high > low else low + 1, HEIGHT - BOTTOM, TOP)
+        across, up = self._across(), _scale(low, high if high > low else low + max(1.0, abs(low)), HEIGHT - BOTTOM, TOP)
         parts = [f"<figure><figcaption>{escape(self.title)}</figcaption>"]
         label = escape(f"{self.title}: {', '.join(line.name for line in self.lines)}", quote=True)
         parts.append(f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">')
@@ -72,9 +76,9 @@ class Chart:
         for place, text in self._marks(across):
             parts.append(f'<text class="mid" x="{place:.1f}" y="{HEIGHT - 10}">{escape(text)}</text>')
         xs = [across(x) for x in self._numbers()]
-        if self.band is not None:
-            parts += [f'<polygon class="band" points="{area}"/>' for area in _areas(xs, *self.band, up)]
-        for line in self.lines:
+        if band is not None:
+            parts += [f'<polygon class="band" points="{area}"/>' for area in _areas(xs, *band, up)]
+        for line in lines:
             parts += [f'<polyline class="{line.kind}" points="{run}"/>' for run in _runs(xs, line.y, up)]
         parts.append("</svg><p class=legend>")
         parts += [f'<span class="key {line.kind}"></span>{escape(line.name)} ' for line in self.lines]
@@ -102,10 +106,10 @@ class Chart:
 
 class _Scale:
     def __init__(self, low: float, high: float, begin: float, end: float) -> None:
-        self._low, self._factor, self._begin = low, (end - begin) / (high - low), begin
+        self._low, self._span, self._begin, self._length = low, high - low, begin, end - begin
 
     def __call__(self, value: float) -> float:
-        return self._begin + (value - self._low) * self._factor
+        return self._begin + (value - self._low) / self._span * self._length
 
 
 def _scale(low: float, high: float, begin: float, end: float) -> _Scale:
@@ -117,10 +121,17 @@ def _nice(low: float, high: float) -> list[float]:
     if high <= low:
         return [low]
     rough = (high - low) / _TICKS
+    if rough < 1 / _MOST:
+        return [low]
     size = 10.0 ** math.floor(math.log10(rough))
-    step = next(size * m for m in (1, 2, 2.5, 5, 10) if size * m >= rough)
+    step = next((size * m for m in (1, 2, 2.5, 5) if size * m >= rough), size * 10)
     first = math.ceil(low / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [float(f"{i * step:.12g}") for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _drawn(ys: Sequence[float | None]) -> list[float | None]:
+    """Values for which there is a place on an axis: none for NaN, and no larger ones than `_MOST`."""
+    return [None if y is None or math.isnan(y) else min(max(y, -_MOST), _MOST) for y in ys]
 
 
 def _number(value: float, share: bool) -> str:

@@ -14,6 +14,7 @@ from headrace.files import write_whole
 from headrace.grid import spanned
 from headrace.home import PREDICTIONS, RUNS, Home
 from headrace.lineage import iso
+from headrace.pipelines import shape
 from headrace.pipelines.monitoring import RUN, completeness_of, read_scores
 from headrace.pipelines.scores import measures, naive_name
 from headrace.reporting.chart import Chart, Line
@@ -56,7 +57,9 @@ def write_report(system: System, home: Home, *, as_of: datetime | None, now: dat
 
     Raises:
         NotFoundError: There is no prediction yet.
+        DeclarationError: The facts in this home are of another shape.
     """
+    shape.check(system, home)
     table = home.table(system.name, PREDICTIONS)
     if not table.exists():
         raise NotFoundError("no predictions yet", where=system.name, hint=f"headrace run {system.name}")

@@ -155,7 +155,7 @@ def read_facts(
         yield read_steps(raw, series, seen, (first, last)).filter(*chosen)
         return
     lazy = raw.scan(version=seen.version, as_of=seen.as_of).filter(*chosen)
-    lazy = lazy.select(*series.keys, series.time, *series.columns, "known_at", "_version")
+    lazy = with_columns(lazy, series)
     (start, end), steps = between, FIRST_STEPS
     if at_most is not None and at_most <= PART:
         steps = end - start + 1
@@ -269,8 +269,7 @@ def read_steps(raw: Table, series: Series, seen: Seen, between: tuple[datetime, 
     lazy = raw.scan(version=seen.version, as_of=seen.as_of)
     time, utc = pl.col(series.time), pl.Datetime("us", "UTC")
     within = time >= pl.lit(first, utc), time < pl.lit(end, utc)
-    names = [*series.keys, series.time, *series.columns, "known_at", "_version"]
-    events = raw.collect(lazy.filter(*within).select(names))
+    events = raw.collect(with_columns(lazy.filter(*within), series))
     how = list(zip(series.columns, series.aggregates, strict=True))
     facts = steps.step_facts(events, series.keys, series.time, series.grid, how)
     if not any(each.fills for each in series.aggregates):
@@ -301,6 +300,15 @@ def _outside(raw: Table, lazy: pl.LazyFrame, series: Series, first: datetime, en
     after = raw.collect(lazy.filter(time >= pl.lit(end, utc)).select(*earliest, pl.len()))
     known, version, count = after.with_columns(pl.col("known_at").to_physical()).row(0)
     return Outside(raw.collect(before), (known, version) if count else None)
+
+
+def with_columns(lazy: pl.LazyFrame, series: Series) -> pl.LazyFrame:
+    """What `series` names of each fact; missing where a column was declared after the facts were stored."""
+    import polars as pl
+
+    target, there = series.columns[0], set(lazy.collect_schema().names())
+    columns = [c if c in there or c == target else pl.lit(None, pl.Float64).alias(c) for c in series.columns]
+    return lazy.select(*series.keys, series.time, *columns, "known_at", "_version")
 
 
 def _after(column: str, moment: datetime) -> pl.Expr:

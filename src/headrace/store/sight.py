@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headrace.features.arrays import ORIGINS, Array, History, known_of
 from headrace.features.keyed import key_frame, numbers_in
 from headrace.store.delta import Table
-from headrace.store.history import Seen, Series
-
-if TYPE_CHECKING:
-    pass
+from headrace.store.history import Seen, Series, with_columns
 
 
 def with_sight(history: History, raw: Table, series: Series, seen: Seen) -> History:
@@ -36,7 +32,7 @@ def with_sight(history: History, raw: Table, series: Series, seen: Seen) -> Hist
     told = (series.columns[0], *series.ahead)
     since = [pl.col("known_at").filter(pl.col(name).is_not_null()).min().alias(known_of(name)) for name in told]
     lazy = raw.scan(version=seen.version, as_of=seen.as_of).filter(pl.col(series.time).is_between(first, last))
-    facts = raw.collect(lazy.group_by(*series.keys, series.time).agg(since))
+    facts = raw.collect(with_columns(lazy, series).group_by(*series.keys, series.time).agg(since))
     of = numbers_in(history.keys, key_frame(facts, series.keys)).to_numpy()
     times = facts[series.time].unique().sort()
     at = np.array([history.position(moment) for moment in times], dtype=np.int64)
