@@ -205,7 +205,8 @@ class Predictor:
             known = forecast.known.reshape(views.readers, views.keys.height)
             served = f"{said_by(self.model.frame, self.model.baseline)} is served until there are {forecast.enough}"
             for reader, series in zip(*np.nonzero((known >= forecast.needed) & (known < forecast.enough)), strict=True):
-                reason = f"{known[reader, series]} values are known, {served}"
+                count = int(known[reader, series])
+                reason = f"{count} {'value is' if count == 1 else 'values are'} known, {served}"
                 young[reader].append(views.keys.row(int(series), named=True) | {"reason": reason})
         return young
 

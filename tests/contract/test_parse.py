@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 
 from headrace.contract import Column, Contract, Validation, check
+from headrace.contract.parse import parse_column
 from headrace.errors import ContractBroken
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -237,3 +238,11 @@ def test_a_hint_offers_no_column_that_is_taken() -> None:
     with pytest.raises(ContractBroken, match="no column 'temp'") as caught:
         check(contract, pl.DataFrame({"time": [NOW], "Temp": [1]}), as_of=NOW, now=NOW)
     assert "Source(columns={'temp': 'Temp'})" in str(caught.value.hint)
+
+
+def test_where_steps_are_days_an_hour_of_a_clock_change_counts_for_its_day():
+    column = Column("t", "time", zone="America/New_York").dated(timedelta(days=30))
+    for text, day in (("2016-03-13 02:30:00", 13), ("2016-11-06 01:30:00", 6)):
+        found = parse_column(column, pl.Series("t", [text]))
+        assert not found.faults
+        assert found.values.dt.convert_time_zone("America/New_York").dt.day().to_list() == [day]

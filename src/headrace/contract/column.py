@@ -65,7 +65,8 @@ class Column(Declared):
         empty: What a step without any value is: ``missing``, or ``zero`` once it is over and its series has begun.
         ambiguous: What an hour that happens twice, when clocks go back, means: a bad row (``raise``), the
             ``earliest`` or the ``latest`` of the two, or what the order of a file's rows says (``in_order``): of the
-            rows of a series the first is the earlier hour's. An hour that does not exist is always bad.
+            rows of a series the first is the earlier hour's. An hour that does not exist is always bad. Where steps are
+            days or longer neither matters: the time counts for its day.
         format: How times are written when not in ISO 8601, such as ``%d/%m/%Y %H:%M``; or what they count since
             1970, as numbers or text: ``epoch_s``, ``epoch_ms``, ``epoch_us``, ``epoch_ns``.
         decimal: The decimal separator of numbers in text.
