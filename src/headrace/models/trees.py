@@ -120,10 +120,10 @@ class Trees:
             values = np.ascontiguousarray(matrix[:, feature], dtype=np.float64)
             values = np.where(np.abs(values) <= TINY, 0.0, values)
             missing = np.isnan(values)
-            yes = values <= self._thresholds[places, None]
+            yes = np.packbits(values <= self._thresholds[places, None], axis=1, bitorder="little")
             if missing.any():
-                yes |= missing & self._missing[places, None]
-            answers[places, :size] = np.packbits(yes, axis=1, bitorder="little")
+                yes[self._missing[places]] |= np.packbits(missing, bitorder="little")
+            answers[places, :size] = yes
         return answers.view(np.uint64)
 
 
