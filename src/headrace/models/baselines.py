@@ -27,9 +27,13 @@ def seasonal_naive(history: History, target: str, season: timedelta, examples: E
 
 def last_value(history: History, frame: Frame, examples: Examples) -> Array:
     """The newest value that the origin knows, for every step ahead; NaN where four long seasons have none."""
-    y = history.values[frame.target]
-    newest = np.maximum.accumulate(np.where(np.isnan(y), -1, np.arange(y.shape[1])), axis=1)
-    at = newest[examples.series, examples.origin]
+    y, at = history.values[frame.target], examples.origin
+    unknown = np.isnan(y[examples.series, at])
+    if unknown.any():
+        rows, row = np.unique(examples.series[unknown], return_inverse=True)
+        newest = np.maximum.accumulate(np.where(np.isnan(y[rows]), -1, np.arange(y.shape[1])), axis=1)
+        at = at.copy()
+        at[unknown] = newest[row, at[unknown]]
     young = (at >= 0) & (examples.origin - at < 4 * frame.long // frame.step)
     return np.where(young, y[examples.series, at], np.nan)
 

@@ -18,10 +18,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.features.arrays import Array, History
+from headrace.features.arrays import Array
 from headrace.grid.grid import MICROSECOND
-from headrace.models.glitches import came_true
-from headrace.models.member import Frame
+from headrace.models.glitches import Glitches
 from headrace.models.weights import STEPS, Rule
 
 WINDOW = 7
@@ -103,8 +102,7 @@ class Feedback:
     """What some forecasts of one history learn: says which checks it needs, and is then told of them.
 
     Args:
-        history: The series.
-        frame: The target and its seasons.
+        glitches: Of the series.
         asked: Series and origin of the forecasts.
         rule: What is made of the checks.
         beginning: Losses of the model's twin by row of the history; see `Rule.weights`.
@@ -114,8 +112,7 @@ class Feedback:
 
     def __init__(
         self,
-        history: History,
-        frame: Frame,
+        glitches: Glitches,
         asked: tuple[Ints, Ints],
         *,
         rule: Rule,
@@ -125,7 +122,7 @@ class Feedback:
     ) -> None:
         series, origin = asked
         self._rule, self._beginning, self._memory = rule, beginning, memory
-        self._history, self._frame, horizon = history, frame, rule.horizon
+        self._glitches, history, horizon = glitches, glitches.history, rule.horizon
         first = max(history.position(since - MICROSECOND) + 1, 0)
         self._before, self._width = reach(horizon), history.length + reach(horizon)
         self._asked = self._code(series, origin)
@@ -190,7 +187,7 @@ class Feedback:
             Shape (n, m, horizon).
         """
         position = self._positions(codes)
-        known, row = came_true(self._history, self._frame, codes // self._width, position)
+        known, row = self._glitches.came_true(codes // self._width, position)
         begin = np.append(self._positions(self._needed), NONE)[checks]
         at = begin[:, :, None] + np.arange(1, self._rule.horizon + 1)
         inside = (checks != NONE)[:, :, None] & (at < known.shape[1])

@@ -23,7 +23,7 @@ from headrace.models import intermittent, short
 from headrace.models.baselines import last_value, mean_value, seasonal_naive
 from headrace.models.booster import Booster
 from headrace.models.feedback import Feedback, Memory, Shape, reach, shape_of
-from headrace.models.glitches import cleaned, margin
+from headrace.models.glitches import Glitches, margin
 from headrace.models.limits import NONE, Limits
 from headrace.models.member import Frame, Transform, View, count, lookback, reachable, spread
 from headrace.models.weights import Rule
@@ -172,11 +172,12 @@ class ForecastModel:
             memory: Past forecasts that were made already; the result does not depend on it.
         """
         series, origin = np.broadcast_arrays(series, origin)
+        glitches = Glitches(history, self.frame)
         if self.since is None or not origin.size:
-            said, half, most, known = self._say(history, series, origin, threads)
+            said, half, most, known = self._say(glitches, series, origin, threads)
             value, share = self.rule.mixed(self._alone(origin.size), said)
         else:
-            said, value, share, half, most, known = self._follow(history, series, origin, threads, memory)
+            said, value, share, half, most, known = self._follow(glitches, series, origin, threads, memory)
         young = known[:, :1] < self.enough
         value, share = np.where(young, said[:, 0], value), np.where(young, 0.0, share)
         half = np.minimum(half, most)
@@ -185,7 +186,7 @@ class ForecastModel:
             lower, upper = np.maximum(lower, 0.0), np.maximum(upper, 0.0)
         sparse = np.zeros(origin.size, dtype=bool)
         if self.sparse and origin.size:
-            asked = cleaned(history, self.frame, series, origin)
+            asked = glitches.cleaned(series, origin)
             own = intermittent.own(asked[0], self.frame, (asked[1], origin), self.horizon, self.interval)
             sparse[own.which], share[own.which] = True, 0.0
             value[own.which], lower[own.which], upper[own.which] = own.value, own.lower, own.upper
@@ -195,7 +196,7 @@ class ForecastModel:
 
     def _follow(
         self,
-        history: History,
+        glitches: Glitches,
         series: NDArray[np.intp],
         origin: NDArray[np.intp],
         threads: int,
@@ -203,16 +204,16 @@ class ForecastModel:
     ) -> tuple[Array, Array, Array, Array, Array, Array]:
         """As `_say` with value and the members' share in between, after what came true since the fit."""
         assert self.since is not None
-        beginning, n = self._beginning(history), origin.size
+        beginning, n = self._beginning(glitches.history), origin.size
         feedback = Feedback(
-            *(history, self.frame, (series, origin)),
+            *(glitches, (series, origin)),
             rule=self.rule,
             beginning=beginning,
             since=self.since,
             memory=memory,
         )
         every, positions = (np.concatenate(pair) for pair in zip((series, origin), feedback.missing, strict=True))
-        said, half, most, known = self._say(history, every, positions, threads)
+        said, half, most, known = self._say(glitches, every, positions, threads)
         state = feedback.states(said, half)
         value, share = self.rule.mixed(self.rule.weights(state, beginning[series]), said[:n])
         return said[:n], value, share, half[:n] * self.rule.factor(state)[:, None], most[:n], known[:n]
@@ -235,10 +236,10 @@ class ForecastModel:
         return {text: place for place, text in enumerate(sorted(self.factors), 1)}
 
     def _say(
-        self, history: History, series: NDArray[np.intp], origin: NDArray[np.intp], threads: int
+        self, glitches: Glitches, series: NDArray[np.intp], origin: NDArray[np.intp], threads: int
     ) -> tuple[Array, Array, Array, Array]:
         """What the candidates say, shape (n, candidates, horizon); half widths, their bounds and how much is known."""
-        history, series = cleaned(history, self.frame, series, origin)
+        history, series = glitches.cleaned(series, origin)
         examples = every_example(series, origin, self.horizon)
         # Neighbours in time fall into the same leaves: in this order a booster predicts a third faster.
         order = np.lexsort((examples.origin, examples.target, examples.series))

@@ -43,39 +43,53 @@ Ints = NDArray[np.intp]
 
 
 def cleaned(history: History, frame: Frame, series: Ints, origin: Ints) -> tuple[History, Ints]:
-    """What the forecasts (series[i], origin[i]) may read of the target: glitches as the value a season before.
+    """As `Glitches.cleaned`, for one look at a history."""
+    return Glitches(history, frame).cleaned(series, origin)
+
+
+class Glitches:
+    """The glitches of a history, looked for once.
 
     Args:
         history: All values as they came. For exact answers it reaches `margin` further back than is read.
         frame: The target and its seasons.
-        series: Rows of the history.
-        origin: Grid positions.
-
-    Returns:
-        A history with one row a series and view, and the row that each forecast reads, all in order of the series.
     """
-    odd = _odd(history, frame)
-    if not odd.size:
-        return history, series
-    of, upto, row = _views(odd, history.series, series, origin)
-    values = {name: column[of] for name, column in history.values.items()}
-    _read_over(values[frame.target], _glitches(odd, of, upto), frame.short // frame.step)
-    return replace(history, keys=history.keys[of], values=values), row
 
+    def __init__(self, history: History, frame: Frame) -> None:
+        self.history, self.frame = history, frame
+        self._odd = _odd(history, frame)
 
-def came_true(history: History, frame: Frame, series: Ints, origin: Ints) -> tuple[Array, Ints]:
-    """What came true of the target, as (series[i], origin[i]) know it: without glitches.
+    def cleaned(self, series: Ints, origin: Ints) -> tuple[History, Ints]:
+        """What the forecasts (series[i], origin[i]) may read of the target: glitches as the value a season before.
 
-    Returns:
-        Values with one row a series and view, NaN where nothing is known, and the row of each.
-    """
-    odd, values = _odd(history, frame), history.values[frame.target]
-    if not odd.size:
-        return values, series
-    of, upto, row = _views(odd, history.series, series, origin)
-    values = values[of]
-    values[_glitches(odd, of, upto)] = np.nan
-    return values, row
+        Args:
+            series: Rows of the history.
+            origin: Grid positions.
+
+        Returns:
+            A history with one row a series and view, and the row that each forecast reads, all in order of the series.
+        """
+        history, frame, odd = self.history, self.frame, self._odd
+        if not odd.size:
+            return history, series
+        of, upto, row = _views(odd, history.series, series, origin)
+        values = {name: column[of] for name, column in history.values.items()}
+        _read_over(values[frame.target], _glitches(odd, of, upto), frame.short // frame.step)
+        return replace(history, keys=history.keys[of], values=values), row
+
+    def came_true(self, series: Ints, origin: Ints) -> tuple[Array, Ints]:
+        """What came true of the target, as (series[i], origin[i]) know it: without glitches.
+
+        Returns:
+            Values with one row a series and view, NaN where nothing is known, and the row of each.
+        """
+        odd, values = self._odd, self.history.values[self.frame.target]
+        if not odd.size:
+            return values, series
+        of, upto, row = _views(odd, self.history.series, series, origin)
+        values = values[of]
+        values[_glitches(odd, of, upto)] = np.nan
+        return values, row
 
 
 def without(history: History, frame: Frame, end: int) -> Array:
@@ -189,6 +203,8 @@ def _odd(history: History, frame: Frame) -> _Odd:
         positive, under = np.fmin.reduce(_before(least), axis=2) > 0, -apart * BELOW
         negative = positive & (least < under)
         series, of = np.nonzero((greatest > high + FAR * apart) | (least < low - FAR * apart) | negative)
+    if not series.size:
+        return _Odd.of(series, of, values.shape[1])
     far = _far(values, series, (begins[np.maximum(of - DAYS, 0)], begins[of]))
     far *= apart[series, of]
     at = begins[of][:, None] + np.arange(day)
