@@ -1,5 +1,7 @@
 """An edited declaration: the model is trained anew, or it is said whose numbers go on; pins name what made a number."""
 
+from datetime import timedelta
+
 import pytest
 from tests.flow.worlds import NOW, last, system_of, world
 
@@ -80,5 +82,7 @@ def test_what_shapes_no_number_changes_nothing(home):
     assert other.config_digest == system.config_digest
     once(system, home, 20)
     assert once(edited(other, schedule=system.schedule), home, 19).trained is None
-    warmer = [c.model_copy(update={"known_ahead": "9h"}) if c.name == "warmth" else c for c in contract.columns]
+    warmer = [
+        c.model_copy(update={"known_ahead": timedelta(hours=9)}) if c.name == "warmth" else c for c in contract.columns
+    ]
     assert differing(edited(system, contract={"columns": warmer}).made_from, pins) == ["contract.warmth"]

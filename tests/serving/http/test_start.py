@@ -21,7 +21,8 @@ def test_the_address_and_what_is_served_are_told_at_the_start(home: Path, worker
     ) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline().strip() for _ in range(5)]
-        process.terminate()
+        process.terminate()  # perhaps before it listens for signals: it ends in order all the same
+        assert process.wait(60) == 0
     assert lines[0].split() == ["address", f"http://127.0.0.1:{port}"]
     assert lines[1].split() == ["docs", f"http://127.0.0.1:{port}/docs"]
     assert lines[2].split() == ["home", str(home)]

@@ -80,7 +80,8 @@ def serve(
     home = Home(settings)
     for system in systems:
         shape.check(system, home)
-    # uvicorn, having ended in order, raises the signal again, which would make this the status of a killed process.
+    # A signal that comes before uvicorn listens for it ends the process too; and uvicorn, having ended in order, raises
+    # it again, which would make this the status of a killed process.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     several = binding.workers > 1
@@ -106,9 +107,6 @@ def serve(
         )
         sock = _bound(binding)
         on_start()
-        # Uvicorn raises the signal that ended it once more, for whoever runs it; here the end is a good one.
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, lambda number, frame: None)
         if several:
             Processes(config, sockets=[sock]).run()
         else:
