@@ -170,3 +170,17 @@ def test_what_is_mostly_missing_says_little_about_size():
     for times, glitch in ((30, False), (5e9, True)):
         odd = changed(replace(y, values={"y": values}), 0, 600, 50.0 * times)
         assert (read(odd, 0, 700)[600] != odd.values["y"][0, 600]) == glitch
+
+
+@pytest.mark.parametrize("places", [(0, 3, 7), (7, 3, 0), (3, 0, 7)])
+def test_one_value_too_low_does_not_speak_for_two_too_high(fit, places):
+    y, _ = fit
+    clean, origin = y.values["y"][0].copy(), y.length - 1
+    high, higher, low = (origin - 1 - back for back in places)
+    spoilt = changed(changed(changed(y, 0, high, 5e9), 0, higher, 5e9), 0, low, -9999.0)
+    seen = read(spoilt, 0, origin)
+    for at in (high, higher, low):
+        assert seen[at] == clean[at - 24]
+    confirmed = changed(spoilt, 0, origin, 5e9)
+    assert read(confirmed, 0, origin)[high] == 5e9
+    assert read(confirmed, 0, origin)[low] == clean[low - 24]

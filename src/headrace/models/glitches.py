@@ -2,9 +2,10 @@
 
 From the history alone, without a model or a clock. A day (the shorter season where that is longer) is judged by the
 seven before it: the medians of their greatest and of their least values are usual bounds, and a value beyond them by
-more than `FAR` times their distance is *odd*. An odd value with at most one other odd value within `NEAR` steps of it
-is a *glitch*: features, levels and scales read the value a season before in its place, and nothing is learnt from it.
-The third odd value confirms all three: from its time on they are read as they are, so a new level speaks for itself.
+more than `FAR` times their distance is *odd*. An odd value with at most one other odd value of its side within `NEAR`
+steps of it is a *glitch*: features, levels and scales read the value a season before in its place, and nothing is
+learnt from it. Values too high and too low count apart: no -9999 speaks for a 5e9. The third odd value confirms all
+three: from its time on they are read as they are, so a new level speaks for itself.
 
 What an origin sees depends on nothing after it. So where a new level was confirmed, earlier origins keep a view of
 their own: `cleaned` gives a history with a row for every view, and says which row each forecast reads.
@@ -132,16 +133,20 @@ class _Odd:
         return self.at.size
 
     @classmethod
-    def of(cls, series: Ints, at: Ints, length: int) -> _Odd:
-        """Tell glitches from the rest."""
+    def of(cls, series: Ints, at: Ints, above: NDArray[np.bool_], length: int) -> _Odd:
+        """Tell glitches from the rest: those `above` and those below speak for themselves."""
         width = length + NEAR + 1
-        code = series * width + at
+        order = np.lexsort((at, series, above))
+        side = np.where(above, (series.max(initial=0) + 1) * width, 0)
+        code = (side + series * width + at)[order]
         n = np.arange(code.size)
         before = n - np.searchsorted(code, code - NEAR)
         third = n + np.maximum(2 - before, 0)
         known = np.append(code, np.full(2, np.iinfo(np.int64).max))[third]
-        confirmed = known <= code + NEAR
-        return cls(series, at, ~confirmed, np.where(confirmed, known - series * width, width), width)
+        confirmed, since = np.empty(code.size, dtype=bool), np.empty_like(at)
+        confirmed[order] = known <= code + NEAR
+        since[order] = known - code
+        return cls(series, at, ~confirmed, np.where(confirmed, at + since, width), width)
 
     def before(self, series: Ints, origin: Ints) -> Ints:
         """How many odd values, of all series up to this one, lie up to these origins."""
@@ -204,7 +209,7 @@ def _odd(history: History, frame: Frame) -> _Odd:
         negative = positive & (least < under)
         series, of = np.nonzero((greatest > high + FAR * apart) | (least < low - FAR * apart) | negative)
     if not series.size:
-        return _Odd.of(series, of, values.shape[1])
+        return _Odd.of(series, of, negative[series, of], values.shape[1])
     far = _far(values, series, (begins[np.maximum(of - DAYS, 0)], begins[of]))
     far *= apart[series, of]
     at = begins[of][:, None] + np.arange(day)
@@ -213,7 +218,7 @@ def _odd(history: History, frame: Frame) -> _Odd:
     lower = np.where(positive[series, of], np.maximum(low[series, of] - far, under[series, of]), low[series, of] - far)
     above, below = value > (high[series, of] + far)[:, None], value < lower[:, None]
     which, place = np.nonzero(inside & (above | below))
-    return _Odd.of(series[which], at[which, place], values.shape[1])
+    return _Odd.of(series[which], at[which, place], above[which, place], values.shape[1])
 
 
 def _far(values: Array, series: Ints, between: tuple[Ints, Ints]) -> Array:
