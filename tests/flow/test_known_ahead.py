@@ -94,6 +94,23 @@ def test_the_values_ahead_are_known_by_their_lead_and_the_row_by_its_lag(place):
     assert lags[1:] == [3 * HOUR, -HOUR]
 
 
+def test_a_file_of_nothing_but_a_plan_is_read_by_itself(place):
+    home, as_of, system = place("plan"), last(20), system_of("3h")
+    whole = rows()
+    past, plan = (whole.filter(pl.col("time") <= as_of), whole.filter(pl.col("time") > as_of))
+    plan = plan.with_columns(pl.lit(None, pl.Float64).alias("load"))
+    run(system, home, Request(as_of, NOW, file_of(home, past)))
+    assert known(home, as_of, "warmth") == as_of
+    told = run(system, home, Request(as_of, NOW, file_of(home, plan, "plan.csv"), steps=("ingest", "validate")))
+    assert (told.ingested, told.ahead, told.validation.pending) == (0, 2 * 3, plan.height)
+    assert known(home, as_of, "warmth") == as_of + 3 * HOUR
+    changed = plan.with_columns(pl.col("warmth") + 1)
+    again = run(
+        system, home, Request(as_of + HOUR, NOW, file_of(home, changed, "plan.csv"), steps=("ingest", "validate"))
+    )
+    assert again.ahead == 2 * 3  # two hours told anew, from then on, and one hour more
+
+
 @pytest.mark.parametrize("lead", ["3h", True])
 def test_later_runs_add_what_live_ones_would_have(place, lead):
     """Hour by hour, or all at once at the end: the same facts, with the same known times."""

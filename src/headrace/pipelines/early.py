@@ -46,6 +46,11 @@ class Early:
         return bool(self._leads)
 
     @property
+    def told(self) -> bool:
+        """Whether some row that was taken tells anything yet."""
+        return any(frame.height for rows in self._rows for frame in rows)
+
+    @property
     def rest(self) -> Part | None:
         """What a whole row is beside its early facts."""
         return Part(self._system.event_time) if self else None

@@ -163,6 +163,8 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
         early.take(records.frame, validation.grid)
     used = {part for theirs in system.source.columns.values() for part in parts_of(theirs)}
     validation = replace(validation, extra=tuple(name for name in validation.extra if name not in used))
+    if early.told:  # a file of nothing but a plan is not empty, though no row of it is known as a whole
+        validation = replace(validation, findings=tuple(each for each in validation.findings if each.rule != "empty"))
     validation = intake.checked(validation)
     _report(system, home, validation)
     _quarantine(system, home, validation.bad, records.origin)
