@@ -102,10 +102,18 @@ def ratio(of: dict[str, float]) -> float:
 
 
 def line(name: str, found: list[dict[str, dict[str, float]]]) -> str:
-    """One row: geometric means over copies of the ratio, the worst copy's week, and means of coverage."""
-    ratios = {span: np.array([ratio(each[span]) for each in found if span in each]) for span in SPANS}
-    cells = [f"{np.exp(np.log(each).mean()):.3f}" if each.size else "" for each in ratios.values()]
-    cells.append(f"{ratios['week'].max():.2f}")
-    covered = {span: [each[span]["coverage"] for each in found if span in each] for span in SPANS}
-    cells += [f"{np.mean(each):.1%}" if each else "" for each in covered.values()]
+    """One row: geometric means over copies of the ratio, the worst copy's week, and means of coverage.
+
+    A span in which nothing but zeros came true has no ratio.
+    """
+    cells, worst = [], np.nan
+    for span in SPANS:
+        each = np.array([ratio(copy[span]) for copy in found if span in copy])
+        each = each[np.isfinite(each) & (each > 0)]
+        cells.append(f"{np.exp(np.log(each).mean()):.3f}" if each.size else "")
+        worst = each.max(initial=0)
+    cells.append(f"{worst:.2f}")
+    for span in SPANS:
+        covered = [copy[span]["coverage"] for copy in found if span in copy]
+        cells.append(f"{np.nanmean(covered):.1%}" if covered else "")
     return f"| {name} | {' | '.join(cells)} |"
