@@ -5,10 +5,11 @@ from datetime import timedelta
 import pytest
 
 from headrace import Column, Contract, Forecaster, Monitoring, Source, System
-from headrace.config import override, parse_setting
+from headrace.config import nested, override, parse_setting, together
 from headrace.declaration import format_duration, parse_duration
 from headrace.errors import ConfigError, DeclarationError
 from headrace.features import col, lag, seasonal_features
+from headrace.loading import load_system
 
 CONTRACT = Contract(
     columns=(
@@ -100,6 +101,20 @@ def test_settings_are_paths_and_yaml_values():
     assert parse_setting("source.columns.value=[kWh") == ("source.columns.value", "[kWh")
     with pytest.raises(ConfigError, match="PATH=VALUE"):
         parse_setting("model.trees")
+
+
+@pytest.mark.parametrize("settings", [["step=24m", "horizon=72m"], ["horizon=72m", "step=24m"]])
+def test_settings_that_are_right_only_together_are_made_together(root, settings):
+    system = load_system(str(root / "systems" / "live_metrics"), settings)
+    assert (system.step, system.steps) == (timedelta(minutes=24), 3)
+    with pytest.raises(ConfigError, match=r"^horizon: 72m is not a multiple of the step 5m"):
+        load_system(str(root / "systems" / "live_metrics"), ["horizon=72m"])
+
+
+def test_later_settings_win_whatever_they_go_into():
+    given = ["a.b=1", "a.c=2", "a.b=3", "d=[1]", "d.x=2", "a=5", "a.b=6"]
+    stages = together(nested(*parse_setting(each)) for each in given)
+    assert stages == [{"a": {"b": 3, "c": 2}, "d": [1]}, {"d": {"x": 2}, "a": 5}, {"a": {"b": 6}}]
 
 
 @pytest.mark.parametrize("text", ["15d", "1d", "36h", "90m", "0h", "-1h", "45s", "0.5s", "0.000001s"])

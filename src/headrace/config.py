@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -110,3 +110,32 @@ def nested(path: str, value: Any) -> dict[str, Any]:
     for part in reversed(path.split(".")):
         value = {part: value}
     return dict(value)
+
+
+def together(changes: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Changes to be made one after the other, in as few as say the same; later ones win.
+
+    Fields that are right only together, such as a step and a horizon, are so changed and checked at once.
+    """
+    stages = list[dict[str, Any]]()
+    for change in changes:
+        merged = _merged(stages[-1], change) if stages else dict(change)
+        if merged is None:
+            stages.append(dict(change))
+        else:
+            stages[-1:] = [merged]
+    return stages
+
+
+def _merged(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Both as one; None where `then` goes into a value that `first` sets as a whole."""
+    found = dict(first)
+    for name, change in then.items():
+        before = first.get(name)
+        if name not in first or not isinstance(change, Mapping):
+            found[name] = change
+        elif isinstance(before, Mapping) and (inner := _merged(before, change)) is not None:
+            found[name] = inner
+        else:
+            return None
+    return found

@@ -148,6 +148,15 @@ class ArtefactError(ModelError):
     """A model's files are missing or do not match their digest."""
 
 
+def other_version(where: object, lacking: KeyError) -> ArtefactError:
+    """The error for a model's files that lack something: their digest holds, so another headrace wrote them."""
+    return ArtefactError(
+        f"was made by another version of headrace: it says nothing of {lacking}",
+        where=str(where),
+        hint="headrace train SYSTEM makes a model of this version; what is stored stays as it is",
+    )
+
+
 class RegistryError(HeadraceError):
     """The tracking server or the registry did not do as asked."""
 

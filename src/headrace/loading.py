@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from headrace.config import nested, override, parse_setting, read_config
+from headrace.config import nested, override, parse_setting, read_config, together
 from headrace.errors import DeclarationError, HeadraceError, NotFoundError
 from headrace.system import System
 
@@ -39,12 +39,9 @@ def load_system(reference: str, settings: Sequence[str] = ()) -> System:
     else:
         system = _from_entry_point(reference)
     folder = system.folder
-    changes = read_config(folder / "config.yaml")
-    if changes:
-        system = override(system, changes)
-    for setting in settings:
-        path, value = parse_setting(setting)
-        system = override(system, nested(path, value))
+    changes = [read_config(folder / "config.yaml"), *(nested(*parse_setting(each)) for each in settings)]
+    for change in together(changes):
+        system = override(system, change)
     return system.at(folder, partial(again, reference, tuple(settings), system.config_digest))
 
 

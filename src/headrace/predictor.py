@@ -17,7 +17,7 @@ import numpy as np
 
 from headrace.contract.aggregation import Aggregate
 from headrace.declaration import format_duration, parse_duration
-from headrace.errors import ArtefactError
+from headrace.errors import ArtefactError, other_version
 from headrace.features.arrays import key_texts
 from headrace.features.matrix import every_example
 from headrace.grid import Grid
@@ -81,8 +81,11 @@ class Schema:
             aggregates = tuple(Aggregate(**each) for each in data["aggregates"])
             series = Series(tuple(data["keys"]), data["time"], grid, columns, ahead, aggregates, lag)
             return cls(series, tuple(parse_duration(b) for b in data["baselines"]), tuple(data["series"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ArtefactError(f"cannot be read: {error}", where=str(folder / SCHEMA_FILE)) from error
+        except KeyError as error:
+            raise other_version(folder / SCHEMA_FILE, error) from error
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            path = str(folder / SCHEMA_FILE)
+            raise ArtefactError(f"cannot be read: {error}", where=path, hint="train again") from error
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,10 @@ def shaping(config: Mapping[str, Any], used: AbstractSet[str]) -> dict[str, str]
 def differing(now: Mapping[str, str], pins: Mapping[str, Any]) -> list[str]:
     """The parts of a declaration in which it differs from the one that a model was made from, by the model's pins.
 
-    A column that is read by one of the two only is told by their features.
+    A column that is read by one of the two only is told by their features. A model that does not say what it was made
+    from is of an older headrace, and so of another format.
     """
-    then = pins["made_from"]
+    then = pins.get("made_from") or {"format": "0"}
     return [name for name in now if name in then and now[name] != then[name]]
 
 

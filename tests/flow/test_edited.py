@@ -86,3 +86,7 @@ def test_what_shapes_no_number_changes_nothing(home):
         c.model_copy(update={"known_ahead": timedelta(hours=9)}) if c.name == "warmth" else c for c in contract.columns
     ]
     assert differing(edited(system, contract={"columns": warmer}).made_from, pins) == ["contract.warmth"]
+
+
+def test_a_model_that_does_not_say_what_it_was_made_from_is_of_another_format():
+    assert differing(system_of().made_from, {"as_of": "2026-01-01T00:00:00Z"}) == ["format"]

@@ -1,5 +1,6 @@
 """The forecaster: the same seed gives the same bytes; hard series give a forecast or none, never a crash."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -7,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from headrace.errors import ArtefactError
 from headrace.features import seasonal_features
 from headrace.features.arrays import History
 from headrace.features.matrix import every_origin
@@ -79,6 +81,21 @@ def test_a_loaded_model_says_the_same(fit, tmp_path):
     one, two = fitted.model.forecast(y, *windows), loaded.forecast(y, *windows, threads=2)
     for name in ("value", "lower", "upper"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+def test_a_model_that_another_version_wrote_is_named_as_such(fit, tmp_path):
+    fit[1].model.save(tmp_path)
+    path = tmp_path / "model.json"
+    whole = json.loads(path.read_text())
+    for lacking in sorted(whole.keys() - {"digests", "persistent", "factors"}):
+        path.write_text(json.dumps({name: value for name, value in whole.items() if name != lacking}))
+        with pytest.raises(ArtefactError, match=f"another version of headrace: it says nothing of '{lacking}'") as told:
+            ForecastModel.load(tmp_path)
+        assert "headrace train" in told.value.hint
+    for wrong in ([], "text", whole | {"limits": {"least": 0, "new": 1}}, whole | {"seasons": None}):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(ArtefactError):
+            ForecastModel.load(tmp_path)
 
 
 def test_one_origin_alone_and_one_series_alone_give_the_same_bits(fit):

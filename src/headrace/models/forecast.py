@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.declaration import format_duration, parse_duration
-from headrace.errors import ArtefactError
+from headrace.errors import ArtefactError, other_version
 from headrace.features.arrays import Array, Arrays, History, key_texts
 from headrace.features.matrix import Examples, every_example, near
 from headrace.features.view import Features
@@ -341,15 +341,21 @@ class ForecastModel:
             ArtefactError: A file is missing, damaged, or of a newer format.
         """
         try:
-            data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-            texts = [(folder / f"member_{i}.txt").read_bytes() for i in range(len(data["members"]))]
-            losses = np.load(folder / LOSSES) if data["weighed"] else None
-        except (OSError, ValueError, KeyError) as error:
+            return cls._read(folder)
+        except KeyError as error:
+            raise other_version(folder, error) from error
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ArtefactError(f"cannot be read: {error}", where=str(folder), hint="train again") from error
+
+    @classmethod
+    def _read(cls, folder: Path) -> ForecastModel:
+        data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         if data["kind"] != KIND or data["format"] > FORMAT:
             raise ArtefactError(
                 f"is a {data['kind']} of format {data['format']}", where=str(folder), hint="upgrade headrace"
             )
+        texts = [(folder / f"member_{i}.txt").read_bytes() for i in range(len(data["members"]))]
+        losses = np.load(folder / LOSSES) if data["weighed"] else None
         seasons = (parse_duration(s) for s in data["seasons"])
         digests = data.get("digests", [None] * len(texts))
         boosters = [Booster.from_text(text, known=digest) for text, digest in zip(texts, digests, strict=True)]

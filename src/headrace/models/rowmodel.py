@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from headrace.errors import ArtefactError
+from headrace.errors import ArtefactError, other_version
 from headrace.features.compiled import RowFunction, compile_row
 from headrace.features.expression import Table
 from headrace.features.view import Features
@@ -203,6 +203,8 @@ class RowModel:
                 calibration=Calibration(slope, shift),
                 threshold=data["threshold"],
             )
+        except KeyError as error:
+            raise other_version(folder, error) from error
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise ArtefactError(f"cannot be read: {error}", where=str(folder), hint="train again") from error
 

@@ -235,7 +235,7 @@ def read(
         after = entries[-1][0]
         parts.append(logged(system, home, entries))
     if not parts:
-        raise NotFoundError("no predictions yet", where=system.name, hint=f"headrace run {system.name}")
+        raise NotFoundError("no predictions yet", where=system.name, hint=_first_steps(system, home))
     frame = pl.concat(parts, how="diagonal_relaxed")
     made = [name for name in ("_version", SEQUENCE) if name in frame.columns]  # what is logged only was made last
     frame = frame.sort(*made, *system.keys, "id", nulls_last=True)
@@ -247,3 +247,11 @@ def read(
         if frame.is_empty():
             refuse_unknown(system, home, where)
     return frame
+
+
+def _first_steps(system: System, home: Home) -> str:
+    """What leads to a first prediction, from where the home stands."""
+    if not home.raw(system).exists():
+        return f"headrace run {system.name}"
+    post = f"post them to `headrace serve {system.name}`"
+    return f"every row that was read has its {system.target}: rows without it are scored, by a run or when you {post}"
