@@ -55,3 +55,9 @@ class Backend(Protocol):
 
     def is_away(self, error: BaseException) -> bool:
         """Whether a driver's error says that the database cannot be used now, not that it refuses what it was given."""
+
+    def is_busy(self, error: BaseException) -> bool:
+        """Whether a driver's error says that another writer was in the way for too long: the database itself is there.
+
+        Called while the tables are made, which many processes may do at once.
+        """

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import Connection, insert, make_url, select
+from sqlalchemy import Connection, insert, inspect, make_url, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -18,6 +18,7 @@ from headrace.ledger import tables
 from headrace.ledger.base import Backend, driver
 from headrace.ledger.postgresql import PostgreSQL
 from headrace.ledger.sqlite import SQLite
+from headrace.store.wal import OPENING
 
 T = TypeVar("T")
 
@@ -47,19 +48,39 @@ class Database:
             LedgerError: A newer headrace made them.
             LedgerUnavailableError: The database cannot be reached.
         """
-        self.write(self._make)
+        end = time.monotonic() + max(self._timeout, OPENING)
+        while not self._made():
+            try:
+                self.write(self._make)
+            except LedgerUnavailableError as error:
+                cause = error.__cause__.orig if isinstance(error.__cause__, DBAPIError) else None
+                if cause is None or not self.backend.is_busy(cause) or time.monotonic() > end:
+                    raise
+
+    def _made(self) -> bool:
+        """Whether all tables are there: then opening waits for no writer."""
+
+        def work(connection: Connection) -> bool:
+            there = set(inspect(connection).get_table_names())
+            return there >= set(tables.metadata.tables) and self._is_known(connection)
+
+        return self.read(work)
 
     def _make(self, connection: Connection) -> None:
         tables.metadata.create_all(connection)
-        found = connection.scalar(select(tables.version.c.version))
-        if found is None:
+        if not self._is_known(connection):
             connection.execute(insert(tables.version).values(version=tables.FORMAT))
-        elif found != tables.FORMAT:
+
+    def _is_known(self, connection: Connection) -> bool:
+        """Whether the format is ours; False where none is written yet."""
+        found = connection.scalar(select(tables.version.c.version))
+        if found not in (None, tables.FORMAT):
             raise LedgerError(
                 f"the ledger has format {found}, this headrace knows {tables.FORMAT}",
                 where=self.where,
                 hint="upgrade headrace, or name another ledger",
             )
+        return found is not None
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns, once its transaction is durable. No other writer is between its statements.

@@ -27,6 +27,8 @@ _INSERT = f"""
 # Classes of SQLSTATE: connection, transaction rolled back, resources, not in the right state (locks), operator, system;
 # and a server that takes no writes because another one has become the primary.
 _AWAY = ("08", "40", "53", "55", "57", "58", "25006")
+_BUSY = ("40001", "40P01", "55P03", "57014")
+"""Two transactions in each other's way, a lock that cannot be had, and one that was waited for too long."""
 
 
 class PostgreSQL:
@@ -87,3 +89,9 @@ class PostgreSQL:
 
         state = error.sqlstate if isinstance(error, Error) else None
         return state.startswith(_AWAY) if state else isinstance(error, OperationalError)
+
+    def is_busy(self, error: BaseException) -> bool:
+        """By the error's SQLSTATE."""
+        from psycopg import Error
+
+        return isinstance(error, Error) and error.sqlstate in _BUSY

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import sqlite3
-import time
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -16,7 +14,7 @@ from sqlalchemy.engine import URL
 from headrace.errors import ConfigError, LedgerUnavailableError
 from headrace.ledger.base import ENGINE_OPTIONS, Row, driver
 from headrace.ledger.tables import COLUMNS
-from headrace.store.wal import to_wal
+from headrace.store.wal import is_busy, patiently, to_wal
 
 _NAMES = ", ".join(COLUMNS)
 _json = msgspec.json.Encoder().encode  # the standard library takes 20 us longer, its lines being cold
@@ -66,11 +64,10 @@ class SQLite:
         """Asks every millisecond. SQLite itself soon asks only ten times a second, and never meets the short pauses of
         a process that writes all the time.
         """
-        sqlite, end = driver(connection), time.monotonic() + self._timeout
+        sqlite = driver(connection)
         sqlite.execute("PRAGMA busy_timeout = 0")
         try:
-            while not _begun(sqlite, time.monotonic() > end):
-                time.sleep(random.uniform(0.0002, 0.002))
+            patiently(lambda: sqlite.execute("BEGIN IMMEDIATE"), self._timeout, pause=0.001)
         finally:
             sqlite.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
 
@@ -92,12 +89,6 @@ class SQLite:
         """Locked, full, unreadable: all of them are operational errors."""
         return isinstance(error, sqlite3.OperationalError)
 
-
-def _begun(connection: sqlite3.Connection, is_last: bool) -> bool:
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        if is_last or error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-            raise
-        return False
-    return True
+    def is_busy(self, error: BaseException) -> bool:
+        """By the first byte of its code: the others say what the file is busy with."""
+        return is_busy(error)

@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+OPENING = 30.0
+"""Seconds that the first processes of a new file wait for one another: each of its first steps waits for the disk."""
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+
+
+def is_busy(error: BaseException | None) -> bool:
+    """Whether another connection is in the way, in any of SQLite's words for it: a recovery and a checkpoint too."""
+    return isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY
+
+
+def patiently(work: Callable[[], T], seconds: float, pause: float = 0.01) -> T:
+    """What `work` returns, tried again while others are in the way: SQLite itself does not always wait.
+
+    Args:
+        work: Changes nothing where it raises.
+        seconds: Longest wait.
+        pause: About so many seconds between two tries.
+
+    Raises:
+        sqlite3.OperationalError: They are for longer, or something else is wrong, which is told at once.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        late = time.monotonic() > end
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if late or not is_busy(error):
+                raise
+        time.sleep(random.uniform(0.2, 1.8) * pause)
 
 
 def to_wal(connection: sqlite3.Connection, timeout: float) -> None:
-    """Turn a connection's file to WAL mode; a file that is in it stays so.
-
-    The first processes that start together may find the file locked without SQLite waiting for it, so this waits.
+    """Turn a connection's file to WAL mode; a file that is in it is only asked.
 
     Args:
         connection: Outside of a transaction.
-        timeout: Longest wait in seconds.
+        timeout: Longest wait in seconds, but at least `OPENING`: a file that cannot even be asked is not in WAL mode
+            yet, or is brought back after its processes were killed.
 
     Raises:
         sqlite3.OperationalError: It is locked for longer, or cannot be written.
     """
-    end = time.monotonic() + timeout
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.01)
-        else:
-            return
+    seconds = max(timeout, OPENING)
+    mode = patiently(lambda: connection.execute("PRAGMA journal_mode").fetchone()[0], seconds)
+    if mode != "wal":
+        patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), seconds)

@@ -12,7 +12,7 @@ from pathlib import Path
 from headrace.errors import ConfigError, OnlineUnavailableError, StoreError
 from headrace.store.online.base import Batch, State
 from headrace.store.online.connections import Connections
-from headrace.store.wal import to_wal
+from headrace.store.wal import OPENING, patiently, to_wal
 
 FORMAT = 1
 
@@ -136,22 +136,36 @@ class SQLite:
             to_wal(connection, self._timeout)
             # What a power cut takes is brought back from the table.
             connection.execute("PRAGMA synchronous = NORMAL")
-            found: int = connection.execute("PRAGMA user_version").fetchone()[0]
-            if found > FORMAT:
-                raise StoreError(
-                    f"it has format {found}, this headrace knows {FORMAT}",
-                    where=self._path,
-                    hint="upgrade headrace, or name another file",
-                )
-            if found < FORMAT:
-                for table in _TABLES:
-                    connection.execute(table)
-                connection.execute(f"PRAGMA user_version = {FORMAT}")
+            if self._format(connection) < FORMAT:
+                patiently(lambda: self._make(connection), max(self._timeout, OPENING))
         except BaseException:
             connection.close()
             raise
         self._file = _file_at(self._path)
         return connection
+
+    def _make(self, connection: sqlite3.Connection) -> None:
+        """The tables, in one transaction: whoever waited for another to make them finds them made."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if self._format(connection) < FORMAT:
+                for table in _TABLES:
+                    connection.execute(table)
+                connection.execute(f"PRAGMA user_version = {FORMAT}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.rollback()
+            raise
+
+    def _format(self, connection: sqlite3.Connection) -> int:
+        found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if found > FORMAT:
+            raise StoreError(
+                f"it has format {found}, this headrace knows {FORMAT}",
+                where=self._path,
+                hint="upgrade headrace, or name another file",
+            )
+        return found
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
