@@ -30,8 +30,9 @@ from headrace.flow.run import Request, run
 from headrace.home import Home
 from headrace.loading import load_system
 from headrace.settings import Settings
-from headrace.sources.broker import Broker, Topics
+from headrace.sources.broker import Broker
 from headrace.sources.metrics import name_of
+from headrace.sources.topics import Topics
 
 HERE = Path(__file__).resolve().parent
 SYSTEM = str(HERE / "streaming_system")

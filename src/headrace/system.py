@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -30,6 +30,7 @@ from headrace.models.base import Model
 from headrace.shaping import shaping
 from headrace.sources import Source
 from headrace.sources.events import Shape
+from headrace.sources.topics import KINDS, Topics
 
 if TYPE_CHECKING:
     from headrace.store.history import Series
@@ -93,6 +94,54 @@ class Monitoring(Declared):
         return (timedelta(), *self.baselines)
 
 
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}").fullmatch
+
+
+class StreamTopics(Declared):
+    """Names of a stream's topics, and how those are made that are missing.
+
+    Attributes:
+        events: Name of the topic that events come on; like those below ``SYSTEM.events`` and so on if not given.
+        predictions: Of the answers.
+        dead_letters: Of bad events.
+        late: Of events that came too late.
+        state: Of the workers' state.
+        series: Of the partition of each series.
+        prefix: Before the names that are not given, and before the group's.
+        group: The consumers' group; ``headrace.SYSTEM`` if not given. It begins the names of transactions, too.
+        partitions: Of topics that are made.
+        replication: Copies of topics that are made; the cluster's default if not given.
+        retention: How long topics that are made keep what is on them; the state is kept. The cluster's default if not
+            given.
+        create: Whether missing topics are made; otherwise the stream says which are to be made, and how.
+    """
+
+    events: str | None = None
+    predictions: str | None = None
+    dead_letters: str | None = None
+    late: str | None = None
+    state: str | None = None
+    series: str | None = None
+    prefix: str = ""
+    group: str | None = None
+    partitions: int = Field(default=4, ge=1, le=10_000)
+    replication: int | None = Field(default=None, ge=1, le=32_767)
+    retention: Duration | None = None
+    create: bool = True
+
+    @model_validator(mode="after")
+    def _legal(self) -> Self:
+        given = {kind: name for kind in KINDS if (name := getattr(self, kind)) is not None}
+        for name in given.values():
+            if not _TOPIC(name) or name in (".", ".."):
+                raise ValueError(f"{name!r} is no name of a topic: up to 249 of letters, digits, '.', '_' and '-'")
+        if len(set(given.values())) < len(given):
+            raise ValueError("two of the topics have one name")
+        if self.prefix and not _TOPIC(self.prefix):
+            raise ValueError(f"{self.prefix!r} cannot begin a topic's name: use letters, digits, '.', '_' and '-'")
+        return self
+
+
 class Stream(Declared):
     """How events on a Kafka topic are answered.
 
@@ -104,6 +153,7 @@ class Stream(Declared):
             ``accept`` answers them once there are enough.
         idle: A series without an event for this long (by the clock) leaves the memory until its next one.
         batch: Events that are answered in one transaction at most.
+        topics: Names of the topics, and how those are made that are missing.
     """
 
     grace: Duration = timedelta(hours=1)
@@ -111,6 +161,7 @@ class Stream(Declared):
     unknown: Literal["refuse", "accept"] = "refuse"
     idle: Every = timedelta(hours=24)
     batch: int = Field(default=16_000, ge=1, le=100_000)
+    topics: StreamTopics = Field(default_factory=StreamTopics)
 
 
 class System(Declared):
@@ -260,6 +311,15 @@ class System(Declared):
     def _history_columns(self) -> tuple[str, ...]:
         """Columns whose past is looked at, the target first."""
         return tuple(dict.fromkeys([self.target, *sorted(self.features.columns() - set(self.keys))]))
+
+    @property
+    def topics(self) -> Topics:
+        """Its topics in Kafka."""
+        of = self.stream.topics
+        given = {kind: name for kind in KINDS if (name := getattr(of, kind)) is not None}
+        partitions = of.partitions if self.keys else 1  # a lone series is on one
+        made = (partitions, of.replication, of.retention, of.create)
+        return Topics(self.name, given, of.prefix, of.group, *made)
 
     @property
     def leads(self) -> dict[str, timedelta | Literal[True]]:

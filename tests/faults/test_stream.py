@@ -19,7 +19,8 @@ from tests.serving.stream import worlds
 
 from headrace.serving.stream.engine import Message
 from headrace.serving.stream.seeding import Seeding
-from headrace.sources.broker import Broker, Topics
+from headrace.sources.broker import Broker
+from headrace.sources.topics import Topics
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 

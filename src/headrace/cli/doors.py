@@ -103,7 +103,9 @@ def stream(
         int, typer.Option("--workers", metavar="N", help="Processes; at most one a partition works.")
     ] = 1,
     port: Annotated[int, typer.Option("--port", metavar="P", help="Metrics and health; the next free one.")] = 9464,
-    partitions: Annotated[int, typer.Option("--partitions", metavar="N", help="Of topics that it makes.")] = 4,
+    partitions: Annotated[
+        int | None, typer.Option("--partitions", metavar="N", min=1, help="Of topics that it makes.")
+    ] = None,
     idle: Annotated[
         str | None, typer.Option("--stop-when-idle", metavar="D", help="Stop after D without events.")
     ] = None,
@@ -119,7 +121,7 @@ def stream(
     job = Job(system, home.settings, bootstrap, port, options)
 
     def on_start() -> None:
-        topics = f"{system.name}.events to {system.name}.predictions"
+        topics = f"{system.topics.events} to {system.topics.predictions}"
         started = {"broker": bootstrap, "topics": topics, "metrics": f"http://localhost:{port}/metrics"}
         if not use.json:  # its one document tells what was done
             console.print_started(started, standing([system], home), as_json=False)
@@ -143,7 +145,7 @@ def archive(use: Common, name: Name, bootstrap: Bootstrap) -> None:
 
 
 @command
-def letters(
+def dead_letters(
     use: Common,
     name: Name,
     bootstrap: Bootstrap,
@@ -157,9 +159,9 @@ def letters(
 
     from headrace import console
     from headrace.serving.stream import letters as apart
-    from headrace.sources.broker import Broker, Topics
+    from headrace.sources.broker import Broker
 
-    broker, topics = Broker(bootstrap, use.open().kafka), Topics(use.system(name).name)
+    broker, topics = Broker(bootstrap, use.open().kafka), use.system(name).topics
     if resend:
         console.print_tree({"resent": apart.resend(broker, topics, late=late)}, as_json=use.json)
         return

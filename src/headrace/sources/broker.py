@@ -8,46 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from headrace.errors import StreamError
+from headrace.sources.topics import Topics, Wanted
 
 T = TypeVar("T")
 
 TIMEOUT = 30.0
 """Seconds that the cluster has for one request."""
-LARGEST = 16 * 1024 * 1024
-"""Bytes of a record that is passed on: a dead letter is the event as it came, with headers."""
 BEGINNING = -2
-
-
-@dataclass(frozen=True)
-class Topics:
-    """The topics of one system."""
-
-    system: str
-
-    @property
-    def events(self) -> str:
-        """What comes in."""
-        return f"{self.system}.events"
-
-    @property
-    def predictions(self) -> str:
-        """What goes out."""
-        return f"{self.system}.predictions"
-
-    @property
-    def dead_letters(self) -> str:
-        """Bad events as they came."""
-        return f"{self.system}.dead_letters"
-
-    @property
-    def late(self) -> str:
-        """Events that came too late as they came."""
-        return f"{self.system}.late"
-
-    @property
-    def state(self) -> str:
-        """The changelog of the state; as many partitions as the events have."""
-        return f"{self.system}.state"
 
 
 @dataclass(frozen=True)
@@ -71,31 +38,16 @@ class Broker:
         """Create what is missing of a system's topics; returns the number of partitions of its events.
 
         Raises:
-            StreamError: The cluster cannot be reached, refuses, or the state has another number of partitions.
+            StreamError: The cluster cannot be reached, refuses, or the state has another number of partitions; or
+                topics are missing that are not to be made.
         """
-        from confluent_kafka import admin
-
-        make: Any = admin
-
         found = self.partitions()
         count = found.get(topics.events, partitions)
-        own = {"max.message.bytes": str(LARGEST)}
-        compacted = {
-            "cleanup.policy": "compact",
-            "segment.bytes": str(64 * 1024 * 1024),
-            "min.cleanable.dirty.ratio": "0.1",
-            "segment.ms": "600000",
-        }
-        wanted = {
-            topics.events: {"message.timestamp.type": "LogAppendTime"},
-            topics.predictions: {},
-            topics.dead_letters: own,
-            topics.late: own,
-            topics.state: compacted,
-        }
-        missing = [make.NewTopic(name, count, config=config) for name, config in wanted.items() if name not in found]
-        self._create(missing)
-        self._same_partitions({**found, **{t.topic: count for t in missing}}, topics)
+        missing = [each for each in topics.wanted(count) if each.name not in found]
+        if missing and not topics.create:
+            raise _to_be_made(missing, topics, "stream.topics.create is off")
+        self._create(missing, topics)
+        self._same_partitions({**found, **{each.name: each.partitions for each in missing}}, topics)
         return count
 
     def partitions(self) -> dict[str, int]:
@@ -220,17 +172,22 @@ class Broker:
 
         return AdminClient(self.settings(socket_timeout_ms=int(TIMEOUT * 1000)))
 
-    def _create(self, missing: list[Any]) -> None:
-        from confluent_kafka import KafkaError, KafkaException
+    def _create(self, missing: list[Wanted], topics: Topics) -> None:
+        from confluent_kafka import KafkaError, KafkaException, admin
 
         if not missing:
             return
+        make: Any = admin
+        new = [make.NewTopic(t.name, t.partitions, t.replication or -1, config=dict(t.config)) for t in missing]
         client = self._admin()  # the requests end with it
-        for name, future in client.create_topics(missing, request_timeout=TIMEOUT).items():
+        for name, future in client.create_topics(new, request_timeout=TIMEOUT).items():
             try:
                 future.result()
             except KafkaException as error:
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another worker was quicker
+                code = error.args[0].code()
+                if code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
+                    raise _to_be_made(missing, topics, "the cluster lets nobody here make them") from error
+                if code != KafkaError.TOPIC_ALREADY_EXISTS:  # another worker was quicker
                     raise self.unreachable(error, name) from error
 
     def _same_partitions(self, found: Mapping[str, int], topics: Topics) -> None:
@@ -241,6 +198,16 @@ class Broker:
                     where=name,
                     hint="give it as many, or delete it if nothing in it is needed: it is made anew",
                 )
+
+
+def _to_be_made(missing: list[Wanted], topics: Topics, why: str) -> StreamError:
+    lines = "".join(f"\n    {each.line()}" for each in missing)
+    are = "a topic is" if len(missing) == 1 else f"{len(missing)} topics are"
+    return StreamError(
+        f"{are} missing, and {why}; ask for:{lines}",
+        where=topics.system,
+        hint=f"headrace stream topics {topics.system} prints them as commands of kafka-topics.sh",
+    )
 
 
 def _property(name: str) -> str:

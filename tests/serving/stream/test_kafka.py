@@ -108,13 +108,13 @@ def check_bad_events_are_letters_that_can_be_sent_again(world, broker, command, 
     assert (done["answers"], done["dead_letters"], done["late"]) == (1, 5, 1)
     dead = kafka.committed(broker, "live_metrics.dead_letters")
     assert {m.value() for m in dead} == {b"{", large, None, b"\xff\xfe", good}
-    listed = command("letters")["letters"]
+    listed = command("dead-letters")["letters"]
     assert len(listed) == 5
     assert all(letter["reason"] and letter["source"].startswith("live_metrics.events-") for letter in listed)
-    assert "before the newest" in command("letters", "--late")["letters"][0]["reason"]
-    assert command("letters", "--resend") == {"resent": 5}
-    assert command("letters", "--resend") == {"resent": 0}
-    assert len(command("letters", "--all")["letters"]) == 5
+    assert "before the newest" in command("dead-letters", "--late")["letters"][0]["reason"]
+    assert command("dead-letters", "--resend") == {"resent": 5}
+    assert command("dead-letters", "--resend") == {"resent": 0}
+    assert len(command("dead-letters", "--all")["letters"]) == 5
     assert command("stream", "--stop-when-idle", "2s")["dead_letters"] == 5
 
 

@@ -55,6 +55,6 @@ def test_events_are_answered_behind_a_log_in(world, broker, command):
 
 
 def test_a_wrong_password_is_refused_and_not_told(command):
-    errors, out, status = command("letters", password="not-the-password")
+    errors, out, status = command("dead-letters", password="not-the-password")
     assert status == 1
     assert "not-the-password" not in errors + out

@@ -11,7 +11,8 @@ from headrace.errors import FencedError, StreamError
 from headrace.serving.stream import sender as module
 from headrace.serving.stream.batch import Answered, Batch
 from headrace.serving.stream.sender import Aborted, Sender, Stuck
-from headrace.sources.broker import Broker, Topics
+from headrace.sources.broker import Broker
+from headrace.sources.topics import Topics
 
 confluent_kafka = pytest.importorskip("confluent_kafka")
 
@@ -125,7 +126,8 @@ from typing import ClassVar
 import confluent_kafka
 from tests.serving.stream.test_sender import Client, answered
 from headrace.serving.stream.sender import Sender
-from headrace.sources.broker import Broker, Topics
+from headrace.sources.broker import Broker
+from headrace.sources.topics import Topics
 Client.faults = {"commit_transaction": [threading.Event()]}
 confluent_kafka.Producer = Client
 sender = Sender(Broker("nowhere:1"), Topics("metrics"), "one", threading.Event())

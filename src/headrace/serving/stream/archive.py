@@ -16,7 +16,7 @@ from headrace.home import Home
 from headrace.lineage import digest_of
 from headrace.pipelines import feature
 from headrace.serving.stream.stored import StoredAnswers
-from headrace.sources.broker import Broker, Topics
+from headrace.sources.broker import Broker
 from headrace.sources.kafka import Place
 from headrace.system import System
 
@@ -41,7 +41,7 @@ def archive(system: System, home: Home, broker: Broker, now: datetime) -> dict[s
         StreamError: The cluster failed.
         StoreError: A table could not be written.
     """
-    topics, added = Topics(system.name), 0
+    topics, added = system.topics, 0
     source = f"kafka://{broker.bootstrap}/{topics.events}"
     while True:
         records = feature.read(system, home, source=source, as_of=now, now=now)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from headrace.errors import NotFoundError, StreamError
-from headrace.sources.broker import LARGEST, TIMEOUT, Broker, Topics
+from headrace.sources.broker import TIMEOUT, Broker
+from headrace.sources.topics import LARGEST, Topics
 
 _CHUNK = 500
 """Letters that are sent again in one transaction."""
@@ -106,4 +107,4 @@ def _begin(broker: Broker, topics: Topics, topic: str) -> dict[int, int]:
 
 
 def _group(topics: Topics) -> str:
-    return f"headrace.{topics.system}.resend"
+    return f"{topics.group}.resend"

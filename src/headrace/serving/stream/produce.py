@@ -16,7 +16,7 @@ from headrace.contract.times import as_written
 from headrace.errors import StreamError
 from headrace.sources import open_source
 from headrace.sources.base import under_declared_names
-from headrace.sources.broker import TIMEOUT, Broker, Topics
+from headrace.sources.broker import TIMEOUT, Broker
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Playing:
 
 
 def produce(
-    system: System, broker: Broker, playing: Playing, stop: threading.Event, partitions: int = 4
+    system: System, broker: Broker, playing: Playing, stop: threading.Event, partitions: int | None = None
 ) -> dict[str, Any]:
     """Send the events in the order of their times; returns ``topic sent unreadable seconds``.
 
@@ -55,9 +55,9 @@ def produce(
     """
     from confluent_kafka import Producer
 
-    topics = Topics(system.name)
+    topics = system.topics
     frame, unreadable = events(system, playing)
-    broker.ensure(topics, partitions if system.keys else 1)
+    broker.ensure(topics, partitions or topics.partitions)
     refused: list[str] = []
     producer = Producer(broker.settings(enable_idempotence=True, linger_ms=5, compression_type="lz4"))
 

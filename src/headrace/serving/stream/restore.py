@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable
 
 from headrace.serving.stream.engine import Engine
-from headrace.sources.broker import BEGINNING, Broker, Topics
+from headrace.sources.broker import BEGINNING, Broker
+from headrace.sources.topics import Topics
 
 
 def restore(engine: Engine, broker: Broker, topics: Topics, partitions: Iterable[int]) -> int:

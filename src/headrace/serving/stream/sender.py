@@ -18,7 +18,8 @@ from typing import Any
 
 from headrace.errors import FencedError, StreamError
 from headrace.serving.stream.batch import Answered, Message
-from headrace.sources.broker import LARGEST, TIMEOUT, Broker, Topics
+from headrace.sources.broker import TIMEOUT, Broker
+from headrace.sources.topics import LARGEST, Topics
 
 CALL = 10.0
 """Seconds that one call of the client has."""

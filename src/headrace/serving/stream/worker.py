@@ -23,7 +23,7 @@ from headrace.serving.stream.restore import restore
 from headrace.serving.stream.seeding import Seeding
 from headrace.serving.stream.sender import PATIENCE, Aborted, Sender, Stuck
 from headrace.serving.stream.telemetry import Telemetry
-from headrace.sources.broker import TIMEOUT, Broker, Topics
+from headrace.sources.broker import TIMEOUT, Broker
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ class Options:
     """How a worker runs.
 
     Attributes:
-        partitions: Partitions of topics that are made.
+        partitions: Partitions of topics that are made; None: as the system declares.
         poll: Seconds that a batch may take before the group takes the worker's partitions away.
         session: Seconds without a sign of life after which the group counts it as dead.
         champions: Seconds between two looks for a new champion.
         idle: Stop after so many seconds without an event; None goes on.
     """
 
-    partitions: int = 4
+    partitions: int | None = None
     poll: float = 300.0
     session: float = 10.0
     champions: float = 5.0
@@ -75,7 +75,7 @@ class Worker:
     def __init__(self, system: System, home: Home, broker: Broker, name: str, options: Options) -> None:
         self.telemetry = Telemetry(system.name)
         self._system, self._home, self._broker, self._name, self._options = system, home, broker, name, options
-        self._topics = Topics(system.name)
+        self._topics = system.topics
         self._log = logger(system.name, name)
         self._positions: dict[int, int] = {}
         self._read_up: set[int] = set()
@@ -94,7 +94,8 @@ class Worker:
         """
         first = champion(self._system, self._home, datetime.now(UTC))
         lone = not self._system.keys
-        partitions = self._broker.ensure(self._topics, 1 if lone else self._options.partitions)
+        wanted = self._options.partitions or self._topics.partitions
+        partitions = self._broker.ensure(self._topics, 1 if lone else wanted)
         if lone and partitions > 1:
             text, hint = f"a lone series needs one partition, there are {partitions}", "make the topic anew with one"
             raise StreamError(text, where=self._topics.events, hint=hint)
@@ -126,7 +127,7 @@ class Worker:
         return self._done()
 
     def _new_sender(self, patience: float = TIMEOUT) -> Sender:
-        identity = f"headrace.{self._system.name}.{self._name}"
+        identity = f"{self._topics.group}.{self._name}"
         return Sender(self._broker, self._topics, identity, self._stop, patience=patience)
 
     def _leave(self) -> None:
@@ -309,7 +310,7 @@ class Worker:
     def _subscribed(self) -> Consumer:
         from confluent_kafka import Consumer
 
-        group = f"headrace.{self._system.name}"
+        group = self._topics.group
         consumer = Consumer(
             self._broker.settings(
                 group_id=group,
