@@ -128,6 +128,10 @@ class LedgerUnavailableError(LedgerError):
     """The ledger's database is away, or locked for too long. The same may be tried again."""
 
 
+class LedgerReplacedError(LedgerUnavailableError):
+    """The ledger is another one than was opened. The same may be tried again once the right one is back."""
+
+
 class LedgerFullError(LedgerError):
     """More is waiting to be written than there is room for. The same may be tried again."""
 

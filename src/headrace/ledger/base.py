@@ -28,7 +28,13 @@ class Backend(Protocol):
     """One kind of database. What differs between them is here; all else is SQLAlchemy Core.
 
     `lock`, `stored` and `insert` raise the driver's own errors.
+
+    Attributes:
+        pinned: Whether an open connection leads to one database for good. Where it does not, one that leads to another
+            database is closed, and the next may lead to the right one.
     """
+
+    pinned: bool
 
     def __init__(self, timeout: float) -> None:
         """`timeout`: the longest wait in seconds for a connection, a lock or an answer."""
@@ -46,6 +52,22 @@ class Backend(Protocol):
         Writers one after another are what makes sequence numbers appear in the order in which they were given: a
         reader that has seen number n never misses a smaller one.
         """
+
+    def check(self, connection: Connection) -> None:
+        """Called before every commit and every read: whether the connection still leads to what was opened first.
+
+        Raises:
+            LedgerReplacedError: What is there is another ledger, or none.
+        """
+
+    def forget(self) -> None:
+        """Called when all connections were closed: the next one may lead anywhere."""
+
+    def doubtful(self, connection: Connection) -> bool:
+        """Called now and then while nothing is written: whether a write may well fail, without trying one."""
+
+    def is_other(self, error: BaseException) -> bool:
+        """Whether a driver's error says that what is there is not the ledger: it lacks a table, or is no database."""
 
     def stored(self, connection: Connection, system: str, keys: Sequence[str]) -> Sequence[Row]:
         """Rows (as `COLUMNS`) that the system's keys have already: one query, however many keys."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import Connection, insert, inspect, make_url, select
+from sqlalchemy import Connection, insert, inspect, make_url, select, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from headrace.errors import ConfigError, LedgerError, LedgerUnavailableError
+from headrace.errors import ConfigError, LedgerError, LedgerReplacedError, LedgerUnavailableError
 from headrace.ledger import tables
 from headrace.ledger.base import Backend, driver
 from headrace.ledger.postgresql import PostgreSQL
@@ -22,6 +23,8 @@ from headrace.store.wal import OPENING
 
 T = TypeVar("T")
 
+_KNOWN = "headrace.ledger"
+"""Marks a connection that was found to lead to the ledger."""
 _BACKENDS: dict[str, type[Backend]] = {"sqlite": SQLite, "postgresql": PostgreSQL, "postgres": PostgreSQL}
 
 
@@ -40,6 +43,7 @@ class Database:
         self._engine = self.backend.engine(url)
         self._kept: Connection | None = None
         self._using_kept = threading.Lock()
+        self._identity: str | None = None
 
     def make(self) -> None:
         """Make the tables that are missing. Safe when several processes do it at once.
@@ -48,21 +52,27 @@ class Database:
             LedgerError: A newer headrace made them.
             LedgerUnavailableError: The database cannot be reached.
         """
+        if self.backend.pinned:
+            self._twice(self._keep)
         end = time.monotonic() + max(self._timeout, OPENING)
-        while not self._made():
+        while (identity := self._made()) is None:
             try:
                 self.write(self._make)
             except LedgerUnavailableError as error:
                 cause = error.__cause__.orig if isinstance(error.__cause__, DBAPIError) else None
                 if cause is None or not self.backend.is_busy(cause) or time.monotonic() > end:
                     raise
+        self._identity = identity
 
-    def _made(self) -> bool:
-        """Whether all tables are there: then opening waits for no writer."""
+    def _made(self) -> str | None:
+        """The identity of the ledger, if all its tables are there: then opening waits for no writer."""
 
-        def work(connection: Connection) -> bool:
+        def work(connection: Connection) -> str | None:
             there = set(inspect(connection).get_table_names())
-            return there >= set(tables.metadata.tables) and self._is_known(connection)
+            if not there >= set(tables.metadata.tables) or not self._is_known(connection):
+                return None
+            found: str | None = connection.scalar(select(tables.identity.c.id))
+            return found
 
         return self.read(work)
 
@@ -70,6 +80,8 @@ class Database:
         tables.metadata.create_all(connection)
         if not self._is_known(connection):
             connection.execute(insert(tables.version).values(version=tables.FORMAT))
+        if connection.scalar(select(tables.identity.c.id)) is None:
+            connection.execute(insert(tables.identity).values(id=uuid.uuid4().hex, probes=0))
 
     def _is_known(self, connection: Connection) -> bool:
         """Whether the format is ours; False where none is written yet."""
@@ -91,9 +103,11 @@ class Database:
         """
 
         def transaction(connection: Connection) -> T:
-            with connection.begin(), self._drivers_errors(connection):
+            with connection.begin():
                 self.backend.lock(connection)
-                return work(connection)
+                done = work(connection)
+                self.backend.check(connection)
+                return done
 
         return self._run(transaction)
 
@@ -111,17 +125,23 @@ class Database:
             self._using_kept.release()
 
     def _with_kept(self, work: Callable[[Connection], T]) -> T:
-        if self._kept is None or self._kept.invalidated:
-            self._kept = self._engine.connect()
-        with self._drivers_errors(self._kept):
+        kept = self._keep()
+        with self._drivers_errors(kept):
             try:
-                self.backend.lock(self._kept)
-                done = work(self._kept)
-                driver(self._kept).commit()
+                self._refuse_other(kept)
+                self.backend.lock(kept)
+                done = work(kept)
+                self.backend.check(kept)
+                driver(kept).commit()
             except BaseException:
-                driver(self._kept).rollback()
+                driver(kept).rollback()
                 raise
         return done
+
+    def _keep(self) -> Connection:
+        if self._kept is None or self._kept.invalidated:
+            self._kept = self._engine.connect()
+        return self._kept
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns; it must not write.
@@ -137,7 +157,32 @@ class Database:
             kept, self._kept = self._kept, None
             if kept is not None:
                 kept.close()
-        self._engine.dispose()
+            self._engine.dispose()
+            self.backend.forget()
+
+    def probe(self) -> None:
+        """Write something, to see whether it can be done.
+
+        Raises:
+            LedgerUnavailableError: It cannot, or not in time.
+            LedgerError: It is refused.
+        """
+        more = update(tables.identity).values(probes=tables.identity.c.probes + 1)
+        self.write(lambda connection: connection.execute(more))
+
+    def look(self, connection: Connection) -> None:
+        """Refuse another ledger than the one that was opened, whatever the connection is known to lead to.
+
+        Raises:
+            LedgerReplacedError: It is another one.
+        """
+        connection.info.pop(_KNOWN, None)
+        self._refuse_other(connection)
+
+    def replaced(self, said: str) -> LedgerReplacedError:
+        """The error for a ledger that is not the one opened."""
+        hint = "put it back; to go on with what is there now, restart what uses it"
+        return LedgerReplacedError(said, where=self.where, hint=hint)
 
     def _run(self, work: Callable[[Connection], T]) -> T:
         return self._twice(lambda: self._connected(work))
@@ -159,8 +204,19 @@ class Database:
             raise LedgerError(_first_line(error), where=self.where) from error
 
     def _connected(self, work: Callable[[Connection], T]) -> T:
-        with self._engine.connect() as connection:
+        with self._engine.connect() as connection, self._drivers_errors(connection):
+            self._refuse_other(connection)
+            self.backend.check(connection)
             return work(connection)
+
+    def _refuse_other(self, connection: Connection) -> None:
+        """Once a connection: whether it leads to the ledger that was opened."""
+        if self._identity is None or _KNOWN in connection.info:
+            return
+        found = driver(connection).execute("SELECT id FROM ledger_identity").fetchone()
+        if found != (self._identity,):
+            raise self.replaced("the ledger is another one than was opened")
+        connection.info[_KNOWN] = True
 
     @contextmanager
     def _drivers_errors(self, connection: Connection) -> Iterator[None]:
@@ -168,6 +224,11 @@ class Database:
         dialect = self._engine.dialect
         try:
             yield
+        except LedgerReplacedError:
+            if not self.backend.pinned:
+                connection.invalidate()
+                self._engine.dispose()
+            raise
         except dialect.loaded_dbapi.Error as error:
             lost = dialect.is_disconnect(error, driver(connection), None)
             if lost:
@@ -177,6 +238,8 @@ class Database:
 
     def _failure(self, error: DBAPIError) -> LedgerError:
         said = _first_line(error.orig)
+        if error.orig is not None and self._identity is not None and self.backend.is_other(error.orig):
+            return self.replaced(f"the ledger is another one than was opened, or damaged: {said}")
         if error.orig is not None and self.backend.is_away(error.orig):
             return self._away(said)
         return LedgerError(f"the database refused it: {said}", where=self.where)

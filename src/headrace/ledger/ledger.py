@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, RowMapping, Select, func, insert, select, update
@@ -35,6 +36,7 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._pinned: set[str] = set()
+        self._last: dict[str, tuple[str, str]] = {}  # of each system, key and id of an entry that is durable
 
     @classmethod
     def open(cls, uri: str, *, timeout: float = TIMEOUT) -> Ledger:
@@ -94,9 +96,15 @@ class Ledger:
         Raises:
             As `write`.
         """
-        return self._database.write_at_once(lambda connection: self._write(connection, groups))
+        found, new = self._database.write_at_once(lambda connection: self._write(connection, groups))
+        if new:
+            self._last[new[-1][0]] = new[-1][1:3]
+        return found
 
-    def _write(self, connection: Connection, groups: Sequence[Sequence[Entry]]) -> list[list[Entry | KeyConflictError]]:
+    def _write(
+        self, connection: Connection, groups: Sequence[Sequence[Entry]]
+    ) -> tuple[list[list[Entry | KeyConflictError]], list[tuple[Any, ...]]]:
+        """What `write_groups` returns, and the rows that are new."""
         first = self._stored(connection, [entry for group in groups for entry in group])
         new: list[tuple[Any, ...]] = []
         found = []
@@ -113,15 +121,26 @@ class Ledger:
             found.append(answers)
         if new:
             self._database.backend.insert(connection, new)
-        return found
+        return found, new
 
     def _stored(self, connection: Connection, entries: Sequence[Entry]) -> dict[tuple[str, str], Entry]:
         keys: dict[str, list[str]] = {}
         for entry in entries:
             keys.setdefault(entry.system, []).append(entry.key)
-        found = (self._database.backend.stored(connection, system, wanted) for system, wanted in keys.items())
-        stored = (_entry(row) for rows in found for row in rows)
+        stored = (entry for system, some in keys.items() for entry in self._standing(connection, system, some).values())
         return {(entry.system, entry.key): entry for entry in stored}
+
+    def _standing(self, connection: Connection, system: str, keys: Sequence[str]) -> dict[str, Entry]:
+        """The entries that keys stand for.
+
+        Raises:
+            LedgerReplacedError: That one is not there: this is an earlier state of the ledger, or another one.
+        """
+        last = self._last.get(system)
+        rows = self._database.backend.stored(connection, system, keys if last is None else [*keys, last[0]])
+        if last is not None and last not in [(row[1], row[2]) for row in rows]:
+            raise self._database.replaced("the ledger has lost what was stored in it")
+        return {row[1]: _entry(row) for row in rows if last is None or row[1] != last[0] or last[0] in keys}
 
     def extend(
         self, system: str, after: int, make: Callable[[list[Numbered], Standing], Sequence[tuple[str, Entry]]]
@@ -145,11 +164,8 @@ class Ledger:
         def work(connection: Connection) -> int:
             newer = _after(connection, system, after, None)
 
-            def standing(keys: Sequence[str]) -> Mapping[str, Entry]:
-                found = self._database.backend.stored(connection, system, keys)
-                return {entry.key: entry for entry in map(_entry, found)}
-
-            made = make(newer, standing)
+            self._standing(connection, system, ())
+            made = make(newer, partial(self._standing, connection, system))
             last = newer[-1][0] if newer else after
             if not made:
                 return last
@@ -162,9 +178,14 @@ class Ledger:
                 for n, (series, _) in zip(numbers, made, strict=True)
             ]
             connection.execute(insert(events), rows)
+            new[:] = [made[-1][1]]
             return numbers[-1]
 
-        return self._database.write(work)
+        new: list[Entry] = []
+        number = self._database.write(work)
+        if new:
+            self._last[system] = new[-1].key, new[-1].id
+        return number
 
     def last(self, system: str) -> int:
         """The last sequence number of a system's log; 0 while there is none."""
@@ -231,12 +252,41 @@ class Ledger:
         return [Alert(**row) for row in self._mappings(query.limit(limit))]
 
     def ping(self) -> None:
-        """Ask the database for a sign of life: for readiness checks.
+        """Look whether the ledger can be used, and is the one that was opened: for readiness checks.
+
+        What is stored there last is remembered: an earlier state of the ledger lacks it. Nothing is written, unless it
+        seems that nothing can be.
 
         Raises:
-            LedgerUnavailableError: There is none.
+            LedgerReplacedError: It is another one, or an earlier state of it.
+            LedgerUnavailableError: It cannot be read or written.
         """
-        self._first(select(pins.c.digest).limit(1))
+        known, pinned = dict(self._last), set(self._pinned)
+
+        def work(connection: Connection) -> tuple[Any, bool]:
+            self._database.look(connection)
+            for system in known:
+                self._standing(connection, system, ())
+            here = connection.scalars(select(pins.c.digest).where(pins.c.digest.in_(pinned))).all() if pinned else ()
+            if len(here) < len(pinned):
+                raise self._database.replaced("the ledger has lost what was stored in it")
+            named = predictions.c.system, predictions.c.key, predictions.c.id
+            newest = connection.execute(select(*named).order_by(predictions.c.sequence.desc()).limit(1)).first()
+            return newest, self._database.backend.doubtful(connection)
+
+        newest, doubtful = self._database.read(work)
+        if newest is not None:
+            self._last.setdefault(newest[0], (newest[1], newest[2]))
+        if doubtful:
+            self.probe()
+
+    def probe(self) -> None:
+        """Commit something, to see whether it can be done.
+
+        Raises:
+            LedgerUnavailableError: It cannot be done.
+        """
+        self._database.probe()
 
     def close(self) -> None:
         """Close all connections."""

@@ -34,6 +34,8 @@ _BUSY = ("40001", "40P01", "55P03", "57014")
 class PostgreSQL:
     """Writers take turns by an advisory lock, which the server frees when their connection ends."""
 
+    pinned = False
+
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
 
@@ -73,6 +75,21 @@ class PostgreSQL:
     def lock(self, connection: Connection) -> None:
         """The wait ends with the statement's time-out."""
         driver(connection).execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+
+    def check(self, connection: Connection) -> None:
+        """Nothing: what a connection reads says whether it leads elsewhere."""
+
+    def forget(self) -> None:
+        """Nothing."""
+
+    def doubtful(self, connection: Connection) -> bool:
+        """A server that only follows another one takes no writes."""
+        shown = driver(connection).execute("SHOW transaction_read_only").fetchone()
+        return bool(shown != ("off",))
+
+    def is_other(self, error: BaseException) -> bool:
+        """By the error's SQLSTATE: undefined table, or undefined schema."""
+        return getattr(error, "sqlstate", None) in ("42P01", "3F000")
 
     def stored(self, connection: Connection, system: str, keys: Sequence[str]) -> Sequence[Row]:
         """The keys travel as one array."""

@@ -13,8 +13,9 @@ from sqlalchemy.engine import URL
 
 from headrace.errors import ConfigError, LedgerUnavailableError
 from headrace.ledger.base import ENGINE_OPTIONS, Row, driver
+from headrace.ledger.file import LedgerFile
 from headrace.ledger.tables import COLUMNS
-from headrace.store.wal import is_busy, patiently, to_wal
+from headrace.store.wal import is_busy, patiently
 
 _NAMES = ", ".join(COLUMNS)
 _json = msgspec.json.Encoder().encode  # the standard library takes 20 us longer, its lines being cold
@@ -33,6 +34,8 @@ _INSERT = {n: f"INSERT INTO predictions ({_NAMES}) VALUES {', '.join([_VALUES] *
 class SQLite:
     """Writers take turns by SQLite's own lock on the file."""
 
+    pinned = True
+
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
 
@@ -44,21 +47,38 @@ class SQLite:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LedgerUnavailableError(f"its folder cannot be made: {error}", where=str(url)) from error
-        engine = create_engine(
-            url,
-            **ENGINE_OPTIONS,
-            pool_timeout=self._timeout,
-            # isolation_level None: a transaction begins where `lock` says so, and reads need none.
-            connect_args={"timeout": self._timeout, "isolation_level": None},
-        )
+        self._file = file = LedgerFile(url.database, self._timeout)
+        engine = create_engine(url, **ENGINE_OPTIONS, pool_timeout=self._timeout)
+
+        @event.listens_for(engine, "do_connect")
+        def connected(_dialect: object, _record: object, _arguments: object, _options: object) -> sqlite3.Connection:
+            return file.connect()
 
         @event.listens_for(engine, "connect")
         def prepare(connection: sqlite3.Connection, _: object) -> None:
-            to_wal(connection, self._timeout)
             connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk, not only in the WAL's buffers
             connection.execute("PRAGMA foreign_keys = ON")
 
         return engine
+
+    def check(self, connection: Connection) -> None:
+        """By the inodes that the path leads to: some five microseconds."""
+        self._file.check(driver(connection))
+
+    def forget(self) -> None:
+        """The file may be another one."""
+        self._file.forget()
+
+    def doubtful(self, connection: Connection) -> bool:
+        """A file system that is mounted to be read only, or is full."""
+        return self._file.doubtful()
+
+    def is_other(self, error: BaseException) -> bool:
+        """A missing table has no number of its own."""
+        if isinstance(error, sqlite3.OperationalError):
+            return str(error).startswith("no such table")
+        number = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return number in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
     def lock(self, connection: Connection) -> None:
         """Asks every millisecond. SQLite itself soon asks only ten times a second, and never meets the short pauses of

@@ -58,6 +58,15 @@ def utc_text(time: datetime) -> str:
 
 version = Table("ledger_format", metadata, Column("version", Integer, nullable=False))
 
+identity = Table(
+    "ledger_identity",
+    metadata,
+    # Made up when the ledger is made: what tells it from every other one.
+    Column("id", Text, nullable=False),
+    # How often it was tried whether the ledger can be written.
+    Column("probes", BigInteger, nullable=False),
+)
+
 pins = Table(
     "pins",
     metadata,

@@ -1,0 +1,133 @@
+"""The file of a SQLite ledger, and what SQLite keeps beside it: whether its path still leads to what was opened.
+
+SQLite goes on writing to a file that was moved, removed or replaced, and so to one that nobody will ever read. Here the
+path is looked up again, by the inodes that it leads to. No file is opened for that: closing it would give up the locks
+that this process has on it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from errno import ENOENT, ENOTDIR
+from pathlib import Path
+from typing import NamedTuple
+
+from headrace.errors import LedgerReplacedError, LedgerUnavailableError
+from headrace.store.wal import to_wal
+
+REPLACED = "the ledger is another file than the one opened"
+_CUT = "the ledger's file was cut, or another one written over it"
+_HINT = "put it back; to go on with what is there now, restart what uses it"
+
+_stat = os.stat  # of a path object it would cost as much again, on every commit
+
+
+class _Seen(NamedTuple):
+    """Device of the file; inodes of it, of its write-ahead log, and of the index of that."""
+
+    device: int
+    inode: int
+    log: int
+    log_index: int
+
+
+class LedgerFile:
+    """Opens connections that all lead to one file, the one that the first of them led to.
+
+    That one must stay open as long as there are others: a file that nobody has open may be removed, and its inode given
+    to another one.
+
+    Args:
+        path: Of the file.
+        timeout: Longest wait in seconds for a lock.
+    """
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self._path, self._timeout = os.path.abspath(path), timeout  # noqa: PTH100  # it is given to os.stat all the time
+        self._beside = (f"{self._path}-wal", f"{self._path}-shm")
+        self._seen: _Seen | None = None
+        self._bytes = 0
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection in WAL mode, which begins no transaction by itself and may be used by any thread.
+
+        Raises:
+            LedgerReplacedError: The path leads to another file by now, or to none; none is made then.
+            sqlite3.OperationalError: It cannot be opened.
+        """
+        if self._seen is not None:
+            self._look()
+        mode = "rwc" if self._seen is None else "rw"
+        connection = sqlite3.connect(
+            f"{Path(self._path).as_uri()}?mode={mode}",
+            uri=True,
+            timeout=self._timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            to_wal(connection, self._timeout)
+            connection.execute("PRAGMA user_version").fetchone()  # now its log is there
+            self._opened()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _opened(self) -> None:
+        if self._seen is None:
+            # SQLite follows a link to the file itself, and keeps the rest where that one lies.
+            real = os.path.realpath(self._path)
+            self._beside = (f"{real}-wal", f"{real}-shm")
+            self._seen, self._bytes = self._found()
+        else:
+            self._look()
+
+    def check(self, connection: sqlite3.Connection) -> None:
+        """Refuse to go on where the path does not lead to this connection's file.
+
+        Raises:
+            LedgerReplacedError: It does not, or the file was cut.
+            LedgerUnavailableError: It cannot be looked up.
+        """
+        length = self._look()
+        if length < self._bytes:
+            # It may have been compacted: then it has all the pages that it is said to have.
+            pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
+            size: int = connection.execute("PRAGMA page_size").fetchone()[0]
+            if length < pages * size:
+                raise self._replaced(_CUT)
+        self._bytes = length
+
+    def forget(self) -> None:
+        """The next connection may lead to any file: none is open."""
+        self._seen, self._bytes = None, 0
+
+    def doubtful(self) -> bool:
+        """Whether what is written may well fail: the file system takes nothing, or has no room."""
+        try:
+            return not os.access(self._path, os.W_OK) or os.statvfs(self._path).f_bavail == 0
+        except OSError:
+            return True
+
+    def _look(self) -> int:
+        """Bytes of the file, if the path still leads to it."""
+        seen, length = self._found()
+        if seen != self._seen:
+            raise self._replaced(REPLACED)
+        if not length:
+            raise self._replaced(_CUT)
+        return length
+
+    def _found(self) -> tuple[_Seen, int]:
+        try:
+            file, log, index = _stat(self._path), _stat(self._beside[0]), _stat(self._beside[1])
+        except OSError as error:
+            if error.errno in (ENOENT, ENOTDIR):
+                raise self._replaced(f"{REPLACED}: there is none any more") from error
+            raise LedgerUnavailableError(f"the ledger's file cannot be looked up: {error}", where=self._path) from error
+        return _Seen(file.st_dev, file.st_ino, log.st_ino, index.st_ino), file.st_size
+
+    def _replaced(self, said: str) -> LedgerReplacedError:
+        return LedgerReplacedError(said, where=self._path, hint=_HINT)
