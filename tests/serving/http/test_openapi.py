@@ -41,7 +41,7 @@ def test_schemathesis_finds_nothing(both: Server, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "Operations:       17 selected / 17 total" in done.stdout
+    assert "Operations:       27 selected / 27 total" in done.stdout
     assert [line["message"] for line in both.lines() if line["log.level"] == "error"] == []
 
 

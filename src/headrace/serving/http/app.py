@@ -26,12 +26,10 @@ from headrace.serving.http.openapi import document
 from headrace.serving.http.options import Options
 from headrace.serving.http.predict import STATE, PredictRoute, Scope, Send
 from headrace.serving.http.problem import Problem, unforeseen
-from headrace.serving.http.routes import (
-    Reading,
-    of_http_exception,
-    of_validation_error,
-    problem_response,
-)
+from headrace.serving.http.protocols.paths import posted
+from headrace.serving.http.protocols.routes import Speaking
+from headrace.serving.http.refusals import of_http_exception, of_problem, of_validation_error, refusal
+from headrace.serving.http.routes import Reading
 from headrace.serving.http.served import Served
 from headrace.serving.http.telemetry import AccessLog, Telemetry, request_id_of
 from headrace.system import System
@@ -85,13 +83,18 @@ class Application:
                 if name and "/" not in name:
                     await self._predict(name, scope, receive, send)
                     return
+            asked = posted(path, self.served)
+            if asked is not None:
+                await self._predict(asked[0], scope, receive, send, asked[1])
+                return
         await self._api(scope, receive, send)
 
     def _reading(self, access: Access, *, several: bool) -> FastAPI:
         api = FastAPI(title="headrace", version=__version__, lifespan=self._lifespan, docs_url=None, redoc_url=None)
         reading = Reading(self.served, self._home, access, self._telemetry, several=several)
         api.include_router(reading.router())
-        api.add_exception_handler(Problem, lambda request, error: problem_response(error))
+        api.include_router(Speaking(self.served, access).router())
+        api.add_exception_handler(Problem, of_problem)
         api.add_exception_handler(HTTPException, of_http_exception)
         api.add_exception_handler(RequestValidationError, of_validation_error)
         api.middleware("http")(self._watched)
@@ -107,7 +110,7 @@ class Application:
             response: Response = await call_next(request)
         except Exception:  # noqa: BLE001  # it is logged, and the client has an answer
             _log.exception("request %s failed in an unforeseen way", request_id.decode())
-            response = problem_response(unforeseen())
+            response = refusal(request, unforeseen())
         seconds = time.perf_counter() - began
         response.headers["x-request-id"] = request_id.decode()
         route = getattr(request.scope.get("route"), "path", "unknown")

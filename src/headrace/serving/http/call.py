@@ -7,11 +7,15 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from headrace.serving.http.problem import MEDIA_TYPE, Problem
 from headrace.serving.http.telemetry import request_id_of
+
+if TYPE_CHECKING:
+    from headrace.serving.http.form import Form
 
 Header = tuple[bytes, bytes]
 
@@ -68,8 +72,10 @@ class Call(ABC):
         body: What was posted, once it is there.
         request_id: Of its ``X-Request-Id``, or made.
         began: When its head had come, by `time.perf_counter`.
+        form: How it is written; None for the hot route's own JSON.
     """
 
+    form: Form | None = None
     __slots__ = ("began", "body", "client", "headers", "method", "name", "path", "request_id")
 
     def __init__(

@@ -16,6 +16,7 @@ from headrace.serving.http.body import unmarked
 from headrace.serving.http.call import Answer, Call
 from headrace.serving.http.draining import Draining
 from headrace.serving.http.predict import STATE, PredictRoute
+from headrace.serving.http.protocols.tables import is_plain
 
 _DIGITS = 10
 """Of the length of a body that is quick."""
@@ -92,6 +93,7 @@ class Protocol(Draining):
         length = headers.get(b"content-length", b"")
         return (
             _OTHER.isdisjoint(headers)
+            and is_plain(headers)
             and length.isdigit()
             and len(length) < _DIGITS
             and int(length) <= self._predict.quick

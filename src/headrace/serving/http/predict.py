@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -24,9 +25,11 @@ from headrace.serving.http.body import Receive, parsed, rows_of, whole
 from headrace.serving.http.call import JSON, Answer, Call, given_keys
 from headrace.serving.http.deadline import Deadlines
 from headrace.serving.http.events import EventRoute
+from headrace.serving.http.form import Form
 from headrace.serving.http.many import entries_of, key_texts, no_features, together
 from headrace.serving.http.options import Options
 from headrace.serving.http.problem import Problem, busy, unforeseen
+from headrace.serving.http.protocols import tables
 from headrace.serving.http.served import Champion, Served
 from headrace.serving.http.telemetry import AccessLog, Telemetry
 
@@ -52,10 +55,11 @@ _log = logging.getLogger("headrace.serving")
 class _Awaited(Call):
     """A call that a task of the server waits for."""
 
-    __slots__ = ("answered",)
+    __slots__ = ("answered", "form")
 
-    def __init__(self, *about: Any) -> None:
+    def __init__(self, form: Form | None, *about: Any) -> None:
         super().__init__(*about)
+        self.form = form
         self.answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
     def reply(self, answer: Answer) -> None:
@@ -87,9 +91,11 @@ class PredictRoute:
             ROUTE.format(system=name).encode(): each for name, each in served.items() if not each.system.forecasts
         }
 
-    async def __call__(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, name: str, scope: Scope, receive: Receive, send: Send, form: Form | None = None) -> None:
         """Answer one request of any kind. What is said is a prediction or a problem, never an exception."""
-        call = _Awaited(name, scope["method"], scope["path"], dict(scope["headers"]), scope.get("client"))
+        headers = dict(scope["headers"])
+        form = form or tables.asked(headers)
+        call = _Awaited(form, name, scope["method"], scope["path"], headers, scope.get("client"))
         try:
             served = self._allowed(call)
             call.body = await self._body(call.headers, receive)
@@ -99,19 +105,43 @@ class PredictRoute:
         else:
             tell()
         answer = await call.answered
+        if call.form is not None:
+            answer = await self._written(call, call.form, answer)
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers(call.request_id)})
         await send({"type": "http.response.body", "body": answer.body})
 
+    async def _written(self, call: Call, form: Form, answer: Answer) -> Answer:
+        """The answer in the form that the request has."""
+        if answer.status == HTTPStatus.OK:
+            write = partial(form.answer, self._served[call.name], answer.body)
+            try:
+                body, kind, more = (
+                    await run_in_threadpool(write) if form.threaded or len(answer.body) >= LARGE else write()
+                )
+                answer = Answer(body, kind=kind, more=more)
+            except Exception:  # noqa: BLE001  # it is logged, and the client has an answer
+                _log.exception("request %s failed in an unforeseen way", call.request_id.decode())
+                answer = _refused(form, unforeseen())
+        self._noted(call, form.route, answer.status)
+        return answer
+
     async def _prepare(self, served: Served, call: Call) -> Callable[[], None]:
         """What is left to do for the answer, once the rest was done that can go wrong."""
-        if served.system.forecasts:
+        champion = None if served.system.forecasts else self._champion(served)
+        if call.form is not None:
+            await self._read(call.form, served, champion or served.champion, call)
+        if champion is None:
             body, events, version = await self.events.answer(served, call.body, call.headers)
             return partial(self._predicted, call, version, events, body)
-        champion = self._champion(served)
         prepare = partial(_prepared, served, champion, call.body, call.headers, self._options.max_rows)
         threaded = _far(champion) or len(call.body) >= LARGE
         prepared = await run_in_threadpool(prepare) if threaded else prepare()
         return partial(self._keep, call, champion.version.version, *prepared)
+
+    async def _read(self, form: Form, served: Served, champion: Champion | None, call: Call) -> None:
+        form.most = self._options.max_rows
+        read = partial(form.rows, served, 0 if champion is None else champion.version.version, call.body)
+        call.body = await run_in_threadpool(read) if form.threaded or len(call.body) >= LARGE else read()
 
     def short(self, path: bytes) -> str | None:
         """The system that a path posts rows to, if one row of it is quick: then `at_once` may be called."""
@@ -177,10 +207,14 @@ class PredictRoute:
 
     def _finish(self, call: Call, answer: Answer) -> None:
         call.reply(answer)
+        if call.form is None:  # else it is yet to be written
+            self._noted(call, ROUTE, answer.status)
+
+    def _noted(self, call: Call, route: str, status: int) -> None:
         seconds = time.perf_counter() - call.began
-        self._telemetry.request(ROUTE, call.method, answer.status, seconds)
+        self._telemetry.request(route, call.method, status, seconds)
         if self._log is not None:
-            self._log.write(call.method, call.path, call.client, answer.status, seconds, call.request_id, call.body)
+            self._log.write(call.method, call.path, call.client, status, seconds, call.request_id, call.body)
 
     def _refuse(self, call: Call, error: Exception) -> None:
         if isinstance(error, Problem):
@@ -189,21 +223,24 @@ class PredictRoute:
         else:
             _log.error("request %s failed in an unforeseen way", call.request_id.decode(), exc_info=error)
             error = unforeseen()
-        self._finish(call, Answer.of(error))
+        self._finish(call, Answer.of(error) if call.form is None else _refused(call.form, error))
 
     def _allowed(self, call: Call) -> Served:
         name, headers = call.name, call.headers
         self._access.check(headers.get(b"authorization", b""), name, PREDICT)
         served = self._served.get(name)
         if served is None:
-            raise Problem(404, f"no system {name[:80]!r} is served here")
+            several = "several systems are served here: post to /v1/systems/{system}/invocations"
+            raise Problem(404, f"no system {name[:80]!r} is served here" if name else several)
         if call.method != "POST":
             raise Problem(405, "rows are posted", headers=[(b"allow", b"POST")])
         kind = headers.get(b"content-type", b"")
-        if kind != JSON and not _is_json(kind):
+        if call.form is not None:
+            call.form.check(headers)
+        elif kind != JSON and not _is_json(kind):
             raise Problem(
                 415,
-                "the body must be JSON",
+                "the body must be JSON, CSV with a header or an Arrow stream",
                 errors=[{"loc": ["header", "content-type"], "msg": "is not application/json"}],
             )
         if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
@@ -278,6 +315,11 @@ class PredictRoute:
 def _far(champion: Champion | None) -> bool:
     """Whether a row needs look-ups that take longer than a thread is worth."""
     return champion is not None and champion.lookups is not None and not champion.lookups.embedded
+
+
+def _refused(form: Form, problem: Problem) -> Answer:
+    body, kind = form.refusal(problem)
+    return Answer(body, problem.status, kind, problem.headers)
 
 
 def _is_json(kind: bytes) -> bool:

@@ -36,8 +36,8 @@ class Problem(Exception):
         self.status, self.detail, self.errors, self.headers = status, detail, errors, tuple(headers)
         self.reason = reason or HTTPStatus(status).phrase.lower().replace(" ", "_")
 
-    def body(self) -> bytes:
-        """The problem as JSON: ``type title status detail`` and ``errors`` where there are any."""
+    def body(self, **more: str) -> bytes:
+        """The problem as JSON: ``type title status detail``, ``errors`` where there are any, and a protocol's own."""
         data: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -46,7 +46,7 @@ class Problem(Exception):
         }
         if self.errors:
             data["errors"] = list(self.errors[:SHOWN])
-        return msgspec.json.encode(data)
+        return msgspec.json.encode(data | more)
 
 
 def busy(detail: str, seconds: int = 1) -> Problem:

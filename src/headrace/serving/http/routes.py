@@ -9,10 +9,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 
 from headrace._version import __version__
 from headrace.contract.apart import called
@@ -25,7 +23,8 @@ from headrace.serving.http.access import READ, Access
 from headrace.serving.http.docs import page
 from headrace.serving.http.forecasts import KEPT, Forecasts, Key, answer
 from headrace.serving.http.openapi import described_answer
-from headrace.serving.http.problem import MEDIA_TYPE, Problem
+from headrace.serving.http.problem import Problem
+from headrace.serving.http.responses import json_response, problem_response
 from headrace.serving.http.served import Served
 from headrace.serving.http.telemetry import Telemetry
 
@@ -41,26 +40,6 @@ Hours = Annotated[
         description="How far back from the newest; of weeks and months 24 at least.",
     ),
 ]
-
-
-def problem_response(problem: Problem) -> Response:
-    """A problem as a response."""
-    headers = {name.decode(): value.decode() for name, value in problem.headers}
-    return Response(problem.body(), problem.status, headers, MEDIA_TYPE.decode())
-
-
-def of_http_exception(request: Request, error: Exception) -> Response:
-    """What the framework itself refuses, as a problem."""
-    assert isinstance(error, HTTPException)
-    headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
-    return problem_response(Problem(error.status_code, str(error.detail), headers=headers))
-
-
-def of_validation_error(request: Request, error: Exception) -> Response:
-    """A parameter of the wrong type, as a problem."""
-    assert isinstance(error, RequestValidationError)
-    errors = [{"loc": list(each["loc"]), "msg": each["msg"]} for each in error.errors()]
-    return problem_response(Problem(422, "a parameter is not as it should be", errors=errors))
 
 
 class Reading:
@@ -116,7 +95,7 @@ class Reading:
         if "text/html" in request.headers.get("accept", ""):
             return RedirectResponse("docs", 307)
         there = {"systems": "/v1/systems", "docs": "/docs", "openapi": "/openapi.json", "ready": "/ready"}
-        return _json({"headrace": __version__, **there})
+        return json_response({"headrace": __version__, **there})
 
     async def docs(self, request: Request) -> Response:
         """The document of all routes, for people."""
@@ -124,7 +103,7 @@ class Reading:
 
     async def health(self) -> Response:
         """The process is alive."""
-        return _json({"status": "alive"})
+        return json_response({"status": "alive"})
 
     async def ready(self) -> Response:
         """Whether every system can answer, with the reason for each that cannot."""
@@ -132,7 +111,7 @@ class Reading:
         good = not any(reasons.values())
         data = {"ready": good, "systems": {name: reason or "ready" for name, reason in reasons.items()}}
         if good:
-            return _json(data)
+            return json_response(data)
         errors = [{"loc": ["systems", name], "msg": reason} for name, reason in reasons.items() if reason]
         return problem_response(Problem(503, "not ready", errors=errors, headers=[(b"retry-after", b"5")]))
 
@@ -148,11 +127,11 @@ class Reading:
         """What is served, as far as the token allows reading it."""
         given = request.headers.get("authorization", "").encode("latin-1")
         seen = [each for name, each in self._served.items() if self._access.may(given, name, READ)]
-        return _json({"systems": [await run_in_threadpool(each.about) for each in seen]})
+        return json_response({"systems": [await run_in_threadpool(each.about) for each in seen]})
 
     async def system(self, request: Request, name: str) -> Response:
         """One system: contract as JSON Schema, horizon, champion version, last run."""
-        return _json(await run_in_threadpool(self._find(request, name).about))
+        return json_response(await run_in_threadpool(self._find(request, name).about))
 
     async def series(self, request: Request, name: str) -> Response:
         """Key combinations of a series system, or those that have the values given for some keys."""
@@ -228,7 +207,7 @@ class Reading:
                 found = await run_in_threadpool(runs.newest, self._home, name, limit, failed=status == runs.FAILED)
         except HeadraceError as error:
             raise Problem(503, error.message, headers=[(b"retry-after", b"5")]) from error
-        return _json({"runs": found})
+        return json_response({"runs": found})
 
     async def alerts(self, request: Request, name: str) -> Response:
         """Open and past warnings and alarms."""
@@ -238,7 +217,7 @@ class Reading:
             found = await run_in_threadpool(self._home.ledger.alerts, name)
         except HeadraceError as error:
             raise Problem(503, error.message, headers=[(b"retry-after", b"5")]) from error
-        return _json({"alerts": found})
+        return json_response({"alerts": found})
 
     async def prediction(self, request: Request, prediction_id: str) -> Response:
         """The trace of one prediction."""
@@ -252,7 +231,7 @@ class Reading:
         except HeadraceError as error:
             raise Problem(503, error.message, headers=[(b"retry-after", b"5")]) from error
         self._access.check(given, found["system"], READ)
-        return _json(found)
+        return json_response(found)
 
     def _may(self, request: Request, system: str) -> None:
         self._access.check(request.headers.get("authorization", "").encode("latin-1"), system, READ)
@@ -325,10 +304,6 @@ def _check_query(request: Request, known: Sequence[str]) -> None:
     if errors:
         there = f"parameters: {', '.join(known)}" if known else "no parameters"
         raise Problem(422, f"a parameter is not as it should be; there are {there}", errors=errors)
-
-
-def _json(data: Any) -> Response:
-    return Response(msgspec.json.encode(data), media_type="application/json")
 
 
 def _cached(request: Request, data: Any, tag: str) -> Response:

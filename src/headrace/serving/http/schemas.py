@@ -37,7 +37,29 @@ def part(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+_TENSOR = record(
+    ("parameters",),
+    name=TEXT,
+    datatype={"enum": ["BYTES", "INT64", "FP64", "BOOL"]},
+    shape=rows(WHOLE),
+    parameters=ANYTHING,
+)
+"""A tensor's name and type, as the metadata of a model has it."""
+
 PARTS: dict[str, Schema] = {
+    "InferenceServer": record(name=TEXT, version=TEXT, extensions=rows(TEXT)),
+    "InferenceLive": record(live={"const": True}),
+    "InferenceReady": record(ready={"const": True}),
+    "InferenceModelReady": record(name=TEXT, ready={"const": True}),
+    "InferenceModel": record(
+        name=TEXT,
+        versions=rows(TEXT),
+        platform=TEXT,
+        inputs=rows(part("TensorMetadata")),
+        outputs=rows(part("TensorMetadata")),
+    ),
+    "TensorMetadata": _TENSOR,
+    "InferenceIndex": rows(record(name=TEXT, version=TEXT, state={"enum": ["READY", "UNAVAILABLE"]}, reason=TEXT)),
     "Problem": record(
         ("errors",),
         type=TEXT,

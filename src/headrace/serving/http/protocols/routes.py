@@ -1,0 +1,117 @@
+"""What the other protocols let clients read: whether the server and its models are there, and what they take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from headrace._version import __version__
+from headrace.serving.http.access import READ, Access
+from headrace.serving.http.openapi import described_answer
+from headrace.serving.http.problem import Problem
+from headrace.serving.http.protocols import inference
+from headrace.serving.http.responses import json_response
+from headrace.serving.http.served import Served
+
+_MODEL, _VERSION = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
+
+
+class Speaking:
+    """Handlers of the other protocols' reading routes.
+
+    Args:
+        served: Systems by name.
+        access: Who may read.
+    """
+
+    def __init__(self, served: Mapping[str, Served], access: Access) -> None:
+        self._served, self._access = served, access
+
+    def router(self) -> APIRouter:
+        """All routes."""
+        router = APIRouter()
+        found = (401, 403, 404)
+        for path, handler, schema, problems in (
+            ("/v2", self.server, "InferenceServer", ()),
+            ("/v2/health/live", self.live, "InferenceLive", ()),
+            ("/v2/health/ready", self.ready, "InferenceReady", (503,)),
+            (_MODEL, self.model, "InferenceModel", found),
+            (_VERSION, self.model, "InferenceModel", found),
+            (_MODEL + "/ready", self.model_ready, "InferenceModelReady", (*found, 503)),
+            (_VERSION + "/ready", self.model_ready, "InferenceModelReady", (*found, 503)),
+            ("/ping", self.ping, None, (503,)),
+            ("/version", self.version, None, ()),
+        ):
+            told = described_answer(schema, problems if "{" not in path else (*problems, 422))
+            kind = PlainTextResponse if schema is None else JSONResponse
+            name = f"{handler.__name__}{'_version' if 'versions' in path else ''}"
+            router.add_api_route(
+                path, handler, methods=["GET"], response_model=None, response_class=kind, responses=told, name=name
+            )
+            router.add_api_route(path, handler, methods=["HEAD"], response_model=None, include_in_schema=False)
+        index = described_answer("InferenceIndex", (401,))
+        router.add_api_route(
+            "/v2/repository/index", self.index, methods=["POST"], response_model=None, responses=index, name="index"
+        )
+        return router
+
+    async def server(self) -> Response:
+        """The server and the extensions of the Open Inference Protocol that it has."""
+        return json_response(inference.about_server())
+
+    async def live(self) -> Response:
+        """The process is alive."""
+        return json_response({"live": True})
+
+    async def ready(self) -> Response:
+        """Whether every model can answer."""
+        self._refuse_unready(self._served)
+        return json_response({"ready": True})
+
+    async def model(self, request: Request, name: str, version: str | None = None) -> Response:
+        """A system as a model: its input and output tensors."""
+        return json_response(inference.metadata(self._find(request, name, version)))
+
+    async def model_ready(self, request: Request, name: str, version: str | None = None) -> Response:
+        """Whether a model can answer."""
+        self._find(request, name, version)
+        self._refuse_unready({name: self._served[name]})
+        return json_response({"name": name, "ready": True})
+
+    async def index(self, request: Request) -> Response:
+        """The models that the token allows reading."""
+        given = request.headers.get("authorization", "").encode("latin-1")
+        seen = [each for name, each in self._served.items() if self._access.may(given, name, READ)]
+        return json_response([_indexed(each) for each in seen])
+
+    async def ping(self) -> Response:
+        """Whether every system can answer, as MLflow's clients ask it."""
+        self._refuse_unready(self._served)
+        return PlainTextResponse("\n")
+
+    async def version(self) -> Response:
+        """The version of headrace."""
+        return PlainTextResponse(__version__)
+
+    def _refuse_unready(self, served: Mapping[str, Served]) -> None:
+        waits = {name: each.trouble or "is not ready" for name, each in served.items() if not each.ready}
+        if waits:
+            errors = [{"loc": ["models", name], "msg": why} for name, why in waits.items()]
+            raise Problem(503, "not ready", errors=errors, headers=[(b"retry-after", b"5")])
+
+    def _find(self, request: Request, name: str, version: str | None) -> Served:
+        self._access.check(request.headers.get("authorization", "").encode("latin-1"), name, READ)
+        served = self._served.get(name)
+        if served is None:
+            raise Problem(404, f"no system {name[:80]!r} is served here")
+        inference.refuse_version(served, version, served.champion.version.version if served.champion else 0)
+        return served
+
+
+def _indexed(served: Served) -> dict[str, Any]:
+    version = str(served.champion.version.version) if served.champion is not None else ""
+    state, reason = ("READY", "") if served.ready else ("UNAVAILABLE", served.trouble or "is not ready")
+    return {"name": served.system.name, "version": version, "state": state, "reason": reason}

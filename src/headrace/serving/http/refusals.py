@@ -1,0 +1,36 @@
+"""What the framework or a handler refuses, as the response that the path's protocol has for it."""
+
+from __future__ import annotations
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from headrace.serving.http.problem import Problem
+from headrace.serving.http.protocols.paths import refused_at
+from headrace.serving.http.responses import problem_response
+
+
+def refusal(request: Request, problem: Problem) -> Response:
+    """A problem as the response to a request."""
+    return problem_response(problem, refused_at(request.url.path, problem))
+
+
+def of_problem(request: Request, error: Exception) -> Response:
+    """A problem that a handler raised."""
+    assert isinstance(error, Problem)
+    return refusal(request, error)
+
+
+def of_http_exception(request: Request, error: Exception) -> Response:
+    """What the framework itself refuses."""
+    assert isinstance(error, HTTPException)
+    headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
+    return refusal(request, Problem(error.status_code, str(error.detail), headers=headers))
+
+
+def of_validation_error(request: Request, error: Exception) -> Response:
+    """A parameter of the wrong type."""
+    assert isinstance(error, RequestValidationError)
+    errors = [{"loc": list(each["loc"]), "msg": each["msg"]} for each in error.errors()]
+    return refusal(request, Problem(422, "a parameter is not as it should be", errors=errors))
