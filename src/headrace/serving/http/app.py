@@ -32,6 +32,7 @@ from headrace.serving.http.refusals import of_http_exception, of_problem, of_val
 from headrace.serving.http.routes import Reading
 from headrace.serving.http.served import Served
 from headrace.serving.http.telemetry import AccessLog, Telemetry, request_id_of
+from headrace.serving.http.wire import WIRE, Wire
 from headrace.system import System
 
 _log = logging.getLogger("headrace.serving")
@@ -60,6 +61,7 @@ class Application:
         self._writer: Writer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._predict = PredictRoute(self.served, options, access, self._telemetry, self._log)
+        self._wire = Wire.of(options, self._telemetry, self._log)
         self._api = self._reading(access, several=several)
         self._inner: Any = self._route
         if options.cors:
@@ -141,7 +143,7 @@ class Application:
         await run_in_threadpool(self.refresh)
         tasks = [asyncio.create_task(each) for each in (self._look(), self._note(), self._predict.deadlines.watch())]
         try:
-            yield {STATE: self._predict}
+            yield {STATE: self._predict, WIRE: self._wire}
         finally:
             for task in tasks:
                 task.cancel()

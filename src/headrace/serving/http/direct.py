@@ -32,20 +32,28 @@ class Exchange(Call):
 
     message_event = asyncio.Event()
     """Uvicorn sets it for the task, when the connection is lost; here nobody waits."""
+    more_body = False
+    """Answered are only requests that are whole."""
 
     def __init__(self, protocol: Protocol, name: str, headers: Mapping[bytes, bytes], *, keep_alive: bool) -> None:
         super().__init__(name, "POST", protocol.url.decode("ascii"), headers, protocol.client)
-        self._protocol, self.keep_alive = protocol, keep_alive
+        self._protocol: Protocol | None = protocol
+        self.keep_alive = keep_alive
         self.response_complete = self.disconnected = False
+
+    def forget(self) -> None:
+        """Another cycle answers the request."""
+        self._protocol = None
 
     def reply(self, answer: Answer) -> None:
         """Write to the connection, unless the client has gone."""
         self.response_complete = True
-        protocol = self._protocol
+        protocol, self._protocol = self._protocol, None  # which holds this: a circle would wait for the collector
+        assert protocol is not None
         if not protocol.transport.is_closing():
             protocol.transport.write(answer.wire(self.request_id, close=not self.keep_alive))
             if not self.keep_alive:
-                protocol.transport.close()
+                protocol.finish()
         protocol.on_response_complete()
 
 
@@ -66,28 +74,28 @@ class Protocol(Draining):
     def on_message_begin(self) -> None:
         """Called by the parser; the scope is made where it is needed."""
         self.url, self.headers, self.expect_100_continue = b"", [], False
+        self._begun, self._whole = self.loop.time(), False
 
     def on_headers_complete(self) -> None:
         """Called by the parser when the head of a request is there."""
         if self.transport.is_closing():
             return  # sent after a request with which the connection ends
-        if not getattr(self.cycle, "response_complete", True):
+        headers = dict(self.headers)
+        self.check_head(headers)
+        self._begun, self._unread = None, 0
+        if self.open:
             self._predict.answer_come()  # the last request of this connection may be among them
         name = self._predict.short(self.url)
-        headers = dict(self.headers)
         if name is None or not self._is_free() or not self._is_plain(headers):
-            self._begin()
+            self.begin()
             return
         self._coming = Exchange(self, name, headers, keep_alive=self.parser.should_keep_alive())
-        self.cycle = self._coming  # type: ignore[assignment]
+        self.cycle = self._coming
+        self.open = 1
 
     def _is_free(self) -> bool:
         """Whether no request waits for its answer here, no answer for its reader, and the server is not ending."""
-        return (
-            getattr(self.cycle, "response_complete", True)
-            and not self.flow.write_paused
-            and not self.server_state.default_headers
-        )
+        return not self.open and not self.flow.write_paused and not self.server_state.default_headers
 
     def _is_plain(self, headers: Mapping[bytes, bytes]) -> bool:
         length = headers.get(b"content-length", b"")
@@ -104,6 +112,7 @@ class Protocol(Draining):
     def on_body(self, body: bytes) -> None:
         """Called by the parser with each part of a body."""
         if self._coming is not None:
+            self._unread = 0
             self._coming.body += body
         else:
             super().on_body(body)
@@ -114,14 +123,19 @@ class Protocol(Draining):
         if call is None:
             super().on_message_complete()
         else:
+            self._whole, self._unread = True, 0
             self._predict.deadlines.done(call)
             call.body = unmarked(call.body)
             self._predict.at_once(call)
 
+    def is_coming(self) -> bool:
+        """As `Draining`; what is said and counted of a body that never came is the ASGI door's matter."""
+        self._usual()
+        return super().is_coming()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Called once, when the connection has ended."""
-        if self._coming is not None:
-            self._usual()  # what is said and counted of a body that never came is the ASGI door's matter
+        self._usual()
         super().connection_lost(exc)
 
     def _usual(self) -> None:
@@ -129,14 +143,7 @@ class Protocol(Draining):
         call, self._coming = self._coming, None
         if call is not None:
             self._predict.deadlines.done(call)
-            self.cycle = None  # type: ignore[assignment]  # else uvicorn would wait for its answer first
-            self._begin()
+            call.forget()
+            self.open = 0
+            self.begin()
             super().on_body(call.body)
-
-    def _begin(self) -> None:
-        """What uvicorn does when a request begins, and when its head is there."""
-        url, headers, expect = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expect
-        self.headers += headers  # the scope holds this very list
-        super().on_headers_complete()

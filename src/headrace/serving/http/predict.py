@@ -220,6 +220,8 @@ class PredictRoute:
         if isinstance(error, Problem):
             known = call.name if call.name in self._served else "unknown"
             self._telemetry.refused.labels(known, error.reason).inc()
+            # Its frames refer to it in a circle, which would keep the call until the collector comes.
+            error.__traceback__ = error.__context__ = error.__cause__ = None
         else:
             _log.error("request %s failed in an unforeseen way", call.request_id.decode(), exc_info=error)
             error = unforeseen()

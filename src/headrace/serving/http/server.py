@@ -99,7 +99,8 @@ def serve(
             access_log=False,
             log_config=_LOGGING,
             timeout_graceful_shutdown=GRACE,
-            timeout_keep_alive=30,
+            timeout_keep_alive=options.idle_timeout,  # type: ignore[arg-type]  # it is handed to the loop as it is
+            ws="none",
             limit_concurrency=None,
             backlog=2048,
             server_header=False,
