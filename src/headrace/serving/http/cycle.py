@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import urllib.parse
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -11,8 +12,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
-
-    from headrace.serving.http.draining import Draining
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _CLOSE = (b"connection", b"close")
 
@@ -20,15 +20,10 @@ _CLOSE = (b"connection", b"close")
 class Way:
     """The transport as a cycle sees it: to close it is the connection's matter, which may have more to read."""
 
-    __slots__ = ("_protocol", "is_closing", "write")
+    __slots__ = ("close", "is_closing", "write")
 
-    def __init__(self, protocol: Draining) -> None:
-        self._protocol = protocol
-        self.write, self.is_closing = protocol.transport.write, protocol.transport.is_closing
-
-    def close(self) -> None:
-        """Called when the last answer of the connection is written."""
-        self._protocol.finish()
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write, self.is_closing, self.close = transport.write, transport.is_closing, close
 
 
 class Cycle(RequestResponseCycle):
@@ -44,8 +39,12 @@ class Cycle(RequestResponseCycle):
         await super().send(message)
 
 
-def cycle_of(protocol: Draining) -> Cycle:
+def cycle_of(protocol: HttpToolsProtocol, close: Callable[[], None]) -> Cycle:
     """The cycle of the request whose head a connection has just read.
+
+    Args:
+        protocol: The connection.
+        close: Called when its last answer is written.
 
     Raises:
         httptools.HttpParserError: Its target is none.
@@ -70,7 +69,7 @@ def cycle_of(protocol: Draining) -> Cycle:
         "raw_path": root.encode("ascii") + url.path,
         "query_string": url.query or b"",
     }
-    way: Any = Way(protocol)
+    way: Any = Way(protocol.transport, close)
     return Cycle(
         scope=scope,
         transport=way,

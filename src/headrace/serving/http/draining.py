@@ -165,7 +165,7 @@ class Draining(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self._offers = True
             return
-        self.cycle = cycle_of(self)
+        self.cycle = cycle_of(self, self.finish)
         # Trailers are headers to the parser, and come after the application has read its own.
         self.scope, self.headers = self.cycle.scope, []
         self.open += 1
