@@ -8,7 +8,7 @@ import pytest
 from tests.store.helpers import IDENTITY, append, hourly
 
 from headrace.store import Store, Table, location
-from headrace.store.delta import Upkeep
+from headrace.store.upkeep import Upkeep
 
 PLACES = [
     *(

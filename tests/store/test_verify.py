@@ -11,7 +11,7 @@ from tests.store.helpers import IDENTITY, append, hourly
 
 from headrace.errors import CorruptTableError, HeadraceError
 from headrace.store import Store, Table
-from headrace.store.delta import Upkeep
+from headrace.store.upkeep import Upkeep
 from headrace.store.verify import check, refuse_altered, restore
 
 

@@ -23,7 +23,7 @@ from headrace.models.forecast import SERVED
 from headrace.pipelines import runs, shape
 from headrace.pipelines.conditions import conditions, refuse_unknown
 from headrace.predictor import Predictor
-from headrace.store.delta import Between
+from headrace.store.between import Between
 from headrace.store.failures import intact
 from headrace.store.views import Views
 from headrace.system import System

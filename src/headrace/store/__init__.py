@@ -33,9 +33,10 @@ children `CorruptTableError` (names the file), `StoreTooNewError` and `WriteConf
 or column that does not exist is a `UsageError`.
 """
 
-from headrace.store.delta import Table, Upkeep, Written
+from headrace.store.delta import Table, Written
 from headrace.store.feature_group import FeatureGroup
 from headrace.store.feature_view import FeatureView, Observed, TrainingSet
 from headrace.store.store import Store
+from headrace.store.upkeep import Upkeep
 
 __all__ = ["FeatureGroup", "FeatureView", "Observed", "Store", "Table", "TrainingSet", "Upkeep", "Written"]

@@ -6,13 +6,14 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from headrace.errors import CorruptTableError, NotFoundError, UsageError, WriteConflictError
 from headrace.store import commits, failures, location, panics
+from headrace.store.between import Between, wanted
+from headrace.store.upkeep import Upkeep
 from headrace.store.witness import Witness
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from headrace.store.facts import Part
+    from headrace.store.marks import Mark
 
 _COMPACTION = "headrace.compaction"
 _ATTEMPTS = 60
@@ -39,59 +41,6 @@ class Written(NamedTuple):
     restated: int = 0
 
 
-class Between(NamedTuple):
-    """Facts whose column lies between two values, both included: where no file can hold one, none is opened."""
-
-    column: str
-    least: Any
-    most: Any
-
-    def may_be_in(self, files: pl.DataFrame) -> bool:
-        """Whether the statistics of a table's files leave room for such a fact."""
-        import polars as pl
-
-        low, high = f"min.{self.column}", f"max.{self.column}"
-        if not files.schema.get(low, pl.String()).is_temporal():  # texts are cut off there
-            return True
-        # Times are cut off to milliseconds.
-        beyond = (pl.col(low) > self.most) | (pl.col(high) + timedelta(milliseconds=1) < self.least)
-        return not files.select(beyond.fill_null(False).all()).item()
-
-    def holds(self) -> pl.Expr:
-        """Whether a fact is one of them. Bounds are values: polars takes a bare text for the name of a column."""
-        import polars as pl
-
-        return pl.col(self.column).is_between(pl.lit(self.least), pl.lit(self.most))
-
-
-@dataclass(frozen=True)
-class Upkeep:
-    """When small files are merged and how long what they replace is kept.
-
-    No setting can break a logical version: versions live in the rows.
-    Keep times must outlast any read or write under way: with zero, a process that opened the table just
-    before a clean-up may find a file gone and raise `StoreError`. It loses nothing; running again is safe.
-
-    Args:
-        small_files: An append that leaves this many files since the last one of 16 MB merges them.
-        keep_files: How long replaced files stay for readers that are under way.
-        keep_log: How long commits stay in the log; `Table.versions` knows commit times that far back.
-    """
-
-    small_files: int = 64
-    keep_files: timedelta = timedelta(days=1)
-    keep_log: timedelta = timedelta(days=7)
-
-    def configuration(self) -> dict[str, str | None]:
-        """The table's Delta properties."""
-        return {
-            "delta.checkpointInterval": "10",
-            "delta.logRetentionDuration": f"interval {int(self.keep_log.total_seconds())} seconds",
-            "delta.deletedFileRetentionDuration": f"interval {int(self.keep_files.total_seconds())} seconds",
-            "delta.targetFileSize": str(commits.FILE_SIZE),
-        }
-
-
 class Table:
     """Append-only facts, each with the time it became known and the logical version that brought it.
 
@@ -105,6 +54,7 @@ class Table:
         uri: Folder or object-store URI of the table; it need not exist yet.
         storage_options: Credentials and endpoint of the object store, never shown in errors.
         upkeep: When to compact.
+        mark: Where the store notes how far the table came.
     """
 
     def __init__(
@@ -113,11 +63,12 @@ class Table:
         storage_options: Mapping[str, str] | None = None,
         *,
         upkeep: Upkeep | None = None,
+        mark: Mark | None = None,
     ) -> None:
         self.uri = location.normal(uri)
         self.upkeep = upkeep or Upkeep()
         self._options = location.options(self.uri, storage_options)
-        self.witness = Witness(self.uri, self._options)
+        self.witness = Witness(self.uri, self._options, mark)
 
     def __repr__(self) -> str:
         return f"Table({self.uri!r})"
@@ -317,18 +268,14 @@ class Table:
         snapshot = self._open()
         if snapshot is None:
             raise NotFoundError("there is no such table yet", where=self.uri)
-        lazy = self._scan(snapshot, between)
+        if version is not None and not 0 <= version <= (newest := commits.version_of(snapshot)):
+            raise NotFoundError(f"there is no version {version}", where=self.uri, hint=f"the newest is {newest}")
+        known_by = None if as_of is None else location.instant(as_of, "as_of")
+        lazy = self._scan(snapshot, between, version, known_by)
         if version is not None:
-            if not 0 <= version <= commits.version_of(snapshot):
-                raise NotFoundError(
-                    f"there is no version {version}",
-                    where=self.uri,
-                    hint=f"the newest is {commits.version_of(snapshot)}",
-                )
             lazy = lazy.filter(pl.col("_version") <= version)
-        if as_of is not None:
-            known_by = pl.lit(location.instant(as_of, "as_of"), pl.Datetime("us", "UTC"))
-            lazy = lazy.filter(pl.col("known_at") <= known_by)
+        if known_by is not None:
+            lazy = lazy.filter(pl.col("known_at") <= pl.lit(known_by, pl.Datetime("us", "UTC")))
         return lazy if where is None else lazy.filter(where)
 
     def read(
@@ -460,16 +407,21 @@ class Table:
         """
         looked = write or location.is_local(self.uri)
         with self._failures():
-            recorded = self.witness.newest() if looked else -1  # first: another process may commit meanwhile
-            empty = self.witness.empty()
-        if empty is not None:
-            raise failures.changed(f"{self.uri}/{empty}", "it is empty")
+            recorded = self.witness.recorded() if looked else -1  # first: another process may commit meanwhile
+            wrong = self.witness.unsound()
+        if wrong is not None:
+            raise wrong
         with self._failures():
             snapshot = commits.opened(self.uri, self._options)
         there = -1 if snapshot is None else snapshot.version()
         if there < recorded:
-            raise failures.behind(self.uri, recorded, there)
+            raise self.behind(recorded, there)
         return snapshot
+
+    def behind(self, recorded: int, there: int) -> CorruptTableError:
+        """The error for a table whose log ends at `there`, though commits up to `recorded` were made."""
+        mark = self.witness.mark
+        return failures.behind(self.uri, recorded, there, None if mark is None else mark.where)
 
     def files(self) -> pl.DataFrame:
         """The table's data files: ``path`` below its folder, ``size_bytes``, ``num_records``; empty without a table."""
@@ -553,13 +505,21 @@ class Table:
         picked = [pl.col(c) if c in there else pl.lit(None, rows.schema[c]).alias(c) for c in wanted]
         return self.collect(lazy.select(picked))
 
-    def _scan(self, snapshot: DeltaTable, between: Between | None = None) -> pl.LazyFrame:
+    def _scan(
+        self,
+        snapshot: DeltaTable,
+        between: Between | None = None,
+        version: int | None = None,
+        as_of: datetime | None = None,
+    ) -> pl.LazyFrame:
+        """All rows of a range; files that can hold none up to a version and a known time are not looked at."""
         import polars as pl
 
         with self._failures():
             files = pl.DataFrame(snapshot.get_add_actions(flatten=True))
-            location.check_files(self.uri, files)
-            if between is not None and not between.may_be_in(files):
+            those = wanted(files, between, version, as_of)
+            self.witness.require(those.select("path", "size_bytes").iter_rows())
+            if between is not None and those.is_empty():
                 return pl.LazyFrame(schema=self._schema_of(snapshot))
             lazy = self._lazy(snapshot, files)
             return lazy if between is None else lazy.filter(between.holds())

@@ -20,7 +20,7 @@ _NO_ACCESS = ("Permission denied", "os error 13", "Read-only file system", "os e
 _NO_SERVICE = ("error sending request", "Connection refused", "dns error", "timed out", "NoSuchBucket")
 _DAMAGED = ("not found", "No such file", "Parquet", "parquet", "Json error", "expected contiguous", "gap",
             "No table metadata or protocol", "range.end", "snappy", "thrift", "Invalid JSON", "EOF",
-            "zstd", "Corrupt", "Requested range", "out of specification", "Unexpected end")  # fmt: skip
+            "Invalid Checkpoint", "zstd", "Corrupt", "Requested range", "out of specification", "Unexpected end")  # fmt: skip
 
 
 def is_storage_failure(error: BaseException) -> bool:
@@ -89,12 +89,16 @@ def intact(where: str, hint: str) -> Iterator[None]:
         ) from error
 
 
-def behind(uri: str, recorded: int, there: int) -> CorruptTableError:
-    """The error for a table at `uri` that lost commits: its log ends at `there`, commits up to `recorded` were made."""
+def behind(uri: str, recorded: int, there: int, mark: str | None = None) -> CorruptTableError:
+    """The error for a table at `uri` that lost commits: its log ends at `there`, commits up to `recorded` were made.
+
+    `mark` is the file that says so where the table's own records are gone too.
+    """
+    otherwise = "" if mark is None else f"; where it cannot, put the table back from a backup, or delete {mark}"
     return CorruptTableError(
         f"the table is behind its records: commit {recorded} was made, and its log ends at {there}",
         where=uri,
-        hint="headrace verify --repair puts lost commits back; nothing is written over it before",
+        hint=f"headrace verify --repair puts lost commits back; nothing is written over it before{otherwise}",
     )
 
 

@@ -10,14 +10,14 @@ import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from headrace.errors import CorruptTableError, StoreError, UsageError
 from headrace.store.failures import damaged
 
 if TYPE_CHECKING:
-    import polars as pl
+    from obstore.store import ObjectStore
 
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -98,22 +98,15 @@ def instant(value: datetime, name: str) -> datetime:
     return value.astimezone(UTC)
 
 
-def check_files(uri: str, files: pl.DataFrame) -> None:
-    """Raise `CorruptTableError` naming the first file of a local table that is missing or has another size.
+def objects(uri: str, given: Mapping[str, str]) -> ObjectStore:
+    """The client of all files below a folder, made when missing, or an object-store URI."""
+    from obstore.store import LocalStore, from_url
 
-    A reader that meets a shortened file aborts a thread and prints its stack; this costs about 2 us a file.
-    Object stores replace files as a whole, so theirs are not looked at.
-    """
-    if not is_local(uri):
-        return
-    for name, size in files.select("path", "size_bytes").iter_rows():
-        path = f"{uri}/{name}"
-        try:
-            found = os.stat(path).st_size  # noqa: PTH116  # a Path costs more than the call
-        except FileNotFoundError as error:
-            raise damaged(path, "it is not there") from error
-        if found != size:
-            raise damaged(path, f"it has {found} bytes and should have {size}")
+    if is_local(uri):
+        return LocalStore(uri, mkdir=True)
+    config, client = object_options(given)
+    # The keys depend on the kind of store, which only the URI tells.
+    return from_url(uri, config=cast(Any, config), client_options=cast(Any, client))
 
 
 def object_options(given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, object]]:

@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from headrace.errors import CorruptTableError, StoreTooNewError, UsageError
 from headrace.store import failures, location
-from headrace.store.delta import Table, Upkeep
+from headrace.store.delta import Table
+from headrace.store.marks import FOLDER, Mark
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
     from headrace.store.online import Online
+    from headrace.store.upkeep import Upkeep
 
 FORMAT = 1
 """The layout this code writes: ``<uri>/format.json`` and one Delta table per ``<uri>/<system>/<name>``."""
@@ -79,7 +81,8 @@ class Store:
                     hint="use lower-case letters, digits, _ and -",
                 )
         self._check_format()
-        return Table(f"{self.uri}/{system}/{name}", self._given or None, upkeep=self._upkeep)
+        mark = Mark(f"{self.uri}/{system}", name, self._given)
+        return Table(f"{self.uri}/{system}/{name}", self._given or None, upkeep=self._upkeep, mark=mark)
 
     def systems(self) -> list[str]:
         """Names of the systems that have a table here, sorted; empty for a store that does not exist yet.
@@ -96,7 +99,7 @@ class Store:
         return sorted(name for name in (prefix.rstrip("/") for prefix in found) if _NAME.fullmatch(name))
 
     def tables(self, system: str) -> list[str]:
-        """Names of the tables of a system that were made, sorted; also of those that lost their log.
+        """Names of the tables of a system that were made, sorted; also of those that lost their log, or are gone.
 
         Raises:
             StoreError: The storage cannot be reached.
@@ -105,7 +108,10 @@ class Store:
             return []
         with self._failures():
             found = self._objects().list_with_delimiter(f"{system}/")["common_prefixes"]
-        return sorted(prefix.rstrip("/").rpartition("/")[2] for prefix in found)
+            marks = self._objects().list_with_delimiter(f"{system}/{FOLDER}/")["objects"]
+        names = {prefix.rstrip("/").rpartition("/")[2] for prefix in found}
+        names |= {str(each["path"]).rpartition("/")[2].removesuffix(".json") for each in marks}
+        return sorted(name for name in names if _NAME.fullmatch(name))
 
     def commit(self, system: str, name: str) -> int | None:
         """The number of a table's newest commit, whatever it did, by the names in its log; None where there is none.
@@ -206,13 +212,7 @@ class Store:
             )
 
     def _objects(self) -> ObjectStore:
-        from obstore.store import LocalStore, from_url
-
-        if location.is_local(self.uri):
-            return LocalStore(self.uri, mkdir=True)
-        config, client = location.object_options(self._given)
-        # The keys depend on the kind of store, which only the URI tells.
-        return from_url(self.uri, config=cast(Any, config), client_options=cast(Any, client))
+        return location.objects(self.uri, self._given)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from headrace.errors import HeadraceError, StoreError
 from headrace.store import failures
 from headrace.store.delta import Table
+from headrace.store.proofs import Proofs
 from headrace.store.store import Store
 from headrace.store.witness import Record
+
+_ABOUT_RECORDS = ("_records/", "_tables/")
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ def check(table: Table, *, deep: bool = False) -> Checked:
         damaged_records: list[str] = []
         records = table.witness.records(damaged_records)
         problems += [f"{path} is damaged: it records nothing any more" for path in damaged_records]
+        problems += _record_problems(table, [Path(path).name for path in damaged_records])
         problems += _log_problems(table, records)
         files = table.files()
         damaged = _file_problems(table, dict(files.select("path", "size_bytes").iter_rows()), records, deep)
@@ -77,6 +82,8 @@ def note_problem(store: Store, name: str) -> str | None:
 def restore(table: Table) -> list[int]:
     """Put back commits that the log lost or that were changed, as they were written; returns their numbers.
 
+    Records that are gone are made again from what is there, where all of it can be read.
+
     Raises:
         StoreError: The storage cannot be written.
     """
@@ -87,6 +94,14 @@ def restore(table: Table) -> list[int]:
         if each.commit in lost or _log_name(each.commit) in table.witness.changed(each):
             table.witness.restore(each)
             done.append(each.commit)
+    checkpoint = table.witness.bad_checkpoint()
+    if checkpoint is not None:
+        table.witness.without_checkpoint(checkpoint)
+    damaged_records: list[str] = []
+    table.witness.records(damaged_records)
+    bad = [int(Path(path).stem) for path in damaged_records]
+    if not [text for text in check(table, deep=True).problems if not text.startswith(_ABOUT_RECORDS)]:
+        table.witness.record([*table.witness.unrecorded(), *(n for n in bad if table.witness.holds(n))])
     return done
 
 
@@ -100,25 +115,36 @@ def refuse_altered(store: Store, system: str) -> None:
     for name in store.tables(system):
         table = store.table(system, name)
         try:
-            recorded = table.witness.newest()
-            there = table.witness.committed()
-            altered = table.witness.altered()
+            recorded, there = table.witness.recorded(), table.witness.committed()
+            wrong = table.witness.unsound()
         except OSError as error:
             raise StoreError(f"cannot be listed: {error}", where=table.uri) from error
         if there < recorded:
-            raise failures.behind(table.uri, recorded, there)
-        if altered is not None:
-            raise failures.changed(f"{table.uri}/{altered}", "it is not what was written")
+            raise table.behind(recorded, there)
+        if wrong is not None:
+            raise wrong
+
+
+def _record_problems(table: Table, damaged_records: list[str]) -> Iterator[str]:
+    for commit in table.witness.unrecorded():
+        if f"{commit:020}.json" not in damaged_records:
+            yield f"_records/{commit:020}.json is gone: what that commit wrote cannot be checked any more"
+    if table.witness.mark is not None and table.witness.recorded() >= 0 and (said := table.witness.mark.problem()):
+        yield f"{table.witness.mark.path} {said}"
 
 
 def _log_problems(table: Table, records: list[Record]) -> Iterator[str]:
-    there, recorded = table.witness.committed(), table.witness.newest()
+    there, recorded = table.witness.committed(), table.witness.recorded()
     if recorded > there:
         yield f"behind its records: commit {recorded} was made, and the log ends at {there}"
     for each in table.witness.lost(records):
         yield f"{_log_name(each.commit)} is gone"
-    if altered := table.witness.altered():
-        yield f"{altered} has other bytes than were written"
+    checkpoint = table.witness.bad_checkpoint()
+    if checkpoint is not None and table.witness.size(checkpoint) is None:
+        yield f"{checkpoint} is gone"
+    if (wrong := table.witness.unsound(Proofs())) is not None:
+        path = str(wrong.where).removeprefix(f"{table.uri}/")
+        yield f"{path} is empty" if "empty" in wrong.message else f"{path} has other bytes than were written"
 
 
 def _file_problems(table: Table, sizes: dict[str, int], records: list[Record], deep: bool) -> list[str]:

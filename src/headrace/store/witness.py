@@ -2,7 +2,9 @@
 
 A record of a commit holds the commit itself and the digests of the files that it wrote. It is made right after the
 commit, so a process that is killed in between leaves a commit without one, never the other way round: a record without
-its commit says that the table has lost something.
+its commit says that the table has lost something. Who commits next makes the record that such a process left undone.
+
+Readers of a local table compare every file that they use with its digest, once in a process and again where it changed.
 """
 
 from __future__ import annotations
@@ -12,20 +14,27 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from headrace.errors import WriteConflictError
-from headrace.store import location
+from headrace.errors import CorruptTableError, WriteConflictError
+from headrace.store import failures, location
+from headrace.store.proofs import PROOFS, Proofs
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
+    from headrace.store.marks import Mark
+
 _FOLDER, _LOG = "_records", "_delta_log"
 _COMMIT = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint.*\.parquet")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_OTHER = "it is not what was written"
+_LATE = 0.1
+"""Seconds after which another process has recorded the checkpoint that it wrote."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +45,13 @@ class Record:
         commit: Its number.
         log: Its bytes.
         digests: sha256 in hex by path below the table's folder; empty on object stores, which check what they keep.
+        etags: What an object store calls the content of each file, by path; empty for a local table.
     """
 
     commit: int
     log: bytes
-    digests: Mapping[str, str]
+    digests: Mapping[str, str] = field(default_factory=dict)
+    etags: Mapping[str, str] = field(default_factory=dict)
 
 
 class Witness:
@@ -49,32 +60,50 @@ class Witness:
     Args:
         uri: The table's normal URI.
         storage_options: Of the object store.
+        mark: Where it is noted, apart from the table, how far it came; None for a table of no system.
+        proofs: Files that need not be compared again.
     """
 
-    def __init__(self, uri: str, storage_options: Mapping[str, str] | None) -> None:
-        self.uri, self._given = uri, dict(storage_options or {})
+    def __init__(
+        self,
+        uri: str,
+        storage_options: Mapping[str, str] | None,
+        mark: Mark | None = None,
+        proofs: Proofs = PROOFS,
+    ) -> None:
+        self.uri, self._given, self.mark, self._proofs = uri, dict(storage_options or {}), mark, proofs
 
     @property
     def _objects(self) -> ObjectStore:
-        from obstore.store import LocalStore, from_url
-
-        if location.is_local(self.uri):
-            return LocalStore(self.uri, mkdir=True)
-        config, client = location.object_options(self._given)
-        # The keys depend on the kind of store, which only the URI tells.
-        return from_url(self.uri, config=cast(Any, config), client_options=cast(Any, client))
+        return location.objects(self.uri, self._given)
 
     def keep(self, commit: int) -> None:
-        """Record a commit that was just written, with the digests of its files and of its checkpoint."""
-        objects = self._objects
-        log = bytes(objects.get(f"{_LOG}/{commit:020}.json").bytes())
-        digests = {}
+        """Record a commit that was just written, and those before it whose writers were killed before they could."""
+        before = self.recorded()
+        missed = [] if before >= commit - 1 else [n for n in self._numbers(_LOG, _COMMIT) if before < n < commit]
+        for each in (*sorted(missed), commit):
+            self._record(each)
+        if self.mark is not None:
+            self.mark.keep(max(before, commit))
+
+    def _record(self, commit: int) -> None:
+        log = bytes(self._objects.get(f"{_LOG}/{commit:020}.json").bytes())
+        said: dict[str, Any] = {"commit": commit, "log": log.decode(), "digests": {}}
+        written = [each["add"]["path"] for each in map(json.loads, log.splitlines()) if "add" in each]
         if location.is_local(self.uri):
-            written = [each["add"]["path"] for each in map(json.loads, log.splitlines()) if "add" in each]
             checkpoints = [f"{_LOG}/{each.name}" for each in Path(self.uri, _LOG).glob(f"{commit:020}.checkpoint*")]
-            digests = {path: self.digest(path) for path in (*written, *checkpoints)}
-        said = {"commit": commit, "log": log.decode(), "digests": digests}
-        objects.put(f"{_FOLDER}/{commit:020}.json", json.dumps(said).encode())
+            said["digests"] = {path: self.digest(path) for path in (*written, *checkpoints)}
+        else:
+            said["etags"] = {path: tag for path in written if (tag := self.etag(path))}
+        self._objects.put(f"{_FOLDER}/{commit:020}.json", json.dumps(said).encode())
+
+    def etag(self, path: str) -> str | None:
+        """What the object store calls the content of a file; None where it is not there, or has no such name."""
+        try:
+            found = self._objects.head(path)["e_tag"]
+        except FileNotFoundError:
+            return None
+        return None if found is None else str(found).strip('"')
 
     def digest(self, path: str) -> str | None:
         """sha256 in hex of a local file below the table's folder; None where it is not there."""
@@ -93,8 +122,11 @@ class Witness:
         except FileNotFoundError:
             return None
 
-    def newest(self) -> int:
-        """The newest commit that was recorded; -1 where there is none."""
+    def recorded(self) -> int:
+        """The newest commit that was made, by the records and by the mark; -1 where there is none."""
+        return max(self._newest(), -1 if self.mark is None else self.mark.read())
+
+    def _newest(self) -> int:
         return max(self._numbers(_FOLDER, _COMMIT), default=-1)
 
     def committed(self) -> int:
@@ -103,43 +135,176 @@ class Witness:
 
     def records(self, damaged: list[str] | None = None, since: int = -1) -> list[Record]:
         """All records that can be read, or those after a commit, oldest first; paths of others go into `damaged`."""
-        objects, found = self._objects, []
+        found = []
         for commit in sorted(each for each in self._numbers(_FOLDER, _COMMIT) if each > since):
-            path = f"{_FOLDER}/{commit:020}.json"
-            try:
-                said = json.loads(bytes(objects.get(path).bytes()))
-                found.append(Record(commit, said["log"].encode(), dict(said["digests"])))
-            except (ValueError, KeyError, TypeError, AttributeError):
-                if damaged is not None:
-                    damaged.append(path)
+            record = self._read(commit)
+            if record is not None:
+                found.append(record)
+            elif damaged is not None:
+                damaged.append(f"{_FOLDER}/{commit:020}.json")
         return found
+
+    def _read(self, commit: int) -> Record | None:
+        """A record; None where it is not there, or does not hold one."""
+        try:
+            said = json.loads(self._bytes(f"{_FOLDER}/{commit:020}.json"))
+            return Record(commit, said["log"].encode(), dict(said["digests"]), dict(said.get("etags", {})))
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def _bytes(self, path: str) -> bytes:
+        if location.is_local(self.uri):
+            return Path(self.uri, path).read_bytes()
+        return bytes(self._objects.get(path).bytes())
+
+    def unrecorded(self) -> list[int]:
+        """Commits of the log without a record, but for the last ones, whose writers may still be about to make it."""
+        recorded = self.recorded()
+        return sorted(
+            each for each in self._numbers(_LOG, _COMMIT) - self._numbers(_FOLDER, _COMMIT) if each <= recorded
+        )
+
+    def record(self, commits: Iterable[int]) -> None:
+        """Record commits of the log as they, and the files that they wrote, are now; note how far the table came."""
+        for each in commits:
+            self._record(each)
+        if self.mark is not None and self.mark.problem() is not None:
+            self.mark.keep(max(self._newest(), self.committed()))
 
     def lost(self, records: list[Record]) -> list[Record]:
         """Commits after the last checkpoint that the log no longer has."""
         there, since = self._numbers(_LOG, _COMMIT), max(self._numbers(_LOG, _CHECKPOINT), default=-1)
         return [each for each in records if each.commit > since and each.commit not in there]
 
-    def empty(self) -> str | None:
-        """The first commit of a local log whose file has no bytes, as a machine that lost power leaves it."""
+    def require(self, files: Iterable[tuple[str, int]]) -> None:
+        """Refuse data files of a local table, given with their sizes, that are not what was written.
+
+        Object stores replace files as a whole and check what they keep, so theirs are not looked at. Of a commit whose
+        writer was killed before it recorded it only sizes can be compared.
+
+        Raises:
+            CorruptTableError: Names the first.
+        """
+        if not location.is_local(self.uri):
+            return
+        new: dict[str, os.stat_result] = {}
+        for name, size in files:
+            path = f"{self.uri}/{name}"
+            try:
+                found = os.stat(path)  # noqa: PTH116  # a Path costs more than the call
+            except FileNotFoundError as error:
+                raise failures.damaged(path, "it is not there") from error
+            if found.st_size != size:
+                raise failures.damaged(path, f"it has {found.st_size} bytes and should have {size}")
+            if not self._proofs.holds(path, found):
+                new[name] = found
+        if not new:
+            return
+        for name, digest in self._digests(new).items():
+            if self.digest(name) != digest:
+                raise failures.damaged(f"{self.uri}/{name}", _OTHER)
+            self._proofs.keep(f"{self.uri}/{name}", new[name])
+
+    def _digests(self, paths: Iterable[str]) -> dict[str, str]:
+        """Recorded digests of data files, of those that have one. A process reads each record once."""
+        try:
+            place = Path(self.uri, _FOLDER).stat().st_ino
+        except FileNotFoundError:
+            return {}
+        read, known = self._proofs.digests(self.uri, place)
+        if any(path not in known for path in paths):
+            for commit in self._numbers(_FOLDER, _COMMIT) - read:
+                record = self._read(commit)
+                if record is not None:
+                    known.update(record.digests)
+                    read.add(commit)
+        return {path: known[path] for path in paths if path in known}
+
+    def holds(self, commit: int) -> bool:
+        """Whether the log has a commit."""
+        return commit in self._numbers(_LOG, _COMMIT)
+
+    def unsound(self, proofs: Proofs | None = None) -> CorruptTableError | None:
+        """What is wrong with a local table's log from its last checkpoint on, which is what readers use.
+
+        A commit without bytes is what a machine that lost power leaves.
+        """
         if not location.is_local(self.uri):
             return None
+        proofs = proofs or self._proofs
         try:
-            with os.scandir(f"{self.uri}/{_LOG}") as found:
-                names = [each.name for each in found if _COMMIT.fullmatch(each.name) and not each.stat().st_size]
+            names = os.listdir(f"{self.uri}/{_LOG}")  # noqa: PTH208  # names alone
         except FileNotFoundError:
             return None
-        return f"{_LOG}/{min(names)}" if names else None
+        since = max((int(name[:20]) for name in names if _CHECKPOINT.fullmatch(name)), default=-1)
+        first = f"{since:020}" if since >= 0 else ""
+        for name in sorted(each for each in names if each >= first):
+            path = f"{self.uri}/{_LOG}/{name}"
+            try:
+                found = os.stat(path)  # noqa: PTH116
+            except FileNotFoundError:  # cleaned away meanwhile
+                continue
+            if proofs.holds(path, found):
+                continue
+            if _COMMIT.fullmatch(name) and not found.st_size:
+                return failures.changed(path, "it is empty")
+            if _CHECKPOINT.fullmatch(name) and int(name[:20]) == since and not self._is_checkpoint(name):
+                return failures.damaged(path, _OTHER)
+            if _COMMIT.fullmatch(name) and int(name[:20]) > since:
+                record = self._read(int(name[:20]))
+                if record is None:  # it may be made just now
+                    continue
+                if self._log_of(record) != record.log:
+                    return failures.changed(path, _OTHER)
+            proofs.keep(path, found)
+        return None
 
-    def altered(self) -> str | None:
-        """The first commit after the last checkpoint that is there with other bytes than were written."""
-        since = max(self._numbers(_LOG, _CHECKPOINT), default=-1)
-        found = (each.commit for each in self.records(since=since) if self._log_of(each) != each.log)
-        return next((f"{_LOG}/{commit:020}.json" for commit in found), None)
+    def bad_checkpoint(self) -> str | None:
+        """The checkpoint that readers of a local table begin with, where it is gone or not what was written."""
+        if not location.is_local(self.uri):
+            return None
+        newest = max(self._numbers(_LOG, _CHECKPOINT), default=-1)
+        for each in reversed(self.records(since=newest - 1)):
+            for path, digest in each.digests.items():
+                if path.startswith(f"{_LOG}/") and self.digest(path) != digest:
+                    return path
+        return None
+
+    def without_checkpoint(self, path: str) -> None:
+        """Take a checkpoint away, where the commits before it are all there: readers begin with an earlier one then.
+
+        Raises:
+            CorruptTableError: They are not; nothing has changed.
+        """
+        log = Path(self.uri, _LOG)
+        aside = {
+            each: each.with_name(f".{each.name}.aside") for each in (Path(self.uri, path), log / "_last_checkpoint")
+        }
+        moved = [each for each in aside if each.exists()]
+        for each in moved:
+            each.rename(aside[each])
+        there, since = self._numbers(_LOG, _COMMIT), max(self._numbers(_LOG, _CHECKPOINT), default=-1)
+        whole = there >= set(range(since + 1, int(Path(path).name[:20]) + 1))
+        for each in moved:
+            aside[each].unlink() if whole else aside[each].rename(each)
+        if not whole:
+            raise failures.damaged(f"{self.uri}/{path}", "and the commits before it are not kept any more")
+        self._record(int(Path(path).name[:20]))
+
+    def _is_checkpoint(self, name: str) -> bool:
+        """Whether a checkpoint is the one that was recorded. Of two that are written at once the last one stands."""
+        for _ in range(5):
+            record = self._read(int(name[:20]))
+            digest = None if record is None else record.digests.get(f"{_LOG}/{name}")
+            if digest is None or self.digest(f"{_LOG}/{name}") == digest:
+                return True
+            time.sleep(_LATE)
+        return False
 
     def _log_of(self, record: Record) -> bytes:
         """A commit as it is in the log; as it was written where it is not there, which `lost` tells."""
         try:
-            return bytes(self._objects.get(f"{_LOG}/{record.commit:020}.json").bytes())
+            return self._bytes(f"{_LOG}/{record.commit:020}.json")
         except FileNotFoundError:
             return record.log
 
@@ -150,7 +315,14 @@ class Witness:
             now = self.digest(path)
             if now is not None and now != digest:
                 found.append(path)
-        return found
+        return found + [path for path, tag in record.etags.items() if self._is_other(path, tag)]
+
+    def _is_other(self, path: str, tag: str) -> bool:
+        """Whether an object is there with other content. A name that is an MD5 is compared with the bytes too."""
+        now = self.etag(path)
+        if now is None or now != tag:
+            return now is not None
+        return bool(_MD5.fullmatch(tag)) and hashlib.md5(self._bytes(path), usedforsecurity=False).hexdigest() != tag
 
     def drop(self, commit: int, paths: Sequence[str]) -> None:
         """Write the commit of this number that takes data files out of the table, and record it."""
