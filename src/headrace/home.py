@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from headrace.system import System
 
 _GRID = "grid.json"
+_GRID_HINT = "put it back from a backup, or delete it: it is made anew from the facts"
 RAW, EVENTS, QUARANTINE, PREDICTIONS, METRICS, RUNS = "raw", "events", "quarantine", "predictions", "metrics", "runs"
 
 
@@ -130,7 +131,7 @@ class Home:
             StoreError: The storage cannot be written.
         """
         said = json.dumps(grid.as_dict(), sort_keys=True).encode()
-        stands = self.store.first(f"{system.name}/{_GRID}", said)
+        stands = self.store.first(f"{system.name}/{_GRID}", said, _GRID_HINT)
         if stands != said:
             hint = "run it again: its rows are then checked against the steps that stand"
             raise DeclarationError("steps begin at other times in what was stored first", where="phase", hint=hint)
@@ -140,11 +141,10 @@ class Home:
         from headrace.grid import Grid
         from headrace.store.failures import intact
 
-        noted = self.store.noted(f"{system}/{_GRID}")
+        noted = self.store.noted(f"{system}/{_GRID}", _GRID_HINT)
         if noted is None:
             return None
-        hint = "put it back from a backup, or delete it: it is made anew from the facts"
-        with intact(f"{self.store.uri}/{system}/{_GRID}", hint):
+        with intact(f"{self.store.uri}/{system}/{_GRID}", _GRID_HINT):
             return Grid.from_dict(json.loads(noted))
 
     def _facts(self, system: System) -> pl.Series:

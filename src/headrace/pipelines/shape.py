@@ -14,6 +14,7 @@ from headrace.home import Home
 from headrace.store.failures import intact
 from headrace.system import System
 
+_HINT = "put it back from a backup, or delete it: the next ingest writes it as it is declared then"
 _NAMES = {"keys": "the keys", "time": "the event time", "step": "the step", "target": "the target"}
 
 
@@ -39,7 +40,7 @@ def check(system: System, home: Home) -> None:
         DeclarationError: It differs; `where` is the field.
         StoreError: The store cannot be read.
     """
-    stored = home.store.noted(_file(system))
+    stored = home.store.noted(_file(system), _HINT)
     if stored is not None:
         _compare(system, home, stored)
 
@@ -51,13 +52,12 @@ def keep(system: System, home: Home) -> None:
         DeclarationError: It differs.
         StoreError: The store cannot be written.
     """
-    _compare(system, home, home.store.first(_file(system), json.dumps(shape_of(system)).encode()))
+    _compare(system, home, home.store.first(_file(system), json.dumps(shape_of(system)).encode(), _HINT))
 
 
 def _compare(system: System, home: Home, noted: bytes) -> None:
     declared = json.loads(json.dumps(shape_of(system)))
-    hint = "put it back from a backup, or delete it: the next ingest writes it as it is declared then"
-    with intact(f"{home.store.uri}/{_file(system)}", hint):
+    with intact(f"{home.store.uri}/{_file(system)}", _HINT):
         said = json.loads(noted)
         stored = {field: said[field] for field in _NAMES}
     for field, name in _NAMES.items():

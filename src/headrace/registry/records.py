@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headrace.errors import NotFoundError
+from headrace.errors import CorruptTableError, NotFoundError
 from headrace.registry.history import Fact, ModelVersion, standing
 from headrace.store.failures import intact
 
@@ -129,13 +129,14 @@ def _note(store: Store, system: str) -> None:
 
 def _noted(store: Store, system: str) -> list[dict[str, Any]] | None:
     """The facts that `_note` kept; None where they are not all."""
-    commit, noted = store.commit(system, _TABLE), store.noted(f"{system}/{_TABLE}/{_NOTE}")
-    if commit is None or noted is None:
-        return None
+    commit = store.commit(system, _TABLE)
     try:
+        noted = store.noted(f"{system}/{_TABLE}/{_NOTE}")
+        if commit is None or noted is None:
+            return None
         said = json.loads(noted)
         rows = [row | {name: datetime.fromisoformat(row[name]) for name in _TIMES} for row in said["rows"]]
-    except (ValueError, KeyError, TypeError):  # damaged: the table says the same
+    except (ValueError, KeyError, TypeError, CorruptTableError):  # damaged: the table says the same
         return None
     return rows if said["commit"] == commit else None
 

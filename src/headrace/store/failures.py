@@ -20,7 +20,8 @@ _NO_ACCESS = ("Permission denied", "os error 13", "Read-only file system", "os e
 _NO_SERVICE = ("error sending request", "Connection refused", "dns error", "timed out", "NoSuchBucket")
 _DAMAGED = ("not found", "No such file", "Parquet", "parquet", "Json error", "expected contiguous", "gap",
             "No table metadata or protocol", "range.end", "snappy", "thrift", "Invalid JSON", "EOF",
-            "Invalid Checkpoint", "zstd", "Corrupt", "Requested range", "out of specification", "Unexpected end")  # fmt: skip
+            "zstd", "Corrupt", "Requested range", "out of specification", "Unexpected end",
+            "Invalid Checkpoint")  # fmt: skip
 
 
 def is_storage_failure(error: BaseException) -> bool:

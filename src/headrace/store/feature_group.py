@@ -133,12 +133,13 @@ class FeatureGroup:
         Raises:
             NotFoundError: It was never written.
         """
-        types, noted = store.table(system, f"features-{name}").schema(), store.noted(_file(system, name))
+        hint = "put it back from a backup, or write to the group"
+        types, noted = store.table(system, f"features-{name}").schema(), store.noted(_file(system, name), hint)
         if noted is None or not types:
             raise NotFoundError(
                 "there is no such feature group or view yet", where=f"{system}/{name}", hint="write to it"
             )
-        with failures.intact(f"{store.uri}/{_file(system, name)}", "put it back from a backup, or write to the group"):
+        with failures.intact(f"{store.uri}/{_file(system, name)}", hint):
             said = json.loads(noted)
             columns = {column: types[column] for column in said.pop("columns")}
             return cls(store, system, name, columns=columns, **said)

@@ -144,11 +144,11 @@ class FeatureView:
         Raises:
             NotFoundError: There is neither; or a group of the view is gone, or a column of it.
         """
-        noted = store.noted(_file(system, name))
+        hint = "put it back from a backup, or declare the view anew"
+        noted = store.noted(_file(system, name), hint)
         if noted is None:
             group = FeatureGroup.open(store, system, name)
             return cls(name, [(group, list(group.columns))])
-        hint = "put it back from a backup, or declare the view anew"
         with failures.intact(f"{store.uri}/{_file(system, name)}", hint):
             said = json.loads(noted)
             ttl = None if said["ttl_seconds"] is None else timedelta(seconds=said["ttl_seconds"])

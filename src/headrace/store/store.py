@@ -14,6 +14,7 @@ from headrace.errors import CorruptTableError, StoreTooNewError, UsageError
 from headrace.store import failures, location
 from headrace.store.delta import Table
 from headrace.store.marks import FOLDER, Mark
+from headrace.store.seal import opened, sealed
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -136,33 +137,54 @@ class Store:
         Raises:
             StoreError: The storage cannot be reached or written.
         """
-        if self.noted(name) != data:
-            with self._failures():
-                self._objects().put(name, data)
+        try:
+            if self.noted(name) == data:
+                return
+        except CorruptTableError:  # what is damaged is replaced as a whole
+            pass
+        with self._failures():
+            self._objects().put(name, sealed(data))
 
-    def first(self, name: str, data: bytes) -> bytes:
+    def first(self, name: str, data: bytes, hint: str | None = None) -> bytes:
         """Keep a small file where there is none under the name; returns what is kept there, of all the same.
 
         Raises:
+            CorruptTableError: As `noted`.
             StoreError: The storage cannot be reached or written.
         """
+        if (found := self.noted(name, hint)) is not None:  # reading first keeps a read-only store readable
+            return found
+        return data if self._create(name, sealed(data)) is None else self.noted(name, hint) or data
+
+    def _create(self, name: str, data: bytes) -> bytes | None:
+        """Write a file where there is none; what is there otherwise."""
         from obstore.exceptions import AlreadyExistsError
 
-        if (found := self.noted(name)) is not None:  # reading first keeps a read-only store readable
-            return found
         with self._failures():
             try:
                 self._objects().put(name, data, mode="create")
             except AlreadyExistsError:
                 return bytes(self._objects().get(name).bytes())
-        return data
+        return None
 
-    def noted(self, name: str) -> bytes | None:
+    def noted(self, name: str, hint: str | None = None) -> bytes | None:
         """What `note` kept under a name; None: nothing.
 
+        Args:
+            name: Of the file.
+            hint: What to do where it is damaged.
+
         Raises:
+            CorruptTableError: It is not what was written.
             StoreError: The storage cannot be reached.
         """
+        text = self._text(name)
+        if text is None:
+            return None
+        with failures.intact(f"{self.uri}/{name}", hint or "put it back from a backup"):
+            return opened(text)
+
+    def _text(self, name: str) -> bytes | None:
         if location.is_local(self.uri) and not Path(self.uri).is_dir():
             return None  # looking makes no folder
         with self._failures():
@@ -191,7 +213,8 @@ class Store:
     def _check_format(self) -> None:
         """Read the format of this store, or write it: the first of several processes wins, all agree."""
         if not self._checked and not self._absent:
-            self._refuse_newer(self.first(_FORMAT_FILE, json.dumps({"format": FORMAT}).encode()))
+            said = json.dumps({"format": FORMAT}).encode()
+            self._refuse_newer(self._text(_FORMAT_FILE) or self._create(_FORMAT_FILE, said) or said)
             self._checked = True
 
     def _refuse_newer(self, stored: bytes) -> None:

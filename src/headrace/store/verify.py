@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace.errors import HeadraceError, StoreError
+from headrace.errors import CorruptTableError, HeadraceError, StoreError
 from headrace.store import failures
 from headrace.store.delta import Table
 from headrace.store.proofs import Proofs
@@ -73,10 +72,10 @@ def note_problem(store: Store, name: str) -> str | None:
         StoreError: The storage cannot be reached.
     """
     try:
-        whole = isinstance(json.loads(store.noted(name) or b""), dict)
-    except ValueError:
-        whole = False
-    return None if whole else "it does not hold what was written to it"
+        store.noted(name)
+    except CorruptTableError as error:
+        return f"it does not hold what was written to it: {error.hint}"
+    return None
 
 
 def restore(table: Table) -> list[int]:

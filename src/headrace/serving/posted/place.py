@@ -16,10 +16,10 @@ def exported(system: str, home: Home) -> int:
         StoreError: The store cannot be reached.
         LedgerError: The ledger cannot be read.
     """
-    noted = home.store.noted(_name(system))
+    hint = "put it back from a backup, or delete it: what was posted is then exported anew, each event once"
+    noted = home.store.noted(_name(system), hint)
     if noted is None:
         return 0
-    hint = "put it back from a backup, or delete it: what was posted is then exported anew, each event once"
     with intact(f"{home.store.uri}/{_name(system)}", hint):
         place = json.loads(noted)
         number, last = int(place["sequence"]), str(place["id"])
