@@ -16,7 +16,8 @@ from tests.ports import free_port
 from tests.waiting import until
 
 from headrace.errors import HeadraceError, NotFoundError, StoreTooNewError
-from headrace.store import FeatureGroup, FeatureView, Store, Table, Upkeep, Written
+from headrace.store import FeatureGroup, FeatureView, Store, Table, Upkeep, Written, location
+from headrace.store.verify import check, restore
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
 TIME = pl.Datetime("us", "UTC")
@@ -144,3 +145,37 @@ def test_a_newer_store_is_refused(store: Store, place: tuple[str, dict[str, str]
     store._objects().put("format.json", b'{"format": 99}')
     with pytest.raises(StoreTooNewError, match="99"):
         Store(*place).table("energy", "raw")
+
+
+def change(place: tuple[str, dict[str, str] | None], name: str, how: str) -> None:
+    """Flip a bit of a file of the store, shorten it, or take it away."""
+    uri, options = place
+    objects = location.objects(uri, options or {})
+    content = bytearray(objects.get(name).bytes())
+    content[len(content) // 2] ^= 1
+    if how == "gone":
+        objects.delete(name)
+    else:
+        objects.put(name, bytes(content if how == "flipped" else content[:-7]))
+
+
+@pytest.mark.parametrize("how", ["flipped", "shortened", "gone"])
+@pytest.mark.parametrize("what", ["data", "commit", "mark"])
+def test_verify_finds_what_changed(place: tuple[str, dict[str, str] | None], what: str, how: str) -> None:
+    table = Store(*place).table("energy", "raw")
+    for n in range(5):
+        append(table, hourly(n))
+    for deep in (False, True):
+        assert check(table, deep=deep).problems == ()
+        assert check(table, deep=deep).rows == 15
+    data = table.files()["path"][0]
+    name = {"data": f"raw/{data}", "commit": f"raw/_delta_log/{5:020}.json", "mark": "_tables/raw.json"}[what]
+    change(place, f"energy/{name}", how)
+    problems = check(table, deep=True).problems
+    assert name.removeprefix("raw/") in " ".join(problems) or "behind its records" in problems[0]
+    if (what, how) != ("data", "flipped"):  # of which only the bytes tell
+        assert check(table).problems
+    if what != "data":
+        restore(table)
+        assert check(table, deep=True).problems == ()
+        assert append(table, hourly(9)).added == 3

@@ -9,7 +9,6 @@ from pathlib import Path
 from headrace.errors import CorruptTableError, HeadraceError, StoreError
 from headrace.store import failures
 from headrace.store.delta import Table
-from headrace.store.proofs import Proofs
 from headrace.store.store import Store
 from headrace.store.witness import Record
 
@@ -138,12 +137,11 @@ def _log_problems(table: Table, records: list[Record]) -> Iterator[str]:
         yield f"behind its records: commit {recorded} was made, and the log ends at {there}"
     for each in table.witness.lost(records):
         yield f"{_log_name(each.commit)} is gone"
-    checkpoint = table.witness.bad_checkpoint()
-    if checkpoint is not None and table.witness.size(checkpoint) is None:
-        yield f"{checkpoint} is gone"
-    if (wrong := table.witness.unsound(Proofs())) is not None:
-        path = str(wrong.where).removeprefix(f"{table.uri}/")
-        yield f"{path} is empty" if "empty" in wrong.message else f"{path} has other bytes than were written"
+    for commit in table.witness.altered(records):
+        yield f"{_log_name(commit)} has other bytes than were written"
+    if (checkpoint := table.witness.bad_checkpoint()) is not None:
+        there = table.witness.size(checkpoint) is not None
+        yield f"{checkpoint} {'has other bytes than were written' if there else 'is gone'}"
 
 
 def _file_problems(table: Table, sizes: dict[str, int], records: list[Record], deep: bool) -> list[str]:

@@ -176,6 +176,11 @@ class Witness:
         there, since = self._numbers(_LOG, _COMMIT), max(self._numbers(_LOG, _CHECKPOINT), default=-1)
         return [each for each in records if each.commit > since and each.commit not in there]
 
+    def altered(self, records: list[Record]) -> list[int]:
+        """Commits after the last checkpoint that are there with other bytes than were written."""
+        since = max(self._numbers(_LOG, _CHECKPOINT), default=-1)
+        return [each.commit for each in records if each.commit > since and self._log_of(each) != each.log]
+
     def require(self, files: Iterable[tuple[str, int]]) -> None:
         """Refuse data files of a local table, given with their sizes, that are not what was written.
 
@@ -224,14 +229,13 @@ class Witness:
         """Whether the log has a commit."""
         return commit in self._numbers(_LOG, _COMMIT)
 
-    def unsound(self, proofs: Proofs | None = None) -> CorruptTableError | None:
+    def unsound(self) -> CorruptTableError | None:
         """What is wrong with a local table's log from its last checkpoint on, which is what readers use.
 
         A commit without bytes is what a machine that lost power leaves.
         """
         if not location.is_local(self.uri):
             return None
-        proofs = proofs or self._proofs
         try:
             names = os.listdir(f"{self.uri}/{_LOG}")  # noqa: PTH208  # names alone
         except FileNotFoundError:
@@ -244,7 +248,7 @@ class Witness:
                 found = os.stat(path)  # noqa: PTH116
             except FileNotFoundError:  # cleaned away meanwhile
                 continue
-            if proofs.holds(path, found):
+            if self._proofs.holds(path, found):
                 continue
             if _COMMIT.fullmatch(name) and not found.st_size:
                 return failures.changed(path, "it is empty")
@@ -256,7 +260,7 @@ class Witness:
                     continue
                 if self._log_of(record) != record.log:
                     return failures.changed(path, _OTHER)
-            proofs.keep(path, found)
+            self._proofs.keep(path, found)
         return None
 
     def bad_checkpoint(self) -> str | None:
