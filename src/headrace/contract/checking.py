@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from headrace.contract.absent import absence, with_absent
 from headrace.contract.alike import alike_keys
 from headrace.contract.column import Column
 from headrace.contract.declared import Contract
@@ -16,14 +16,14 @@ from headrace.contract.duplicates import duplicate_faults
 from headrace.contract.faults import RAW, Fault, said
 from headrace.contract.finding import Finding
 from headrace.contract.known import KNOWN_AT, Known, is_pending
-from headrace.contract.malformed import MALFORMED, alone, declared_names, malformed_faults
-from headrace.contract.naming import hint_of_header, under_names
+from headrace.contract.malformed import MALFORMED, alone, malformed_faults
+from headrace.contract.naming import under_names
 from headrace.contract.parse import parse_columns
 from headrace.contract.quarantine import KNOWN, bad_rows
 from headrace.contract.rowrules import row_faults, run, time_rules
 from headrace.contract.rules import Batch, Staleness, ZScore
 from headrace.contract.validation import Validation
-from headrace.errors import ContractBroken, UsageError
+from headrace.errors import UsageError
 from headrace.grid import Cadence, Grid
 from headrace.grid.grid import DAY
 from headrace.lineage import iso
@@ -60,7 +60,7 @@ def check(
         known: How the known time of a row is found; at its event time, if not given.
 
     Raises:
-        ContractBroken: A declared column is missing from the frame.
+        ContractBroken: A declared column that may not be missing is missing from the frame.
         UsageError: ``as_of`` or ``now`` has no zone.
         DeclarationError: ``keys`` or ``time`` are not in the contract.
     """
@@ -71,9 +71,10 @@ def check(
     for name in (*keys, *([time] if time is not None else [])):
         contract.column(name)
     frame = under_names(frame, (*contract.names, *([known.column] if known.column is not None else [])))
-    _refuse_missing(contract, frame, known)
+    came, (frame, absent) = frame, with_absent(contract.columns, frame, (time, known.column))
     columns = [c.dated(grid.step) if c.name == time and grid and grid.step >= DAY else c for c in contract.columns]
     subject = _Subject.parse(contract.model_copy(update={"columns": tuple(columns)}), frame, keys, time, known, as_of)
+    subject = replace(subject, raw=came)
     latest = None if known.awaited else max(as_of, now)
     pending = is_pending(subject.work[KNOWN], subject.work[time] if time is not None else None, as_of, latest)
     if pending.any():
@@ -93,6 +94,7 @@ def check(
         faults += duplicate_faults(work, unique, ~_any(faults, work.height), clock, steps=steps is not None)
     findings = _judge(contract, work, faults, Batch(work, keys, time, steps, as_of))
     findings = [*emptiness(contract, frame.height, work.height, as_of), *findings]
+    findings += absence(absent, contract.names, came)
     is_bad = _any(faults, work.height)
     return Validation(
         good=_good(contract, work if not faults else work.filter(~is_bad)),
@@ -101,7 +103,7 @@ def check(
         rows=frame.height,
         pending=frame.height - work.height,
         reasons=_counted(faults),
-        extra=_extra(contract, frame, known),
+        extra=_extra(contract, came, known),
         max_bad_share=contract.max_bad_share,
         as_of=as_of,
         grid=steps,
@@ -161,21 +163,6 @@ def _known_column(contract: Contract, time: str | None, name: str) -> Column:
         return Column(name, "time")
     like = contract.column(time)
     return Column(name, "time", zone=like.zone, ambiguous=like.ambiguous)
-
-
-def _refuse_missing(contract: Contract, frame: pl.DataFrame, known: Known) -> None:
-    wanted = (*contract.names, *([known.column] if known.column is not None else []))
-    for name in wanted:
-        if name in frame.columns:
-            continue
-        free = [each for each in declared_names(frame.columns) if each not in wanted]
-        close = difflib.get_close_matches(name.lower(), [each.lower() for each in free], n=1, cutoff=0.5)
-        near = next((each for each in free if each.lower() == close[0]), None) if close else None
-        hint = f"found {', '.join(declared_names(frame.columns)) or 'no columns at all'}"
-        if near is not None:
-            hint += f"; if {near!r} is meant, say so: Source(columns={{{name!r}: {near!r}}})"
-        hint += hint_of_header(frame, name)
-        raise ContractBroken(f"the source has no column {name!r}", where=name, hint=hint)
 
 
 def _extra(contract: Contract, frame: pl.DataFrame, known: Known) -> tuple[str, ...]:

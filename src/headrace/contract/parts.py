@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from headrace.contract.absent import ABSENT
 from headrace.contract.checking import check, emptiness, judge
 from headrace.contract.declared import Contract
+from headrace.contract.finding import Finding
 from headrace.contract.known import Known
 from headrace.contract.quarantine import ids_of
 from headrace.contract.rules import Batch, Share, ZScore
@@ -50,7 +52,7 @@ def check_parts(
         seen: As in `check`.
 
     Raises:
-        ContractBroken: A declared column is missing from a frame.
+        ContractBroken: A declared column that may not be missing is missing from a frame.
     """
     import polars as pl
 
@@ -64,6 +66,7 @@ def check_parts(
     rows = pending = 0
     reasons: Counter[str] = Counter()
     extra: dict[str, None] = {}
+    absent = dict[str, Finding]()
     for frame in frames:
         one = check(alone, frame, **seen)
         seen["grid"] = one.grid
@@ -73,12 +76,13 @@ def check_parts(
         rows, pending = rows + one.rows, pending + one.pending
         reasons.update(one.reasons)
         extra |= dict.fromkeys(one.extra)
+        absent |= {each.message: each for each in one.findings if each.rule == ABSENT}
     everything = Batch(pl.concat(slim), keys, time, one.grid, as_of)
     apart = pl.concat(bad)
     return Validation(
         good=pl.concat(good),
         bad=apart.with_columns(ids_of(apart["row"])),
-        findings=(*emptiness(contract, rows, rows - pending, as_of), *judge(contract, everything)),
+        findings=(*emptiness(contract, rows, rows - pending, as_of), *judge(contract, everything), *absent.values()),
         rows=rows,
         pending=pending,
         reasons=dict(reasons.most_common()),

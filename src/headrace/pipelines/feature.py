@@ -181,7 +181,8 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
 def _require_columns(system: System, records: Records) -> None:
     """Name a missing column as the source would call it; the check itself knows declared names only."""
     called, there = system.source.columns, records.frame.columns
-    missing = [name for name in called if name not in there]
+    needed = [c.name for c in system.contract.columns if not c.nullable or c.name == system.time]
+    missing = [name for name in called if name not in there and name in needed]
     if missing:
         name, parts = missing[0], parts_of(called[missing[0]])
         lacking = next((part for part in parts if found_as(part, there) is None), parts[0])

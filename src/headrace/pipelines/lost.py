@@ -49,6 +49,8 @@ def lost_rows(system: System, home: Home, records: Records) -> str | None:
 def _digests(system: System, frame: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
+    absent = [name for name in system.identity if name not in frame.columns]
+    frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
     series = (
         frame.select(system.keys).hash_rows()
         if system.keys
