@@ -10,6 +10,8 @@ from headrace.lineage import digest_of
 
 _FIELDS = ("keys", "time", "step", "phase", "target", "horizon", "features", "model")
 _SOURCE = ("columns", "constants", "lag", "known_at")
+_UNSAID = {"label": "begin", "midnight": "begins"}
+"""Fields of a column that came later: where they say what was meant before, models of then are as declared now."""
 _ONLY_LEARNT = ("features", "model")
 """Fields in which two models may differ and still say the same thing about the same facts."""
 
@@ -31,7 +33,9 @@ def shaping(config: Mapping[str, Any], used: AbstractSet[str]) -> dict[str, str]
     for column in contract["columns"]:
         judged = any(column[name] != value for name, value in plain.items())
         if column["name"] in used or judged:
-            parts[f"contract.{column['name']}"] = {k: v for k, v in column.items() if k != "description"}
+            parts[f"contract.{column['name']}"] = {
+                k: v for k, v in column.items() if k != "description" and v != _UNSAID.get(k, ...)
+            }
     parts["contract.rules"] = [rule for rule in contract["rules"] if rule.get("severity") == "quarantine"]
     return {name: digest_of(part) for name, part in parts.items()} | {"format": str(config["format"])}
 

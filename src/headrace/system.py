@@ -402,6 +402,7 @@ class System(Declared):
             raise DeclarationError(
                 "one key at least must never be missing", where="keys", hint="drop its nullable=True"
             )
+        self._check_labels()
         self._check_horizon()
         self._check_aggregates()
         known_ahead = frozenset(self.known_ahead) if self.forecasts else None
@@ -478,6 +479,14 @@ class System(Declared):
         for where, duration in durations:
             if steps_of(duration, self.step, where=where) < 1:
                 raise DeclarationError(f"{format_duration(duration)} is no time at all", where=where)
+
+    def _check_labels(self) -> None:
+        for place, column in enumerate(self.contract.columns):
+            if column.label == "end" and (column.name != self.time or self.step is None):
+                raise DeclarationError(
+                    f"only the event time of a system with step= names steps, {column.name!r} is none",
+                    where=f"contract.columns[{place}].label",
+                )
 
     def _check_aggregates(self) -> None:
         """Where rows are events, every column whose past is looked at says how they are put together."""

@@ -1,4 +1,4 @@
-"""A column that a whole batch lacks: missing in every row where that is allowed, at every door alike; otherwise refused."""
+"""A column that a whole batch lacks: missing in every row where it may be, at every door alike; otherwise refused."""
 
 from __future__ import annotations
 

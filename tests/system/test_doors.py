@@ -31,6 +31,13 @@ SYSTEMS = {
     for folder in sorted((ROOT / "systems").glob("*/system.py"))
     if "horizon=" in folder.read_text(encoding="utf-8")
 }
+ENDING = ["contract.columns.time.label=end", "source.lag=1m", *SMALL]
+SYSTEMS |= {
+    "times_name_the_end": load_system(str(ROOT / "systems" / "live_metrics"), ENDING),
+    "events_on_the_border": load_system(
+        str(ROOT / "systems" / "live_metrics"), [*ENDING, "contract.columns.value.aggregate=sum"]
+    ),
+}
 
 
 def posted(system: System) -> list[bytes]:
@@ -59,7 +66,7 @@ def test_three_doors_give_the_same_numbers(name: str, tmp_path: Path) -> None:
     run(system, home, Request(TRAINED, playing_now, SOURCE, ("ingest", "validate", "train")))
     champion = champions.champion(system, home, late_now)
     bodies, shape = posted(system), system.event_shape()
-    engine = Engine(name, shape, champion, "t", seed=Seeding(name, home, shape))
+    engine = Engine(system.name, shape, champion, "t", seed=Seeding(system.name, home, shape))
     done = engine.answer([Message(0, i, b"k", body, 2**53) for i, body in enumerate(bodies)])
     assert not done.dead
     streamed = {m.offset: told(answer) for m, answer in done.outputs}
@@ -68,7 +75,7 @@ def test_three_doors_give_the_same_numbers(name: str, tmp_path: Path) -> None:
     log = EventLog(system, home, lambda: champion.pins)
     answers = {}
     for i, body in enumerate(bodies):
-        entry = Entry(name, f"idempotency:{i}", "", body.hex(), body, b"", "", 0, late_now)
+        entry = Entry(system.name, f"idempotency:{i}", "", body.hex(), body, b"", "", 0, late_now)
         ((said,),) = log.write_groups([[entry]])
         if isinstance(said, Entry):
             answers[i] = told(said.answer)

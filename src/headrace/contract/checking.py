@@ -13,7 +13,7 @@ from headrace.contract.alike import alike_keys
 from headrace.contract.column import Column
 from headrace.contract.declared import Contract
 from headrace.contract.duplicates import duplicate_faults
-from headrace.contract.faults import RAW, Fault, said
+from headrace.contract.faults import RAW, WRITTEN, Fault, said
 from headrace.contract.finding import Finding
 from headrace.contract.known import KNOWN_AT, Known, is_pending
 from headrace.contract.malformed import MALFORMED, alone, malformed_faults
@@ -25,7 +25,6 @@ from headrace.contract.rules import Batch, Staleness, ZScore
 from headrace.contract.validation import Validation
 from headrace.errors import UsageError
 from headrace.grid import Cadence, Grid
-from headrace.grid.grid import DAY
 from headrace.lineage import iso
 
 if TYPE_CHECKING:
@@ -72,17 +71,18 @@ def check(
         contract.column(name)
     frame = under_names(frame, (*contract.names, *([known.column] if known.column is not None else [])))
     came, (frame, absent) = frame, with_absent(contract.columns, frame, (time, known.column))
-    columns = [c.dated(grid.step) if c.name == time and grid and grid.step >= DAY else c for c in contract.columns]
+    events = contract.aggregates
+    columns = [c.of_step(grid.step, events=events) if c.name == time and grid else c for c in contract.columns]
     subject = _Subject.parse(contract.model_copy(update={"columns": tuple(columns)}), frame, keys, time, known, as_of)
     subject = replace(subject, raw=came)
     latest = None if known.awaited else max(as_of, now)
-    pending = is_pending(subject.work[KNOWN], subject.work[time] if time is not None else None, as_of, latest)
+    written = None if time is None else subject.work[WRITTEN if WRITTEN in subject.work.columns else time]
+    pending = is_pending(subject.work[KNOWN], written, as_of, latest)
     if pending.any():
         subject = subject.filter(~pending)
     if time is not None and grid is not None:
         grid = grid.of(subject.work[time]) if isinstance(grid, Cadence) else grid
     steps = grid if isinstance(grid, Grid) else None
-    events = contract.aggregates
     if time is not None and steps is not None and contract.column(time).align and not events:
         subject = subject.aligned(time, steps)
     work, faults = subject.work, [*subject.faults, *row_faults(contract.columns, subject.work)]
@@ -143,7 +143,9 @@ class _Subject:
         columns += [frame[name].alias(RAW + name) for name in (*parsed, MALFORMED) if name in frame.columns]
         own = parsed[known.column].values if known.column is not None else None
         work = pl.DataFrame({series.name: series for series in columns})
-        times = known.times(work[time] if time is not None else None, own, as_of, frame.height)
+        ends = parsed[time].ends if time is not None else None
+        work = work if ends is None else work.with_columns(ends.alias(WRITTEN))
+        times = known.times(work[time] if time is not None else None, own, as_of, frame.height, ends)
         return cls(frame, work.with_columns(times.alias(KNOWN)), tuple(alone(malformed_faults(frame), faults)))
 
     def aligned(self, time: str, grid: Grid) -> _Subject:

@@ -21,6 +21,7 @@ Value = str | int | float
 EPOCH_FORMATS = ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
 """Formats of a time that is a count since 1970."""
 
+_DAY = timedelta(days=1)
 # What the regular expressions of the table form cannot do: look around, and refer back to a group.
 _UNSUPPORTED = re.compile(r"\(\?<?[=!]|\\[1-9]|\(\?P=")
 
@@ -38,6 +39,8 @@ class _Fields(TypedDict, total=False):
     empty: Empty
     ambiguous: Literal["raise", "earliest", "latest", "in_order"]
     format: str | None
+    label: Literal["begin", "end"]
+    midnight: Literal["begins", "ends"]
     decimal: Literal[".", ","]
     missing: tuple[Value, ...] | None
     description: str
@@ -69,6 +72,11 @@ class Column(Declared):
             days or longer neither matters: the time counts for its day.
         format: How times are written when not in ISO 8601, such as ``%d/%m/%Y %H:%M``; or what they count since
             1970, as numbers or text: ``epoch_s``, ``epoch_ms``, ``epoch_us``, ``epoch_ns``.
+        label: What a time names of its step: its ``begin``, or its ``end``. An event that happens just then counts for
+            the step that begins, or for the one that ends. Either way a step is stored and predicted under its begin;
+            one that is named by its end is known then, and not before.
+        midnight: What 00:00 of a date is where times name the end: when that day ``begins``, or when it ``ends``, as
+            24:00 does.
         decimal: The decimal separator of numbers in text.
         missing: Spellings of a missing value beside the empty and the blank text, such as ``("NA", "-", -9999)``;
             in place of the contract's, where it has such.
@@ -93,11 +101,14 @@ class Column(Declared):
     empty: Empty = "missing"
     ambiguous: Literal["raise", "earliest", "latest", "in_order"] = "raise"
     format: str | None = None
+    label: Literal["begin", "end"] = "begin"
+    midnight: Literal["begins", "ends"] = "begins"
     decimal: Literal[".", ","] = "."
     missing: tuple[Value, ...] | None = None
     description: str = ""
 
     _step: timedelta | None = PrivateAttr(default=None)
+    _length: timedelta | None = PrivateAttr(default=None)
 
     def __init__(self, name: str, type: ColumnType, **fields: Unpack[_Fields]) -> None:  # noqa: A002
         try:
@@ -106,14 +117,16 @@ class Column(Declared):
         except ValidationError as error:
             raise declaration_error(error, f"contract.columns[{name!r}]") from error
 
-    def dated(self, step: timedelta) -> Column:
-        """The same column of times that name steps of a day or longer.
+    def of_step(self, step: timedelta, *, events: bool = False) -> Column:
+        """The same column of times that name steps of this length, or tell when events within such steps happened.
 
         A day whose midnight the clocks jump over begins after the jump, one whose midnight comes twice with the first.
         Months, quarters and years may be named by themselves: ``2024-03``, ``2024-Q1``, ``2024``.
         """
         column = self.model_copy()
-        column._step = step  # noqa: SLF001
+        column._step = step if step >= _DAY else None  # noqa: SLF001
+        if self.label == "end":
+            column._length = timedelta(microseconds=1) if events else step  # noqa: SLF001
         return column
 
     @property
@@ -123,8 +136,13 @@ class Column(Declared):
 
     @property
     def named(self) -> timedelta | None:
-        """Length of the steps that its times name, where these are days or longer; see `dated`."""
+        """Length of the steps that its times name, where these are days or longer; see `of_step`."""
         return self._step
+
+    @property
+    def ends(self) -> timedelta | None:
+        """How long before the end that is written a row's event time lies; None where times name the begin."""
+        return self._length
 
     @property
     def textual(self) -> bool:
@@ -158,6 +176,11 @@ class Column(Declared):
             yield "format", f"{self.format!r} is none: write %Y-%m-%d %H:%M, or one of {', '.join(EPOCH_FORMATS)}"
         if isinstance(self.known_ahead, timedelta) and self.known_ahead <= timedelta():
             yield "known_ahead", "is no time before; write a duration such as 48h, or True"
+        for field, plain in (("label", "begin"), ("midnight", "begins")):
+            if getattr(self, field) != plain and self.type != "time":
+                yield field, f"only a time column has a {field}, {self.name!r} is {self.type}"
+        if self.midnight != "begins" and self.label != "end":
+            yield "midnight", 'only where times name the end of a step can midnight be one: declare label="end"'
         if self.align and self.type != "time":
             yield "align", f"only a time column is aligned, {self.name!r} is {self.type}"
         if self.ambiguous != "raise" and (self.type != "time" or self.zone is None):

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 RAW = "raw:"
 """Prefix of the columns of a working frame that hold values as they came."""
+WRITTEN = ":written"
+"""A column of a working frame: the end of a row's step, where that is what its time names."""
 
 _SHOWN = 80
 

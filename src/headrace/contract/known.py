@@ -22,8 +22,8 @@ class Known(Declared):
     Args:
         column: The column of the frame as read that holds it. A known time written without an offset is
             in the zone of the event-time column.
-        lag: Otherwise: how long after its event time a row becomes known. Rows of a system without event
-            time are known at ``as_of``.
+        lag: Otherwise: how long after its event time a row becomes known; after the end of its step, where that is
+            what its time names. Rows of a system without event time are known at ``as_of``.
         ahead: How long before its event time a row becomes known at the latest, whatever `column` and `lag` say; True
             is always. For the part of a row that is known ahead.
         target: The column whose value cannot be known before the event time, in a system that forecasts.
@@ -36,7 +36,14 @@ class Known(Declared):
     target: str | None = None
     awaited: bool = False
 
-    def times(self, time: pl.Series | None, own: pl.Series | None, as_of: datetime, rows: int) -> pl.Series:
+    def times(
+        self,
+        time: pl.Series | None,
+        own: pl.Series | None,
+        as_of: datetime,
+        rows: int,
+        written: pl.Series | None = None,
+    ) -> pl.Series:
         """The known time of every row: UTC, null where it cannot be told.
 
         Args:
@@ -44,6 +51,7 @@ class Known(Declared):
             own: The parsed values of ``column``, if there is one.
             as_of: The run's time.
             rows: How many rows there are.
+            written: The times that the rows bear, where these are not their event times but the ends of steps.
         """
         import polars as pl
 
@@ -51,7 +59,7 @@ class Known(Declared):
         if own is not None:
             known = own
         elif time is not None:
-            known = (time + self.lag).cast(utc)
+            known = ((time if written is None else written) + self.lag).cast(utc)
         else:
             known = pl.Series([as_of.astimezone(UTC)], dtype=utc).new_from_index(0, rows)
         if self.ahead is False or time is None:

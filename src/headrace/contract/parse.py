@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parsed:
-    """The typed values of a column, null where missing or bad, and the faults found on the way."""
+    """The typed values of a column, null where missing or bad, and the faults found on the way.
+
+    Of times that name the end of a step `values` are its begins, and `ends` what they name; otherwise it is None.
+    """
 
     values: pl.Series
     faults: tuple[Fault, ...]
+    ends: pl.Series | None = None
 
 
 def parse_columns(columns: Sequence[Column], frame: pl.DataFrame, keys: Sequence[str] = ()) -> list[Parsed]:
@@ -53,8 +57,9 @@ def parse_column(column: Column, raw: pl.Series, series: pl.DataFrame | None = N
     """
     raw = raw.alias(column.name)
     plain, gone = _without_missing(column, raw)
+    ends = None
     if column.type == "time":
-        values, wrong = parse_times(column, plain, series)
+        values, wrong, ends = parse_times(column, plain, series)
     else:
         values, wrong = _PARSERS[column.type](column, plain)
     given = shown(RAW + column.name, raw.dtype)
@@ -63,7 +68,7 @@ def parse_column(column: Column, raw: pl.Series, series: pl.DataFrame | None = N
     ]
     if not column.nullable and gone.any():
         faults.append(_missing(column, gone))
-    return Parsed(values.alias(column.name), tuple(faults))
+    return Parsed(values.alias(column.name), tuple(faults), ends)
 
 
 def _missing(column: Column, gone: pl.Series) -> Fault:

@@ -242,6 +242,12 @@ def _time(column: Column) -> Check:
 
 def time_of(column: Column, value: str | float) -> tuple[datetime | None, str]:
     """The moment in UTC that a value of a time column means; None, and what is wrong with it."""
+    begin, _, wrong = moments_of(column, value)
+    return begin, wrong
+
+
+def moments_of(column: Column, value: str | float) -> tuple[datetime | None, datetime | None, str]:
+    """As `time_of`, and the moment that is written: another one where times name the end of a step."""
     import polars as pl
 
     from headrace.contract.times import parse_times
@@ -250,12 +256,12 @@ def time_of(column: Column, value: str | float) -> tuple[datetime | None, str]:
         value = value.strip()
     elif isinstance(value, int) and abs(value) >= INT64:
         value = float(value) if abs(value) < 10**300 else math.inf
-    times, wrong = parse_times(column, pl.Series(column.name, [value]))
+    times, wrong, ends = parse_times(column, pl.Series(column.name, [value]))
     for what, rows in wrong:
         if rows[0]:
-            return None, what
-    found: datetime = times[0]
-    return found.astimezone(UTC), ""
+            return None, None, what
+    begin, written = (each[0].astimezone(UTC) for each in (times, times if ends is None else ends))
+    return begin, written, ""
 
 
 _TYPES: dict[str, Callable[[Column], Check]] = {

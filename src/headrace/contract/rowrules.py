@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from headrace.contract.column import Column
-from headrace.contract.faults import RAW, Fault, said, shown
+from headrace.contract.faults import RAW, WRITTEN, Fault, said, shown
 from headrace.contract.table import rules_of
 from headrace.errors import DeclarationError
 
@@ -48,10 +48,13 @@ def run(compiled: list[Compiled], work: pl.DataFrame) -> list[Fault]:
 
 
 def time_rules(time: str, grid: Grid | None, latest: datetime | None, work: pl.DataFrame) -> list[Compiled]:
-    """Rules for the event time of these rows: the beginning of a step of the grid, and not after ``latest``."""
+    """Rules for the event time of these rows: the beginning of a step of the grid, and not after ``latest``.
+
+    Where times name the end of a step, that is what is told, and what may not lie in the future.
+    """
     import polars as pl
 
-    value = pl.col(time)
+    value = pl.col(WRITTEN if WRITTEN in work.columns else time)
     given = value.dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ")
     rules: list[Compiled] = []
     if latest is not None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from datetime import time
+from typing import TYPE_CHECKING, NamedTuple
 
+from headrace.contract.clocks import padded, without_24
 from headrace.contract.column import Column
+from headrace.contract.labels import of_calendar, written_ends
 from headrace.contract.table import EPOCHS, refusal
 from headrace.contract.twice import copies
 from headrace.errors import DeclarationError
@@ -30,8 +33,22 @@ _OUTSIDE = "is outside of the years 1 to 9999"
 _OFFSET_IN_FORMAT = ("%z", "%:z", "%#z", "%+")
 
 
-def parse_times(column: Column, raw: pl.Series, series: pl.DataFrame | None = None) -> tuple[pl.Series, Wrong]:
-    """Times as UTC with microseconds, null where bad, and what was wrong with which rows.
+class Times(NamedTuple):
+    """Parsed times.
+
+    Attributes:
+        values: UTC, microseconds; null where bad or missing. Of a column of steps (`Column.of_step`) their begins.
+        wrong: What was wrong with which rows.
+        ends: Where times name the end of a step, that end; None where they name the begin.
+    """
+
+    values: pl.Series
+    wrong: Wrong
+    ends: pl.Series | None = None
+
+
+def parse_times(column: Column, raw: pl.Series, series: pl.DataFrame | None = None) -> Times:
+    """Times as UTC with microseconds.
 
     Text without an offset and typed times without a zone are read in ``column.zone``.
 
@@ -40,12 +57,15 @@ def parse_times(column: Column, raw: pl.Series, series: pl.DataFrame | None = No
         raw: Its values, text without blanks around it.
         series: The keys of the rows, where these stand in the order of a file.
     """
-    values, wrong = _parsed(column, raw, series)
+    found = _parsed(column, raw, series)
     # A column holds a wider span than Python's own times, through which all rows go sooner or later.
-    inside = values.dt.epoch("us").is_between(_FIRST, _LAST).fill_null(True)
+    inside = found.values.dt.epoch("us").is_between(_FIRST, _LAST).fill_null(True)
+    if found.ends is not None:
+        inside = inside & found.ends.dt.epoch("us").is_between(_FIRST, _LAST).fill_null(True)
     if inside.all():
-        return values, wrong
-    return values.set(~inside, None), [*wrong, (_OUTSIDE, ~inside)]
+        return found
+    ends = None if found.ends is None else found.ends.set(~inside, None)
+    return Times(found.values.set(~inside, None), [*found.wrong, (_OUTSIDE, ~inside)], ends)
 
 
 def moment_of(column: Column, text: str) -> int:
@@ -56,8 +76,8 @@ def moment_of(column: Column, text: str) -> int:
     """
     import polars as pl
 
-    plain = column.model_copy(update={"format": None, "zone": column.zone or "UTC"}).dated(DAY)
-    found = parse_times(plain, pl.Series(column.name, [text.strip()]))[0][0]
+    plain = {"format": None, "zone": column.zone or "UTC", "label": "begin"}
+    found = parse_times(column.model_copy(update=plain).of_step(DAY), pl.Series(column.name, [text.strip()])).values[0]
     if found is None:
         raise DeclarationError(f"{text!r} is not a time", where="phase", hint="write 2024-01-01 or 2024-01-01T06:00Z")
     return int((found - EPOCH) // MICROSECOND)
@@ -75,31 +95,60 @@ def as_written(column: Column, times: pl.Series) -> pl.Series:
         parts = bool((micros % max(size, 1) != 0).any())
         counts: pl.Series = micros * round(1 / size) if size < 1 else micros / size if parts else micros // int(size)
         return counts
-    zone = column.zone if column.zone is not None else "UTC"
-    return times.dt.convert_time_zone(zone).dt.strftime(column.format)
+    local = times.dt.convert_time_zone(column.zone if column.zone is not None else "UTC")
+    if column.midnight == "ends":
+        midnight = (local.dt.hour() == 0) & (local.dt.minute() == 0) & (local.dt.second() == 0)
+        local = local.dt.replace_time_zone(None)
+        local = local.zip_with(~midnight.fill_null(False), local - DAY)
+    return local.dt.strftime(column.format)
 
 
-def _parsed(column: Column, raw: pl.Series, series: pl.DataFrame | None) -> tuple[pl.Series, Wrong]:
+def _parsed(column: Column, raw: pl.Series, series: pl.DataFrame | None) -> Times:
+    import polars as pl
+
+    local, exact, wrong = _read(column, raw)
+    if column.ends is None:
+        if local is None:
+            assert exact is not None
+            return Times(exact, wrong)
+        found, misplaced = _in_zone(column, local, series)
+        values = found if exact is None else pl.select(pl.coalesce(exact, found)).to_series()
+        return Times(values, [*wrong, *misplaced])
+    if local is None:
+        local = pl.Series(raw.name, [None], dtype=pl.Datetime("us")).new_from_index(0, raw.len())
+    local = written_ends(column, raw, local)
+    if column.named is not None and column.ends >= DAY:
+        homeless = [("time has no zone", local.is_not_null())] if column.zone is None else []
+        local = local if column.zone is not None else local.clear(local.len())
+        begins, ends = of_calendar(column, local, exact, column.ends)
+        return Times(begins, [*wrong, *homeless], ends)
+    begins, misplaced = _in_zone(column, local - column.ends, series)
+    if exact is not None:
+        begins = pl.select(pl.coalesce(exact - column.ends, begins)).to_series()
+    return Times(begins, [*wrong, *misplaced], begins + column.ends)
+
+
+def _read(column: Column, raw: pl.Series) -> tuple[pl.Series | None, pl.Series | None, Wrong]:
+    """Local times, exact UTC times of what says its offset, and what could not be read; None where there is none."""
     import polars as pl
 
     if column.format in EPOCHS and (raw.dtype == pl.String or raw.dtype.is_numeric()):
-        return _counted(column, raw)
+        exact, wrong = _counted(column, raw)
+        return None, exact, wrong
     utc = pl.Datetime("us", "UTC")
     if isinstance(raw.dtype, pl.Datetime) and raw.dtype.time_zone is not None:
-        return raw.cast(pl.Datetime("us", raw.dtype.time_zone)).dt.convert_time_zone("UTC"), []
+        return None, raw.cast(pl.Datetime("us", raw.dtype.time_zone)).dt.convert_time_zone("UTC"), []
     if raw.dtype == pl.String:
-        local, exact = _from_text(column, raw)
+        local, some = _from_text(column, raw)
     elif isinstance(raw.dtype, pl.Datetime) or raw.dtype == pl.Date:
-        local, exact = raw.cast(pl.Datetime("us")), None
+        local, some = raw.cast(pl.Datetime("us")), None
     else:
         empty = pl.Series(raw.name, [None], dtype=utc).new_from_index(0, raw.len())
-        return empty, [(refusal(column), raw.is_not_null())]
+        return None, empty, [(refusal(column), raw.is_not_null())]
     unread = local.is_null() & raw.is_not_null()
-    if exact is not None:
-        unread = unread & exact.is_null()
-    placed, wrong = _in_zone(column, local, series)
-    values = placed if exact is None else pl.select(pl.coalesce(exact, placed)).to_series()
-    return values, [(refusal(column), unread), *wrong]
+    if some is not None:
+        unread = unread & some.is_null()
+    return local, some, [(refusal(column), unread)]
 
 
 def _counted(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
@@ -170,10 +219,23 @@ def _from_text(column: Column, raw: pl.Series) -> tuple[pl.Series, pl.Series | N
 
 
 def _by_format(raw: pl.Series, form: str) -> pl.Series:
-    import polars as pl
 
     if _HOUR.search(form) and not _MINUTE.search(form):  # an hour alone is one from its beginning
         raw, form = raw + " 00", f"{form} %M"
+    raw = padded(raw, form)
+    parsed = _strictly(raw, form)
+    odd = parsed.is_null() & raw.is_not_null()
+    if not odd.any():
+        return parsed
+    texts, last = without_24(raw.filter(odd), form)
+    again = _strictly(texts.filter(last), form)
+    midnight = again.dt.time() == time(0)  # there is no 24:01
+    return parsed.scatter(odd.arg_true().filter(last), (again + DAY).set(~midnight.fill_null(False), None))
+
+
+def _strictly(raw: pl.Series, form: str) -> pl.Series:
+    import polars as pl
+
     try:
         return raw.str.to_datetime(form, time_unit="us", strict=False, exact=True)
     except pl.exceptions.ComputeError as error:
@@ -190,9 +252,11 @@ def _from_iso(text: pl.Series) -> tuple[pl.Series, pl.Series]:
     parts = text.str.extract_groups(_ISO).struct.unnest()
     clock = pl.col("clock").fill_null("00:00") + ":" + pl.col("second").fill_null("00")
     clock = pl.when(pl.col("second").fill_null("") != "60").then(clock)
+    last = (clock == "24:00:00") & (pl.col("part").fill_null("0").str.strip_chars("0") == "")  # when the day ends
+    clock = pl.when(last).then(pl.lit("00:00:00")).otherwise(clock)
     local = (pl.col("date") + "T" + clock).str.to_datetime(_PLAIN, time_unit="us", strict=False)
     micros = pl.col("part").str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64).fill_null(0)
-    local = local + pl.duration(microseconds=micros)
+    local = local + pl.duration(microseconds=micros, days=last.fill_null(False).cast(pl.Int64))
     digits = pl.col("offset").str.replace_all(r"[^0-9]", "")
     hours = digits.str.slice(0, 2).cast(pl.Int64, strict=False).fill_null(0)
     minutes = digits.str.slice(2, 2).cast(pl.Int64, strict=False).fill_null(0)

@@ -23,11 +23,17 @@ def shape_of(system: System) -> dict[str, Any]:
     kinds = {column.name: column.type for column in system.contract.columns}
     target = system.contract.column(system.target)
     made = [target.aggregate, *(["empty zero"] if target.empty == "zero" else [])] if target.aggregate else []
-    zone = system.contract.column(system.time).zone if system.time is not None else None
+    time = system.contract.column(system.time) if system.time is not None else None
+    ends = (
+        []
+        if time is None or time.label == "begin"
+        else ["end", *([] if time.midnight == "begins" else ["midnight ends"])]
+    )
+    zone = None if time is None else time.zone
     step = system.model_dump(mode="json", include={"step"})["step"]
     return {
         "keys": [[name, kinds[name]] for name in system.keys],
-        "time": None if system.time is None else [system.time, *([zone] if zone and step else [])],
+        "time": None if system.time is None else [system.time, *([zone] if zone and step else []), *ends],
         "step": step,
         "target": [target.name, target.type, *made],
     }

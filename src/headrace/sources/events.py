@@ -8,13 +8,14 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.contract import KNOWN_AT, Column, Contract
 from headrace.contract.aggregation import Aggregate, waits
-from headrace.contract.row import RowDecoder, time_of
+from headrace.contract.row import RowDecoder, moments_of
 from headrace.contract.table import EPOCHS, MISSING, missing_of, refusal, rules_of
 from headrace.grid import Grid
 
@@ -72,6 +73,11 @@ class Shape:
         return waits(self.aggregates)
 
     @property
+    def late(self) -> bool:
+        """Whether the value of a step is known, or counts, at its end only."""
+        return self.waits or (self.contract.column(self.time).label == "end" and not self.aggregates)
+
+    @property
     def lag_us(self) -> int:
         """The lag in microseconds."""
         return self.lag // _MICROSECOND
@@ -86,7 +92,9 @@ class Events:
         rows: Their typed columns but the time, as attributes; see `EventDecoder.fields`.
         keys: Their series: the values of the key columns.
         slot: Event times as slots of the grid.
-        at: When they become known by their own time: event time plus lag, microseconds since 1970.
+        time: Event times, microseconds since 1970.
+        at: When they become known by their own time: what is written plus the lag. That is the event time, or the end
+            of the step where times name it.
         bad: Place and reason of the others.
     """
 
@@ -94,13 +102,15 @@ class Events:
     rows: list[Any]
     keys: list[tuple[Any, ...]]
     slot: Ints
+    time: Ints
     at: Ints
     bad: list[tuple[int, Reason]]
 
     def only(self, kept: list[int]) -> Events:
         """Some of the good ones."""
         place, rows = [self.place[i] for i in kept], [self.rows[i] for i in kept]
-        return Events(place, rows, [self.keys[i] for i in kept], self.slot[kept], self.at[kept], self.bad)
+        times = self.slot[kept], self.time[kept], self.at[kept]
+        return Events(place, rows, [self.keys[i] for i in kept], *times, self.bad)
 
     def numbers(self, attribute: str) -> NDArray[np.float64]:
         """A numeric column of the rows."""
@@ -144,7 +154,7 @@ class EventDecoder:
 
         self._shape = shape
         time = shape.contract.column(shape.time)
-        self._time = time.dated(shape.grid.step) if shape.grid.dates is not None else time
+        self._time = time.of_step(shape.grid.step, events=bool(shape.aggregates))
         others = tuple(c for c in shape.contract.columns if c.name != shape.time)
         self.fields = {c.name: f"column_{i}" for i, c in enumerate(others)}
         self._names = tuple(c.called for c in others)
@@ -158,6 +168,7 @@ class EventDecoder:
         self._quick = msgspec.json.Decoder(self._typed).decode if plain else None
         self._lines = msgspec.json.Decoder(self._typed).decode_lines if plain else None
         self._times: dict[str | float, int] = {}
+        self._written: dict[str | float, int] = {}
         self._kinds = (str, int, float) if self._time.format in EPOCHS else (str,)
 
     def __call__(self, values: Sequence[bytes | None], received: Sequence[int]) -> Events:
@@ -173,7 +184,7 @@ class EventDecoder:
                 times = self._moments([row.time for row in rows])
             except _Refused:
                 return self._one_by_one(values, received)
-            if all(map(operator.le, times, self._latest(received))):
+            if all(map(operator.le, self._as_written(rows, times), self._latest(received))):
                 return self._events(range(len(rows)), rows, times, [])
         return self._one_by_one(values, received)
 
@@ -184,8 +195,9 @@ class EventDecoder:
             try:
                 row = self._decoded(value)
                 time = self._moment(row.time)
-                if time > latest:
-                    raise _Refused((self._shape.time, f"{_text(time)} is in the future"), early=True)
+                (written,) = self._as_written([row], [time])
+                if written > latest:
+                    raise _Refused((self._shape.time, f"{_text(written)} is in the future"), early=True)
             except _Refused as refused:
                 bad.append((i, refused.reason))
                 continue
@@ -198,8 +210,18 @@ class EventDecoder:
         import numpy as np
 
         keys = list(zip(*(map(read, rows) for read in self._keys), strict=True)) if self._keys else [()] * len(rows)
-        at = np.array(times, dtype=np.int64)
-        return Events(place, rows, keys, self._shape.grid.slots(at), at + self._shape.lag_us, bad)
+        time = np.array(times, dtype=np.int64)
+        written = np.array(self._as_written(rows, times), dtype=np.int64) if self._time.ends else time
+        return Events(place, rows, keys, self._shape.grid.slots(time), time, written + self._shape.lag_us, bad)
+
+    def _as_written(self, rows: Sequence[Any], times: list[int]) -> list[int]:
+        """What the rows' times say: their event times, or the ends of steps where they name those."""
+        if self._time.ends is None:
+            return times
+        for row in rows:
+            if row.time not in self._written:  # forgotten since
+                self._learnt(row.time)
+        return [self._written[row.time] for row in rows]
 
     def _latest(self, received: Sequence[int]) -> list[int]:
         """The latest times, in microseconds, that events may have which came then, in milliseconds."""
@@ -287,7 +309,7 @@ class EventDecoder:
             raise _Refused((name, MISSING))
         if type(value) not in self._kinds:
             raise _Refused((name, refusal(self._time) if self._time.format else "is not a time in ISO 8601"))
-        found, told = self._parsed(value), str(value)[:40]
+        (found, written), told = self._parsed(value), str(value)[:40]
         if found < 0:  # ids of predictions count from there
             raise _Refused((name, f"{told} is before 1970"))
         grid = self._shape.grid
@@ -295,19 +317,22 @@ class EventDecoder:
             raise _Refused((name, f"{told} {grid.fault}"))
         if len(self._times) >= _REMEMBERED:
             self._times.clear()
+            self._written.clear()
         self._times[value] = found
+        if self._time.ends is not None:
+            self._written[value] = written
         return found
 
-    def _parsed(self, value: str | float) -> int:
-        if self._time.format is None and _EXACT(str(value)):
-            try:
-                return (datetime.fromisoformat(str(value)) - _EPOCH) // _MICROSECOND
-            except (ValueError, OverflowError) as error:
-                raise _Refused((self._shape.time, f"{value!r} is not a time")) from error
-        found, wrong = time_of(self._time, value)
-        if found is None:
+    def _parsed(self, value: str | float) -> tuple[int, int]:
+        """The event time, and the moment that is written."""
+        if self._time.format is None and self._time.ends is None and _EXACT(str(value)):
+            with suppress(ValueError, OverflowError):  # 24:00, or no time at all
+                exact = (datetime.fromisoformat(str(value)) - _EPOCH) // _MICROSECOND
+                return exact, exact
+        found, written, wrong = moments_of(self._time, value)
+        if found is None or written is None:
             raise _Refused((self._shape.time, f"{str(value)[:40]!r} {wrong}"))
-        return int((found - _EPOCH) // _MICROSECOND)
+        return (found - _EPOCH) // _MICROSECOND, (written - _EPOCH) // _MICROSECOND
 
 
 class Facts:
@@ -327,7 +352,7 @@ class Facts:
         shape = self._shape
         time = shape.grid.time(int(events.slot[i]))
         if shape.aggregates:
-            time = _EPOCH + (int(events.at[i]) - shape.lag_us) * _MICROSECOND
+            time = _EPOCH + int(events.time[i]) * _MICROSECOND
         self._columns[shape.time].append(time)
         self._columns[KNOWN_AT].append(_EPOCH + known * _MICROSECOND)
 
@@ -383,7 +408,7 @@ def known_at(newest: int, clock: int, slot: int, at: int, shape: Shape) -> int |
     if (grid.time_at(newest) - grid.time_at(slot)) * _MICROSECOND > shape.grace:
         return f"{_text(grid.time_at(slot))} is more than {shape.grace} before the newest of its series"
     # Until then no other series can have moved the origin that this one's prediction begins at.
-    if known >= grid.time_at(newest + (2 if shape.waits else 1)) + shape.lag_us:
+    if known >= grid.time_at(newest + (2 if shape.late else 1)) + shape.lag_us:
         return "there were too many events, one a millisecond, since the newest step of its series began"
     return known
 

@@ -168,7 +168,7 @@ def shape_of(system: System, home: Home, *, logged: bool = True) -> Shape | str:
 
 def _entry(system: str, shape: Shape, decode: EventDecoder, events: Events, i: int, now: datetime) -> Entry:
     """An event on its way to the log; its answer is still to come."""
-    row, micros = events.rows[i], int(events.at[i]) - shape.lag_us
+    row, micros = events.rows[i], int(events.time[i])
     time = iso(_EPOCH + micros * _MICROSECOND)
     values = {name: getattr(row, attribute) for name, attribute in decode.fields.items()}
     given = {name: row.time if name == shape.time else values[name] for name in shape.contract.names}

@@ -141,7 +141,7 @@ class Engine:
         if done.event.size:
             values = np.stack([events.numbers(self._decode.fields[name]) for name in self._shape.columns])
             answered.places = np.array(events.place)[done.event].tolist()
-            self._say(done, values[:, done.event], events.at[done.event] - self._shape.lag_us, answered)
+            self._say(done, values[:, done.event], events.time[done.event], answered)
         return answered
 
     def _refused(self, batch: Batch, events: Events, keyless: bool) -> dict[int, str]:

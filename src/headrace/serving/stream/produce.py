@@ -96,12 +96,18 @@ def events(system: System, playing: Playing) -> tuple[pl.DataFrame, int]:
     reader = open_source(system.source, playing.source)
     records = reader.read(as_of=playing.end, now=playing.now)
     records = under_declared_names(records, system.source, system.contract.names)
-    names = [c for c in system.contract.columns if c.name in records.frame.columns]
+    events, step = system.contract.aggregates, system.step
+    columns = [c.of_step(step, events=events) if c.name == system.time and step else c for c in system.contract.columns]
+    names = [c for c in columns if c.name in records.frame.columns]
     parsed = parse_columns(names, records.frame, system.keys)
     wrong = pl.Series([False]).new_from_index(0, records.frame.height)
     for fault in (fault for each in parsed for fault in each.faults):
         wrong = wrong | fault.mask
-    frame = pl.DataFrame([each.values for each in parsed]).filter(~wrong).sort(system.event_time, maintain_order=True)
+    frame = (
+        pl.DataFrame([each.values if each.ends is None else each.ends for each in parsed])
+        .filter(~wrong)
+        .sort(system.event_time, maintain_order=True)
+    )
     utc, at = pl.Datetime("us", "UTC"), pl.col(system.event_time)
     frame = frame.filter(at <= pl.lit(playing.end, utc))
     if playing.start is not None:
