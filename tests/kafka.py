@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -37,6 +38,10 @@ class Cluster:
 
     def start(self) -> None:
         self.bootstrap = self._script("start")
+
+    def kill(self) -> None:
+        """As a crash ends it."""
+        os.kill(int((self.folder / "pid").read_text()), signal.SIGKILL)
 
     def stop(self) -> None:
         if self.own:

@@ -25,6 +25,7 @@
     ├── ReplayError                 a prediction could not be recomputed from its pins (exit 1)
     │   └── NotExportedError        the event that it answers is in the ledger, and not in the tables yet
     └── StreamError                 the broker did not do as asked, or the stream cannot go on (exit 1)
+        ├── BrokerUnavailableError  the cluster is away, or does not answer in time
         └── FencedError             another worker took this one's place
 
 Each carries what happened, where (``where``: a field, path, URI or column) and what to do (``hint``).
@@ -175,6 +176,10 @@ class NotExportedError(ReplayError):
 
 class StreamError(HeadraceError):
     """The broker did not do as asked, or the stream cannot go on."""
+
+
+class BrokerUnavailableError(StreamError):
+    """The cluster is away, or does not answer in time. The same may be tried again."""
 
 
 class FencedError(StreamError):

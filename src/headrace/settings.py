@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
 
+from headrace.declaration import Duration
 from headrace.errors import ConfigError
 
 PREFIX = "HEADRACE_"
@@ -53,7 +55,8 @@ class Settings(BaseModel):
         threads: Threads for predicting. Training has its own setting, because it shapes the model.
         kafka: More of librdkafka's settings as JSON, such as ``{"security.protocol": "SASL_SSL"}``.
         replica: Name of this replica of a stream, the same after a restart, such as a StatefulSet's pod name. Default:
-            the machine's name and the lowest number that no other process of this home has.
+            the machine's name, a mark of the home and the lowest number that no other process of this home has.
+        stream_patience: How long a stream waits for a cluster that does not answer before it gives up.
     """
 
     home: Path = Path(".headrace")
@@ -68,6 +71,7 @@ class Settings(BaseModel):
     threads: int = Field(default=0, ge=0)
     kafka: _Json[dict[str, SecretStr]] = Field(default_factory=dict)
     replica: str | None = None
+    stream_patience: Duration = Field(default=timedelta(minutes=10), gt=timedelta())
 
 
 def load_settings(home: Path | None = None) -> Settings:

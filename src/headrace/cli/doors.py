@@ -99,15 +99,16 @@ def stream(
     use: Common,
     name: Name,
     bootstrap: Bootstrap,
-    workers: Annotated[
-        int, typer.Option("--workers", metavar="N", help="Processes; at most one a partition works.")
-    ] = 1,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes, started again when they die.")] = 1,
     port: Annotated[int, typer.Option("--port", metavar="P", help="Metrics and health; the next free one.")] = 9464,
     partitions: Annotated[
         int | None, typer.Option("--partitions", metavar="N", min=1, help="Of topics that it makes.")
     ] = None,
     idle: Annotated[
         str | None, typer.Option("--stop-when-idle", metavar="D", help="Stop after D without events.")
+    ] = None,
+    patience: Annotated[
+        str | None, typer.Option("--patience", metavar="D", help="Wait so long for a cluster that is away; 10m.")
     ] = None,
 ) -> None:
     """Answer events of a Kafka topic on another. Each exactly once."""
@@ -117,7 +118,9 @@ def stream(
     from headrace.serving.stream.worker import Options
 
     rest = duration_of(idle, "--stop-when-idle").total_seconds() if idle else None
-    system, home, options = use.system(name), use.open(), Options(partitions=partitions, idle=rest)
+    system, home = use.system(name), use.open()
+    waits = duration_of(patience, "--patience") if patience else home.settings.stream_patience
+    options = Options(partitions=partitions, idle=rest, patience=waits.total_seconds())
     job = Job(system, home.settings, bootstrap, port, options)
 
     def on_start() -> None:

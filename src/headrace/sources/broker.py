@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from headrace.errors import StreamError
+from headrace.errors import BrokerUnavailableError, StreamError
+from headrace.sources.patience import TIMEOUT, Patience
 from headrace.sources.topics import Topics, Wanted
 
 T = TypeVar("T")
 
-TIMEOUT = 30.0
-"""Seconds that the cluster has for one request."""
 BEGINNING = -2
 
 
@@ -24,10 +23,14 @@ class Broker:
     Attributes:
         bootstrap: ``HOST:PORT``, several with commas.
         options: More of librdkafka's settings, such as ``security.protocol`` and ``sasl.password``. Never shown.
+        patience: How long each request is tried again for while the cluster does not answer.
+        heard: The last trouble that a client told of.
     """
 
     bootstrap: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    patience: Patience = field(default_factory=Patience, repr=False, compare=False)
+    heard: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     def settings(self, **more: Any) -> dict[str, Any]:
         """Settings of a client; underscores in names stand for points."""
@@ -56,8 +59,8 @@ class Broker:
         Raises:
             StreamError: The cluster cannot be reached.
         """
-        client = self._admin()
-        listed = self.patiently(lambda: client.list_topics(timeout=TIMEOUT / 3).topics)
+        client = self.admin()
+        listed = self.patiently(lambda: client.list_topics(timeout=TIMEOUT / 3).topics, client=client)
         return {name: len(each.partitions) for name, each in listed.items() if each.error is None}
 
     def ends(self, topic: str, partitions: list[int]) -> dict[int, int]:
@@ -70,7 +73,7 @@ class Broker:
 
         specs: Any = admin
         asked = {TopicPartition(topic, p): specs.OffsetSpec.latest() for p in partitions}
-        client = self._admin()  # the request ends with it
+        client = self.admin()  # the request ends with it
 
         def ask() -> dict[int, int]:
             answers = client.list_offsets(
@@ -78,7 +81,7 @@ class Broker:
             )
             return {each.partition: future.result().offset for each, future in answers.items()}
 
-        return self.patiently(ask, topic)
+        return self.patiently(ask, topic, client)
 
     def read(self, topic: str, begin: Mapping[int, int], patience: float = 120.0) -> Iterator[Any]:
         """All committed messages of partitions from given offsets to where they end now, each partition in its order.
@@ -129,8 +132,8 @@ class Broker:
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
                     if message.offset() >= left.get(partition, 0):
                         left.pop(partition, None)
-                elif error is not None:
-                    raise StreamError(error.str(), where=f"{topic}[{partition}]")
+                elif error is not None and not error.retriable():
+                    raise _failure(error, f"{topic}[{partition}]")
                 elif partition in left:
                     waited = time.monotonic()
                     if message.offset() < left[partition]:
@@ -138,39 +141,61 @@ class Broker:
                     if message.offset() + 1 >= left[partition]:
                         left.pop(partition)
             if time.monotonic() - waited > patience:
-                raise StreamError(
+                raise BrokerUnavailableError(
                     f"no record for {patience:g} s before the end was reached",
                     where=f"{topic}{sorted(left)}",
                     hint="a transaction may be open; it ends by itself after transaction.timeout.ms",
                 )
 
-    def patiently(self, ask: Callable[[], T], topic: str | None = None) -> T:
+    def patiently(self, ask: Callable[[], T], topic: str | None = None, client: Any = None) -> T:
         """What a request gives, tried again for a while: a broker may be starting, or a partition changing its leader.
 
+        Args:
+            ask: Makes the request.
+            topic: What it is about.
+            client: Who makes it, if that one tells of trouble.
+
         Raises:
-            StreamError: It failed all the while.
+            BrokerUnavailableError: It failed all the while.
+            StreamError: The cluster refuses.
         """
         from confluent_kafka import KafkaException
 
-        until = time.monotonic() + TIMEOUT
+        patience = self.patience.part()
         while True:
             try:
                 return ask()
             except KafkaException as error:
-                if time.monotonic() > until:
-                    raise self.unreachable(error, topic) from error
-                time.sleep(0.1)
+                if client is not None:
+                    client.poll(0)  # what it heard meanwhile
+                failure = self.unreachable(error, topic)
+                if not isinstance(failure, BrokerUnavailableError):
+                    raise failure from error
+                patience.wait(failure)
 
     def unreachable(self, error: Exception, topic: str | None = None) -> StreamError:
         """The typed error of a request that failed."""
         cause = error.args[0] if error.args else error
-        text = cause.str() if hasattr(cause, "str") else str(cause)
-        return StreamError(text, where=f"{self.bootstrap}/{topic}" if topic else self.bootstrap, hint="is it running?")
+        where = f"{self.bootstrap}/{topic}" if topic else self.bootstrap
+        heard = self.heard.pop() if self.heard else None
+        if heard is not None and _refuses(heard):
+            return _failure(heard, where)
+        if hasattr(cause, "str"):
+            return _failure(cause, where, "" if heard is None else f" ({heard.str()})")
+        return BrokerUnavailableError(str(cause), where=where, hint="is it running?")
 
-    def _admin(self) -> Any:
+    def _hear(self, error: Any) -> None:
+        """Keep what a client says beside its answers: the last word, a refusal before all."""
+        from confluent_kafka import KafkaError
+
+        if error.code() != KafkaError._ALL_BROKERS_DOWN and not (self.heard and _refuses(self.heard[0])):  # noqa: SLF001 - public
+            self.heard[:] = [error]
+
+    def admin(self) -> Any:
+        """A client for requests about topics and groups."""
         from confluent_kafka.admin import AdminClient
 
-        return AdminClient(self.settings(socket_timeout_ms=int(TIMEOUT * 1000)))
+        return AdminClient(self.settings(socket_timeout_ms=int(TIMEOUT * 1000), error_cb=self._hear))
 
     def _create(self, missing: list[Wanted], topics: Topics) -> None:
         from confluent_kafka import KafkaError, KafkaException, admin
@@ -179,7 +204,7 @@ class Broker:
             return
         make: Any = admin
         new = [make.NewTopic(t.name, t.partitions, t.replication or -1, config=dict(t.config)) for t in missing]
-        client = self._admin()  # the requests end with it
+        client = self.admin()  # the requests end with it
         for name, future in client.create_topics(new, request_timeout=TIMEOUT).items():
             try:
                 future.result()
@@ -198,6 +223,26 @@ class Broker:
                     where=name,
                     hint="give it as many, or delete it if nothing in it is needed: it is made anew",
                 )
+
+
+def _failure(error: Any, where: str, more: str = "") -> StreamError:
+    """The typed error of one of the client's."""
+    refused = _refuses(error)
+    if refused is not None:
+        return StreamError(error.str(), where=where, hint=refused)
+    return BrokerUnavailableError(f"{error.str()}{more}", where=where, hint="is it running?")
+
+
+def _refuses(error: Any) -> str | None:
+    """What to do about an error that no patience helps against; None: it may pass."""
+    from confluent_kafka import KafkaError
+
+    names = ("TOPIC", "GROUP", "CLUSTER", "TRANSACTIONAL_ID")
+    if error.code() in [getattr(KafkaError, f"{name}_AUTHORIZATION_FAILED") for name in names]:
+        return "ask for the right; docs/streaming.md lists what the stream needs"
+    if error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):  # noqa: SLF001 - public
+        return "how to log in is in HEADRACE_KAFKA"
+    return None
 
 
 def _to_be_made(missing: list[Wanted], topics: Topics, why: str) -> StreamError:

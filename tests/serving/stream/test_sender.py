@@ -10,7 +10,7 @@ import pytest
 from headrace.errors import FencedError, StreamError
 from headrace.serving.stream import sender as module
 from headrace.serving.stream.batch import Answered, Batch
-from headrace.serving.stream.sender import Aborted, Sender, Stuck
+from headrace.serving.stream.sender import Aborted, Lost, Sender, Stuck
 from headrace.sources.broker import Broker
 from headrace.sources.topics import Topics
 
@@ -106,7 +106,20 @@ def test_another_with_the_name(make):
 
 def test_a_cluster_that_refuses_at_the_start(make):
     with pytest.raises(StreamError, match="told to"):
-        make(init_transactions=[failure(confluent_kafka.KafkaError.UNKNOWN)])
+        make(init_transactions=[failure(confluent_kafka.KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)])
+
+
+def test_a_cluster_that_is_away_at_the_start(make):
+    away = failure(confluent_kafka.KafkaError._TRANSPORT)
+    assert make(init_transactions=[away, away])._producer.calls == ["init_transactions"] * 3
+
+
+def test_a_client_that_is_of_no_use_any_more(make):
+    sender = make(commit_transaction=[failure(confluent_kafka.KafkaError.INVALID_TXN_STATE, fatal=True)])
+    sender.send(answered(), {0: 7}, None)
+    with pytest.raises(Lost, match="told to"):
+        sender.settle()
+    assert "abort_transaction" not in sender._producer.calls
 
 
 def test_a_client_that_never_comes_back(make, monkeypatch):

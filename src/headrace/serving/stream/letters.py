@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from headrace.errors import NotFoundError, StreamError
-from headrace.sources.broker import TIMEOUT, Broker
+from headrace.sources.broker import Broker
+from headrace.sources.patience import TIMEOUT
 from headrace.sources.topics import LARGEST, Topics
 
 _CHUNK = 500

@@ -16,7 +16,8 @@ from headrace.contract.times import as_written
 from headrace.errors import StreamError
 from headrace.sources import open_source
 from headrace.sources.base import under_declared_names
-from headrace.sources.broker import TIMEOUT, Broker
+from headrace.sources.broker import Broker
+from headrace.sources.patience import TIMEOUT
 from headrace.system import System
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ The cluster takes milliseconds for a commit, in which there is nothing to do her
 while the next micro-batch is read and answered. One transaction is open at a time.
 
 The client may never come back from a call: librdkafka forgets its limit where the group's coordinator goes away at the
-wrong moment (its issues 5456 and 5511). Then the sender is given up for a new one, whose start ends the transaction.
+wrong moment (its issues 5456 and 5511). Or it may be of no use any more, because a broker that comes back after a crash
+knows its transaction otherwise. Then the sender is given up for a new one, whose start ends the transaction.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any
 
-from headrace.errors import FencedError, StreamError
+from headrace.errors import BrokerUnavailableError
 from headrace.serving.stream.batch import Answered, Message
-from headrace.sources.broker import TIMEOUT, Broker
+from headrace.serving.stream.identity import fenced
+from headrace.sources.broker import Broker
+from headrace.sources.patience import TIMEOUT
 from headrace.sources.topics import LARGEST, Topics
 
 CALL = 10.0
@@ -27,16 +30,18 @@ STUCK = 15.0
 """Seconds after which a call will not come back any more."""
 _LOOK = 0.5
 """Seconds between two looks whether it is stuck."""
-PATIENCE = 300.0
-"""Seconds that a commit or an abort is tried again for while the cluster does not answer, say, because it restarts."""
 
 
 class Aborted(Exception):
     """The transaction did not happen, and the worker may go on from the last one that did."""
 
 
-class Stuck(Aborted):
-    """The client did not come back: the worker may go on with a new sender, which sees to it that nothing counts."""
+class Lost(Aborted):
+    """The client is of no use any more. A new sender sees to it that nothing counts that is not committed."""
+
+
+class Stuck(Lost):
+    """The client did not come back."""
 
 
 class Sender:
@@ -47,15 +52,18 @@ class Sender:
         topics: Where to send.
         identity: The ``transactional.id``: the newest worker that has it fences off earlier ones.
         stop: When it is set there is little patience: what is not done soon is given up.
-        patience: Seconds that the start is tried again for.
         timeout: Seconds after which the cluster ends a transaction whose worker has died.
+        waiting: Told now and then while a commit is waited for.
 
     Raises:
-        StreamError: The cluster cannot be reached.
+        BrokerUnavailableError: The cluster cannot be reached within the broker's patience.
+        FencedError: Another worker with this identity was started.
+        StreamError: The cluster refuses.
     """
 
     _called = 0.0
     """When the client was last called."""
+    _stuck = False
 
     def __init__(
         self,
@@ -64,12 +72,13 @@ class Sender:
         identity: str,
         stop: threading.Event,
         *,
-        patience: float = TIMEOUT,
         timeout: float = 10.0,
+        waiting: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         from confluent_kafka import Producer
 
         self._topics, self._identity, self._stop = topics, identity, stop
+        self._patience, self._waiting = broker.patience.seconds, waiting
         self._producer = Producer(
             broker.settings(
                 transactional_id=identity,
@@ -84,14 +93,23 @@ class Sender:
                 compression_type="lz4",
             )
         )
-        try:
-            self._insist(lambda: self._producer.init_transactions(CALL), patience)
-        except Aborted as refused:
-            raise broker.unreachable(refused) from refused
+        self._start(broker)
         self._open: Future[float] | None = None
         self._work: SimpleQueue[tuple[list[Any], Any, Future[float]] | None] = SimpleQueue()
         # Not of an executor: the end of the program waits for those.
         threading.Thread(target=self._commits, name="commit", daemon=True).start()
+
+    def _start(self, broker: Broker) -> None:
+        patience = broker.patience.part()
+        while True:
+            try:
+                self._insist(lambda: self._producer.init_transactions(CALL), 0.0)
+                return
+            except Aborted as refused:
+                failure = broker.unreachable(_cause(refused), self._identity)
+                if isinstance(refused, Lost) or not isinstance(failure, BrokerUnavailableError):
+                    raise failure from refused
+                patience.wait(failure)
 
     def send(self, answered: Answered, offsets: Mapping[int, int], group: Any) -> None:
         """Begin to send all records of a micro-batch and the offsets after it, or nothing; `settle` says which.
@@ -103,8 +121,8 @@ class Sender:
 
         Raises:
             Aborted: Nothing of it counts.
+            Lost: The same, and a new sender is to take the place.
             FencedError: Another worker with this identity was started.
-            StreamError: The cluster failed for good.
         """
         from confluent_kafka import KafkaException, TopicPartition
 
@@ -123,6 +141,8 @@ class Sender:
             self._pass_on(self._topics.late, answered.late)
         except (KafkaException, BufferError) as error:  # of handing a record over
             self._abort(error)
+        except Lost:
+            raise
         except Aborted as aborted:
             self._abort(aborted.__cause__ or aborted)
         self._open = Future()
@@ -139,7 +159,9 @@ class Sender:
     def _commit(self, ends: list[Any], group: Any) -> float:
         try:
             self._insist(lambda: self._producer.send_offsets_to_transaction(ends, group, CALL), TIMEOUT)
-            self._insist(lambda: self._producer.commit_transaction(CALL), PATIENCE)
+            self._insist(lambda: self._producer.commit_transaction(CALL), self._patience)
+        except Lost:
+            raise
         except Aborted as aborted:
             self._abort(aborted.__cause__ or aborted)
         return time.time()
@@ -149,23 +171,28 @@ class Sender:
 
         Raises:
             Aborted: Nothing of it counts.
-            Stuck: The client does not come back. Whether it counts is known once a new sender has taken the place.
+            Lost: Whether it counts is known once a new sender has taken the place.
             FencedError: Another worker with this identity was started.
-            StreamError: The cluster failed for good.
         """
         assert self._open is not None, "nothing was sent"
         waited, self._open = self._open, None
         # Counted, not read off the clock: a process that was stopped is not stuck, and another may have its place.
-        called, silent = self._called, 0.0
+        called, silent, began = self._called, 0.0, time.monotonic()
         while silent <= STUCK:
             try:
                 return waited.result(_LOOK)
             except TimeoutError:
                 called, silent = self._called, silent + _LOOK if self._called == called else 0.0
+                self._waiting(time.monotonic() - began)
+        self._stuck = True
         raise Stuck(f"the client has not come back from a call for {silent:.0f} s")
 
     def close(self) -> None:
         """Let go of the connection; an open transaction ends by itself."""
+        if (
+            self._stuck
+        ):  # the client is inside of a call: to touch it, or to let it go when it returns, ends the process
+            return
         self._work.put(None)
         self._producer.purge()
 
@@ -182,9 +209,9 @@ class Sender:
 
     def _abort(self, cause: BaseException) -> None:
         try:
-            self._insist(lambda: self._producer.abort_transaction(CALL), PATIENCE)
+            self._insist(lambda: self._producer.abort_transaction(CALL), self._patience)
         except Aborted as again:
-            raise StreamError(f"the transaction can be neither committed nor aborted: {again}") from cause
+            raise Lost(f"the transaction can be neither committed nor aborted: {again}") from cause
         raise Aborted(str(cause)) from cause
 
     def _attempt(self, call: Callable[[], object]) -> None:
@@ -202,13 +229,9 @@ class Sender:
             except KafkaException as failed:
                 error = failed.args[0]
                 if self._fenced(error):
-                    raise FencedError(
-                        "another worker with this identity was started",
-                        where=self._identity,
-                        hint="give every replica its own HEADRACE_REPLICA",
-                    ) from failed
+                    raise fenced(self._identity) from failed
                 if error.fatal():
-                    raise StreamError(error.str(), where=self._identity) from failed
+                    raise Lost(error.str()) from failed
                 limit = min(patience, CALL) if self._stop.is_set() else patience
                 if not error.retriable() or time.monotonic() - began > limit:
                     raise Aborted(error.str()) from failed
@@ -220,3 +243,8 @@ class Sender:
         from confluent_kafka import KafkaError
 
         return error.code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED)  # noqa: SLF001 - its public name
+
+
+def _cause(refused: Aborted) -> Exception:
+    cause = refused.__cause__
+    return cause if isinstance(cause, Exception) else refused

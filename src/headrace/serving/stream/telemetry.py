@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -48,23 +49,20 @@ class Telemetry:
         self.series = made(Gauge, "series", "Series in memory")
         self.state_bytes = made(Gauge, "state_bytes", "Bytes of the state in memory")
         self.model_version = made(Gauge, "model_version", "Version of the model that answers")
-        self._lag = made(Gauge, "lag", "Events that wait", "partition")
-        self._turned, self.reason = time.monotonic(), "starts"
+        self._lag = made(Gauge, "lag", "Events that wait on a partition, whoever works on it", "partition")
+        self._waiting = made(Gauge, "waiting", "Events that wait on all partitions; every worker says the same")
+        self._turned, self.reason, self.away, self.worked = time.monotonic(), "starts", "", False
 
     def turn(self) -> None:
         """The loop made a turn."""
         self._turned = time.monotonic()
 
-    def lag(self, partition: int, events: int) -> None:
-        """How many events of a partition wait."""
-        self._lag.labels(self._system, str(partition)).set(events)
-
-    def no_lag(self, partition: int) -> None:
-        """A partition is no longer this worker's."""
-        try:
-            self._lag.remove(self._system, str(partition))
-        except KeyError:  # its lag was never told
-            return
+    def lag(self, events: Mapping[int, int]) -> None:
+        """How many events of each partition wait."""
+        self._lag.clear()
+        for partition, count in events.items():
+            self._lag.labels(self._system, str(partition)).set(count)
+        self._waiting.set(sum(events.values()))
 
     def alive(self) -> tuple[bool, str]:
         """Whether the loop turns, and what to say of it."""
@@ -73,7 +71,8 @@ class Telemetry:
 
     def ready(self) -> tuple[bool, str]:
         """Whether events are answered, and the reason if not."""
-        return not self.reason, self.reason or "answers events"
+        reason = self.reason or self.away
+        return not reason, reason or "answers events"
 
     def text(self) -> bytes:
         """The metrics in Prometheus' text format."""

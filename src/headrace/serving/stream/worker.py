@@ -9,21 +9,24 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import FencedError, HeadraceError, StreamError
+from headrace.errors import BrokerUnavailableError, FencedError, HeadraceError, StreamError
 from headrace.home import Home
 from headrace.serving.stream.batch import Answered, Batch
 from headrace.serving.stream.champions import Watch, champion
-from headrace.serving.stream.engine import Engine
+from headrace.serving.stream.engine import Champion, Engine
+from headrace.serving.stream.identity import fenced
+from headrace.serving.stream.lag import LagWatch, Told
 from headrace.serving.stream.log import logger
 from headrace.serving.stream.restore import restore
 from headrace.serving.stream.seeding import Seeding
-from headrace.serving.stream.sender import PATIENCE, Aborted, Sender, Stuck
+from headrace.serving.stream.sender import Aborted, Lost, Sender
 from headrace.serving.stream.telemetry import Telemetry
-from headrace.sources.broker import TIMEOUT, Broker
+from headrace.sources.broker import Broker
+from headrace.sources.patience import TIMEOUT, Patience
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -39,7 +42,15 @@ _NOT_MINE = 2**63
 _QUIET = 10.0
 """Seconds for which trouble of one kind is told once: a client without its broker has some many times a second."""
 _STATUS = 5.0
-"""Seconds between two looks at the lag."""
+"""Seconds between two looks at what changes slowly."""
+_AFTER = 120.0
+"""Seconds after an outage for which the cluster may take a worker for another one of its name."""
+_AWAY = 60.0
+"""Seconds without an answer after which new clients are made."""
+
+
+class _Grown(Exception):
+    """The topic has more partitions than before."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,7 @@ class Options:
         session: Seconds without a sign of life after which the group counts it as dead.
         champions: Seconds between two looks for a new champion.
         idle: Stop after so many seconds without an event; None goes on.
+        patience: Seconds for which a cluster that does not answer is waited for.
     """
 
     partitions: int | None = None
@@ -59,6 +71,7 @@ class Options:
     session: float = 10.0
     champions: float = 5.0
     idle: float | None = None
+    patience: float = 600.0
 
 
 class Worker:
@@ -70,10 +83,19 @@ class Worker:
         broker: The cluster.
         name: Its identity, the same after a restart.
         options: How it runs.
+        telemetry: Where it tells of itself.
     """
 
-    def __init__(self, system: System, home: Home, broker: Broker, name: str, options: Options) -> None:
-        self.telemetry = Telemetry(system.name)
+    def __init__(
+        self,
+        system: System,
+        home: Home,
+        broker: Broker,
+        name: str,
+        options: Options,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self.telemetry = telemetry or Telemetry(system.name)
         self._system, self._home, self._broker, self._name, self._options = system, home, broker, name, options
         self._topics = system.topics
         self._log = logger(system.name, name)
@@ -82,7 +104,10 @@ class Worker:
         self._failure: Exception | None = None
         self._sent: tuple[Answered, float] | None = None
         self._aborted = False
-        self._told: dict[int, float] = {}
+        self._told: dict[str, float] = {}
+        self._consumer: Any = None
+        self._nothing_from: dict[int, int] = {}
+        self._outage_at = -_AFTER
 
     def run(self, stop: threading.Event) -> dict[str, Any]:
         """Answer events until told to stop, or idle for as long as the options say; returns what was done.
@@ -90,16 +115,39 @@ class Worker:
         Raises:
             NotFoundError: There is no model.
             FencedError: Another worker with this identity was started.
-            StreamError: The cluster failed for good.
+            BrokerUnavailableError: The cluster was away for longer than it is waited for.
+            StreamError: The cluster refuses, or the topics do not fit.
         """
         first = champion(self._system, self._home, datetime.now(UTC))
-        lone = not self._system.keys
-        wanted = self._options.partitions or self._topics.partitions
-        partitions = self._broker.ensure(self._topics, 1 if lone else wanted)
-        if lone and partitions > 1:
-            text, hint = f"a lone series needs one partition, there are {partitions}", "make the topic anew with one"
-            raise StreamError(text, where=self._topics.events, hint=hint)
-        self._keyless = partitions == 1
+        self._stop, self._patience = stop, Patience(self._options.patience, stop, self._waiting)
+        self._broker = replace(self._broker, patience=self._patience)
+        try:
+            self._start(first)
+        except BrokerUnavailableError:
+            if stop.is_set():  # while it waited for the cluster
+                return self._done()
+            raise
+        watch = Watch(self._system, self._home, first, self._options.champions, self._could_not_look)
+        lag = LagWatch(self._broker, self._topics, self._told_of_lag())
+        watch.start()
+        lag.start()
+        try:
+            while self._works(stop, watch):
+                self._partitions = self._fitting()
+        except BrokerUnavailableError:
+            if not stop.is_set():
+                raise
+        finally:
+            watch.stop()
+            lag.stop()
+            self.telemetry.reason = "has stopped"
+            self._engine.spill.close()
+            self._log.info("stopped", **self._done())
+        return self._done()
+
+    def _start(self, first: Champion) -> None:
+        """See to the topics, and make ready to answer with a model."""
+        self._partitions = self._fitting()
         shape = self._system.event_shape(self._home.grid(self._system))
         self._engine = Engine(
             *(self._system.name, shape, first, self._topics.events),
@@ -107,36 +155,99 @@ class Worker:
             accept_unknown=self._system.stream.unknown == "accept",
         )
         self.telemetry.model_version.set(first.pins.model_version)
-        self._stop = stop
-        self._sender = self._new_sender()
-        watch = Watch(self._system, self._home, first, self._options.champions, self._could_not_look)
-        self._consumer = self._subscribed()
-        watch.start()
-        self._log.info("started", model_version=first.pins.model_version, partitions=partitions)
+        self._log.info("started", model_version=first.pins.model_version, partitions=self._partitions)
         gc.freeze()  # a batch makes many small objects, and none of them in cycles: what is there need not be looked at
         gc.set_threshold(100_000, 20, 50)
-        try:
-            self._loop(stop, watch)
-        finally:
-            watch.stop()
-            self.telemetry.reason = "has stopped"
-            self._leave()
-            self._sender.close()
-            self._engine.spill.close()
-            self._log.info("stopped", **self._done())
-        return self._done()
 
-    def _new_sender(self, patience: float = TIMEOUT) -> Sender:
+    def _fitting(self) -> int:
+        """See to the topics; returns the number of partitions of the events."""
+        lone = not self._system.keys
+        wanted = self._options.partitions or self._topics.partitions
+        partitions = self._broker.ensure(self._topics, 1 if lone else wanted)
+        if lone and partitions > 1:
+            text, hint = f"a lone series needs one partition, there are {partitions}", "make the topic anew with one"
+            raise StreamError(text, where=self._topics.events, hint=hint)
+        self._keyless = partitions == 1
+        return partitions
+
+    def _works(self, stop: threading.Event, watch: Watch) -> bool:
+        """Answer events with one set of clients; True: the cluster went away or grew, and new ones are to go on."""
+        try:
+            self._sender = self._new_sender()
+            self._consumer = self._subscribed()
+            self._loop(stop, watch)
+            return False
+        except FencedError as error:
+            # A cluster that comes back may take a client for another one of its name: that one is asked for once.
+            if time.monotonic() - self._outage_at > _AFTER:
+                raise
+            self._outage_at = -_AFTER
+            self._log.warning("begins anew", detail=error.message)
+            return True
+        except BrokerUnavailableError as error:
+            if stop.is_set():
+                return False
+            self._log.warning("begins anew", detail=error.message)
+            self._patience.wait(error)
+            return True
+        except _Grown as grown:
+            self._log.warning("begins anew", detail=str(grown))
+            return True
+        finally:
+            self._leave()
+
+    def _new_sender(self) -> Sender:
         identity = f"{self._topics.group}.{self._name}"
-        return Sender(self._broker, self._topics, identity, self._stop, patience=patience)
+        return Sender(self._broker, self._topics, identity, self._stop, waiting=self._waits)
+
+    def _waits(self, seconds: float) -> None:
+        if seconds > _QUIET:
+            self._waiting(f"a commit has no answer for {seconds:.0f} s")
+
+    def _waiting(self, detail: str) -> None:
+        """The cluster does not answer, and is waited for: the worker lives, and is not ready."""
+        self.telemetry.turn()
+        self.telemetry.reason = f"waits for the cluster: {detail}"
+        self._tell_once("waits for the cluster", detail)
 
     def _leave(self) -> None:
-        """Close the consumer. In the middle of a rebalance its client may wait for ever; by then all is committed."""
-        closing = threading.Thread(target=self._consumer.close, name="close", daemon=True)
+        """Let go of the clients and of the state. In the middle of a rebalance the consumer's may wait for ever."""
+        consumer, self._consumer = self._consumer, None  # what it still calls back is of no interest
+        self._sent, self._aborted, self._failure = None, False, None
+        self._forget(list(self._positions))
+        if hasattr(self, "_sender"):
+            self._sender.close()
+            del self._sender
+        if consumer is None:
+            return
+        closing = threading.Thread(target=consumer.close, name="close", daemon=True)
         closing.start()
         closing.join(_CLOSING)
         if closing.is_alive():
             self._log.warning("did not close in time", seconds=_CLOSING)
+
+    def _forget(self, partitions: list[int]) -> None:
+        for partition in partitions:
+            self._engine.drop(partition)
+            self._positions.pop(partition, None)
+            self._read_up.discard(partition)
+            self._nothing_from.pop(partition, None)
+
+    def _told_of_lag(self) -> Told:
+        def away(seconds: float, detail: str) -> None:
+            self.telemetry.away = f"the cluster does not answer: {detail}" if seconds else ""
+            if seconds > _AWAY:  # it may be back at another address, which only new clients ask for
+                self._failure = BrokerUnavailableError(detail, where=self._broker.bootstrap)
+
+        def partitions(count: int) -> None:
+            if count > self._partitions:
+                self._failure = _Grown(f"there are {count} partitions, not {self._partitions}")
+
+        def read() -> dict[int, tuple[int, int]]:
+            nothing_from = self._nothing_from
+            return {p: (at, nothing_from.get(p, -1)) for p, at in self._positions.copy().items()}
+
+        return Told(self.telemetry.lag, away, partitions, read)
 
     def _done(self) -> dict[str, Any]:
         t = self.telemetry
@@ -199,30 +310,39 @@ class Worker:
         if message.error() is None:
             self._read_up.discard(message.partition())
         else:
-            self._trouble(message.error(), message.partition())
+            self._trouble(message.error(), message)
 
     def _outage(self, error: Any) -> None:
         """Trouble of the client beside any message; unless it is fatal, the client goes on by itself."""
+        from confluent_kafka import KafkaError
+
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - its public name
+            self._outage_at = time.monotonic()
         try:
             self._trouble(error)
         except HeadraceError as failure:  # an exception here would be lost inside the client
             self._failure = failure
 
-    def _trouble(self, error: Any, partition: int | None = None) -> None:
+    def _trouble(self, error: Any, message: Any = None) -> None:
         from confluent_kafka import KafkaError
 
-        if error.code() == KafkaError._PARTITION_EOF and partition is not None:  # noqa: SLF001 - its public name
-            self._read_up.add(partition)
+        if error.code() == KafkaError._PARTITION_EOF and message is not None:  # noqa: SLF001 - its public name
+            self._read_up.add(message.partition())
+            self._nothing_from[message.partition()] = message.offset()
             return
         fatal = error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001 - its public name
         if error.code() == KafkaError.FENCED_INSTANCE_ID or (fatal and "fenced" in error.str()):
-            raise FencedError("another worker with this identity was started", where=self._name)
+            raise fenced(self._name)
         if fatal:
-            raise StreamError(error.str(), where=self._broker.bootstrap)
+            raise BrokerUnavailableError(error.str(), where=self._broker.bootstrap)
+        self._tell_once("trouble", error.str())
+
+    def _tell_once(self, what: str, detail: str) -> None:
+        """Log trouble, of each kind once in a while."""
         now = time.monotonic()
-        if now - self._told.get(error.code(), -_QUIET) >= _QUIET:
-            self._told[error.code()] = now
-            self._log.warning("trouble", detail=error.str())
+        if now - self._told.get(what, -_QUIET) >= _QUIET:
+            self._told[what] = now
+            self._log.warning(what, detail=detail)
 
     def _answer(self, batch: Batch) -> None:
         began = time.monotonic()
@@ -256,6 +376,8 @@ class Worker:
             self._abandon(aborted, answered)
             return False
         t = self.telemetry
+        self._patience.rewarded()
+        t.reason = ""
         t.commits.inc()
         t.events.inc(len(answered.batch))
         t.answers.inc(len(answered.answers))
@@ -270,8 +392,9 @@ class Worker:
     def _abandon(self, aborted: Aborted, answered: Answered) -> None:
         self.telemetry.aborts.inc()
         self._log.warning("aborted", detail=str(aborted), events=len(answered.batch))
-        if isinstance(aborted, Stuck) and not self._stop.is_set():
-            self._sender = self._new_sender(PATIENCE)
+        if isinstance(aborted, Lost) and not self._stop.is_set():
+            self._sender.close()
+            self._sender = self._new_sender()
 
     def _take_up(self, watch: Watch) -> None:
         """Answer with a new champion from here on."""
@@ -288,22 +411,12 @@ class Worker:
         self._log.warning("could not look for a champion", detail=str(error))
 
     def _tell(self) -> None:
-        """What changes slowly: lag and sizes."""
-        from confluent_kafka import KafkaException, TopicPartition
-
+        """What changes slowly: sizes."""
         rings, t, idle = self._engine.rings, self.telemetry, self._system.stream.idle
         if idle is not None:
             self._engine.evict(time.time() - idle.total_seconds())
         t.series.set(len(rings))
         t.state_bytes.set(rings.nbytes)
-        for partition, position in self._positions.items():
-            try:
-                _, high = self._consumer.get_watermark_offsets(
-                    TopicPartition(self._topics.events, partition), cached=True
-                )
-            except KafkaException:  # the broker is away: the lag of before stays
-                return
-            t.lag(partition, max(high - position, 0))
 
     # What the group does: the callbacks run inside `consume`, and first wait for the transaction that is open.
 
@@ -336,6 +449,8 @@ class Worker:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Restore the state of new partitions, and begin where its last transaction ended."""
+        if consumer is not self._consumer:
+            return
         self.telemetry.rebalances.inc()
         try:
             self._aborted |= not self._settled()
@@ -348,16 +463,14 @@ class Worker:
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Forget the state of partitions that another worker will have."""
+        if consumer is not self._consumer:
+            return
         self.telemetry.rebalances.inc()
         try:
             self._aborted |= not self._settled()
         except HeadraceError as error:  # as above
             self._failure = error
-        for each in partitions:
-            self._engine.drop(each.partition)
-            self._positions.pop(each.partition, None)
-            self._read_up.discard(each.partition)
-            self.telemetry.no_lag(each.partition)
+        self._forget([each.partition for each in partitions])
         consumer.incremental_unassign(partitions)
         self._log.info("taken away", partitions=[each.partition for each in partitions])
 
@@ -373,7 +486,8 @@ class Worker:
         series = restore(self._engine, self._broker, self._topics, partitions)
         seconds = time.monotonic() - began
         self.telemetry.restore_seconds.observe(seconds)
-        self.telemetry.reason = ""
+        self.telemetry.reason, self.telemetry.worked = "", True
+        self._patience.rewarded()
         self._log.info("restored", partitions=partitions, series=series, seconds=round(seconds, 3))
         return [TopicPartition(t.topic, t.partition, max(t.offset, 0)) for t in committed]
 
