@@ -24,6 +24,7 @@ from headrace.serving.http.docs import page
 from headrace.serving.http.forecasts import KEPT, Forecasts, Key, answer
 from headrace.serving.http.openapi import described_answer
 from headrace.serving.http.problem import Problem
+from headrace.serving.http.protocols import tables
 from headrace.serving.http.responses import json_response, problem_response
 from headrace.serving.http.served import Served
 from headrace.serving.http.telemetry import Telemetry
@@ -145,14 +146,15 @@ class Reading:
         """The last observations of one series."""
         forecasts = self._forecasts(request, name)
         key = self._key(request, name, "hours")
-        return _cached(request, {"observations": forecasts.observed(key, hours)}, f"{forecasts.tag}-{hours}")
+        data = {"observations": forecasts.observed(key, hours)}
+        return _cached(request, data, f"{forecasts.tag}-{hours}", "observations")
 
     async def predictions(self, request: Request, name: str, as_of: datetime | None = None) -> Response:
         """Stored predictions of one series: of the last week and the horizon, or the forecast as it stood then."""
         forecasts = self._forecasts(request, name)
         key = self._key(request, name, "as_of")
         if as_of is None:
-            return _cached(request, forecasts.predicted(key), forecasts.tag)
+            return _cached(request, forecasts.predicted(key), forecasts.tag, "predictions")
         if as_of.tzinfo is None:
             raise Problem(422, "as_of has no zone", errors=[{"loc": ["query", "as_of"], "msg": "has no zone"}])
         try:
@@ -165,7 +167,7 @@ class Reading:
                 data = await run_in_threadpool(self._as_of, name, key, moment)
         except HeadraceError as error:
             raise Problem(503, error.message, headers=[(b"retry-after", b"5")]) from error
-        return _cached(request, data, f"{forecasts.tag}-{moment.isoformat()}")
+        return _cached(request, data, f"{forecasts.tag}-{moment.isoformat()}", "predictions")
 
     def _as_of(self, name: str, key: Key, as_of: datetime) -> dict[str, Any]:
         system = self._served[name].system
@@ -306,12 +308,26 @@ def _check_query(request: Request, known: Sequence[str]) -> None:
         raise Problem(422, f"a parameter is not as it should be; there are {there}", errors=errors)
 
 
-def _cached(request: Request, data: Any, tag: str) -> Response:
-    """An answer that a client may keep until it changes."""
-    etag = f'"{tag}"'
-    headers = {"etag": etag, "cache-control": "private, max-age=5"}
+def _cached(request: Request, data: Any, tag: str, table: str = "") -> Response:
+    """An answer that a client may keep until it changes.
+
+    Args:
+        request: Its headers say what the client holds, and what it likes.
+        data: The answer.
+        tag: Changes with it.
+        table: Which part of the answer is a table, if one is: that may be had as one.
+
+    Raises:
+        Problem: 406: of what the client likes there is nothing.
+    """
+    kind = tables.preferred(request.headers.get("accept", "").encode("latin-1")) if table else tables.PLAIN
+    etag = f'"{tag}"' if kind is tables.PLAIN else f'"{tag}-{kind.media.rpartition("/")[2]}"'
+    headers = {"etag": etag, "cache-control": "private, max-age=5"} | ({"vary": "Accept"} if table else {})
     # A proxy that compresses makes the tag a weak one, which is good enough here.
     held = (each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(","))
     if any(each in (etag, "*") for each in held):
         return Response(status_code=304, headers=headers)
-    return Response(msgspec.json.encode(data), headers=headers, media_type="application/json")
+    if kind is tables.PLAIN:
+        return Response(msgspec.json.encode(data), headers=headers, media_type="application/json")
+    body = tables.listed(kind, data[table], tables.LISTED[table])
+    return Response(body, headers=headers | {"content-type": kind.told.decode()})

@@ -162,6 +162,25 @@ def _by_step(told: list[dict[str, Any]], columns: Mapping[str, answers.Kind]) ->
     return values
 
 
+LISTED: Mapping[str, Mapping[str, answers.Kind]] = {
+    "observations": {"time": "string", "value": "number"},
+    "predictions": {
+        "time": "string",
+        "value": "number",
+        "lower": "number",
+        "upper": "number",
+        "served": "string",
+        "id": "string",
+    },
+}
+"""The columns of what is read as a table."""
+
+
+def listed(kind: Kind, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, answers.Kind]) -> bytes:
+    """A table of rows that are read."""
+    return written(kind, {name: [row[name] for row in rows] for name in columns}, columns)
+
+
 def written(kind: Kind, values: Mapping[str, Sequence[Any]], columns: Mapping[str, answers.Kind]) -> bytes:
     """A table of columns; times are text in CSV, and timestamps in UTC in Arrow."""
     import polars as pl
