@@ -111,7 +111,13 @@ def test_json_schema() -> None:
     assert schema["required"] == ["t", "n", "b", "s"]
     assert schema["properties"] == {
         "t": {"type": "string", "format": "date-time"},
-        "c": {"anyOf": [{"type": ["string", "null"], "enum": ["a", None]}, {"type": "string", "pattern": r"^\s*$"}]},
+        "c": {
+            "anyOf": [
+                {"type": "string", "enum": ["a"]},
+                {"type": "null"},
+                {"type": "string", "pattern": r"^\s*$"},
+            ]
+        },
         "n": {"type": "integer", "minimum": 0, "maximum": 9, "description": "how many"},
         "b": {"type": "boolean"},
         "s": {"type": "string", "pattern": "^x", "allOf": [{"pattern": r"\S"}]},

@@ -31,7 +31,11 @@ def column_schema(column: Column) -> dict[str, Any]:
     if missing.numbers:
         gone.append({"type": "number", "enum": sorted(missing.numbers)})
     found: dict[str, Any]
-    if column.nullable:
+    if column.nullable and column.textual and len(value) == 1 and not missing.numbers:
+        found = {"type": [value["type"], "null"]}  # a blank one is missing
+    elif column.nullable and "enum" in value:  # null among the values makes generators name them twice
+        found = {"anyOf": [value, {"type": "null"}, *gone]}
+    elif column.nullable:
         kinds = [value["type"]] if isinstance(value["type"], str) else value["type"]
         found = {"anyOf": [value | {"type": [*kinds, "null"]}, *gone]}
     elif column.textual and column.values is None and not missing.texts:
@@ -53,13 +57,11 @@ def _value(column: Column) -> dict[str, Any]:
         return {"type": ["number", "string"], "pattern": _NUMBER}
     if column.type == "time" and column.zone is None and column.format is None:
         found["format"] = "date-time"
-    if kind.least is not None:
+    if kind.least is not None and column.values is None:  # of those each is within the limits
         found |= {"minimum": kind.least, "maximum": kind.most}
     for rule in rules_of(column):
         if column.type != "time":
             found[_KEYWORDS.get(rule.keyword, rule.keyword)] = (
                 list(rule.operand) if isinstance(rule.operand, tuple) else rule.operand
             )
-    if "enum" in found and column.nullable:
-        found["enum"].append(None)
     return found

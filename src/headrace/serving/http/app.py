@@ -101,7 +101,8 @@ class Application:
         api.add_exception_handler(RequestValidationError, of_validation_error)
         api.middleware("http")(self._watched)
         described = api.openapi
-        api.openapi = lambda: document(described(), self.served, tokens=not access.open)  # type: ignore[method-assign]
+        tokens, most = not access.open, self._options.max_rows
+        api.openapi = lambda: document(described(), self.served, tokens=tokens, most=most)  # type: ignore[method-assign]
         return api
 
     async def _watched(self, request: Request, call_next: Callable[[Request], Any]) -> Response:

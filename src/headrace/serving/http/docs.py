@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from headrace.serving.http.openapi_examples import example, value
+
 Node = Mapping[str, Any]
 
 _STYLE = """
@@ -25,9 +27,8 @@ td,th{text-align:left;vertical-align:top;padding:.2rem .9rem .2rem 0;border-bott
 """
 _WIDE = 2**53
 """Bounds beyond this are those of the number's type, and say nothing."""
-_EXAMPLES = {"string": "text", "integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}}
 _SERVER = "Server"  # no name of a system: those are in lower case
-_EXAMPLE_TIME, _EXAMPLE_ID = "2026-01-31T12:00:00Z", "01a1fdc5-9c79-757a-9748-b671781147e3"
+_EXAMPLE_ID = "01a1fdc5-9c79-757a-9748-b671781147e3"
 
 
 def page(document: Node, base: str) -> str:
@@ -85,7 +86,12 @@ class _Writer:
             return None
         schema: Node = told["requestBody"]["content"]["application/json"]["schema"]
         kinds: Sequence[Node] = schema.get("anyOf", [schema])
-        return next(each for each in kinds if each.get("type") == "object")
+        return next(each for each in map(self._there, kinds) if each.get("type") == "object")
+
+    def _there(self, schema: Node) -> Node:
+        """A schema in place of a reference to it."""
+        found: Node = self._parts[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        return found
 
     def _properties(self, schema: Node) -> Iterator[list[str]]:
         for name, each in schema["properties"].items():
@@ -115,7 +121,7 @@ class _Writer:
 
     def _example(self, path: str, told: Node, row: Node | None) -> str:
         query = "&".join(
-            f"{each['name']}={next(iter(each.get('examples', {})), self._value(each['schema']))}"
+            f"{each['name']}={next(iter(each.get('examples', {})), value(each['schema']))}"
             for each in told.get("parameters", ())
             if each["in"] == "query" and each.get("required")
         )
@@ -123,25 +129,9 @@ class _Writer:
         target = f"{self._base}{path}{'?' if query else ''}{query}"
         if row is None:
             return f"curl '{target}'"
-        values = {name: self._value(each) for name, each in row["properties"].items() if name in row["required"]}
+        values = example(row)
         data = json.dumps(values, ensure_ascii=False).replace("'", "'\\''")
         return f"curl '{target}' -H 'content-type: application/json' \\\n  -d '{data}'"
-
-    def _value(self, schema: Node) -> Any:
-        """A value that fits the schema, but for patterns."""
-        if "anyOf" in schema:
-            return self._value(schema["anyOf"][0])
-        if "enum" in schema:
-            return schema["enum"][0]
-        of = schema.get("type", "object")
-        kind = of[0] if isinstance(of, list) else of
-        if kind == "string" and schema.get("format") == "date-time":
-            return _EXAMPLE_TIME
-        value = _EXAMPLES[kind]
-        if kind in ("integer", "number"):
-            low, high = schema.get("minimum", value), schema.get("maximum", value)
-            return min(max(value, low), high)
-        return value
 
 
 def _asked(parameter: Node) -> str:

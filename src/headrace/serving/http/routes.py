@@ -20,9 +20,9 @@ from headrace.pipelines import row_monitoring, row_scores, runs
 from headrace.pipelines.inference import read_predictions, trace
 from headrace.pipelines.scores import measures
 from headrace.serving.http.access import READ, Access
+from headrace.serving.http.described import described_answer
 from headrace.serving.http.docs import page
 from headrace.serving.http.forecasts import KEPT, Forecasts, Key, answer
-from headrace.serving.http.openapi import described_answer
 from headrace.serving.http.problem import Problem
 from headrace.serving.http.protocols import tables
 from headrace.serving.http.responses import json_response, problem_response
@@ -65,6 +65,7 @@ class Reading:
         """All routes."""
         router = APIRouter()
         found, series = (401, 403, 404), (304, 401, 403, 404, 422)
+        listed = (*series, 406)
         for path, handler, schema, problems in (
             ("/health", self.health, "Health", ()),
             ("/ready", self.ready, "Ready", (503,)),
@@ -72,8 +73,8 @@ class Reading:
             ("/v1/systems", self.systems, "Systems", (401,)),
             ("/v1/systems/{name}", self.system, "System", found),
             ("/v1/systems/{name}/series", self.series, "Series", (304, *found)),
-            ("/v1/systems/{name}/observations", self.observations, "Observations", series),
-            ("/v1/systems/{name}/predictions", self.predictions, "Predictions", (*series, 503)),
+            ("/v1/systems/{name}/observations", self.observations, "Observations", listed),
+            ("/v1/systems/{name}/predictions", self.predictions, "Predictions", (*listed, 503)),
             ("/v1/systems/{name}/metrics", self.metrics, "Metrics", (*series, 503)),
             ("/v1/systems/{name}/runs", self.runs, "Runs", (*found, 422, 503)),
             ("/v1/systems/{name}/alerts", self.alerts, "Alerts", (*found, 503)),

@@ -37,14 +37,32 @@ def part(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-_TENSOR = record(
-    ("parameters",),
-    name=TEXT,
-    datatype={"enum": ["BYTES", "INT64", "FP64", "BOOL"]},
-    shape=rows(WHOLE),
-    parameters=ANYTHING,
-)
-"""A tensor's name and type, as the metadata of a model has it."""
+_TENSOR = {"name": TEXT, "datatype": TEXT, "shape": {"type": "array", "items": WHOLE, "minItems": 1, "maxItems": 2}}
+"""What a tensor has in every document."""
+_SOME: Schema = {"type": ["object", "null"]}
+_LIST: Schema = {"type": "array", "items": {}}
+
+PROTOCOLS: dict[str, Schema] = {
+    "Tensor": record(("data", "parameters"), **_TENSOR, data=_LIST, parameters=_SOME)
+    | {"description": "A column: `data`, or bytes behind the document, `binary_data_size` of them."},
+    "InferenceRequest": record(
+        ("id", "parameters", "outputs"),
+        inputs=rows(part("Tensor")) | {"minItems": 1},
+        id={"type": ["string", "null"]},
+        parameters=_SOME,
+        outputs=maybe(rows(record(("parameters",), name=TEXT, parameters=_SOME))),
+    ),
+    "InferenceResponse": record(("id",), model_name=TEXT, model_version=TEXT, id=TEXT, outputs=rows(part("Tensor"))),
+    "Invocation": record(
+        ("dataframe_split", "dataframe_records", "instances", "inputs"),
+        dataframe_split=record(("index",), columns=rows(TEXT), data=rows(_LIST), index=_LIST),
+        dataframe_records=rows(ANYTHING),
+        instances=rows(ANYTHING),
+        inputs={"anyOf": [ANYTHING, rows(ANYTHING)]},
+    )
+    | {"description": "Rows, written in one of four ways."},
+}
+"""What other protocols post and answer."""
 
 PARTS: dict[str, Schema] = {
     "InferenceServer": record(name=TEXT, version=TEXT, extensions=rows(TEXT)),
@@ -58,7 +76,7 @@ PARTS: dict[str, Schema] = {
         inputs=rows(part("TensorMetadata")),
         outputs=rows(part("TensorMetadata")),
     ),
-    "TensorMetadata": _TENSOR,
+    "TensorMetadata": record(("parameters",), **_TENSOR, parameters=ANYTHING),
     "InferenceIndex": rows(record(name=TEXT, version=TEXT, state={"enum": ["READY", "UNAVAILABLE"]}, reason=TEXT)),
     "Problem": record(
         ("errors",),

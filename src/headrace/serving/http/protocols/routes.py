@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from headrace._version import __version__
 from headrace.serving.http.access import READ, Access
-from headrace.serving.http.openapi import described_answer
+from headrace.serving.http.described import described_answer
 from headrace.serving.http.problem import Problem
 from headrace.serving.http.protocols import inference
 from headrace.serving.http.responses import json_response

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace.serving.http.call import JSON
+from headrace.serving.http.described import ARROW_TYPE, CSV_TYPE
 from headrace.serving.http.form import Form, Header
 from headrace.serving.http.problem import Problem
 from headrace.serving.http.protocols import answers, frames
@@ -38,8 +39,8 @@ class Kind:
 
 
 PLAIN = Kind("application/json", JSON)
-CSV = Kind("text/csv", b"text/csv; charset=utf-8; header=present")
-ARROW = Kind("application/vnd.apache.arrow.stream", b"application/vnd.apache.arrow.stream")
+CSV = Kind(CSV_TYPE, b"text/csv; charset=utf-8; header=present")
+ARROW = Kind(ARROW_TYPE, ARROW_TYPE.encode())
 KINDS = (PLAIN, CSV, ARROW)
 """In the order in which they are taken where a client likes them equally."""
 _DTYPES = {"string": "String", "integer": "Int64", "number": "Float64", "boolean": "Boolean"}
