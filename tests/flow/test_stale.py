@@ -70,3 +70,22 @@ def test_the_usual_delay_is_that_of_the_source(place):
     home, rows = place("slow"), world(2).with_columns(known_at=pl.col("known_at") + timedelta(days=5))
     told = once(home, rows.filter(pl.col("load").is_not_null()), -24 * 5 + 20).warnings
     assert not [text for text in told if "gone stale" in text]
+
+
+@pytest.mark.parametrize("steps", [("ingest", "validate"), ("ingest", "validate", "train"), ("train",)])
+def test_every_command_that_reads_the_source_or_learns_from_it_says_so(place, steps):
+    home, rows = place("commands"), world(2).filter(pl.col("time") < last(20))
+    rows.write_parquet(home.path / "rows.parquet")
+    uri, late = f"file:{home.path}/rows.parquet", last(-24 * 6)
+    run(system_of(), home, Request(last(20), NOW, uri, ("ingest", "validate")))
+    (said,) = run(system_of(), home, Request(late, NOW, uri, steps, retrain=True)).warnings
+    assert "6d old, where 1h is usual" in said
+
+
+def test_series_that_have_gone_silent(place):
+    home, rows = place("silent"), world(2, places=5)
+    once(home, rows.filter(pl.col("time") < last(200)), 200)
+    left = rows.filter((pl.col("time") < last(200)) | (pl.col("place") == "p0"))
+    (said,) = once(home, left, 20).warnings
+    assert said.startswith("4 series have no forecast: p1 (no value in the last 4d), p2 (")
+    assert said.endswith(" and 1 more")

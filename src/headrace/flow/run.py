@@ -224,6 +224,9 @@ class _Run:
         self._result.rows = done.rows
         self._result.ahead = done.ahead
         self._result.warnings += [] if done.lost is None else [done.lost]
+        if self._system.forecasts and not {"train", "predict"} & set(r.steps):
+            newest = feature.newest(self._system, self._home, r.as_of)
+            self._warn_of_age(newest)
         return done.validation.known
 
     def _features(self) -> int:
@@ -244,6 +247,8 @@ class _Run:
 
             series = self._home.series(self._system)
             self._result.trained = training.train(self._system, self._home, series, **seen)
+            if "predict" not in r.steps:
+                self._warn_of_age(datetime.fromisoformat(self._result.trained.version.pins["origin"]))
         else:
             from headrace.pipelines import row_training
 
@@ -266,8 +271,9 @@ class _Run:
         seen, self._seen = self._seen, None
         (result.predicted,) = inference.predict(self._system, self._home, [reader], now=self._request.now, seen=seen)
         result.stored = result.predicted.stored
-        late = inference.stale(self._system, self._home, result.pins, result.predicted.origin)
-        result.warnings += [] if late is None else [late]
+        self._warn_of_age(result.predicted.origin)
+        unsaid = inference.silent(self._system, result.predicted.skipped)
+        result.warnings += [] if unsaid is None else [unsaid]
         result.warnings += [
             f"{name} is declared known ahead, but none of the next {self._system.steps} steps has it"
             for name in result.predicted.blank
@@ -289,6 +295,13 @@ class _Run:
         _ = self._data_version  # refused where nothing was ever ingested
         self._result.monitored = monitoring.monitor(self._system, self._home, as_of=r.as_of)
         return self._result.monitored.matured
+
+    def _warn_of_age(self, newest: datetime | None) -> None:
+        """Say it where the newest value is far older than is usual."""
+        if newest is not None:
+            seen: dict[str, Any] = {"as_of": self._request.as_of, "data_version": self._data_version}
+            late = inference.stale(self._system, self._home, newest, **seen)
+            self._result.warnings += [] if late is None else [late]
 
     def _champion(self) -> ModelVersion:
         champion = self._home.registry.champion(self._system.name, self._request.as_of)

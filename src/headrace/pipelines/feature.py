@@ -90,7 +90,7 @@ def read(
     shape.check(system, home)
     cache, stream = home.path / "cache" / system.name, partial(_stream, system, home)
     reader = open_source(system.source, source, cache, stream)
-    records = reader.read(as_of=as_of, now=now, since=partial(_newest, system, home, as_of), first=first)
+    records = reader.read(as_of=as_of, now=now, since=partial(newest, system, home, as_of), first=first)
     return _with_target(system, under_declared_names(records, system.source, system.contract.names))
 
 
@@ -118,7 +118,7 @@ def _with_target(system: System, records: Records) -> Records:
     return records.each(lambda frame: frame.with_columns(pl.lit(None).alias(system.target)))
 
 
-def _newest(system: System, home: Home, as_of: datetime) -> datetime | None:
+def newest(system: System, home: Home, as_of: datetime) -> datetime | None:
     """The newest event time that is stored and was known: a live source need not go back further."""
     import polars as pl
 

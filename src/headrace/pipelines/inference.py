@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from headrace.ledger import Entry
 
+_TOLD = 3
+"""Series without a forecast that a warning names."""
 _CAUSE = ("model_digest", "feature_version", "config_digest")
 _NUMBERS = ("value", "lower", "upper")
 
@@ -119,7 +121,19 @@ def predict(
     ]
 
 
-def stale(system: System, home: Home, pins: Pins, origin: datetime) -> str | None:
+def silent(system: System, skipped: Sequence[Mapping[str, Any]]) -> str | None:
+    """That series have no forecast, a few of them with the reason; None where all have one."""
+    if not skipped:
+        return None
+    told = [
+        f"{', '.join(str(row[k]) for k in system.keys) or system.name} ({row['reason']})" for row in skipped[:_TOLD]
+    ]
+    more = f" and {len(skipped) - _TOLD:,} more" if len(skipped) > _TOLD else ""
+    many = "1 series has" if len(skipped) == 1 else f"{len(skipped):,} series have"
+    return f"{many} no forecast: {', '.join(told)}{more}"
+
+
+def stale(system: System, home: Home, origin: datetime, *, as_of: datetime, data_version: int) -> str | None:
     """That the newest value is far older than is usual; None where it is not.
 
     Usual is what nine of ten values of the last month before it took to become known, or the source's lag where that
@@ -130,9 +144,9 @@ def stale(system: System, home: Home, pins: Pins, origin: datetime) -> str | Non
     raw, series = home.raw(system), home.series(system)
     first, last = (pl.lit(each, pl.Datetime("us", "UTC")) for each in (origin - MONTH, origin))
     month = pl.col(series.time).is_between(first, last) & pl.col(system.target).is_not_null()
-    known = raw.scan(version=pins.data_version, as_of=pins.as_of, where=month)
+    known = raw.scan(version=data_version, as_of=as_of, where=month)
     took = raw.collect(known.select((pl.col("known_at") - pl.col(series.time)).quantile(0.9, "higher"))).item()
-    usual, age = max(system.source.lag, took or timedelta()), pins.as_of - origin
+    usual, age = max(system.source.lag, took or timedelta()), as_of - origin
     if age <= usual + max(3 * series.grid.step, timedelta(days=1)):
         return None
     units = (timedelta(days=1) if each >= timedelta(days=2) else timedelta(hours=1) for each in (age, usual))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TWIN = "_twin"
 """How many rows of the same ingest that say the same came before an event."""
+_TIED = "conflicting duplicate: an earlier ingest stored other values that became known at this very time"
 _EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -42,6 +43,7 @@ class Intake:
         self._system, self._table, self._events = system, home.raw(system), system.contract.aggregates
         moved = system.time is not None and system.contract.column(system.time).align
         self._moved = moved and not (own or self._events or system.leads)
+        self._tied = own and not self._events and part is None
         names, identity = system.contract.names, system.identity
         self._said = [*names, *([KNOWN_AT] if own and KNOWN_AT not in names else [])]
         if self._events:
@@ -61,13 +63,14 @@ class Intake:
         """The outcome of a check, less the rows that contradict what an earlier ingest stored.
 
         Where times are moved down to their step, a row with another time in it and another value is no correction: it
-        is another row of one step, as if both had come together.
+        is another row of one step, as if both had come together. Where rows say when they became known, neither is one
+        that became known when a stored one of other values did: nothing says which of them holds.
         """
         import polars as pl
 
         from headrace.contract.quarantine import ids_of, row_texts
 
-        if not self._moved or not found.good.height or not self._table.exists():
+        if not (self._moved or self._tied) or not found.good.height or not self._table.exists():
             return found
         rows = found.good.with_columns(self._contradicts(found.good))
         against = rows.filter(":against").select(self._system.contract.names)
@@ -75,10 +78,11 @@ class Intake:
             return found
         texts, label = row_texts(against), "conflicting duplicate"
         reason = f"{label}: an earlier ingest stored another row of this step; rows of one step are put together by "
+        reason = _TIED if self._tied else reason + "Column(aggregate=...)"
         bad = pl.DataFrame([ids_of(texts), texts]).with_columns(
             against[self._system.event_time].alias("time"),
             rows.filter(":against")[KNOWN_AT],
-            pl.lit([reason + "Column(aggregate=...)"]).alias("reasons"),
+            pl.lit([reason]).alias("reasons"),
         )
         reasons = dict(found.reasons) | {label: found.reasons.get(label, 0) + against.height}
         good = rows.filter(~pl.col(":against")).drop(":against")
@@ -87,17 +91,24 @@ class Intake:
     def _contradicts(self, rows: pl.DataFrame) -> pl.Series:
         import polars as pl
 
-        identity, values = self._system.identity, self._about["compare"]
-        time = self._system.event_time
-        bounds = rows[time].min(), rows[time].max()
-        first, last = (pl.lit(each, pl.Datetime("us", "UTC")) for each in bounds)
-        where = pl.col(time).is_between(first, last)
-        facts = self._table.collect(self._table.scan(where=where)).sort(KNOWN_AT, "_version", maintain_order=True)
-        stored = facts.unique(identity, keep="first", maintain_order=True)
-        stored = stored.select(*identity, *(pl.col(name).alias(f":{name}") for name in (*values, KNOWN_AT)))
-        beside = joined(rows, stored, identity)
-        other = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f":{name}")) for name in values)
-        there = pl.col(f":{KNOWN_AT}").is_not_null() & (pl.col(KNOWN_AT) != pl.col(f":{KNOWN_AT}"))
+        system, values = self._system, self._about["compare"]
+        window = self._about["window"]
+        first, last = (pl.lit(each, rows.schema[window]) for each in (rows[window].min(), rows[window].max()))
+        facts = self._table.collect(self._table.scan(where=pl.col(window).is_between(first, last)))
+        facts = facts.sort(KNOWN_AT, "_version", maintain_order=True)
+        about = [*system.identity, *([KNOWN_AT] if self._tied else [])]
+        stored = facts.unique(about, keep="last" if self._tied else "first", maintain_order=True)
+        theirs = [name for name in (*values, *([] if self._tied else [KNOWN_AT])) if name not in about]
+        stored = stored.select(
+            *about, *(pl.col(name).alias(f":{name}") for name in theirs), pl.lit(True).alias(":there")
+        )
+        beside = joined(rows, stored, about)
+        other = pl.any_horizontal(
+            pl.lit(False), *(pl.col(n).ne_missing(pl.col(f":{n}")) for n in theirs if n != KNOWN_AT)
+        )
+        there = pl.col(":there")
+        if not self._tied:
+            there = there & (pl.col(KNOWN_AT) != pl.col(f":{KNOWN_AT}"))
         return beside.select((there & other).fill_null(False).alias(":against")).to_series()
 
     def news(self, rows: pl.DataFrame) -> pl.DataFrame:

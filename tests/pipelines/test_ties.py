@@ -1,0 +1,48 @@
+"""Two rows of one identity and known time with other values contradict one another, in one ingest as over several."""
+
+import pytest
+from tests.flow.worlds import NOW, last, system_of
+
+from headrace.flow.run import Request, run
+from headrace.home import Home
+from headrace.settings import Settings
+
+
+@pytest.fixture
+def ingest(tmp_path):
+    system, home = system_of(), Home(Settings(home=tmp_path))
+
+    def read(*rows):
+        (tmp_path / "rows.csv").write_text("\n".join(["place,time,load,warmth,known_at", *rows]) + "\n")
+        done = run(system, home, Request(last(), NOW, f"file:{tmp_path}/rows.csv", ("ingest", "validate")))
+        assert done.rows["read"] == sum(done.rows.values()) - done.rows["read"]
+        stored = home.raw(system)
+        found = stored.collect(stored.scan().select("load")).to_series().to_list() if stored.exists() else []
+        return done.rows["ingested"], done.rows["quarantined"], done.rows["repeated"], found
+
+    return read
+
+
+def row(load, known="02:00", hour=1):
+    return f"p0,2026-01-01T0{hour}:00:00Z,{load},5,2026-01-01T{known}:00Z"
+
+
+FINE = [row(7, hour=3, known="04:00"), row(8, hour=2, known="03:00")]
+
+
+def test_within_one_ingest(ingest):
+    assert ingest(row(1), row(2), *FINE)[:3] == (2, 2, 0)
+
+
+def test_over_several(ingest):
+    assert ingest(row(1)) == (1, 0, 0, [1.0])
+    for _ in range(2):
+        assert ingest(row(2), *FINE)[1] == 1
+    assert ingest(row(1), *FINE)[:3] == (0, 0, 3)
+    assert sorted(ingest(row(3, known="02:30"))[3]) == [1.0, 3.0, 7.0, 8.0]  # known later: a correction
+    assert ingest(row(1), row(3, known="02:30"))[:3] == (0, 0, 2)
+
+
+def test_a_row_that_says_what_was_said_later_is_no_contradiction(ingest):
+    ingest(row(1), row(2, known="05:00"))
+    assert ingest(row(2, known="06:00"))[:3] == (0, 0, 1)
