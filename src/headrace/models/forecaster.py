@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any
 
@@ -335,6 +335,10 @@ class Backtest:
     origin: NDArray[np.intp]
     ahead: NDArray[np.intp]
     sparse: NDArray[np.bool_]
+
+    def only(self, kept: NDArray[np.bool_]) -> Backtest:
+        """Some of the pairs."""
+        return Backtest(**{each.name: getattr(self, each.name)[kept] for each in fields(self)})
 
     @property
     def regular(self) -> Array:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from headrace.errors import DeclarationError
 from headrace.features.arrays import key_texts
@@ -36,6 +39,9 @@ SHARED = 4
 """Of origins further apart than the horizon only every so many are served: about as many forecasts as without."""
 TOLERANCE = 0.01
 """A challenger may be this much worse on RMSE or MAPE while it is better on WAPE (of intermittent series, on RMSSE)."""
+
+COVERING = 0.05
+"""One that knows series which the champion does not may be this much worse on the others, by any measure."""
 
 
 @dataclass(frozen=True)
@@ -185,14 +191,54 @@ def _compare(system: System, home: Home, champion: ModelVersion, fitted: Fitted)
     origins = scored_origins(history, before, end, system.steps)
     made = backtest(fit.measured, history, origins)
     before_it = backtest(replace(predictor.model, since=None), history, origins)  # intervals are not compared
-    ours, theirs = (
-        each.scores() | of_intermittent(each, history, fit.model)
-        for each in (made, replace(before_it, sparse=made.sparse))
-    )
-    names = [name for name in ("wape", "rmsse", "rmse", "mape") if math.isfinite(ours.get(name, math.nan))]
+    before_it = replace(before_it, sparse=made.sparse)
+
+    def scores(done: Backtest) -> dict[str, float]:
+        return done.scores() | of_intermittent(done, history, fit.model)
+
+    reason, wins = judged(scores(made), scores(before_it), champion.version)
+    knows = np.isin(key_texts(history.keys), predictor.schema.keys)
+    if wins or knows.all():
+        return reason, wins
+    both = knows[made.series]
+    on_common = scores(made.only(both)), scores(before_it.only(both))
+    return covering(*on_common, champion.version, int((~knows).sum())) or (reason, wins)
+
+
+def judged(ours: Mapping[str, float], theirs: Mapping[str, float], champion: int) -> tuple[str, bool]:
+    """Whether a challenger beats the champion by these scores, on the same pairs, and why."""
+    names = _scored(ours)
     if not names:
-        return f"nothing has matured to compare with version {champion.version}", True
+        return f"nothing has matured to compare with version {champion}", True
     first, *rest = names
     wins = ours[first] < theirs[first] and all(ours[name] <= theirs[name] * (1 + TOLERANCE) for name in rest)
-    figures = ", ".join(f"{name} {apart(ours[name], theirs[name])}" for name in (first, *rest))
-    return f"{'beats' if wins else 'does not beat'} version {champion.version}: {figures}", wins
+    return f"{'beats' if wins else 'does not beat'} version {champion}: {_figures(ours, theirs)}", wins
+
+
+def covering(
+    ours: Mapping[str, float], theirs: Mapping[str, float], champion: int, more: int
+) -> tuple[str, bool] | None:
+    """Whether a challenger takes the place because it knows series that the champion does not; None: it does not.
+
+    A champion that does not know a series leaves it without answers, which costs more than a little error on others.
+
+    Args:
+        ours: Scores on the pairs of series that both know.
+        theirs: The champion's on the same.
+        champion: Its version.
+        more: Series that only the challenger knows.
+    """
+    if any(not ours[name] <= theirs[name] * (1 + COVERING) for name in _scored(ours)):
+        return None
+    covers = f"covers {more} series that version {champion} does not know"
+    if not _scored(ours):
+        return f"{covers}, and nothing of the others has matured", True
+    return f"{covers}, and is not much worse on the others: {_figures(ours, theirs)}", True
+
+
+def _scored(scores: Mapping[str, float]) -> list[str]:
+    return [name for name in ("wape", "rmsse", "rmse", "mape") if math.isfinite(scores.get(name, math.nan))]
+
+
+def _figures(ours: Mapping[str, float], theirs: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {apart(ours[name], theirs[name])}" for name in _scored(ours))

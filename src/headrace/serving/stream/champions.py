@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from headrace.errors import HeadraceError, NotFoundError
 from headrace.home import Home
 from headrace.lineage import Pins, code_revision
-from headrace.predictor import Predictor
+from headrace.predictor import Predictor, Schema
 from headrace.serving.stream.engine import Champion
 from headrace.system import System
+
+_LOOK = 30.0
+"""Seconds between two looks for versions that are not the champion."""
 
 
 def champion(system: System, home: Home, now: datetime) -> Champion:
@@ -34,7 +38,29 @@ def champion(system: System, home: Home, now: datetime) -> Champion:
         config_digest=str(version.pins["config_digest"]),
         code_revision=code_revision(system.folder),
     )
-    return Champion(Predictor.load(home.registry.fetch(version)), pins)
+    return Champion(Predictor.load(home.registry.fetch(version)), pins, _Others(system, home, version.version))
+
+
+class _Others:
+    """Which newer version knows a series that the champion does not know."""
+
+    def __init__(self, system: System, home: Home, champion: int) -> None:
+        self._system, self._home, self._champion = system, home, champion
+        self._looked = -_LOOK
+        self._newer: dict[int, frozenset[str]] = {}
+
+    def __call__(self, series: str) -> int | None:
+        """The newest version, or None; versions that came since are looked for now and then."""
+        if time.monotonic() - self._looked >= _LOOK:
+            self._looked = time.monotonic()
+            try:
+                for each in self._home.registry.versions(self._system.name):
+                    if each.version > self._champion and each.version not in self._newer:
+                        known = Schema.load(self._home.registry.fetch(each)).keys
+                        self._newer[each.version] = frozenset(known)
+            except (HeadraceError, OSError):  # it is only to explain a letter, which is sent in any case
+                return None
+        return max((version for version, known in self._newer.items() if series in known), default=None)
 
 
 class Watch:

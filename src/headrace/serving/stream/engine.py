@@ -51,10 +51,12 @@ class Champion:
     Attributes:
         predictor: What predicts.
         pins: Its versions; `as_of` and `data_version` are not used.
+        elsewhere: The newest other version that knows a series, given as JSON text; None: there is none.
     """
 
     predictor: Predictor
     pins: Pins
+    elsewhere: Callable[[str], int | None] = lambda series: None
 
 
 class Engine:
@@ -101,8 +103,10 @@ class Engine:
         """Why events of a series are not answered, whatever they hold; None: they are."""
         if self._accept or series in self._known:
             return None
-        version = self.champion.pins.model_version
-        return f"unknown series {json.dumps(series)}: model version {version} was not fitted on it"
+        version, text = self.champion.pins.model_version, json.dumps(series)
+        other = self.champion.elsewhere(text)
+        more = "" if other is None else f"; version {other} knows it, but is not the champion"
+        return f"unknown series {text}: model version {version} was not fitted on it{more}"
 
     def drop(self, partition: int) -> None:
         """Forget all series of a partition."""
