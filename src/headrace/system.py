@@ -502,6 +502,12 @@ class System(Declared):
             where = f"contract.columns[{places[name]}].aggregate"
             if name in self.keys and column.aggregate is not None:
                 raise DeclarationError(f"{name!r} is a key, which tells series apart", where=where)
+            if column.known_ahead:
+                raise DeclarationError(
+                    f"{name!r} is known ahead, and rows are events here, which tell nothing before they happen",
+                    where=f"contract.columns[{places[name]}].known_ahead",
+                    hint="put a plan into a system whose rows are the values of steps",
+                )
             if name not in self.keys and column.aggregate is None:
                 raise DeclarationError(
                     f"rows are events here, and nothing says what the events of a step make of {name!r}",

@@ -229,6 +229,39 @@ def test_what_is_written_is_read_again() -> None:
     assert as_written(column, times).to_list() == ["01/01/2026 00:15", "01/01/2026 00:00"]
 
 
+def test_the_json_schema_tells_it() -> None:
+    properties = contract(label="end", zone="UTC", description="Metered.").json_schema()["properties"]
+    assert properties["time"]["description"] == "Metered. When its step ends."
+
+
+def test_a_steel_plants_last_row_of_a_day_bears_its_own_date(shared_data) -> None:
+    rules = Contract(
+        columns=(
+            Column("date", "time", zone="UTC", format="%d/%m/%Y %H:%M", label="end", midnight="ends"),
+            Column("Usage_kWh", "float"),
+        )
+    )
+    rows = pl.read_csv(shared_data("steel_industry/Steel_industry_data.csv.gz"), infer_schema=False)
+    grid = Cadence(timedelta(minutes=15), "UTC")
+    found = check(rules, rows, time="date", grid=grid, as_of=NOW, now=NOW)
+    assert (found.good.height, found.bad.height) == (26_208, 0)
+    times = found.good["date"]
+    assert (times[0], times[-1]) == (datetime(2018, 1, 1, tzinfo=UTC), datetime(2018, 9, 30, 23, 45, tzinfo=UTC))
+    assert times.diff().drop_nulls().unique().to_list() == [timedelta(minutes=15)]
+
+
+def test_pjm_hours_are_one_after_the_other(shared_data) -> None:
+    zone = Column("Datetime", "time", zone="America/New_York", label="end", ambiguous="in_order")
+    rules = Contract(columns=(zone, Column("PJME_MW", "float")))
+    rows = pl.read_csv(shared_data("pjme_hourly/PJME_hourly.csv.gz"), infer_schema=False)
+    grid = Cadence(timedelta(hours=1), "America/New_York")
+    found = check(rules, rows, time="Datetime", grid=grid, as_of=NOW, now=NOW)
+    assert (found.good.height, found.bad.height) == (rows.height, 0)
+    between = found.good["Datetime"].sort().diff().drop_nulls()
+    assert between.min() == timedelta(hours=1)
+    assert (between > timedelta(hours=1)).sum() <= 15  # of the nights in which two hours end at 02:00 some have one row
+
+
 def test_what_a_declaration_must_say() -> None:
     with pytest.raises(DeclarationError, match="only a time column has a label"):
         Contract(columns=(Column("a", "float", label="end"),))

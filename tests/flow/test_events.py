@@ -13,7 +13,7 @@ from tests.flow.worlds import HOUR, HOURS, NOW, START, last
 from headrace import Column, Contract, Forecaster, Monitoring, Schedule, Source, System
 from headrace.contract.aggregation import CHOOSING
 from headrace.errors import DeclarationError
-from headrace.features import lag, seasonal_features
+from headrace.features import col, lag, seasonal_features
 from headrace.flow.backfill import Request as BackfillRequest
 from headrace.flow.backfill import backfill
 from headrace.flow.evaluate import Request as EvaluateRequest
@@ -139,6 +139,14 @@ def test_what_a_declaration_must_say():
     with pytest.raises(DeclarationError, match="declare aggregate="):
         Contract(columns=(Column("a", "float", empty="zero"),))
     system = shop()
+    for lead in (True, "6h"):
+        plan = Column("plan", "float", aggregate="last", known_ahead=lead)
+        contract = Contract(columns=(*system.contract.columns, plan))
+        fields = {name: getattr(system, name) for name in type(system).model_fields}
+        with pytest.raises(
+            DeclarationError, match=r"columns\[4\].known_ahead: 'plan' is known ahead, and rows are events"
+        ):
+            System(**fields | {"contract": contract, "features": {"plan": col("plan")}})
     contract = Contract(columns=(*system.contract.columns, Column("warmth", "float")))
     fields = {name: getattr(system, name) for name in type(system).model_fields}
     fields |= {"contract": contract, "features": {"was": lag("warmth", "1h")}}

@@ -44,8 +44,9 @@ def column_schema(column: Column) -> dict[str, Any]:
         found = value | {"not": {"anyOf": gone}}
     else:
         found = value
-    if column.description:
-        found["description"] = column.description
+    told = [column.description, "When its step ends." if column.label == "end" else ""]
+    if any(told):
+        found["description"] = " ".join(filter(None, told))
     return found
 
 
