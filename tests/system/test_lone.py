@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from tests.cli.helpers import headrace
 from tests.serving.http.helpers import serving
+from tests.serving.stream import worlds
 
 from headrace import Classifier, Column, Contract, System
 from headrace.errors import DeclarationError
@@ -162,11 +162,8 @@ def test_the_stream_takes_events_without_a_key(place: Path) -> None:
     system, home = load_system(str(place / "lone")), Home(Settings(home=place / "home"))
     who = champion(system, home, datetime.now(UTC))
 
-    def nothing(keys: list[tuple[()]], slots: Any, at: Any, length: int) -> Any:
-        return np.full((1, len(keys), length), np.nan)
-
     def engine() -> Engine:
-        return Engine("lone", system.event_shape(), who, "lone.events", seed=nothing)
+        return Engine("lone", system.event_shape(), who, "lone.events", seed=worlds.nothing)
 
     messages = []
     for hour in range(24 * 6):

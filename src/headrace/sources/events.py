@@ -402,14 +402,14 @@ def known_at(newest: int, clock: int, slot: int, at: int, shape: Shape) -> int |
         shape: For the grace and the step.
     """
     known = max(at, clock + MILLISECOND)
-    if slot > newest:
+    if slot > newest and known == at:
         return known
     grid = shape.grid
-    if (grid.time_at(newest) - grid.time_at(slot)) * _MICROSECOND > shape.grace:
+    if newest > slot and (grid.time_at(newest) - grid.time_at(slot)) * _MICROSECOND > shape.grace:
         return f"{_text(grid.time_at(slot))} is more than {shape.grace} before the newest of its series"
     # Until then no other series can have moved the origin that this one's prediction begins at.
-    if known >= grid.time_at(newest + (2 if shape.late else 1)) + shape.lag_us:
-        return "there were too many events, one a millisecond, since the newest step of its series began"
+    if known >= grid.time_at(max(slot, newest) + (2 if shape.late else 1)) + shape.lag_us:
+        return "its series has had a correction since then, or more events than one a millisecond"
     return known
 
 

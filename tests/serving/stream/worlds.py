@@ -15,8 +15,9 @@ from headrace.home import Home
 from headrace.loading import load_system
 from headrace.serving.stream import champions
 from headrace.serving.stream.engine import Champion, Engine, Message
+from headrace.serving.stream.seeding import Seeded
 from headrace.settings import Settings
-from headrace.sources.events import Shape
+from headrace.sources.events import NEVER, Shape
 
 ROOT = Path(__file__).resolve().parents[3]
 TRAINED = datetime(2020, 3, 2, tzinfo=UTC)
@@ -50,8 +51,9 @@ def shape(of=None) -> Shape:
     )
 
 
-def nothing(keys, slots, at, length):
-    return np.full((1, len(keys), length), np.nan)
+def nothing(keys, slots, at, length, columns=1):
+    never = np.full(len(keys), NEVER)
+    return Seeded(np.full((columns, len(keys), length), np.nan), never, never)
 
 
 def engine(who: Champion, seed=nothing, of=None) -> Engine:

@@ -95,6 +95,12 @@ class EventLog:
             HeadraceError: The model or the tables cannot be read.
         """
         self.open()
+        try:
+            return self._written(groups)
+        finally:
+            self._state.settle()
+
+    def _written(self, groups: Sequence[Sequence[Entry]]) -> list[Judged]:
         state, judged = self._state, [list[Entry | HeadraceError]()]
         asked = self._asked(entry for group in groups for entry in group)
         if self._moved:
@@ -137,10 +143,7 @@ class EventLog:
             while newer := self._home.ledger.read(self._system.name, after=state.position):
                 state.follow(newer)
         self._followed = now
-        if asked:
-            series, slots, at = zip(*asked.values(), strict=True)
-            state.load(series)
-            state.seek(series, slots, at)
+        state.load([series for series, _, _ in asked.values()])
 
     def _judge(
         self, groups: Sequence[Sequence[Entry]], asked: Asked, standing: Mapping[str, Entry]

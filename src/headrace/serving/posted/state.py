@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -21,9 +22,9 @@ from headrace.home import Home
 from headrace.ledger import Entry
 from headrace.serving.posted.place import exported
 from headrace.serving.stream.batch import Message
-from headrace.serving.stream.engine import Champion, Engine, Seed
-from headrace.serving.stream.rings import Floats, Ints, Keys
-from headrace.serving.stream.seeding import Seeding
+from headrace.serving.stream.engine import Champion, Engine
+from headrace.serving.stream.rings import Ints, Keys
+from headrace.serving.stream.seeding import Seeded, Seeding
 from headrace.sources.events import NEVER, EventDecoder
 from headrace.system import System
 
@@ -51,9 +52,10 @@ class State:
         shape = system.event_shape(home.grid(system))
         self._system, self._home, self._shape = system, home, shape
         self._decode = EventDecoder(shape)
-        self._seeds = Seeds(Seeding(system.name, home, shape))
+        self._seeding = Seeding(system.name, home, shape)
         accept = system.stream.unknown == "accept"
-        self._engine = Engine(system.name, shape, champion, "", seed=self._seeds, accept_unknown=accept)
+        self._engine = Engine(system.name, shape, champion, "", seed=self._seeding, accept_unknown=accept)
+        self._planted: set[Keys] = set()
         self.position = home.ledger.last(system.name)
 
     def use(self, champion: Champion) -> None:
@@ -97,18 +99,19 @@ class State:
         missing = [each for each in dict.fromkeys(wanted) if (0, each) not in self._engine.rings.index]
         if missing:
             done = exported(self._system.name, self._home)
-            self._replay(sorted((each for series in missing for each in self._tail(series, done)), key=itemgetter(0)))
+            tails = {series: list(self._tail(series, done)) for series in missing}
+            self._replay(sorted((each for tail in tails.values() for each in tail), key=itemgetter(0)))
+            new = [series for series, tail in tails.items() if not tail]
+            self._engine.plant(0, new)
+            self._planted.update(new)
 
-    def seek(self, keys: Sequence[Keys], slots: Sequence[int], at: Sequence[int]) -> None:
-        """Look up now what the tables know of series before their first event, so that `answer` need not."""
-        new: dict[Keys, int] = {}
-        for place, each in enumerate(keys):
-            if (0, each) not in self._engine.rings.index:
-                new.setdefault(each, place)
-        if new:
-            first = list(new.values())
-            when, known = (np.array(column, dtype=np.int64)[first] for column in (slots, at))
-            self._seeds.fetch(list(new), when, known, self._engine.rings.length)
+    def settle(self) -> None:
+        """Forget what the tables know of series that the log has no event of: they may know more by the next one."""
+        for series in self._planted:
+            row = self._engine.rings.index.get((0, series))
+            if row is not None and self._engine.rings.origin[row] == NEVER:
+                self._engine.rings.remove((0, series))
+        self._planted.clear()
 
     def answer(self, events: Sequence[bytes]) -> list[bytes]:
         """The stream's answers to events that `sources.events` accepts, in their order; the state moves on.
@@ -117,7 +120,6 @@ class State:
             StreamError: An event was refused all the same.
         """
         done = self._engine.answer([Message(0, i, None, event, EVER) for i, event in enumerate(events)], keyless=True)
-        self._seeds.clear()
         for _, reason in (*done.dead, *done.late):
             raise StreamError(f"an event is refused that was found good: {reason}", where=self._system.name)
         by_place = {message.offset: answer for message, answer in done.outputs}
@@ -148,9 +150,14 @@ class State:
     def _replay(self, log: Sequence[Numbered]) -> None:
         """What entries did to the state. What they said is known, but their intervals may be an earlier model's."""
         size = self._system.stream.batch
-        for begin in range(0, len(log), size):
-            messages = [Message(0, n, None, entry.inputs, EVER) for n, entry in log[begin : begin + size]]
-            self._engine.answer(messages, keyless=True)
+        first = {self._keys(said): _micros(said["as_of"]) for said in (_said(entry) for _, entry in reversed(log))}
+        self._engine.seed = partial(self._before, first)
+        try:
+            for begin in range(0, len(log), size):
+                messages = [Message(0, n, None, entry.inputs, EVER) for n, entry in log[begin : begin + size]]
+                self._engine.answer(messages, keyless=True)
+        finally:
+            self._engine.seed = self._seeding
         rings = self._engine.rings
         last = {self._keys(said): said for said in (_said(entry) for _, entry in log)}
         for series, said in last.items():
@@ -159,32 +166,12 @@ class State:
                 for bound in ("lower", "upper"):
                     getattr(rings, bound)[row] = [np.nan if (x := step[bound]) is None else x for step in steps]
 
+    def _before(self, first: dict[Keys, int], keys: Sequence[Keys], slots: Ints, at: Ints, length: int) -> Seeded:
+        """What the tables know from before the first entries of series became known, which the log says."""
+        return self._seeding.replayed(keys, slots, np.array([first[each] for each in keys], dtype=np.int64), length)
+
     def _keys(self, said: dict[str, Any]) -> Keys:
         return tuple(said[name] for name in self._shape.keys)
-
-
-class Seeds:
-    """What the tables know of series before their first event: looked up, or found already."""
-
-    def __init__(self, read: Seed) -> None:
-        self._read = read
-        self._found: dict[tuple[Keys, int, int], Floats] = {}
-
-    def fetch(self, keys: Sequence[Keys], slots: Ints, at: Ints, length: int) -> None:
-        """Look up what `__call__` will be asked for."""
-        values = self._read(keys, slots, at, length)
-        names = zip(keys, slots.tolist(), at.tolist(), strict=True)
-        self._found = {name: values[:, i] for i, name in enumerate(names)}
-
-    def clear(self) -> None:
-        """Forget what was found."""
-        self._found = {}
-
-    def __call__(self, keys: Sequence[Keys], slots: Ints, at: Ints, length: int) -> Floats:
-        """As `Seeding`."""
-        found = [self._found.get(name) for name in zip(keys, slots.tolist(), at.tolist(), strict=True)]
-        there = [values for values in found if values is not None]
-        return np.stack(there, axis=1) if len(there) == len(found) else self._read(keys, slots, at, length)
 
 
 def _said(entry: Entry) -> dict[str, Any]:

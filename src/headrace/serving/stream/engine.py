@@ -27,8 +27,9 @@ from headrace.serving.stream.checks import Remembered
 from headrace.serving.stream.folding import Folding
 from headrace.serving.stream.plan import Plan, plan, views
 from headrace.serving.stream.rings import Floats, Ints, Keys, Rings, Series
+from headrace.serving.stream.seeding import Seeded
 from headrace.serving.stream.spill import Spill
-from headrace.sources.events import EventDecoder, Events, Shape
+from headrace.sources.events import NEVER, EventDecoder, Events, Shape
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,11 +38,8 @@ _APART = 100_000
 """Series times the steps between the first and the last origin: past this a batch is predicted in parts, because every
 feature is computed for all of them."""
 
-Seed = Callable[[Sequence[Keys], Ints, Ints, int], Floats]
-"""Keys, step of each one's first event, when that became known, and a length: gives values (columns, keys, length).
-
-Where steps have several events, columns of the state, and the event's own step at the end: (columns, keys, length + 1).
-"""
+Seed = Callable[[Sequence[Keys], Ints, Ints, int], Seeded]
+"""Keys, step of each one's first event, when that is known by its own time, how many steps: what is known of them."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,14 @@ class Engine:
         shape: What its events look like.
         champion: The model.
         topic: Name of the input topic, for ids of events.
-        seed: Looks up what the tables know of series that are new here.
+        seed: Looks up what the tables know of series that are new here; kept as an attribute.
         accept_unknown: Whether series that the model was not fitted on are answered.
     """
 
     def __init__(
         self, system: str, shape: Shape, champion: Champion, topic: str, *, seed: Seed, accept_unknown: bool = False
     ) -> None:
-        self._shape, self._seed, self._accept = shape, seed, accept_unknown
+        self._shape, self.seed, self._accept = shape, seed, accept_unknown
         self._decode = EventDecoder(shape)
         self._answers = Answers(system, topic, shape.keys, shape.grid)
         self._folding = Folding(len(shape.columns), shape.aggregates)
@@ -141,6 +139,7 @@ class Engine:
         partitions = batch.partition if len(events.rows) == len(batch) else [batch.partition[i] for i in events.place]
         rows = self._rows(list(zip(partitions, events.keys, strict=True)), events.slot, events.at)
         done = plan(rows, events.slot, events.at, self.rings, self._shape)
+        self._unplant(rows, done)
         answered.late += [(batch[events.place[i]], reason) for i, reason in done.refused]
         if done.event.size:
             values = np.stack([events.numbers(self._decode.fields[name]) for name in self._shape.columns])
@@ -187,17 +186,24 @@ class Engine:
 
     def _plant(self, fresh: list[Series], slots: Ints, at: Ints) -> None:
         length = self.rings.length
-        known = self._seed([keys for _, keys in fresh], slots, at, length)
+        known = self.seed([keys for _, keys in fresh], slots, at, length)
         for i, (partition, keys) in enumerate(fresh):
-            row = self.rings.add(partition, keys)
-            # The step before counts as the newest: the first event comes in order, whatever the tables know. What they
-            # know of the event's own step comes last.
-            own = known.shape[2] > length and bool((~np.isnan(known[:, i, -1])).any())
-            past = known[:, i, int(own) : length + int(own)]
-            newest = slots[i] - 1 + int(own)
-            self.rings.values[:, row, (newest - length + 1 + np.arange(length)) % length] = past
-            if (~np.isnan(past[0])).any():
-                self.rings.newest[row] = newest
+            row, newest = self.rings.add(partition, keys), known.newest[i]
+            self.rings.newest[row], self.rings.clock[row] = newest, known.clock[i]
+            if newest > NEVER:
+                self.rings.values[:, row, (newest - length + 1 + np.arange(length)) % length] = known.values[:, i]
+
+    def _unplant(self, rows: Ints, done: Plan) -> None:
+        """Forget series that only had events which came too late: the tables may know more by the next one."""
+        if done.refused:
+            for row in np.setdiff1d(rows, done.row).tolist():
+                if self.rings.origin[row] < 0:
+                    self.rings.remove(self.rings.name(row))
+
+    def plant(self, partition: int, keys: Sequence[Keys]) -> None:
+        """Begin series with what the tables know, before their first event is there."""
+        none = np.full(len(keys), NEVER)
+        self._plant([(partition, each) for each in keys], none, none)
 
     def _state(self, done: Plan, values: Floats, time: Ints) -> Floats:
         """What the step of each event is after it, shape (state columns, events)."""
@@ -231,7 +237,7 @@ class Engine:
     def _planted(self, done: Plan) -> tuple[Ints, Ints]:
         """Rows and steps of what came from the tables for series whose first event this is: it belongs to the state."""
         rows = np.unique(done.row)
-        rows = rows[(self.rings.clock[rows] < 0) & (self.rings.newest[rows] > 0)]
+        rows = rows[(self.rings.origin[rows] < 0) & (self.rings.newest[rows] > 0)]
         back = np.arange(self.rings.length)
         return np.repeat(rows, back.size), (self.rings.newest[rows][:, None] - back).ravel()
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,28 +11,57 @@ from headrace.features.keyed import joined
 from headrace.home import EVENTS, RAW, Home
 from headrace.serving.stream.folding import Folding
 from headrace.serving.stream.rings import Floats, Ints, Keys
-from headrace.sources.events import Shape
+from headrace.sources.events import MILLISECOND, NEVER, Shape
 
 if TYPE_CHECKING:
     import polars as pl
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+    from headrace.store import Table
+
 _SINCE = ":since"
+_EVER = 2**62
+
+
+class Seeded(NamedTuple):
+    """What is known of some series.
+
+    Attributes:
+        values: Of the newest step of each and the steps before it, shape (columns, series, length); where steps have
+            several events it is their state. NaN where nothing is known.
+        newest: The newest step with a value, `NEVER` where there is none.
+        clock: When the last of it became known, microseconds since 1970.
+    """
+
+    values: Floats
+    newest: Ints
+    clock: Ints
 
 
 class Seeding:
-    """Reads facts, or events, of series from their table, as each series' first event on the stream finds them."""
+    """Reads facts, or events, of series from their table, as the first event of each on the stream finds them."""
 
     def __init__(self, system: str, home: Home, shape: Shape) -> None:
         self._table, self._shape = home.table(system, EVENTS if shape.aggregates else RAW), shape
         self._folding = Folding(len(shape.columns), shape.aggregates)
+        self._newest = _Newest(self._table, shape)
 
-    def __call__(self, keys: Sequence[Keys], slots: Ints, at: Ints, length: int) -> Floats:
-        """Values of the steps before an event, shape (columns, series, length): what was known when it came.
+    def __call__(self, keys: Sequence[Keys], slots: Ints, at: Ints, length: int) -> Seeded:
+        """The newest facts of series, however old their first event here is.
 
-        Where steps have several events it is the state, of the event's own step as well (length + 1): what was known
-        before the event.
+        Args:
+            keys: The series.
+            slots: The step of each one's first event.
+            at: When that event is known by its own time, microseconds since 1970.
+            length: How many steps.
+
+        Raises:
+            StoreError: The table cannot be read.
+        """
+        newest, clock = self._newest.of(keys)
+        return self._read(keys, newest, np.full(len(keys), _EVER), length)._replace(clock=clock)
+
+    def replayed(self, keys: Sequence[Keys], slots: Ints, at: Ints, length: int) -> Seeded:
+        """What was known of series before these events became known, which may be in the table by now.
 
         Args:
             keys: The series.
@@ -44,49 +72,48 @@ class Seeding:
         Raises:
             StoreError: The table cannot be read.
         """
-        import polars as pl
+        return self._read(keys, slots, at, length)._replace(clock=at - MILLISECOND)
 
-        shape, own = self._shape, int(bool(self._shape.aggregates))
-        found = np.full((self._folding.columns, len(keys), length + own), np.nan)
-        if not self._table.exists():
-            return found
-        first, end = int(slots.min()) - length, int(slots.max()) + own
-        facts = self._facts(keys, first, end, at)
+    def _read(self, keys: Sequence[Keys], slots: Ints, before: Ints, length: int) -> Seeded:
+        """What was known before some times; of what lies more than a length before the steps, nothing."""
+        found = np.full((self._folding.columns, len(keys), length), np.nan)
+        newest = np.full(len(keys), NEVER)
+        there = slots > NEVER
+        if not there.any() or not self._table.exists():
+            return Seeded(found, newest, newest.copy())
+        facts = self._facts(keys, int(slots[there].min()) - length, int(before.max()))
         of = facts["_series"].to_numpy().astype(np.int64)
-        if shape.aggregates:
-            facts = self._steps(facts.filter(_known(facts) < at[of]))
-            of = facts["_series"].to_numpy().astype(np.int64)
-        step = shape.grid.slots(facts[shape.time].to_physical().to_numpy())
-        kept = (_known(facts) <= at[of]) & (step < slots[of] + own) & (step >= slots[of] - length)
-        for i, name in enumerate(self._columns):
-            values = facts[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-            found[i, of[kept], (step - slots[of] + length)[kept]] = values[kept]
-        return self._begun(found, keys, slots, at) if self._folding.fills.any() else found
+        facts = facts.filter(_known(facts) < before[of])
+        if self._shape.aggregates:
+            facts = self._steps(facts)
+        of = facts["_series"].to_numpy().astype(np.int64)
+        step = self._shape.grid.slots(facts[self._shape.time].to_physical().to_numpy())
+        values = np.stack([_numbers(facts, name) for name in self._columns])
+        told = ~np.isnan(values[0])
+        np.maximum.at(newest, of[told], step[told])
+        place = step - newest[of] + length - 1
+        kept = (place >= 0) & (place < length)
+        found[:, of[kept], place[kept]] = values[:, kept]
+        if self._folding.fills.any():
+            self._fill(found, keys, newest, before)
+        return Seeded(found, newest, newest.copy())
 
     @property
     def _columns(self) -> list[str]:
         """Names of the columns of the state, in a frame of steps."""
         return [*self._shape.columns, *(f":{place}" for place in range(len(self._folding.parts)))]
 
-    def _facts(self, keys: Sequence[Keys], first: int, end: int, at: Ints) -> pl.DataFrame:
-        """All that is known of some series between two steps, the second not included; `_series` is the place."""
+    def _facts(self, keys: Sequence[Keys], first: int, before: int) -> pl.DataFrame:
+        """All that was known of some series from a step on; `_series` is the place."""
         import polars as pl
 
         shape, utc = self._shape, pl.Datetime("us", "UTC")
-        begin, until = (pl.lit(shape.grid.time(slot), utc) for slot in (first, end))
-        near = pl.col(shape.time).is_between(begin, until, closed="left")
-        known = _EPOCH + int(at.max()) * _MICROSECOND
+        near = pl.col(shape.time) >= pl.lit(shape.grid.time(first), utc)
+        if before < _EVER:
+            near &= pl.col("known_at") < pl.lit(before, pl.Int64).cast(utc)
         wanted = [*shape.keys, shape.time, *shape.columns, "known_at", "_version"]
-        facts = self._table.collect(self._table.scan(as_of=known, where=near).select(wanted))
-        return self._of(facts, keys).sort("known_at", "_version")
-
-    def _of(self, facts: pl.DataFrame, keys: Sequence[Keys]) -> pl.DataFrame:
-        import polars as pl
-
-        shape = self._shape
-        names = {name: [each[i] for each in keys] for i, name in enumerate(shape.keys)}
-        series = pl.DataFrame(names or None, schema={name: facts.schema[name] for name in shape.keys}, height=len(keys))
-        return joined(facts, series.with_row_index("_series"), shape.keys, "inner")
+        facts = self._table.collect(self._table.scan(where=near).select(wanted))
+        return _of(facts, keys, shape.keys).sort("known_at", "_version")
 
     def _steps(self, events: pl.DataFrame) -> pl.DataFrame:
         """The last state of every step: `_series`, time, the state's columns and known_at."""
@@ -108,26 +135,79 @@ class Seeding:
         facts = step_facts(events.with_columns(derived), ["_series"], shape.time, shape.grid, how)
         return facts.sort("known_at").unique(["_series", shape.time], keep="last")
 
-    def _begun(self, found: Floats, keys: Sequence[Keys], slots: Ints, at: Ints) -> Floats:
-        """Zeros where a step is empty after the series has begun, up to the event's own step, which is not over."""
-        import polars as pl
+    def _fill(self, found: Floats, keys: Sequence[Keys], newest: Ints, before: Ints) -> None:
+        """Zeros where a step is empty after the series has begun."""
 
-        shape, length = self._shape, found.shape[2] - 1
-        known = _EPOCH + int(at.max()) * _MICROSECOND
-        before = pl.col(shape.time) < pl.lit(shape.grid.time(int(slots.max())), pl.Datetime("us", "UTC"))
-        lazy = self._table.scan(as_of=known, where=before).select(*shape.keys, shape.time, "known_at")
-        events = self._of(self._table.collect(lazy), keys)
+        shape, length = self._shape, found.shape[2]
+        events = self._table.collect(self._table.scan().select(*shape.keys, shape.time, "known_at"))
+        events = _of(events, keys, shape.keys)
         of = events["_series"].to_numpy().astype(np.int64)
         step = shape.grid.slots(events[shape.time].to_physical().to_numpy())
-        seen = (_known(events) < at[of]) & (step < slots[of])
-        begin = slots.copy()
+        seen = _known(events) < before[of]
+        begin = newest.copy()
         np.minimum.at(begin, of[seen], step[seen])
-        steps = slots[:, None] - length + np.arange(length)
+        steps = newest[:, None] - length + 1 + np.arange(length)
         for column in np.flatnonzero(self._folding.fills):
-            past = found[column, :, :length]
-            past[np.isnan(past) & (steps >= begin[:, None])] = 0.0
-        return found
+            past = found[column]
+            past[np.isnan(past) & (steps >= begin[:, None]) & (newest > NEVER)[:, None]] = 0.0
+
+
+class _Newest:
+    """The newest step of every series of a table, and when the last fact of it became known.
+
+    A table is read once; later, what was added to it.
+    """
+
+    def __init__(self, table: Table, shape: Shape) -> None:
+        self._table, self._shape = table, shape
+        self._version, self._id = 0, ""
+        self._found: dict[Keys, tuple[int, int]] = {}
+
+    def of(self, keys: Sequence[Keys]) -> tuple[Ints, Ints]:
+        """Newest step and clock of series, `NEVER` where there is nothing."""
+        if self._table.exists():
+            self._follow()
+        found = [self._found.get(each, (NEVER, NEVER)) for each in keys]
+        newest, clock = np.array(found, dtype=np.int64).reshape(-1, 2).T
+        return newest, clock
+
+    def _follow(self) -> None:
+        import polars as pl
+
+        version, name = self._table.version(), self._table.id()
+        if name != self._id or version < self._version:
+            self._found, self._version, self._id = {}, 0, name
+        if version == self._version:
+            return
+        shape = self._shape
+        told = pl.col(shape.columns[0]).is_not_null()
+        new = self._table.scan(version=version, where=(pl.col("_version") > self._version) & told)
+        last = new.group_by(shape.keys or pl.lit(0).alias("_")).agg(pl.col(shape.time).max(), pl.col("known_at").max())
+        rows = self._table.collect(last)
+        steps = shape.grid.slots(rows[shape.time].to_physical().to_numpy()).tolist()
+        known = _known(rows).tolist()
+        for each, step, at in zip(rows.select(shape.keys).rows() or [()] * len(steps), steps, known, strict=True):
+            before = self._found.get(each, (NEVER, NEVER))
+            self._found[each] = max(before[0], step), max(before[1], at)
+        self._version = version
+
+
+def _of(facts: pl.DataFrame, keys: Sequence[Keys], names: Sequence[str]) -> pl.DataFrame:
+    """The facts of some series; `_series` is the place of each."""
+    import polars as pl
+
+    columns = {name: [each[i] for each in keys] for i, name in enumerate(names)}
+    series = pl.DataFrame(columns or None, schema={name: facts.schema[name] for name in names}, height=len(keys))
+    return joined(facts, series.with_row_index("_series"), names, "inner")
+
+
+def _numbers(facts: pl.DataFrame, name: str) -> Floats:
+    import polars as pl
+
+    values: Floats = facts[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return values
 
 
 def _known(facts: pl.DataFrame) -> Ints:
-    return facts["known_at"].to_physical().to_numpy()
+    known: Ints = facts["known_at"].to_physical().to_numpy()
+    return known
