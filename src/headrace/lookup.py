@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.contract.value import value_of
-from headrace.errors import DeclarationError, ModelError, NotFoundError, UsageError
+from headrace.errors import DeclarationError, ModelError, NotFoundError, OnlineUnavailableError, UsageError
 from headrace.features.compiled import KIND_OF_COLUMN, dtype_of, kind_of
 from headrace.features.view import Features
 from headrace.home import Home
@@ -96,6 +96,7 @@ class Lookups:
 
     def __init__(self, sources: Sequence[_Source], online: Online, time: str | None, types: Mapping[str, str]) -> None:
         self._sources, self._online, self._time, self._types = tuple(sources), online, time, types
+        self._followed: dict[str, int] = {}
 
     @classmethod
     def of(cls, features: Features, system: System, home: Home) -> Lookups:
@@ -157,6 +158,9 @@ class Lookups:
             versions: dict[str, int] = {}
             for source in self._sources:
                 version = source.online(self._online, some, at)
+                if version is not None and version < self._followed.get(source.label, 0):
+                    said = f"has version {version}, and had {self._followed[source.label]}"
+                    raise OnlineUnavailableError(said, where=source.label, hint="it follows its table soon")
                 versions[source.label] = self._from_table(source, some, at) if version is None else version
             for row in some:
                 row[VERSIONS] = versions
@@ -171,7 +175,7 @@ class Lookups:
         for source in self._sources:
             if not source.group.online:
                 raise NotFoundError("cannot be looked up for a request", where=source.label, hint="say online=1")
-            self._online.follow(source.group, now=now)
+            self._followed[source.label] = self._online.follow(source.group, now=now)
 
     def refuse_disagreement(self, rows: pl.DataFrame, at: datetime, now: datetime) -> None:
         """Compare what a request is told with what the table says, for the keys of these rows asking at `at`.

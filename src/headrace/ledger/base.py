@@ -60,6 +60,9 @@ class Backend(Protocol):
             LedgerReplacedError: What is there is another ledger, or none.
         """
 
+    def glance(self) -> None:
+        """As `check`, without a connection: what can be seen from outside in no time."""
+
     def forget(self) -> None:
         """Called when all connections were closed: the next one may lead anywhere."""
 

@@ -100,6 +100,11 @@ class LedgerFile:
                 raise self._replaced(_CUT)
         self._bytes = length
 
+    def glance(self) -> None:
+        """Refuse a path that leads elsewhere, if a connection was opened; as `check` otherwise."""
+        if self._seen is not None:
+            self._look()
+
     def forget(self) -> None:
         """The next connection may lead to any file: none is open."""
         self._seen, self._bytes = None, 0

@@ -280,6 +280,14 @@ class Ledger:
         if doubtful:
             self.probe()
 
+    def glance(self) -> None:
+        """Look whether the ledger's file is where it was; nothing is asked of a server.
+
+        Raises:
+            LedgerReplacedError: It is not.
+        """
+        self._database.backend.glance()
+
     def probe(self) -> None:
         """Commit something, to see whether it can be done.
 

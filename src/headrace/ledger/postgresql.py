@@ -79,6 +79,9 @@ class PostgreSQL:
     def check(self, connection: Connection) -> None:
         """Nothing: what a connection reads says whether it leads elsewhere."""
 
+    def glance(self) -> None:
+        """Nothing: there is nothing to be seen without asking the server."""
+
     def forget(self) -> None:
         """Nothing."""
 

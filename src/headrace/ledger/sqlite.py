@@ -65,6 +65,10 @@ class SQLite:
         """By the inodes that the path leads to: some five microseconds."""
         self._file.check(driver(connection))
 
+    def glance(self) -> None:
+        """By the same inodes."""
+        self._file.glance()
+
     def forget(self) -> None:
         """The file may be another one."""
         self._file.forget()

@@ -51,6 +51,10 @@ class Writer:
         batch: The most entries of a commit, unless one submission has more.
         on_batch: Called from the writer's thread with the callbacks of a commit, instead of calling them one after
             another: an event loop can be woken once for all of them. It must not block for long.
+
+    Attributes:
+        trouble: Why the last commit failed, where the next one is likely to fail too; None: it did not.
+        doubted: Whether the last commit failed for what may have been its entries' fault.
     """
 
     def __init__(
@@ -68,6 +72,8 @@ class Writer:
         self._expected = 1  # entries to wait for
         self._patience = 0.0  # seconds to wait for them
         self._closing, self._idle = False, False
+        self.trouble: str | None = None
+        self.doubted = False
         self._changed = threading.Condition()
         # A daemon: a database that hangs must not keep the process from ending after `close` has given up.
         self._thread = threading.Thread(target=self._work, name="headrace-ledger", daemon=True)
@@ -77,6 +83,10 @@ class Writer:
     def waiting(self) -> int:
         """Entries that no commit has taken yet."""
         return self._waiting
+
+    def recovered(self) -> None:
+        """A commit would succeed: `trouble` is over."""
+        self.trouble, self.doubted = None, False
 
     def submit(self, entries: Sequence[Entry], done: Done) -> None:
         """Have entries written; returns at once. They are committed together, or none of them.
@@ -160,6 +170,7 @@ class Writer:
 
     def _commit(self, taken: list[_Submission]) -> None:
         outcome = self._write([submission.entries for submission in taken])
+        self._note(outcome)
         if isinstance(outcome, LedgerUnavailableError):
             self._answer(taken + self._take(everything=True), outcome)
         elif isinstance(outcome, HeadraceError) and len(taken) > 1:
@@ -167,6 +178,14 @@ class Writer:
                 self._commit([submission])
         else:
             self._answer(taken, outcome)
+
+    def _note(self, outcome: Sequence[Answers] | HeadraceError) -> None:
+        if not isinstance(outcome, HeadraceError):
+            self.recovered()
+        elif isinstance(outcome, LedgerError) and not isinstance(outcome, LedgerUnavailableError):
+            self.doubted = True
+        else:
+            self.trouble = outcome.message
 
     def _write(self, groups: Sequence[Sequence[Entry]]) -> Sequence[Answers] | HeadraceError:
         try:

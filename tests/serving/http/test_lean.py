@@ -35,7 +35,7 @@ from headrace.serving.http.served import Served
 from headrace.settings import Settings
 served = Served(load_system(sys.argv[1]), Home(Settings(home=Path(sys.argv[2]))), logged=True)
 served.refresh()
-assert served.ready, served.trouble
+assert served.reason is None, served.reason
 row, errors = served.decoder(json.loads(sys.argv[3]))
 assert not errors, errors
 assert served.champion.predictor.answer(row)["probability"] > 0

@@ -22,6 +22,7 @@ from headrace.home import Home
 from headrace.ledger import Writer, call_each
 from headrace.serving.http.access import Access
 from headrace.serving.http.body import Receive
+from headrace.serving.http.keeping import Keeping
 from headrace.serving.http.openapi import document
 from headrace.serving.http.options import Options
 from headrace.serving.http.predict import STATE, PredictRoute, Scope, Send
@@ -60,7 +61,11 @@ class Application:
         self._log = AccessLog(inputs=options.log_inputs) if options.access_log else None
         self._writer: Writer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._predict = PredictRoute(self.served, options, access, self._telemetry, self._log)
+        self._keeping = Keeping(home)
+        for each in self.served.values():
+            each.kept = self._keeping.trouble
+        opened = self._keeping.add
+        self._predict = PredictRoute(self.served, options, access, self._telemetry, self._log, opened)
         self._wire = Wire.of(options, self._telemetry, self._log)
         self._api = self._reading(access, several=several)
         self._inner: Any = self._route
@@ -156,10 +161,13 @@ class Application:
 
     def refresh(self) -> None:
         """Take up new champions and forecasts now, and the ledger as soon as it can be reached."""
-        if self._writer is None and self._options.logged and any(not s.system.forecasts for s in self.served.values()):
+        rows = [name for name, each in self.served.items() if not each.system.forecasts]
+        if self._writer is None and self._options.logged and rows:
             with contextlib.suppress(LedgerError):  # told by /ready: without its pins no champion is taken up
                 self._writer = Writer(self._home.ledger, capacity=self._options.capacity, on_batch=self._settle)
                 self._predict.writer = self._writer
+                self._keeping.add(rows, self._writer)
+        self._keeping.look()
         for each in self.served.values():
             each.refresh()
 

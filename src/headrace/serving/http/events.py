@@ -36,6 +36,9 @@ _BATCH = 256
 _encode = msgspec.json.Encoder().encode
 
 
+Opened = Callable[[Sequence[str], Writer, Callable[[], None]], None]
+
+
 @dataclass(frozen=True)
 class _Door:
     """What answers the events of one system."""
@@ -51,10 +54,11 @@ class EventRoute:
 
     Args:
         options: Limits and time-outs.
+        opened: Told of every writer, the systems that it is for, and how to see whether it can write.
     """
 
-    def __init__(self, options: Options) -> None:
-        self._options = options
+    def __init__(self, options: Options, opened: Opened) -> None:
+        self._options, self.opened = options, opened
         self._doors: dict[str, _Door] = {}
         self._opening = asyncio.Lock()
 
@@ -64,6 +68,8 @@ class EventRoute:
         Raises:
             Problem: Something is refused; then nothing of the body was logged.
         """
+        if served.lost is not None:
+            raise busy(f"{served.system.name} is not ready: {served.lost}", 5)
         door, champion = await self._door(served), served.champion
         assert champion is not None
         prepare = partial(self._prepared, served.system, door, body, headers)
@@ -106,6 +112,7 @@ class EventRoute:
                 loop.call_soon_threadsafe(call_each, thunks)
 
         writer = Writer(log, capacity=self._options.capacity, batch=_BATCH, on_batch=settle)
+        self.opened([served.system.name], writer, log.look)
         door = self._doors[served.system.name] = _Door(shape, log, writer, EventDecoder(shape))
         return door
 

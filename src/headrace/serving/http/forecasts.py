@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.contract.value import value_of
+from headrace.errors import StoreError
 from headrace.grid import spanned
 from headrace.home import METRICS, PREDICTIONS, RAW, Home
 from headrace.lineage import iso
@@ -111,6 +112,8 @@ class Forecasts:
         for name, read in ((RAW, self._read_observations), (PREDICTIONS, self._read_predictions)):
             table = self._home.raw(self._system) if name == RAW else self._home.table(self._system.name, name)
             version = table.version()
+            if self._versions.get(name) and not version:
+                raise StoreError("the table is gone", where=table.uri, hint="put it back")
             if version and version != self._versions.get(name):
                 read()
                 self._versions[name] = version

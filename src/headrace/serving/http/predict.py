@@ -24,7 +24,7 @@ from headrace.serving.http.access import PREDICT, Access
 from headrace.serving.http.body import Receive, parsed, rows_of, whole
 from headrace.serving.http.call import JSON, Answer, Call, given_keys
 from headrace.serving.http.deadline import Deadlines
-from headrace.serving.http.events import EventRoute
+from headrace.serving.http.events import EventRoute, Opened
 from headrace.serving.http.form import Form
 from headrace.serving.http.many import entries_of, key_texts, no_features, together
 from headrace.serving.http.options import Options
@@ -78,13 +78,14 @@ class PredictRoute:
         access: Access,
         telemetry: Telemetry,
         log: AccessLog | None,
+        opened: Opened,
     ) -> None:
         self._served, self._options, self._access = served, options, access
         self._telemetry, self._log = telemetry, log
         self.writer: Writer | None = None
         self.quick = min(LARGE, options.max_body)
         self.deadlines: Deadlines[Call] = Deadlines()
-        self.events = EventRoute(options)
+        self.events = EventRoute(options, opened)
         self._come: list[Call] = []
         self._waiting: list[tuple[list[Entry], Callable[[Any], None]]] = []
         self._paths = {
@@ -263,6 +264,8 @@ class PredictRoute:
 
     def _champion(self, served: Served) -> Champion:
         champion = served.champion
+        if served.lost is not None:
+            raise busy(f"{served.system.name} is not ready: {served.lost}", 5)
         waits = self._options.logged and (self.writer is None or champion is None or not champion.pinned)
         if champion is None or champion.predictor is None or waits:
             raise busy(f"{served.system.name} is not ready: {served.trouble or 'the ledger is away'}", 5)

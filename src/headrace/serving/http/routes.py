@@ -109,7 +109,7 @@ class Reading:
 
     async def ready(self) -> Response:
         """Whether every system can answer, with the reason for each that cannot."""
-        reasons = {name: None if each.ready else each.trouble for name, each in self._served.items()}
+        reasons = {name: each.reason for name, each in self._served.items()}
         good = not any(reasons.values())
         data = {"ready": good, "systems": {name: reason or "ready" for name, reason in reasons.items()}}
         if good:

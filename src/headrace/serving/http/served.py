@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from headrace.registry import ModelVersion
 
 _log = logging.getLogger("headrace.serving")
+
+
+def _kept(system: str) -> None:
+    """Nothing is kept, so nothing can be in the way of that."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,13 @@ class Champion:
 
 @dataclass
 class Served:
-    """One system behind the door. Only `refresh` changes it, by replacing whole attributes."""
+    """One system behind the door. Only `refresh` changes it, by replacing whole attributes.
+
+    Attributes:
+        trouble: Why the last refresh failed, or there is nothing to answer with.
+        lost: Why the model that is there must not answer any more.
+        kept: Says why a system's predictions cannot be kept; None: they can.
+    """
 
     system: System
     home: Home
@@ -55,7 +66,8 @@ class Served:
     champion: Champion | None = None
     forecasts: Forecasts | None = None
     trouble: str | None = "is starting"
-    away: bool = False
+    lost: str | None = None
+    kept: Callable[[str], str | None] = _kept
 
     def __post_init__(self) -> None:
         self.decoder = RowDecoder(self.system.contract, optional=(self.system.target,))
@@ -67,7 +79,6 @@ class Served:
         """Take up a new champion and newer forecasts. What cannot be read leaves what there is, and is told by
         ``/ready``."""
         try:
-            self._ping()
             self._champion()
             if self.forecasts is not None:
                 self.forecasts.refresh()
@@ -80,25 +91,30 @@ class Served:
         missing = f"there is no model; headrace run {self.system.name}" if self.champion is None else None
         self.trouble = missing
 
-    def _ping(self) -> None:
-        if not self.logged or self.system.forecasts:
-            return
-        self.away = True
-        self.home.ledger.ping()
-        self.away = False
+    @property
+    def refused(self) -> str | None:
+        """Why whatever is posted would be refused; None: it would not."""
+        return self.kept(self.system.name) or self.lost or (self.trouble if self.champion is None else None)
 
     @property
-    def ready(self) -> bool:
-        """Whether it can answer. Rows are answered without the registry and the store, but not without the ledger."""
-        return self.champion is not None and not self.away and (self.trouble is None or not self.system.forecasts)
+    def reason(self) -> str | None:
+        """Why it cannot answer; None: it can. Rows are answered while the registry and the store are away, but not
+        without the ledger."""
+        if self.champion is None and self.trouble is None:
+            return "is starting"
+        return self.refused or (self.trouble if self.system.forecasts else None)
 
     def _champion(self) -> None:
         now = datetime.now(UTC)
-        version = self.home.registry.champion(self.system.name)
+        version, present = self.home.registry.champion(self.system.name), self.champion
+        self.lost = None if present is None else _lost(present.version, version)
+        if self.lost is not None:
+            raise ModelError(self.lost, where=self.system.name)
         if version is None:
             return
-        present = self.champion
         if present is not None and present.version.version == version.version and (present.pinned or not self.logged):
+            if present.lookups is not None:
+                present.lookups.follow(now)
             return
         predictor, lookups = None, None
         if not self.system.forecasts:
@@ -150,9 +166,18 @@ class Served:
             "contract": request_schema(system),
             "model_version": self.champion.version.version if self.champion else None,
             "last_run": next(iter(runs.newest(self.home, system.name, 1)), None),
-            "ready": self.ready,
-            "reason": self.trouble,
+            "ready": self.reason is None,
+            "reason": self.reason or self.trouble,
         }
+
+
+def _lost(present: ModelVersion, champion: ModelVersion | None) -> str | None:
+    """Why the model that answers must not any more: nobody could tell later what it was."""
+    if champion is None:
+        return f"the registry is gone, or another one: it does not know model version {present.version}"
+    if champion.version == present.version and champion.digest != present.digest:
+        return f"the registry is another one: its model version {present.version} is another model"
+    return None
 
 
 def request_schema(system: System) -> dict[str, Any]:

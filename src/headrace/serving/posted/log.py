@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.errors import HeadraceError, KeyConflictError, LateEventError, NotFoundError
+from headrace.errors import HeadraceError, KeyConflictError, LateEventError, NotFoundError, StoreError
 from headrace.home import Home
 from headrace.ledger import Entry
 from headrace.lineage import PINNED, Pins
@@ -53,6 +53,8 @@ class EventLog:
         self._version, self._pinned = 0, ""
         self._state: State
         self._moved = False
+        self._tables = ("", 0)
+        self.look()
         self._followed = self._looked = time.monotonic()
 
     def open(self) -> None:
@@ -75,6 +77,22 @@ class EventLog:
         else:
             self._state = State(self._system, self._home, champion)
         self._version, self._pinned = pins.model_version, pinned
+
+    def look(self) -> None:
+        """See whether events could be answered now, whatever the ledger does. For any thread.
+
+        Where the tables were replaced, by a backup say, the state follows from those that are there now.
+
+        Raises:
+            StoreError: The tables cannot be read, or are gone.
+        """
+        table = self._home.raw(self._system)
+        seen, now = self._tables, (table.id(), table.version())
+        if seen[0] and not now[0]:
+            raise StoreError("the table is gone", where=table.uri, hint="put it back")
+        if seen[0] not in ("", now[0]) or now[1] < seen[1]:
+            self._moved = True
+        self._tables = now
 
     def refused(self, series: Keys) -> str | None:
         """Why events of a series are not answered, whatever they hold; None: they are."""

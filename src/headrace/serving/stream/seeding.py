@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from headrace.errors import StoreError
 from headrace.features.keyed import joined
 from headrace.home import EVENTS, RAW, Home
 from headrace.serving.stream.folding import Folding
@@ -165,8 +166,7 @@ class _Newest:
 
     def of(self, keys: Sequence[Keys]) -> tuple[Ints, Ints]:
         """Newest step and clock of series, `NEVER` where there is nothing."""
-        if self._table.exists():
-            self._follow()
+        self._follow()
         found = [self._found.get(each, (NEVER, NEVER)) for each in keys]
         newest, clock = np.array(found, dtype=np.int64).reshape(-1, 2).T
         return newest, clock
@@ -175,6 +175,8 @@ class _Newest:
         import polars as pl
 
         version, name = self._table.version(), self._table.id()
+        if self._id and not name:
+            raise StoreError("the table is gone", where=self._table.uri, hint="put it back")
         if name != self._id or version < self._version:
             self._found, self._version, self._id = {}, 0, name
         if version == self._version:

@@ -97,7 +97,7 @@ class Speaking:
         return PlainTextResponse(__version__)
 
     def _refuse_unready(self, served: Mapping[str, Served]) -> None:
-        waits = {name: each.trouble or "is not ready" for name, each in served.items() if not each.ready}
+        waits = {name: why for name, each in served.items() if (why := each.reason) is not None}
         if waits:
             errors = [{"loc": ["models", name], "msg": why} for name, why in waits.items()]
             raise Problem(503, "not ready", errors=errors, headers=[(b"retry-after", b"5")])
@@ -113,5 +113,6 @@ class Speaking:
 
 def _indexed(served: Served) -> dict[str, Any]:
     version = str(served.champion.version.version) if served.champion is not None else ""
-    state, reason = ("READY", "") if served.ready else ("UNAVAILABLE", served.trouble or "is not ready")
+    why = served.reason
+    state, reason = ("READY", "") if why is None else ("UNAVAILABLE", why)
     return {"name": served.system.name, "version": version, "state": state, "reason": reason}
