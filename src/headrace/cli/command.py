@@ -165,7 +165,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _refusal(error: OSError) -> str:
-    return f"the operating system refused: {error.strerror or error}"
+    from headrace.files import disk_trouble
+
+    return disk_trouble(error) or f"the operating system refused: {error.strerror or error}"
 
 
 def time_of(text: str | None, now: datetime, where: str = "--as-of") -> datetime:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from headrace.errors import ConfigError, LedgerError, LedgerReplacedError, LedgerUnavailableError
+from headrace.files import disk_trouble
 from headrace.ledger import tables
 from headrace.ledger.base import Backend, driver
 from headrace.ledger.postgresql import PostgreSQL
@@ -237,7 +238,7 @@ class Database:
             raise DBAPIError(None, None, error, hide_parameters=True, connection_invalidated=lost) from error
 
     def _failure(self, error: DBAPIError) -> LedgerError:
-        said = _first_line(error.orig)
+        said = disk_trouble(error.orig) or _first_line(error.orig)
         if error.orig is not None and self._identity is not None and self.backend.is_other(error.orig):
             return self.replaced(f"the ledger is another one than was opened, or damaged: {said}")
         if error.orig is not None and self.backend.is_away(error.orig):

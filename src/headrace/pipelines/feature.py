@@ -18,6 +18,7 @@ from headrace.contract.malformed import declared_names
 from headrace.contract.naming import found_as, hint_of_header
 from headrace.errors import ContractBroken
 from headrace.features.arrays import Arrays
+from headrace.files import write_whole
 from headrace.home import QUARANTINE, Home
 from headrace.pipelines import shape
 from headrace.pipelines.early import Early
@@ -213,8 +214,8 @@ def _report(system: System, home: Home, validation: Validation) -> None:
     """The latest validation, for people and for programs."""
     folder = home.reports(system.name)
     title = f"{system.name}: validation"
-    (folder / "validation.html").write_text(validation.as_html(title), encoding="utf-8")
-    (folder / "validation.json").write_text(json.dumps(validation.as_dict(), indent=1), encoding="utf-8")
+    write_whole(folder / "validation.html", validation.as_html(title).encode())
+    write_whole(folder / "validation.json", json.dumps(validation.as_dict(), indent=1).encode())
 
 
 def look(system: System, home: Home, as_of: Sequence[datetime], *, data_version: int) -> Views:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from headrace.errors import RegistryError, UsageError
+from headrace.files import disk_trouble
 from headrace.registry.lock import exclusive
 
 if TYPE_CHECKING:
@@ -150,8 +151,8 @@ class Tracking:
         except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
             hint = "check the tracking URI, and that its server runs and lets you in"
             if self._path is not None:
-                hint = "check the disk's space and the folder's permissions"
-            raise RegistryError(_safe(str(error), self.uri), where=safe_uri(self.uri), hint=hint) from error
+                hint = "check the disk's space and the folder's permissions, and run again: nothing was lost"
+            raise RegistryError(_said(error, self.uri), where=safe_uri(self.uri), hint=hint) from error
 
     def _lock(self) -> AbstractContextManager[None]:
         if self._path is None:
@@ -235,6 +236,14 @@ class Tracking:
 def safe_uri(uri: str) -> str:
     """The URI without user name and password."""
     return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def _said(error: BaseException, uri: str) -> str:
+    """A failure in one line, without the statement that failed: SQLAlchemy tells it after the driver's words."""
+    if (trouble := disk_trouble(error)) is not None:
+        return f"the versions of models cannot be kept: {trouble}"
+    lines = _safe(str(error), uri).partition("[SQL:")[0].strip().splitlines()
+    return " ".join(line.strip() for line in lines[:2])[:300] or type(error).__name__
 
 
 def _safe(message: str, uri: str) -> str:

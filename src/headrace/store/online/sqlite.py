@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headrace.errors import ConfigError, OnlineUnavailableError, StoreError
+from headrace.files import disk_trouble
 from headrace.store.online.base import Batch, State
 from headrace.store.online.connections import Connections
 from headrace.store.wal import OPENING, patiently, to_wal
@@ -178,7 +179,11 @@ class SQLite:
             finally:
                 self._connections.give(connection)
         except sqlite3.OperationalError as error:
-            raise OnlineUnavailableError(f"cannot be used now: {error}", where=self._path) from error
+            said = disk_trouble(error) or str(error)
+            raise OnlineUnavailableError(f"cannot be used now: {said}", where=self._path) from error
+        except OSError as error:  # its folder cannot be made
+            said = disk_trouble(error) or str(error)
+            raise OnlineUnavailableError(f"cannot be made: {said}", where=self._path) from error
         except sqlite3.DatabaseError as error:
             hint = "remove the file; headrace online SYSTEM makes it anew from the tables"
             raise StoreError(f"is damaged: {error}", where=self._path, hint=hint) from error
