@@ -75,3 +75,53 @@ def test_a_damaged_small_file_is_named_with_what_to_do(name, text, template, tmp
     note.unlink()
     assert energy("predict", home, as_of=AS_OF).code == 0
     assert name == "shape.json" or note.read_bytes() == whole
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("what", ["mlruns/energy/*/artifacts/model/model.json", "models/*/member_0.txt"])
+@pytest.mark.parametrize("harm", [Path.unlink, flip])
+def test_a_models_files_are_compared_too(what, harm, template, tmp_path):
+    home = copy_of_trained(template, tmp_path / "home")
+    (path,) = home.glob(what)
+    harm(path)
+    found = headrace("verify", "--home", home, "--deep", "--json")
+    (bad,) = [each for each in found.json["tables"] if not each["ok"]]
+    assert (found.code, bad["name"]) == (1, str(path.parent.relative_to(home)))
+    assert "version 1 of energy" in bad["problems"][0]
+
+
+@pytest.mark.parametrize("text", [None, b"", b"SQLite format 3\x00 no more", b"\xff" * 9000])
+def test_a_damaged_tracking_database_is_named(text, template, tmp_path):
+    home = copy_of_trained(template, tmp_path / "home")
+    path = home / "mlflow.db"
+    path.unlink() if text is None else path.write_bytes(text)
+    found = headrace("verify", "--home", home, "--json")
+    assert found.code == 1
+    assert {each["name"] for each in found.json["tables"] if not each["ok"]} == {"mlflow.db"}
+
+
+def test_a_damaged_ledger_is_named(template, tmp_path):
+    home = copy_of_trained(template, tmp_path / "home")
+    (home / "ledger.db").write_bytes(b"no database")
+    found = headrace("verify", "--home", home, "--json")
+    assert [each["name"] for each in found.json["tables"] if not each["ok"]] == ["ledger.db"]
+    assert "backup" in found.json["tables"][-1]["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("table", "hint"), [("raw", "only a backup has them: put back part-"), ("metrics", "--repair")]
+)
+def test_lost_rows_are_told_with_where_they_come_back_from(table, hint, template, tmp_path):
+    home = copy_of_trained(template, tmp_path / "home")
+    for path in Path(home, "store", "energy", table).glob("*.parquet"):
+        flip(path)
+    found = headrace("verify", "--home", home, "--deep", "--json").json
+    (bad,) = [each for each in found["tables"] if not each["ok"]]
+    assert hint in bad["hint"]
+    assert "rows of version" in bad["problems"][0]
+    assert hint in headrace("verify", "--home", home, "--deep").out

@@ -68,7 +68,8 @@ def test_a_lost_file_is_named(tmp_path):
     table = made(tmp_path)
     lost = data(table)[3]
     lost.unlink()
-    assert check(table).problems == (f"{lost.name} is gone",)
+    assert check(table).problems == (f"{lost.name} is gone (4 rows of version 4)",)
+    assert check(table).files == (lost.name,)
     with lost.open("wb") as file:
         file.write(b"short")
     assert "has 5 bytes and should have" in check(table).problems[0]

@@ -105,9 +105,12 @@ def print_verified(done: Mapping[str, Any], *, as_json: bool) -> None:
         rows = "rows unknown" if each["rows"] is None else f"{each['rows']:,} rows"
         put_back = f", {len(each['restored'])} commits put back" if each["restored"] else ""
         state = "ok" if each["ok"] else "damaged"
-        sys.stdout.write(f"{state:>8}  {each['system']}/{each['name']}: {rows}{put_back}\n")
+        name = "/".join(part for part in (each["system"], each["name"]) if part)
+        sys.stdout.write(f"{state:>8}  {name}: {rows}{put_back}\n")
         for problem in each["problems"]:
             sys.stdout.write(f"{'':>10}{problem}\n")
+        if "hint" in each:
+            sys.stdout.write(f"{'':>10}hint: {each['hint']}\n")
     if not done["tables"]:
         sys.stdout.write("nothing is stored\n")
 

@@ -424,13 +424,21 @@ class Table:
         return failures.behind(self.uri, recorded, there, None if mark is None else mark.where)
 
     def files(self) -> pl.DataFrame:
-        """The table's data files: ``path`` below its folder, ``size_bytes``, ``num_records``; empty without a table."""
+        """The table's data files: ``path size_bytes num_records``, each with its ``first`` and ``last`` version.
+
+        A path is below the table's folder. Empty without a table.
+        """
         import polars as pl
 
-        snapshot = self._open()
+        snapshot, numbers = self._open(), ("size_bytes", "num_records", "first", "last")
         if snapshot is None:
-            return pl.DataFrame(schema={"path": pl.String, "size_bytes": pl.Int64, "num_records": pl.Int64})
-        return pl.DataFrame(snapshot.get_add_actions(flatten=True)).select("path", "size_bytes", "num_records")
+            return pl.DataFrame(schema={"path": pl.String} | dict.fromkeys(numbers, pl.Int64))
+        found = pl.DataFrame(snapshot.get_add_actions(flatten=True))
+        if found.is_empty():
+            return pl.DataFrame(schema={"path": pl.String} | dict.fromkeys(numbers, pl.Int64))
+        return found.select(
+            "path", *numbers[:2], pl.col("min._version").alias("first"), pl.col("max._version").alias("last")
+        )
 
     def drop(self, paths: Sequence[str]) -> None:
         """Take data files out of the table, by a commit of its own: their rows are gone from every version.

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headrace.errors import CorruptTableError, HeadraceError, StoreError
 from headrace.store import failures
 from headrace.store.delta import Table
 from headrace.store.store import Store
 from headrace.store.witness import Record
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _ABOUT_RECORDS = ("_records/", "_tables/")
 
@@ -22,10 +26,12 @@ class Checked:
     Attributes:
         rows: Facts in it, corrected ones included; None where they cannot be counted.
         problems: What is wrong, in words; empty for a table that is whole.
+        files: Paths of data files that are gone or changed.
     """
 
     rows: int | None
     problems: tuple[str, ...]
+    files: tuple[str, ...] = ()
 
 
 def check(table: Table, *, deep: bool = False) -> Checked:
@@ -36,6 +42,7 @@ def check(table: Table, *, deep: bool = False) -> Checked:
         deep: Read every file too, and compare its digest. Without it names, sizes and counts are looked at.
     """
     problems: list[str] = []
+    damaged: dict[str, str] = {}
     try:
         damaged_records: list[str] = []
         records = table.witness.records(damaged_records)
@@ -43,8 +50,8 @@ def check(table: Table, *, deep: bool = False) -> Checked:
         problems += _record_problems(table, [Path(path).name for path in damaged_records])
         problems += _log_problems(table, records)
         files = table.files()
-        damaged = _file_problems(table, dict(files.select("path", "size_bytes").iter_rows()), records, deep)
-        problems += damaged
+        damaged = _file_problems(table, files, records, deep)
+        problems += damaged.values()
         rows = int(files["num_records"].sum())
         if deep and not damaged and files.height:
             problems += _row_problems(table, rows)
@@ -54,7 +61,7 @@ def check(table: Table, *, deep: bool = False) -> Checked:
         if not failures.is_storage_failure(error) and not isinstance(error, ValueError):
             raise
         return Checked(None, (*problems, f"cannot be read: {str(error).splitlines()[0][:200]}"))
-    return Checked(rows, tuple(dict.fromkeys(problems)))
+    return Checked(rows, tuple(dict.fromkeys(problems)), tuple(path for path in damaged if "_log/" not in path))
 
 
 def damaged(table: Table) -> list[str]:
@@ -144,17 +151,22 @@ def _log_problems(table: Table, records: list[Record]) -> Iterator[str]:
         yield f"{checkpoint} {'has other bytes than were written' if there else 'is gone'}"
 
 
-def _file_problems(table: Table, sizes: dict[str, int], records: list[Record], deep: bool) -> list[str]:
-    found = []
-    for path, size in sizes.items():
+def _file_problems(table: Table, files: pl.DataFrame, records: list[Record], deep: bool) -> dict[str, str]:
+    """By path, what is wrong with each file, and which rows it holds."""
+    found: dict[str, str] = {}
+    holds: dict[str, str] = {}
+    for path, size, rows, first, last in files.iter_rows():
+        versions = f"version {first}" if first == last else f"versions {first} to {last}"
+        holds[path] = f" ({rows:,} rows of {versions})"
         there = table.witness.size(path)
         if there is None:
-            found.append(f"{path} is gone")
+            found[path] = f"{path} is gone{holds[path]}"
         elif there != size:
-            found.append(f"{path} has {there} bytes and should have {size}")
+            found[path] = f"{path} has {there} bytes and should have {size}{holds[path]}"
     if deep:
-        changed = (path for each in records for path in table.witness.changed(each))
-        found += [f"{path} has other bytes than were written" for path in changed if path in sizes or "_log/" in path]
+        for path in (path for each in records for path in table.witness.changed(each)):
+            if path in holds or "_log/" in path:
+                found.setdefault(path, f"{path} has other bytes than were written{holds.get(path, '')}")
     return found
 
 

@@ -6,7 +6,10 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 T = TypeVar("T")
 
@@ -57,3 +60,28 @@ def to_wal(connection: sqlite3.Connection, timeout: float) -> None:
     mode = patiently(lambda: connection.execute("PRAGMA journal_mode").fetchone()[0], seconds)
     if mode != "wal":
         patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), seconds)
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that makes no file and changes none.
+
+    Raises:
+        sqlite3.OperationalError: There is no such file, or it cannot be read.
+    """
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+
+
+def damage(path: Path, *, deep: bool) -> str | None:
+    """What is wrong with the structure of a SQLite file, in words; None where it is sound.
+
+    Args:
+        path: The file.
+        deep: Read every page of it, and every index.
+    """
+    try:
+        with closing(read_only(path)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            said: str = connection.execute("PRAGMA integrity_check(1)").fetchone()[0] if deep else "ok"
+    except sqlite3.DatabaseError as error:
+        return f"cannot be read: {error}"
+    return None if said == "ok" else said.splitlines()[0]
