@@ -1,15 +1,22 @@
 """Times that name the end of a step: the same system as one that names the begin and hears of it a step later."""
 
+import json
 from datetime import timedelta
 
 import polars as pl
+import pytest
 from tests.flow.test_backfill import live, same
 from tests.flow.worlds import HOUR, NOW, last, system_of, world
 
 from headrace.config import override
+from headrace.contract import Known
+from headrace.features import lag
 from headrace.flow.backfill import Request as BackfillRequest
 from headrace.flow.backfill import backfill
 from headrace.flow.stretch import Stretch
+from headrace.pipelines.feature import validate
+from headrace.sources import Records
+from headrace.sources.events import EventDecoder, Facts
 
 
 def test_a_backfill_equals_live_runs_and_both_those_that_name_the_begin(place):
@@ -32,3 +39,30 @@ def test_a_backfill_equals_live_runs_and_both_those_that_name_the_begin(place):
     told = [table.collect(table.scan().select(numbers)).sort(numbers[:3]) for table in found]
     assert told[0].height > 0
     assert told[0].equals(told[2])
+
+
+@pytest.mark.parametrize("aggregate", [None, "sum"])
+def test_what_was_read_from_a_topic_is_moved_once(place, aggregate):
+    columns = {
+        "time": {"label": "end"},
+        "load": {"nullable": False, "aggregate": aggregate},
+        "warmth": {"known_ahead": False},
+    }
+    system = override(system_of(), {"source": {"lag": "1h"}})
+    fields = {name: getattr(system, name) for name in type(system).model_fields} | {
+        "features": {"was": lag("load", "1h")}
+    }
+    system, home = override(type(system)(**fields), {"contract": {"columns": columns}}), place(f"topic{aggregate}")
+    shape = system.event_shape(home.grid(system))
+    decode = EventDecoder(shape)
+    texts = ["2026-01-01T01:00:00Z", "2026-01-01T02:00:00Z"]
+    events = decode([json.dumps({"place": "a", "time": text, "load": 1.0}).encode() for text in texts], [2**52] * 2)
+    facts = Facts(shape, decode)
+    for i in range(2):
+        facts.add(events, i, int(events.at[i]))
+    records = Records(facts.frame(), "kafka://localhost:9092/t", Known(column="known_at"), placed=True)
+    assert validate(system, home, records, as_of=last(), now=NOW).added == 2
+    table = home.raw(system)
+    stored = table.collect(table.scan().select("time", "known_at")).sort("time")
+    assert stored["time"].dt.truncate("1h").dt.hour().to_list() == [0, 1]
+    assert stored["known_at"].dt.hour().to_list() == [2, 3]  # the end, and the source's lag of an hour

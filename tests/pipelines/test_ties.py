@@ -1,11 +1,15 @@
 """Two rows of one identity and known time with other values contradict one another, in one ingest as over several."""
 
+import polars as pl
 import pytest
 from tests.flow.worlds import NOW, last, system_of
 
+from headrace.contract import Known
 from headrace.flow.run import Request, run
 from headrace.home import Home
+from headrace.pipelines.feature import validate
 from headrace.settings import Settings
+from headrace.sources import Records
 
 
 @pytest.fixture
@@ -46,3 +50,15 @@ def test_over_several(ingest):
 def test_a_row_that_says_what_was_said_later_is_no_contradiction(ingest):
     ingest(row(1), row(2, known="05:00"))
     assert ingest(row(2, known="06:00"))[:3] == (0, 0, 1)
+
+
+def test_an_event_that_was_answered_stands(ingest, tmp_path):
+    """A stream that begins where a file ended may correct its last hour, which it knows by the very time of then."""
+    ingest(row(1))
+    system, home = system_of(), Home(Settings(home=tmp_path))
+    said = {"place": ["p0"], "time": ["2026-01-01T01:00:00Z"], "load": [2.0], "warmth": [5.0]}
+    frame = pl.DataFrame(said | {"known_at": ["2026-01-01T02:00:00Z"]})
+    records = Records(frame, "kafka://localhost:9092/world.events", Known(column="known_at"))
+    done = validate(system, home, records, as_of=last(), now=NOW)
+    assert done.rows == {"read": 1, "ingested": 1, "quarantined": 0, "repeated": 0, "pending": 0}
+    assert home.raw(system).read(identity=system.identity)["load"].to_list() == [2.0]

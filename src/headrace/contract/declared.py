@@ -106,6 +106,12 @@ class Contract(Declared):
         )
         return self.model_copy(update={"columns": columns, "rules": rules})
 
+    def naming_begins(self) -> Contract:
+        """The same for rows whose times are event times already, whatever they named before."""
+        plain = {"label": "begin", "midnight": "begins"}
+        columns = tuple(c.model_copy(update=plain) if c.label == "end" else c for c in self.columns)
+        return self.model_copy(update={"columns": columns})
+
     def json_schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of one row."""
         from headrace.contract.schema import row_schema

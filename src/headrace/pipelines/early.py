@@ -31,10 +31,11 @@ class Early:
     Args:
         system: The declaration.
         seen: How its rows are checked. A row that is bad tells nothing early; it is set apart when its time comes.
+        contract: What they must look like.
     """
 
-    def __init__(self, system: System, seen: Seen) -> None:
-        self._system, self._seen = system, seen
+    def __init__(self, system: System, seen: Seen, contract: Contract) -> None:
+        self._system, self._seen, self._whole = system, seen, contract
         own = seen["known"].column is not None  # then a row says itself since when it is known, unless a lead does
         leads = {name: lead for name, lead in system.leads.items() if not own or lead is not True}
         order = sorted(set(leads.values()), key=lambda lead: timedelta.max if lead is True else lead, reverse=True)
@@ -97,6 +98,6 @@ class Early:
 
     def _contract(self, columns: list[str]) -> Contract:
         names = {*self._system.identity, *columns}
-        some = tuple(column for column in self._system.contract.columns if column.name in names)
+        some = tuple(column for column in self._whole.columns if column.name in names)
         update = {"columns": some, "rules": (), "staleness": None, "allow_empty": True}
-        return self._system.contract.model_copy(update=update)
+        return self._whole.model_copy(update=update)

@@ -154,19 +154,21 @@ def validate(system: System, home: Home, records: Records, *, as_of: datetime, n
         "now": now,
         "known": records.known.model_copy(update=known),
     }
-    early = Early(system, seen)
+    contract = system.contract.naming_begins() if records.placed else system.contract
+    early = Early(system, seen, contract)
     intake = Intake(system, home, as_of=as_of, own=records.known.column is not None, part=early.rest)
     if records.more:
         frames = map(early.take, chain([records.frame], records.more))
-        validation = check_parts(system.contract, frames, intake.news, **seen)
+        validation = check_parts(contract, frames, intake.news, **seen)
     else:
-        validation = check(system.contract, records.frame, **seen)
+        validation = check(contract, records.frame, **seen)
         early.take(records.frame, validation.grid)
     used = {part for theirs in system.source.columns.values() for part in parts_of(theirs)}
     validation = replace(validation, extra=tuple(name for name in validation.extra if name not in used))
     if early.told:  # a file of nothing but a plan is not empty, though no row of it is known as a whole
         validation = replace(validation, findings=tuple(each for each in validation.findings if each.rule != "empty"))
-    validation = intake.checked(validation)
+    if not records.origin.startswith("kafka:"):  # what a stream has answered stands, whatever a file said before
+        validation = intake.checked(validation)
     _report(system, home, validation)
     _quarantine(system, home, validation.bad, records.origin)
     validation.raise_if_broken(records.origin)

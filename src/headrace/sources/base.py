@@ -106,6 +106,8 @@ class Records:
             no event time is in two of them.
         origin: The URI they came from, complete enough to read them again.
         known: How the known time of a row is found.
+        placed: Its times are event times already: where the contract's name the end of a step, they have been moved to
+            its begin.
         stored: To be called once the rows are durable: a reader that goes on where it was writes down where that is.
     """
 
@@ -114,6 +116,7 @@ class Records:
     known: Known
     stored: Callable[[], None] = lambda: None
     more: Iterable[pl.DataFrame] = ()
+    placed: bool = False
 
     def each(self, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Records:
         """The records with every frame changed."""

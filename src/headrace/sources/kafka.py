@@ -109,9 +109,8 @@ class TopicReader:
                     break
         facts.add(batch)
         known = Known(column=KNOWN_AT)
-        return Records(
-            facts.rows.frame(), f"kafka://{self.broker.bootstrap}/{self.topic}", known, lambda: place.save(self.path)
-        )
+        origin = f"kafka://{self.broker.bootstrap}/{self.topic}"
+        return Records(facts.rows.frame(), origin, known, lambda: place.save(self.path), placed=True)
 
     def _partitions(self) -> list[int]:
         count = self.broker.partitions().get(self.topic)
