@@ -16,6 +16,15 @@ from headrace.declaration import Duration
 from headrace.errors import ConfigError
 
 PREFIX = "HEADRACE_"
+OF_SERVE = (
+    *("host", "port", "uds", "workers", "root_path", "forwarded_allow_ips", "tls_cert", "tls_key", "tls_ca"),
+    *("cors", "public", "rate", "concurrent", "access_log"),
+    *("max_body", "max_rows", "max_head", "max_headers", "max_url", "max_connections", "capacity"),
+    *("head_timeout", "body_timeout", "idle_timeout", "answer_timeout", "refresh"),
+)
+"""Variables that stand for options of ``headrace serve``, which checks them."""
+_LINK = "tcp://"
+"""So begins what Kubernetes puts into a variable such as ``HEADRACE_PORT``, where a service is called headrace."""
 _NO_JSON = "no_json"
 _JSON = {
     "tokens": 'write {"TOKEN": ["titanic:predict", "*:read"]}',
@@ -94,6 +103,16 @@ def load_settings(home: Path | None = None) -> Settings:
     return settings.model_copy(update={"home": home}) if home is not None else settings
 
 
+def serve_variables() -> dict[str, str]:
+    """What the variables of `OF_SERVE` hold, by name; those that are set.
+
+    Raises:
+        ConfigError: The file `.env` is not text.
+    """
+    found = {name.lower().removeprefix(PREFIX.lower()): value for name, value in _variables().items()}
+    return {name: found[name] for name in OF_SERVE if not found.get(name, _LINK).startswith(_LINK)}
+
+
 def _variables() -> dict[str, str]:
     """Ours, in any case, of the file `.env` in the current folder and, over it, of the environment."""
     found: dict[str, str | None] = {}
@@ -110,7 +129,7 @@ def _variables() -> dict[str, str]:
 
 def strange_variables() -> dict[str, str | None]:
     """Variables of the environment that begin as ours and are none of them, each with the nearest name of ours."""
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    known = [PREFIX + name.upper() for name in (*Settings.model_fields, *OF_SERVE)]
     strange = [name for name in sorted(os.environ) if name.startswith(PREFIX) and name not in known]
     return {
         name: next(iter(difflib.get_close_matches(name, known, n=1)), None)

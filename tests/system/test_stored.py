@@ -112,7 +112,7 @@ def home(clock, tmp_path):
 def door(home):
     """Opens the HTTP door; its metrics go with it, for Prometheus has one registry a process."""
     before = set(REGISTRY._collector_to_names)
-    yield lambda system: TestClient(Application([system], home, Options(access_log=False)))
+    yield lambda system: TestClient(Application([system], home, Options(access_log="off")))
     for each in set(REGISTRY._collector_to_names) - before:
         REGISTRY.unregister(each)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from headrace.cli.flags import Grouped
 from headrace.errors import HeadraceError, NotFoundError, StoreError, UsageError
 from headrace.lineage import iso
 
@@ -161,7 +162,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.Signature([*own, *common])
     wrapped.__signature__ = signature  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
-    return app.command()(wrapped)
+    return app.command(cls=Grouped)(wrapped)
 
 
 def _refusal(error: OSError) -> str:

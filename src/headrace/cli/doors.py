@@ -9,53 +9,41 @@ from typing import Annotated
 import typer
 
 from headrace.cli.command import Common, Name, SourceUri, command, duration_of, time_of
+from headrace.cli.flags import flagged, read
 from headrace.errors import NotFoundError, UsageError
 
 HEADING = "Serve and stream"
 
 
 @command
+@flagged
 def serve(
     use: Common,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[SYSTEM ...]", help="Default: all below systems/.")
     ] = None,
-    host: Annotated[str, typer.Option("--host", metavar="H")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", metavar="P", min=1, max=65_535)] = 8000,
-    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes.")] = 1,
     unlogged: Annotated[bool, typer.Option("--unlogged", help="Store no prediction: for load tests.")] = False,
-    access_log: Annotated[
-        str, typer.Option("--access-log", metavar="WHAT", help="off, on (a JSON line a request), or inputs too.")
-    ] = "on",
-    cors: Annotated[
-        list[str] | None, typer.Option("--cors", metavar="ORIGIN", help="Browsers may call from there; repeatable.")
-    ] = None,
+    **given: str | None,
 ) -> None:
-    """Answer over HTTP. Rows, events, forecasts, metrics and traces."""
+    """Answer over HTTP. Each option also HEADRACE_NAME, as HEADRACE_MAX_BODY."""
     from headrace import console
+    from headrace.serving.http.binding import Binding
     from headrace.serving.http.options import Options
-    from headrace.serving.http.server import Binding, serve
+    from headrace.serving.http.server import serve
     from headrace.serving.standing import standing
 
-    if access_log not in ("off", "on", "inputs"):
-        raise UsageError(f"{access_log!r} is none of off, on, inputs", where="--access-log")
+    binding = read(Binding, given, {})
+    options = read(Options, given, {"logged": not unlogged})
     found = names or sorted(str(path.parent) for path in Path("systems").glob("*/system.py"))
     if not found:
         raise UsageError("there is no system to serve", where="systems/", hint="name one: headrace serve SYSTEM")
-    options = Options(
-        logged=not unlogged,
-        access_log=access_log != "off",
-        log_inputs=access_log == "inputs",
-        cors=tuple(cors or ()),
-    )
     systems, home = [use.system(each) for each in found], use.open()
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def on_start() -> None:
-        started = {"address": address, "docs": f"{address}/docs", "home": str(home.path)}
+        started = {"address": binding.address, "docs": f"{binding.address}/docs", "home": str(home.path)}
         console.print_started(started, standing(systems, home), as_json=use.json)
 
-    serve(systems, home.settings, options, Binding(host, port, workers), on_start)
+    serve(systems, home.settings, options, binding, on_start)
 
 
 @command

@@ -37,7 +37,7 @@ class Doors:
 
     def __init__(self, home: Path, **options: Any) -> None:
         self.home = Home(Settings(home=home))
-        served = app.Application([load_system(TITANIC)], self.home, Options(access_log=False, **options))
+        served = app.Application([load_system(TITANIC)], self.home, Options(access_log="off", **options))
         self.called = 0
 
         async def counted(scope: Any, receive: Any, send: Any) -> None:

@@ -245,7 +245,7 @@ def test_the_connection_ends_where_the_client_says_so(door: Doors) -> None:
 @pytest.mark.parametrize(
     ("request_line", "status"),
     [(f"{verb} {PREDICT}".encode(), 405) for verb in ("GET", "HEAD", "PUT", "OPTIONS")]
-    + [(b"POST /v1/systems/nobody/predict", 404), (f"POST {PREDICT}?a=b".encode(), 200)],
+    + [(b"POST /v1/systems/nobody/predict", 404), (f"POST {PREDICT}?a=b".encode(), 422)],
 )
 def test_other_requests_take_the_other_door(door: Doors, request_line: bytes, status: int) -> None:
     called = door.called

@@ -120,6 +120,13 @@ def test_a_hostile_body_is_refused(titanic: Server, body: bytes, status: int, at
     assert titanic.get("/health").status_code == 200
 
 
+def test_a_value_that_json_cannot_carry_hides_no_other_fault(titanic: Server) -> None:
+    bad = row(Name="\ud800", Pclass=9, Agee=1).replace(b'"Age": 30.0', b'"Age": NaN')
+    assert {each["loc"][1] for each in titanic.post(bad).json()["errors"]} == {"Name", "Pclass", "Agee", "Age"}
+    told = titanic.post(b"[%b,%b,%b]" % (row(Pclass=9), bad, row(Sex="x"))).json()["errors"]
+    assert [each["loc"][1] for each in told] == [0, 1, 1, 1, 1, 2]
+
+
 STRANGE = [
     ("a huge text", {"Name": "x" * 3_000_000}),
     ("control characters", {"Name": "Ek,\x00\x1f Mr.\x7f \u2028Bo", "Ticket": "\x1f\x00", "Cabin": "\x1f"}),

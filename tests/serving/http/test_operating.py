@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import shutil
 import socket
@@ -17,11 +18,13 @@ from pathlib import Path
 import pytest
 from tests.cli.helpers import headrace
 from tests.serving.http.helpers import PREDICT, TITANIC, Server, passengers, ran, serving
+from tests.waiting import until
 
 from headrace.errors import ConfigError
 from headrace.home import Home
 from headrace.serving.http.access import Access
-from headrace.serving.http.telemetry import AccessLog
+from headrace.serving.http.problem import Problem, outward
+from headrace.serving.http.telemetry import AccessLog, LogLines
 from headrace.settings import Settings
 
 TOKENS = {"reader": ["*:read"], "shop": ["titanic:predict", "titanic:read"], "other": ["energy:predict", "energy:read"]}
@@ -65,19 +68,102 @@ def test_tokens_allow_what_they_name(guarded: Server, token: str | None, predict
         assert answer.headers["www-authenticate"] == "Bearer"
         assert guarded.get("/v1/predictions/nothing", headers=bearer(token)).status_code == 401
         assert guarded.post(row, authorization="Basic shop").status_code == 401
-    for path in ("/health", "/ready", "/metrics"):
+    for path in ("/health", "/ready", "/v2/health/live", "/v2/health/ready"):
         assert guarded.get(path).status_code == 200
+    told = guarded.get("/ready", headers=bearer(token)).json()
+    assert told == {"ready": True, **({"systems": {"titanic": "ready"}} if one == 200 else {})}
+    known = read == 200
+    for path in ("/openapi.json", "/docs"):
+        shown = guarded.get(path, headers=bearer(token))
+        assert shown.status_code == (200 if known else 401)
+        assert ("Embarked" in shown.text) == (one == 200)
+    assert guarded.get("/metrics", headers=bearer(token)).status_code == (
+        401 if not known else 200 if token == "reader" else 403
+    )
 
 
 def test_the_document_asks_for_the_token(guarded: Server, titanic: Server) -> None:
-    document = guarded.get("/openapi.json").json()
+    document = guarded.get("/openapi.json", headers=bearer("shop")).json()
     assert document["paths"][PREDICT]["post"]["security"] == [{"token": []}]
     assert "security" not in document["paths"]["/health"]["get"]
     assert "security" not in titanic.get("/openapi.json").json()["paths"][PREDICT]["post"]
 
 
+def test_what_is_public_needs_no_token() -> None:
+    seen = Access(Settings(tokens={"a": ("titanic:predict",), "b": ("*:metrics",)}).tokens)
+    assert seen.sees(b"Bearer a", "titanic")
+    assert not seen.sees(b"Bearer a", "energy")
+    assert not seen.sees(b"Bearer b", "titanic")
+    seen.check_metrics(b"Bearer b")
+    for given, status in ((b"Bearer a", 403), (b"", 401)):
+        with pytest.raises(Problem) as caught:
+            seen.check_metrics(given)
+        assert caught.value.status == status
+
+
+@pytest.mark.parametrize("tokens", [{}, {"a": ["*:read"]}])
+def test_nothing_of_the_inside_is_told_outside(home: Path, tokens: dict[str, list[str]]) -> None:
+    """Where the database is, and by whose name it is asked, is for the log."""
+    away = {"HEADRACE_LEDGER_URI": "postgresql://keeper:hush@127.0.0.1:9/secret", "HEADRACE_TOKENS": json.dumps(tokens)}
+    words = ("--public", "docs,metrics,ready")
+    with serving(home, *words, ready=False, **away) as server:
+        until(lambda: "127.0.0.1" in server.log.read_text())
+        answers = [server.get("/ready"), server.get("/v2/health/ready"), server.get("/ping")]
+        assert [each.status_code for each in answers] == [503] * 3
+        assert answers[0].json()["errors"]
+        for path in ("/docs", "/openapi.json", "/metrics"):
+            assert server.get(path).status_code == 200
+        if not tokens:
+            answers += [server.post(passengers(1)[0]), server.get("/v1/systems/titanic")]
+            assert answers[-2].status_code == 503
+        for each in answers:
+            assert not [said for said in ("127.0.0.1", "port", "secret", "keeper", "hush") if said in each.text], (
+                each.text
+            )
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            'connection to server at "db.inner" (10.0.0.7), port 5432 failed: FATAL: no role for user "x"',
+            "connection to server failed: FATAL: no role for user",
+        ),
+        (
+            'connection to server on socket "/run/pg/.s.PGSQL.5432" failed: No such file',
+            "connection to server failed: No such file",
+        ),
+        ("Error opening /var/lib/headrace/ledger.db: disk full", "Error opening: disk full"),
+        ("Generic S3 error at https://s3.inner:9000/bucket/x?y: timed out", "Generic S3 error at timed out"),
+        ("there is no model; headrace run titanic", "there is no model; headrace run titanic"),
+        ("20,000 predictions wait for the ledger", "20,000 predictions wait for the ledger"),
+    ],
+)
+def test_outward(said: str, told: str) -> None:
+    assert outward(said) == told
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/health", "/ready", "/metrics", "/", "/docs", "/openapi.json", "/v1/systems", "/v1/systems/titanic"),
+        *("/v1/predictions/x", "/v1/systems/titanic/alerts", "/v1/systems/titanic/runs"),
+        *("/v2", "/v2/models/titanic", "/ping"),
+    ],
+)
+def test_a_parameter_that_no_route_knows_is_refused(titanic: Server, path: str) -> None:
+    answer = titanic.get(path + "?a=b")
+    assert answer.status_code == 422
+    assert "a" in answer.text
+
+
+def test_one_that_the_hot_route_does_not_know_is_too(titanic: Server) -> None:
+    answer = titanic.post(passengers(1)[0], PREDICT + "?expl%61in=&b=1")
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["query", "explain"])
+
+
 def test_a_grant_that_is_none_is_refused() -> None:
-    for tokens in ({"a": ("titanic",)}, {"a": ("titanic:write",)}, {" ": ("*:read",)}):
+    for tokens in ({"a": ("titanic",)}, {"a": ("titanic:write",)}, {" ": ("*:read",)}, {"a": ("titanic:metrics",)}):
         with pytest.raises(ConfigError, match="HEADRACE_TOKENS"):
             Access(Settings(tokens=tokens).tokens)
 
@@ -91,7 +177,11 @@ def test_browsers_may_call_from_named_origins(titanic: Server) -> None:
         bad = client.options(PREDICT, headers=asked | {"origin": "https://evil.example"})
     assert good.status_code == 200
     assert good.headers["access-control-allow-origin"] == "https://shop.example"
-    assert bad.status_code == 400
+    assert (bad.status_code, bad.json()["title"]) == (400, "Bad Request")
+    assert bad.headers["content-type"] == "application/problem+json"
+    assert bad.headers["x-request-id"] in {each.get("http.request.id") for each in titanic.lines()} or titanic.line(
+        bad.headers["x-request-id"]
+    )
     assert "access-control-allow-origin" not in bad.headers
     answer = titanic.post(passengers(1)[0], origin="https://shop.example")
     assert answer.headers["access-control-allow-origin"] == "https://shop.example"
@@ -250,3 +340,29 @@ def test_a_line_of_the_access_log_is_json_whatever_was_asked(capsys: pytest.Capt
     assert (line["log.level"], line["client.ip"], line["event.duration"]) == ("error", None, 1_500_000_000)
     assert line["http.request.body.content"] == '"\ufffd'
     assert before <= datetime.fromisoformat(line["@timestamp"]) <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [("10.0.0.1", "10.0.0.1"), ("::1", "::1"), ('1.2.3.4"\x00', None), ("x", None), ("", None)]
+)
+def test_who_calls_is_an_address_or_nothing(capsys: pytest.CaptureFixture[str], given: str, told: str | None) -> None:
+    log = AccessLog()
+    log.write("GET", "/", (given, 5), 200, 1.5, b"r4")
+    log.flush()
+    assert json.loads(capsys.readouterr().err)["client.ip"] == told
+
+
+def test_every_line_has_one_schema() -> None:
+    record = logging.LogRecord("uvicorn.error", logging.WARNING, __file__, 1, "what %s", ("came",), None)
+    line = json.loads(LogLines(exclude_fields=["process", "log.original"]).format(record))
+    assert (line["ecs.version"], line["service.name"], line["message"]) == ("8.11.0", "headrace", "what came")
+
+
+def test_what_is_refused_before_it_is_a_request_is_logged_and_counted(titanic: Server) -> None:
+    host, port = titanic.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nx-request-id: homeless\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+    line = titanic.line("homeless")
+    assert (line["client.ip"], line["http.response.status_code"], line["url.path"]) == ("127.0.0.1", 400, "/health")
+    assert 'headrace_http_requests_total{method="GET",route="unknown",status="400"}' in titanic.get("/metrics").text

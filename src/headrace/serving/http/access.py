@@ -11,6 +11,8 @@ from headrace.errors import ConfigError
 from headrace.serving.http.problem import Problem
 
 READ, PREDICT = "read", "predict"
+DOCS, METRICS, READY = "docs", "metrics", "ready"
+"""What is open to all where the options say so; ``*:metrics`` is a scope as well."""
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]
 
 
@@ -30,7 +32,7 @@ class Access:
             pairs = []
             for grant in grants:
                 system, colon, scope = grant.partition(":")
-                if not colon or scope not in (READ, PREDICT):
+                if not colon or (scope not in (READ, PREDICT) and (system, scope) != ("*", METRICS)):
                     hint = 'write {"TOKEN": ["titanic:predict", "*:read"]}'
                     raise ConfigError(f"{grant!r} is not SYSTEM:SCOPE", where="HEADRACE_TOKENS", hint=hint)
                 pairs.append((system, scope))
@@ -55,13 +57,41 @@ class Access:
     def may(self, authorization: bytes, system: str, scope: str) -> bool:
         """Whether a request may do this.
 
+        Raises:
+            Problem: 401 without a known token.
+        """
+        granted = self._granted(authorization)
+        return granted is None or bool(granted & {(system, scope), ("*", scope)})
+
+    def sees(self, authorization: bytes, system: str) -> bool:
+        """Whether a request may do anything at all with a system.
+
+        Raises:
+            Problem: 401 without a known token.
+        """
+        granted = self._granted(authorization)
+        return granted is None or any(each in (system, "*") and scope != METRICS for each, scope in granted)
+
+    def check_metrics(self, authorization: bytes) -> None:
+        """Let a request for the server's metrics pass: ``*:metrics`` allows it, and so does ``*:read``.
+
+        Raises:
+            Problem: 401 without a known token, 403 where it does not allow this.
+        """
+        granted = self._granted(authorization)
+        if granted is not None and granted.isdisjoint((("*", METRICS), ("*", READ))):
+            raise Problem(403, "the token does not allow metrics")
+
+    def _granted(self, authorization: bytes) -> frozenset[tuple[str, str]] | None:
+        """What a request may do; None where everything is open.
+
         Every known token is compared, each in constant time, so that an answer's time tells nothing.
 
         Raises:
             Problem: 401 without a known token.
         """
         if not self._tokens:
-            return True
+            return None
         kind, _, given = authorization.partition(b" ")
         granted: frozenset[tuple[str, str]] | None = None
         for token, grants in self._tokens:
@@ -69,4 +99,4 @@ class Access:
                 granted = grants
         if granted is None:
             raise Problem(401, "a known bearer token is needed", headers=_CHALLENGE)
-        return bool(granted & {(system, scope), ("*", scope)})
+        return granted

@@ -10,11 +10,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 
 from headrace._version import __version__
 from headrace.errors import LedgerError
@@ -22,13 +21,16 @@ from headrace.home import Home
 from headrace.ledger import Writer, call_each
 from headrace.serving.http.access import Access
 from headrace.serving.http.body import Receive
+from headrace.serving.http.front import Front
 from headrace.serving.http.keeping import Keeping
 from headrace.serving.http.openapi import document
 from headrace.serving.http.options import Options
+from headrace.serving.http.origins import Origins
 from headrace.serving.http.predict import STATE, PredictRoute, Scope, Send
 from headrace.serving.http.problem import Problem, unforeseen
 from headrace.serving.http.protocols.paths import posted
 from headrace.serving.http.protocols.routes import Speaking
+from headrace.serving.http.query import refuse_unknown
 from headrace.serving.http.refusals import of_http_exception, of_problem, of_validation_error, refusal
 from headrace.serving.http.routes import Reading
 from headrace.serving.http.served import Served
@@ -58,7 +60,7 @@ class Application:
         self._home, self._options = home, options
         self.served: Mapping[str, Served] = {s.name: Served(s, home, options.logged) for s in systems}
         access, self._telemetry = Access(options.tokens), Telemetry()
-        self._log = AccessLog(inputs=options.log_inputs) if options.access_log else None
+        self._log = AccessLog(inputs=options.access_log == "inputs") if options.access_log != "off" else None
         self._writer: Writer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._keeping = Keeping(home)
@@ -70,13 +72,7 @@ class Application:
         self._api = self._reading(access, several=several)
         self._inner: Any = self._route
         if options.cors:
-            self._inner = CORSMiddleware(
-                self._route,
-                allow_origins=options.cors,
-                allow_methods=["GET", "POST"],
-                allow_headers=["*"],
-                expose_headers=["ETag", "Retry-After", "X-Request-Id"],
-            )
+            self._inner = Origins(self._route, options.cors, self._wire)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection, request or lifespan, of the server."""
@@ -84,7 +80,7 @@ class Application:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            path = scope["path"]
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
             if path.startswith(_PREFIX) and path.endswith(_SUFFIX):
                 name = path[len(_PREFIX) : -len(_SUFFIX)]
                 if name and "/" not in name:
@@ -97,17 +93,22 @@ class Application:
         await self._api(scope, receive, send)
 
     def _reading(self, access: Access, *, several: bool) -> FastAPI:
-        api = FastAPI(title="headrace", version=__version__, lifespan=self._lifespan, docs_url=None, redoc_url=None)
-        reading = Reading(self.served, self._home, access, self._telemetry, several=several)
-        api.include_router(reading.router())
-        api.include_router(Speaking(self.served, access).router())
+        api = FastAPI(title="headrace", version=__version__, lifespan=self._lifespan, openapi_url=None)
+        front = Front(self.served, access, self._options.public, self._telemetry, several=several)
+        for routes in (front, Reading(self.served, self._home, access), Speaking(self.served, access)):
+            router = routes.router()
+            api.include_router(router, dependencies=[Depends(refuse_unknown)])
         api.add_exception_handler(Problem, of_problem)
         api.add_exception_handler(HTTPException, of_http_exception)
         api.add_exception_handler(RequestValidationError, of_validation_error)
         api.middleware("http")(self._watched)
         described = api.openapi
         tokens, most = not access.open, self._options.max_rows
-        api.openapi = lambda: document(described(), self.served, tokens=tokens, most=most)  # type: ignore[method-assign]
+
+        def openapi(seen: Mapping[str, Served] = self.served) -> dict[str, Any]:
+            return document(described(), seen, tokens=tokens, most=most)
+
+        api.openapi = openapi  # type: ignore[method-assign]
         return api
 
     async def _watched(self, request: Request, call_next: Callable[[Request], Any]) -> Response:

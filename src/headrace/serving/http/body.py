@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -123,7 +123,33 @@ def _not_json(body: bytes, error: Exception) -> Problem:
     except (ValueError, RecursionError):
         return refusal
     errors = [{"loc": ["body", *path], "msg": said} for path, said in islice(_uncarried(data), SHOWN)]
-    return _bad_row(errors) if errors else refusal
+    return Uncarried(errors, data) if errors else refusal
+
+
+class Uncarried(Problem):
+    """Values that JSON cannot carry: `data` is the document with null in their places, for what else is wrong with it.
+
+    Args:
+        errors: Where they are.
+        data: The rows, or the one.
+    """
+
+    def __init__(self, errors: Sequence[dict[str, Any]], data: Any) -> None:
+        super().__init__(422, f"{errors[0]['loc'][-1]}: {errors[0]['msg']}", errors=errors, reason="bad_row")
+        self.data = data
+
+
+def every_fault(error: Uncarried, decoder: RowDecoder) -> Problem:
+    """The refusal of a body that JSON cannot carry, with what else its rows break."""
+    single, errors = not isinstance(error.data, list), list(error.errors)
+    known = [each["loc"] for each in errors]
+    for place, row in enumerate([error.data] if single else error.data):
+        at = ["body"] if single else ["body", place]
+        found = [{"loc": [*at, *fault["loc"]], "msg": fault["msg"]} for fault in decoder(row)[1]]
+        errors += [each for each in found if each["loc"] not in known]
+        if len(errors) >= SHOWN:
+            break
+    return _bad_row(errors if single else sorted(errors, key=lambda each: each["loc"][1]))
 
 
 def _bad_row(errors: list[dict[str, Any]]) -> Problem:
@@ -133,10 +159,12 @@ def _bad_row(errors: list[dict[str, Any]]) -> Problem:
 def _uncarried(data: Any) -> Iterator[tuple[list[str | int], str]]:
     rows = [([place], row) for place, row in enumerate(data)] if isinstance(data, list) else [([], data)]
     for at, row in rows:
-        for name, value in row.items() if isinstance(row, dict) else ():
+        for name, value in list(row.items()) if isinstance(row, dict) else ():
             if isinstance(value, float) and not math.isfinite(value):
+                row[name] = None
                 yield [*at, _plain(name)], "is not a finite number"
             elif isinstance(value, str) and _plain(value) != value:
+                row[name] = None
                 yield [*at, _plain(name)], "holds half a surrogate pair"
 
 

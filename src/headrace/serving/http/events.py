@@ -147,7 +147,7 @@ class EventRoute:
 
         try:
             door.writer.submit(entries, settle)
-            async with asyncio.timeout(self._options.ledger_timeout):
+            async with asyncio.timeout(self._options.answer_timeout):
                 result = await future
         except LedgerFullError as error:
             raise busy(error.message) from error

@@ -21,7 +21,7 @@ from headrace.lineage import row_prediction_id
 from headrace.pipelines.row_inference import key_text, row_cause
 from headrace.row_predictor import digest_of_row, inputs_of
 from headrace.serving.http.access import PREDICT, Access
-from headrace.serving.http.body import Receive, parsed, rows_of, whole
+from headrace.serving.http.body import Receive, Uncarried, every_fault, parsed, rows_of, whole
 from headrace.serving.http.call import JSON, Answer, Call, given_keys
 from headrace.serving.http.deadline import Deadlines
 from headrace.serving.http.events import EventRoute, Opened
@@ -30,6 +30,7 @@ from headrace.serving.http.many import entries_of, key_texts, no_features, toget
 from headrace.serving.http.options import Options
 from headrace.serving.http.problem import Problem, busy, unforeseen
 from headrace.serving.http.protocols import tables
+from headrace.serving.http.query import check_query
 from headrace.serving.http.served import Champion, Served
 from headrace.serving.http.telemetry import AccessLog, Telemetry
 
@@ -38,6 +39,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 STATE = "headrace.predict"
 """The name in the lifespan's state under which the server's connections find the route."""
+PARAMETERS: tuple[str, ...] = ()
+"""Names that the query of a request may have."""
 ROUTE = "/v1/systems/{system}/predict"
 _encode = msgspec.json.Encoder().encode
 LARGE = 2**16
@@ -99,6 +102,7 @@ class PredictRoute:
         call = _Awaited(form, name, scope["method"], scope["path"], headers, scope.get("client"))
         try:
             served = self._allowed(call)
+            check_query(scope["query_string"], PARAMETERS)
             call.body = await self._body(call.headers, receive)
             tell = await self._prepare(served, call)
         except Exception as error:  # noqa: BLE001  # it is told, and logged where nobody foresaw it
@@ -276,7 +280,7 @@ class PredictRoute:
         if self.writer is None:
             self._told(call, version, entries, single)
             return
-        self.deadlines.within(self._options.ledger_timeout, call, self._late)
+        self.deadlines.within(self._options.answer_timeout, call, self._late)
         self._waiting.append((entries, partial(self._settled, call, version, single)))
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self._hand_over, self.writer)
@@ -342,7 +346,10 @@ def _prepared(
         _refuse_more(len(many.inputs), most)
         given = given_keys(headers, len(many.inputs))
         return entries_of(served, champion, many, given or key_texts(served.system.keys, many.columns), now), False
-    data = parsed(body)
+    try:
+        data = parsed(body)
+    except Uncarried as error:
+        raise every_fault(error, served.decoder) from error
     single = not isinstance(data, list)
     posted = [data] if single else data
     _refuse_more(len(posted), most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +12,26 @@ import msgspec
 MEDIA_TYPE = b"application/problem+json"
 SHOWN = 100
 """Faults of a body that are told; a larger body may have more."""
+
+
+_INNER = re.compile(
+    r"""[a-z][a-z0-9+.-]*://\S+            # a URI
+    | \ (?:at|on\ socket)\ "[^"]*"(?:\ \([^)]*\))?(?:,\ port\ \d+)?   # as PostgreSQL's library says it
+    | "[^"]*"                              # names of users, databases, files
+    | \b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?  # an address
+    | (?:,\ )?\bport\ \d+
+    | (?<![\w.~-])/[\w.@+~-]+(?:/[\w.@+~-]+)*    # a path""",
+    re.VERBOSE,
+)
+
+
+def outward(text: str) -> str:
+    """What is said of a fault inside without addresses, paths and names of what is inside; the log has them.
+
+    >>> outward('connection to server at "10.0.0.7", port 5432 failed: Connection refused')
+    'connection to server failed: Connection refused'
+    """
+    return re.sub(r" {2,}", " ", _INNER.sub("", text)).replace(" :", ":").strip(" :")
 
 
 class Problem(Exception):
@@ -32,6 +53,8 @@ class Problem(Exception):
         headers: Sequence[tuple[bytes, bytes]] = (),
         reason: str = "",
     ) -> None:
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            detail, errors = outward(detail), [{**each, "msg": outward(str(each["msg"]))} for each in errors]
         super().__init__(detail)
         self.status, self.detail, self.errors, self.headers = status, detail, errors, tuple(headers)
         self.reason = reason or HTTPStatus(status).phrase.lower().replace(" ", "_")

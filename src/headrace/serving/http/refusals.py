@@ -13,7 +13,9 @@ from headrace.serving.http.responses import problem_response
 
 def refusal(request: Request, problem: Problem) -> Response:
     """A problem as the response to a request."""
-    return problem_response(problem, refused_at(request.url.path, problem))
+    return problem_response(
+        problem, refused_at(request.url.path.removeprefix(request.scope.get("root_path", "")), problem)
+    )
 
 
 def of_problem(request: Request, error: Exception) -> Response:

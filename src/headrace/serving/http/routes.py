@@ -1,4 +1,4 @@
-"""The routes that read: what is served, series, observations, forecasts, metrics, alerts, traces."""
+"""The routes that read systems: what is served, series, observations, forecasts, metrics, alerts, traces."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
+from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from headrace._version import __version__
 from headrace.contract.apart import called
 from headrace.errors import HeadraceError, NotFoundError
 from headrace.home import METRICS, Home
@@ -21,13 +20,12 @@ from headrace.pipelines.inference import read_predictions, trace
 from headrace.pipelines.scores import measures
 from headrace.serving.http.access import READ, Access
 from headrace.serving.http.described import described_answer
-from headrace.serving.http.docs import page
 from headrace.serving.http.forecasts import KEPT, Forecasts, Key, answer
 from headrace.serving.http.problem import Problem
 from headrace.serving.http.protocols import tables
-from headrace.serving.http.responses import json_response, problem_response
+from headrace.serving.http.query import check_names
+from headrace.serving.http.responses import json_response
 from headrace.serving.http.served import Served
-from headrace.serving.http.telemetry import Telemetry
 
 TABLE_READS = 4
 """Requests that may read tables at once; the others wait."""
@@ -50,15 +48,10 @@ class Reading:
         served: Systems by name.
         home: For traces and forecasts as of a time.
         access: Who may read.
-        telemetry: For ``/metrics``.
-        several: Whether several processes serve.
     """
 
-    def __init__(
-        self, served: Mapping[str, Served], home: Home, access: Access, telemetry: Telemetry, *, several: bool
-    ) -> None:
+    def __init__(self, served: Mapping[str, Served], home: Home, access: Access) -> None:
         self._served, self._home, self._access = served, home, access
-        self._telemetry, self._several = telemetry, several
         self._reads = asyncio.Semaphore(TABLE_READS)
 
     def router(self) -> APIRouter:
@@ -67,9 +60,6 @@ class Reading:
         found, series = (401, 403, 404), (304, 401, 403, 404, 422)
         listed = (*series, 406)
         for path, handler, schema, problems in (
-            ("/health", self.health, "Health", ()),
-            ("/ready", self.ready, "Ready", (503,)),
-            ("/metrics", self.metrics_text, None, ()),
             ("/v1/systems", self.systems, "Systems", (401,)),
             ("/v1/systems/{name}", self.system, "System", found),
             ("/v1/systems/{name}/series", self.series, "Series", (304, *found)),
@@ -82,48 +72,12 @@ class Reading:
         ):
             # Every status is told, also the 422 that the framework would add to all routes with parameters.
             told = described_answer(schema, problems if 422 in problems else (*problems, 422))
-            kind = PlainTextResponse if schema is None else JSONResponse
             router.add_api_route(
-                path, handler, methods=["GET"], response_model=None, response_class=kind, responses=told
+                path, handler, methods=["GET"], response_model=None, response_class=JSONResponse, responses=told
             )
             # The server leaves the body out.
             router.add_api_route(path, handler, methods=["HEAD"], response_model=None, include_in_schema=False)
-        router.add_api_route("/", self.index, include_in_schema=False, methods=["GET", "HEAD"])
-        router.add_api_route("/docs", self.docs, include_in_schema=False, response_class=HTMLResponse)
         return router
-
-    async def index(self, request: Request) -> Response:
-        """Where things are; a browser is sent to the documentation."""
-        if "text/html" in request.headers.get("accept", ""):
-            return RedirectResponse("docs", 307)
-        there = {"systems": "/v1/systems", "docs": "/docs", "openapi": "/openapi.json", "ready": "/ready"}
-        return json_response({"headrace": __version__, **there})
-
-    async def docs(self, request: Request) -> Response:
-        """The document of all routes, for people."""
-        return HTMLResponse(page(request.app.openapi(), str(request.base_url).rstrip("/")))
-
-    async def health(self) -> Response:
-        """The process is alive."""
-        return json_response({"status": "alive"})
-
-    async def ready(self) -> Response:
-        """Whether every system can answer, with the reason for each that cannot."""
-        reasons = {name: each.reason for name, each in self._served.items()}
-        good = not any(reasons.values())
-        data = {"ready": good, "systems": {name: reason or "ready" for name, reason in reasons.items()}}
-        if good:
-            return json_response(data)
-        errors = [{"loc": ["systems", name], "msg": reason} for name, reason in reasons.items() if reason]
-        return problem_response(Problem(503, "not ready", errors=errors, headers=[(b"retry-after", b"5")]))
-
-    async def metrics_text(self) -> Response:
-        """Prometheus' text format."""
-        for name, each in self._served.items():
-            if each.champion is not None:
-                self._telemetry.version.labels(name).set(each.champion.version.version)
-        text = self._telemetry.text(several=self._several)
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def systems(self, request: Request) -> Response:
         """What is served, as far as the token allows reading it."""
@@ -297,16 +251,7 @@ def _metrics_of_rows(served: Served) -> dict[str, Any]:
 
 
 def _check_query(request: Request, known: Sequence[str]) -> None:
-    """Refuse a name that means nothing here or comes twice: it would change the answer, or not, without a word."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    errors = [
-        {"loc": ["query", name[:80]], "msg": "is there twice" if name in known else "is not a parameter here"}
-        for name in dict.fromkeys(names)
-        if name not in known or names.count(name) > 1
-    ]
-    if errors:
-        there = f"parameters: {', '.join(known)}" if known else "no parameters"
-        raise Problem(422, f"a parameter is not as it should be; there are {there}", errors=errors)
+    check_names([name for name, _ in request.query_params.multi_items()], known)
 
 
 def _cached(request: Request, data: Any, tag: str, table: str = "") -> Response:

@@ -17,6 +17,7 @@ from headrace.lookup import Lookups
 from headrace.pipelines import runs
 from headrace.row_predictor import RowPredictor
 from headrace.serving.http.forecasts import Forecasts
+from headrace.serving.http.problem import outward
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class Served:
             "model_version": self.champion.version.version if self.champion else None,
             "last_run": next(iter(runs.newest(self.home, system.name, 1)), None),
             "ready": self.reason is None,
-            "reason": self.reason or self.trouble,
+            "reason": outward(self.reason or self.trouble or "") or None,
         }
 
 

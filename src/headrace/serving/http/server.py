@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
-import socket
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-from headrace.errors import UsageError
 from headrace.home import Home
 from headrace.pipelines import shape
 from headrace.serving.http.app import Application
+from headrace.serving.http.binding import BACKLOG, Binding
 from headrace.serving.http.options import Options
 from headrace.settings import Settings
 from headrace.system import System
 
 GRACE = 30
 """Seconds that requests under way have to be answered after SIGTERM."""
+COLLECTED = (700, 10, 10)
+"""When the collector of garbage looks: the interpreter's own."""
 _LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"ecs": {"()": "ecs_logging.StdlibFormatter", "exclude_fields": ["process", "log.original"]}},
+    "formatters": {
+        "ecs": {"()": "headrace.serving.http.telemetry.LogLines", "exclude_fields": ["process", "log.original"]}
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "ecs", "stream": "ext://sys.stderr"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
 }
 """Everything on stderr is one JSON line in the Elastic Common Schema, as the access log's lines are."""
-
-
-@dataclass(frozen=True)
-class Binding:
-    """Where and with how many processes to serve."""
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,7 @@ class Factory:
 
     def __call__(self) -> Application:
         """The application."""
+        gc.set_threshold(*COLLECTED)  # the command line has it collect next to never, for the sake of its start
         logging.captureWarnings(True)
         return Application(self.systems, Home(self.settings), self.options, several=self.several)
 
@@ -69,7 +65,7 @@ def serve(
         on_start: Called when the address is taken.
 
     Raises:
-        UsageError: The port is taken.
+        UsageError: The address is taken, or TLS cannot be set up.
         DeclarationError: The home holds facts of another shape than a system's.
     """
     import uvicorn
@@ -84,7 +80,7 @@ def serve(
     # it again, which would make this the status of a killed process.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
-    several = binding.workers > 1
+    several, tls = binding.workers > 1, binding.tls()
     options = options.model_copy(update={"tokens": settings.tokens})
     with tempfile.TemporaryDirectory() as folder:
         if several:
@@ -93,39 +89,30 @@ def serve(
             Factory(tuple(systems), settings, options, several),
             factory=True,
             http=Protocol,
-            host=binding.host,
-            port=binding.port,
             workers=binding.workers,
+            root_path=binding.root_path,
+            forwarded_allow_ips=binding.forwarded_allow_ips,
             access_log=False,
             log_config=_LOGGING,
             timeout_graceful_shutdown=GRACE,
             timeout_keep_alive=options.idle_timeout,  # type: ignore[arg-type]  # it is handed to the loop as it is
             ws="none",
             limit_concurrency=None,
-            backlog=2048,
+            backlog=BACKLOG,
             server_header=False,
             date_header=False,
+            **tls,
         )
-        sock = _bound(binding)
+        sock = binding.bound()
         on_start()
-        if several:
-            Processes(config, sockets=[sock]).run()
-        else:
-            uvicorn.Server(config).run(sockets=[sock])
+        try:
+            if several:
+                Processes(config, sockets=[sock]).run()
+            else:
+                uvicorn.Server(config).run(sockets=[sock])
+        finally:
+            binding.clear()
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)
-
-
-def _bound(binding: Binding) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in binding.host else socket.AF_INET)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((binding.host, binding.port))
-    except OSError as error:
-        sock.close()
-        where = f"{binding.host}:{binding.port}"
-        raise UsageError(f"cannot listen: {error.strerror}", where=where, hint="choose another --port") from error
-    sock.set_inheritable(True)
-    return sock

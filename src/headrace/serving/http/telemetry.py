@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import logging
 import os
@@ -12,12 +13,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import ecs_logging
 import msgspec
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from headrace._version import __version__
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+ECS, SERVICE = "8.11.0", "headrace"
 _TOGETHER = 200
 """Lines of the access log that are written at once, at most."""
 _LONG = 256
@@ -169,11 +172,29 @@ def _fixed(method: str, path: str, ip: str | None, status: int) -> tuple[bytes, 
     line = {
         "log.level": "info" if status < 500 else "error",
         "message": f"{method} {path} {status}",
-        "ecs.version": "8.11.0",
-        "service.name": "headrace",
+        "ecs.version": ECS,
+        "service.name": SERVICE,
         "service.version": __version__,
         "http.request.method": method,
         "url.path": path,
         "http.response.status_code": status,
     }
-    return b"," + _encode(line)[1:-1], b',"client.ip":' + _encode(ip)
+    return b"," + _encode(line)[1:-1], b',"client.ip":' + _encode(_address(ip))
+
+
+def _address(given: str | None) -> str | None:
+    """An address, if it is one: a proxy may hand on what its client wrote, and Elastic refuses the line."""
+    try:
+        return str(ipaddress.ip_address(given)) if given else None
+    except ValueError:
+        return None
+
+
+class LogLines(ecs_logging.StdlibFormatter):
+    """Other lines than those of requests, in the same schema."""
+
+    def format_to_ecs(self, record: logging.LogRecord) -> dict[str, Any]:
+        """The fields of a line."""
+        told: dict[str, Any] = super().format_to_ecs(record)
+        told |= {"ecs.version": ECS, "service.name": SERVICE, "service.version": __version__}
+        return told

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from headrace._version import __version__
 from headrace.serving.http.access import READ, Access
 from headrace.serving.http.described import described_answer
-from headrace.serving.http.problem import Problem
+from headrace.serving.http.problem import Problem, outward
 from headrace.serving.http.protocols import inference
 from headrace.serving.http.responses import json_response
 from headrace.serving.http.served import Served
@@ -99,7 +99,8 @@ class Speaking:
     def _refuse_unready(self, served: Mapping[str, Served]) -> None:
         waits = {name: why for name, each in served.items() if (why := each.reason) is not None}
         if waits:
-            errors = [{"loc": ["models", name], "msg": why} for name, why in waits.items()]
+            told = waits if self._access.open else {}
+            errors = [{"loc": ["models", name], "msg": why} for name, why in told.items()]
             raise Problem(503, "not ready", errors=errors, headers=[(b"retry-after", b"5")])
 
     def _find(self, request: Request, name: str, version: str | None) -> Served:
@@ -114,5 +115,5 @@ class Speaking:
 def _indexed(served: Served) -> dict[str, Any]:
     version = str(served.champion.version.version) if served.champion is not None else ""
     why = served.reason
-    state, reason = ("READY", "") if why is None else ("UNAVAILABLE", why)
+    state, reason = ("READY", "") if why is None else ("UNAVAILABLE", outward(why))
     return {"name": served.system.name, "version": version, "state": state, "reason": reason}
