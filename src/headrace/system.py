@@ -30,6 +30,7 @@ from headrace.models.base import Model
 from headrace.shaping import shaping
 from headrace.sources import Source
 from headrace.sources.events import Shape
+from headrace.sources.stamps import Clock
 from headrace.sources.topics import KINDS, Topics
 
 if TYPE_CHECKING:
@@ -149,6 +150,8 @@ class Stream(Declared):
         grace: An event this much older than the newest of its series still corrects what is known; an older one is
             set apart.
         ahead: An event time may be this much later than the time at which the broker got the event.
+        clock: By what that time is known: ``auto`` is the broker's stamp, or the worker's clock where the topic has the
+            producers' own stamps; ``message`` the stamp in any case, ``worker`` the worker's clock.
         unknown: What becomes of a series that the model was not fitted on: ``refuse`` sets its events apart,
             ``accept`` answers them once there are enough.
         idle: A series without an event for this long (by the clock) leaves the memory until its next one.
@@ -158,6 +161,7 @@ class Stream(Declared):
 
     grace: Duration = timedelta(hours=1)
     ahead: Duration = timedelta(minutes=5)
+    clock: Clock = "auto"
     unknown: Literal["refuse", "accept"] = "refuse"
     idle: Every = timedelta(hours=24)
     batch: int = Field(default=16_000, ge=1, le=100_000)

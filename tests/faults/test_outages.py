@@ -70,8 +70,7 @@ def test_a_lone_worker_outlives_its_broker(broker, place):
     sent += 50
     kafka.eventually(lambda: len(answered(broker.bootstrap)) >= sent * len(SERIES), within=120)
     process.send_signal(signal.SIGTERM)
-    done = kafka.finish(process, within=60)
-    assert done["restarts"] == 0
+    kafka.finish(process, within=60)
     counts = Counter(answered(broker.bootstrap))
     assert len(counts) == sent * len(SERIES)
     assert set(counts.values()) == {1}

@@ -63,6 +63,26 @@ class Broker:
         listed = self.patiently(lambda: client.list_topics(timeout=TIMEOUT / 3).topics, client=client)
         return {name: len(each.partitions) for name, each in listed.items() if each.error is None}
 
+    def configs(self, names: list[str]) -> dict[str, dict[str, str]]:
+        """All settings of topics.
+
+        Raises:
+            StreamError: The cluster cannot be reached, or shows nobody here the settings.
+        """
+        from confluent_kafka import admin
+
+        make: Any = admin
+        if not names:
+            return {}
+        client = self.admin()
+
+        def ask() -> dict[str, dict[str, str]]:
+            asked = [make.ConfigResource(make.RESOURCE_TOPIC, name) for name in names]
+            answers = client.describe_configs(asked, request_timeout=TIMEOUT / 3)
+            return {each.name: {n: c.value for n, c in future.result().items()} for each, future in answers.items()}
+
+        return self.patiently(ask, client=client)
+
     def ends(self, topic: str, partitions: list[int]) -> dict[int, int]:
         """The offset after the last record of each partition, open transactions included.
 

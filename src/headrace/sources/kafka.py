@@ -21,9 +21,12 @@ from headrace.lineage import digest_of
 from headrace.sources.base import Reader, Records, Since, Source, require_zone
 from headrace.sources.broker import Broker
 from headrace.sources.events import NEVER, EventDecoder, Events, Facts, Shape, known_at
+from headrace.sources.stamps import Clock, received
+from headrace.sources.topics import Topics
 
 MOST = 500_000
 """Events of one read: bounds memory. What is left comes with the next one."""
+_FAR = 2**53
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -35,10 +38,14 @@ class Stream:
     Attributes:
         shape: What its events look like.
         options: Settings of the client, such as how to log in.
+        clock: By what an event is in the future.
+        topics: Of the system.
     """
 
     shape: Shape
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    clock: Clock = "message"
+    topics: Topics | None = None
 
 
 @dataclass
@@ -48,10 +55,14 @@ class Place:
     Attributes:
         offsets: The next event of each partition.
         series: Newest step and clock of each partition's series, by partition and keys as JSON.
+        letters: The next letter of each partition of the dead letters.
+        early: Partition and offset of events to come that a worker set apart as in the future, by its clock.
     """
 
     offsets: dict[int, int] = field(default_factory=dict)
     series: dict[str, tuple[int, int]] = field(default_factory=dict)
+    letters: dict[int, int] = field(default_factory=dict)
+    early: set[tuple[int, int]] = field(default_factory=set)
 
     @classmethod
     def load(cls, path: Path | None) -> Place:
@@ -61,7 +72,10 @@ class Place:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             series = {name: (newest, clock) for name, (newest, clock) in data["series"].items()}
-            return cls({int(p): int(offset) for p, offset in data["offsets"].items()}, series)
+            offsets, letters = (
+                {int(p): int(offset) for p, offset in data.get(name, {}).items()} for name in ("offsets", "letters")
+            )
+            return cls(offsets, series, letters, {(int(p), int(offset)) for p, offset in data.get("early", ())})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             said = f"it does not hold what was written to it ({error})"
             hint = "delete it: the topic is then read from its beginning, and what is stored is not stored again"
@@ -71,7 +85,9 @@ class Place:
         """Write it, whole or not at all."""
         if path is None:
             return
-        write_whole(path, json.dumps({"offsets": self.offsets, "series": self.series}).encode())
+        early = sorted(each for each in self.early if each[1] >= self.offsets.get(each[0], 0))
+        said = {"offsets": self.offsets, "series": self.series, "letters": self.letters, "early": early}
+        write_whole(path, json.dumps(said).encode())
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,7 @@ class TopicReader:
     source: Source
     broker: Broker
     topic: str
-    shape: Shape
+    of: Stream
     path: Path | None
 
     def read(
@@ -95,7 +111,8 @@ class TopicReader:
         require_zone(as_of=as_of, now=now)
         place = Place.load(self.path)
         partitions = self._partitions()
-        facts = _Facts(self.shape, place, (as_of - _EPOCH) // _MICROSECOND, keyless=len(partitions) == 1)
+        self._note_early(place)
+        facts = _Facts(self.of, place, (as_of - _EPOCH) // _MICROSECOND, keyless=len(partitions) == 1)
         ends = self.broker.ends(self.topic, partitions)
         begin = {p: place.offsets.get(p, 0) for p in ends}
         begin = {p: offset if offset <= ends[p] else 0 for p, offset in begin.items()}  # the topic was made anew
@@ -112,6 +129,20 @@ class TopicReader:
         origin = f"kafka://{self.broker.bootstrap}/{self.topic}"
         return Records(facts.rows.frame(), origin, known, lambda: place.save(self.path), placed=True)
 
+    def _note_early(self, place: Place) -> None:
+        """Note which events a worker set apart as in the future, by a clock that stands nowhere on the topic."""
+        topics = self.of.topics
+        count = (
+            None if topics is None or topics.events != self.topic else self.broker.partitions().get(topics.dead_letters)
+        )
+        if topics is None or count is None:
+            return
+        for letter in self.broker.read(topics.dead_letters, {p: place.letters.get(p, 0) for p in range(count)}):
+            said = dict(letter.headers() or [])
+            if said.get("early") == b"true":
+                place.early.add((int(said["source_partition"]), int(said["source_offset"])))
+            place.letters[letter.partition()] = letter.offset() + 1
+
     def _partitions(self) -> list[int]:
         count = self.broker.partitions().get(self.topic)
         if count is None:
@@ -126,8 +157,10 @@ class TopicReader:
 class _Facts:
     """Rows of events, and how far each partition was read."""
 
-    def __init__(self, shape: Shape, place: Place, as_of: int, *, keyless: bool) -> None:
+    def __init__(self, of: Stream, place: Place, as_of: int, *, keyless: bool) -> None:
+        shape = of.shape
         self._shape, self._place, self._as_of, self._keyless = shape, place, as_of, keyless
+        self._clock = of.clock
         self._decode = EventDecoder(shape)
         self.rows = Facts(shape, self._decode)
         self._waits: set[int] = set()
@@ -139,8 +172,15 @@ class _Facts:
 
     def add(self, messages: list[Any]) -> None:
         """Take events in their order, up to the first of each partition that is not known yet."""
-        events = self._decode([m.value() for m in messages], [m.timestamp()[1] for m in messages])
-        good = {place: i for i, place in enumerate(events.place) if self._keyless or messages[place].key() is not None}
+        # By the worker's clock none is refused here: the worker has said which it refused, others wait to be known.
+        came = received([m.timestamp() for m in messages], self._clock, _FAR)
+        events = self._decode([m.value() for m in messages], came)
+        good = {
+            place: i
+            for i, place in enumerate(events.place)
+            if (self._keyless or messages[place].key() is not None)
+            and (messages[place].partition(), messages[place].offset()) not in self._place.early
+        }
         for place, message in enumerate(messages):
             partition = message.partition()
             if partition in self._waits:
@@ -180,4 +220,4 @@ def open_reader(
         raise UsageError("only a system that forecasts reads events", where=f"kafka:{rest}")
     of = stream()
     path = cache / f"kafka-{topic}-{digest_of(bootstrap, 8)}.json" if cache is not None else None
-    return TopicReader(source, Broker(bootstrap, of.options), topic, of.shape, path)
+    return TopicReader(source, Broker(bootstrap, of.options), topic, of, path)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from headrace.sources.stamps import Clock, received
 
 
 class Message(NamedTuple):
@@ -26,6 +29,8 @@ class Batch:
     key: Sequence[bytes | None]
     value: Sequence[bytes | None]
     timestamp: Sequence[int]
+    received: Sequence[int] = field(default=(), kw_only=True)
+    """When each came, by the clock that counts; the stamps where there is none."""
 
     @classmethod
     def of(cls, messages: Sequence[Message]) -> Batch:
@@ -34,14 +39,16 @@ class Batch:
         return cls(*columns)
 
     @classmethod
-    def taken(cls, messages: Sequence[Any]) -> Batch:
-        """Messages of the client."""
+    def taken(cls, messages: Sequence[Any], clock: Clock = "auto") -> Batch:
+        """Messages of the client, that came by a clock."""
+        stamps = [m.timestamp() for m in messages]
         return cls(
             [m.partition() for m in messages],
             [m.offset() for m in messages],
             [m.key() for m in messages],
             [m.value() for m in messages],
-            [m.timestamp()[1] for m in messages],
+            [at for _, at in stamps],
+            received=received(stamps, clock, int(time.time() * 1000)),
         )
 
     def __len__(self) -> int:

@@ -128,7 +128,7 @@ class Engine:
         """
         batch = messages if isinstance(messages, Batch) else Batch.of(messages)
         answered = Answered(batch)
-        events = self._decode(batch.value, batch.timestamp)
+        events = self._decode(batch.value, batch.received or batch.timestamp)
         answered.dead += [(batch[place], reason) for place, reason in events.bad]
         refused = self._refused(batch, events, keyless)
         if refused:

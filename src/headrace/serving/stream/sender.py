@@ -200,6 +200,7 @@ class Sender:
         for message, reason in letters:
             headers: dict[str, str | bytes | None] = {
                 "reason": reason.encode()[:4096],
+                "early": b"true" if getattr(reason, "early", False) else None,
                 "source_topic": self._topics.events.encode(),
                 "source_partition": str(message.partition).encode(),
                 "source_offset": str(message.offset).encode(),

@@ -26,6 +26,7 @@ from headrace.serving.stream.seeding import Seeding
 from headrace.serving.stream.sender import Aborted, Lost, Sender
 from headrace.serving.stream.telemetry import Telemetry
 from headrace.sources.broker import Broker
+from headrace.sources.inspection import inspect
 from headrace.sources.patience import TIMEOUT, Patience
 from headrace.system import System
 
@@ -168,7 +169,16 @@ class Worker:
             text, hint = f"a lone series needs one partition, there are {partitions}", "make the topic anew with one"
             raise StreamError(text, where=self._topics.events, hint=hint)
         self._keyless = partitions == 1
+        self._inspect()
         return partitions
+
+    def _inspect(self) -> None:
+        """Say what is unwise about the topics."""
+        try:
+            for each in inspect(self._broker, self._topics):
+                self._log.warning("topic", topic=each.topic, detail=each.said, hint=each.hint)
+        except StreamError as error:  # not everybody may see the settings
+            self._log.info("could not look at the topics' settings", detail=error.message)
 
     def _works(self, stop: threading.Event, watch: Watch) -> bool:
         """Answer events with one set of clients; True: the cluster went away or grew, and new ones are to go on."""
@@ -294,11 +304,11 @@ class Worker:
             self._reload()
             return None
         good = [each for each in came if each.error() is None]
-        batch, expected = Batch.taken(good), self._positions
+        batch, expected = Batch.taken(good, self._system.stream.clock), self._positions
         if any(expected.get(partition, _NOT_MINE) > first for partition, first in batch.begins.items()):
             # A partition that went and came back in between begins where its last transaction ended.
             good = [each for each in good if each.offset() >= expected.get(each.partition(), _NOT_MINE)]
-            batch = Batch.taken(good)
+            batch = Batch.taken(good, self._system.stream.clock)
         self._read_up -= set(batch.partition)
         for each in came if len(good) != len(came) else ():
             self._noted(each)
