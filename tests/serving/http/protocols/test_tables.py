@@ -13,6 +13,7 @@ import pytest
 from tests.serving.http.helpers import Server, passengers
 
 from headrace.serving.http.problem import Problem
+from headrace.serving.http.protocols.frames import of_arrow
 from headrace.serving.http.protocols.tables import ARROW, CSV, PLAIN, Kind, of_content, preferred
 
 ROWS = passengers(400, first=740_000)
@@ -117,6 +118,7 @@ BAD: list[tuple[str, bytes, str, int]] = [
     ("no header, and it says so", GOOD, "text/csv; header=absent", 415),
     ("JSON in place of a stream", b"{}", ARROWS, 400),
     ("no bytes", b"", ARROWS, 400),
+    ("lists", stream(pl.DataFrame({"Age": [[1.0]]})), ARROWS, 422),
     ("half a stream", stream(frame(ROWS[:50]))[:2000], ARROWS, 400),
     ("compressed", stream(frame(ROWS[:50]), compression="zstd"), ARROWS, 415),
     ("nested", stream(frame(ROWS[:2]).with_columns(Name=pl.concat_list("Name"))), ARROWS, 422),
@@ -133,6 +135,24 @@ def test_a_bad_table_is_refused(titanic: Server, body: bytes, kind: str, status:
     assert answer.status_code == status, answer.text[:500]
     assert answer.headers["content-type"] == "application/problem+json"
     assert titanic.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("level", [pl.CompatLevel.oldest(), pl.CompatLevel.newest()], ids=["texts", "views"])
+def test_no_length_that_a_stream_claims_is_believed(level: pl.CompatLevel) -> None:
+    table = pl.DataFrame({"Age": [1.5, None], "Name": ["a" * 20, "b"], "Sex": ["male", "female"]})
+    file = io.BytesIO()
+    table.with_columns(pl.col("Sex").cast(pl.Categorical)).write_ipc_stream(file, compat_level=level)
+    good = file.getvalue()
+    assert of_arrow(good, 10).cast({"Sex": pl.String}).equals(table)
+    seen = set()
+    for at in range(0, len(good) - 8, 4):
+        for number in (2**62, -1, 2**31 - 1, 3):
+            bad = good[:at] + number.to_bytes(8, "little", signed=True) + good[at + 8 :]
+            try:
+                assert of_arrow(bad, 10).height <= 10
+            except Problem as problem:
+                seen.add(problem.status)
+    assert seen <= {400, 413, 415, 422}
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def of_arrow(body: bytes, most: int) -> pl.DataFrame:
     """
     import polars as pl
 
-    ipc.refuse_hidden(body, most)
+    ipc.refuse_hostile(body, most)
     try:
         frame = pl.read_ipc_stream(io.BytesIO(body))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:

@@ -1,95 +1,74 @@
-"""What an Arrow IPC stream says of itself, read before its columns are: a few bytes may claim any number of rows.
+"""What an Arrow IPC stream says of itself, looked at before its columns are read.
 
-Only the messages' own heads are looked at, as the format's flatbuffers have them; what they hold is polars' to read.
+A few bytes may claim any number of rows, and a reader that believes them ends the process: so what polars is given has
+columns of plain types only, and every length and place lies within the body.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from headrace.serving.http.problem import Problem
+from headrace.serving.http.protocols.flatbuffer import Malformed, Table
 
-_WHOLE = struct.Struct("<i")
-_PLACE = struct.Struct("<I")
-_SHORT = struct.Struct("<H")
-_LONG = struct.Struct("<q")
+_SIZE = struct.Struct("<i")
 _CONTINUES = b"\xff\xff\xff\xff"
-_NODE = 16
-"""Bytes of a column's entry in a batch: its length and how many nulls it has."""
-_DICTIONARY, _BATCH = 2, 3
-"""Kinds of messages beside the schema."""
+_SCHEMA, _DICTIONARY, _BATCH = 1, 2, 3
+"""Kinds of messages."""
+_TEXTS = {5: 3, 20: 3, 24: 2}
+_BUFFERS = {1: 0, 2: 2, 3: 2, 6: 2, 7: 2, 8: 2, 10: 2} | _TEXTS
+"""Types of columns, by their number in the format, and of how many buffers they are: null, whole numbers, floats,
+truths, decimals, dates, timestamps, and three ways to write text."""
+_VIEWS = 24
+_COLUMNS = 1_000
 
 
-class _Table:
-    """A table of a flatbuffer: fields by number, any of which may be absent."""
+@dataclass(frozen=True)
+class _Column:
+    """What a batch has of a column: so many buffers, and whether others follow (`_VIEWS`)."""
 
-    def __init__(self, data: bytes, at: int) -> None:
-        self._data, self._at = data, at
-        self._fields = at - _WHOLE.unpack_from(data, at)[0]
-        if not 0 <= self._fields < len(data):
-            raise ValueError("a table begins outside of its message")
+    kind: int
+    dictionary: int | None
 
-    def _field(self, number: int) -> int | None:
-        slot = 4 + 2 * number
-        if slot >= _SHORT.unpack_from(self._data, self._fields)[0]:
-            return None
-        place: int = _SHORT.unpack_from(self._data, self._fields + slot)[0]
-        return self._at + place if place else None
+    @property
+    def buffers(self) -> int:
+        return _BUFFERS[self.kind] if self.dictionary is None else 2
 
-    def byte(self, number: int) -> int:
-        at = self._field(number)
-        return 0 if at is None else self._data[at]
-
-    def long(self, number: int) -> int:
-        at = self._field(number)
-        found: int = 0 if at is None else _LONG.unpack_from(self._data, at)[0]
-        return found
-
-    def there(self, number: int) -> bool:
-        return self._field(number) is not None
-
-    def table(self, number: int) -> _Table:
-        return _Table(self._data, self._behind(number))
-
-    def _behind(self, number: int) -> int:
-        at = self._field(number)
-        if at is None:
-            raise ValueError("a message lacks what it is about")
-        found: int = at + _PLACE.unpack_from(self._data, at)[0]
-        return found
-
-    def lengths(self, number: int) -> Iterator[int]:
-        """The first of the two numbers of each entry of a vector of pairs."""
-        at = self._behind(number)
-        count = _PLACE.unpack_from(self._data, at)[0]
-        if at + 4 + count * _NODE > len(self._data):
-            raise ValueError("a message ends within its columns")
-        for place in range(count):
-            yield _LONG.unpack_from(self._data, at + 4 + place * _NODE)[0]
+    @property
+    def is_view(self) -> bool:
+        return self.dictionary is None and self.kind == _VIEWS
 
 
-def refuse_hidden(data: bytes, most: int) -> None:
-    """Refuse a stream that would be larger in memory than it is here, or that is none.
+def refuse_hostile(data: bytes, most: int) -> None:
+    """Refuse a stream that would be larger in memory than it is here, that says what is not so, or that is none.
 
     Raises:
-        Problem: 400: it is no stream of messages. 413: it has too many rows. 415: its columns are compressed.
+        Problem: 400: it is no stream of messages. 413: it has too many rows. 415: its columns are compressed. 422: a
+            column is of a type that no contract has.
     """
+    columns: list[_Column] | None = None
     rows = 0
     try:
-        for kind, batch in _batches(data):
-            if batch.there(3):
-                errors = [{"loc": ["body"], "msg": "has compressed columns"}]
-                raise Problem(415, "the columns of the Arrow stream must not be compressed", errors=errors)
-            length = batch.long(0)
-            rows += length if kind == _BATCH else 0
-            # Of nested columns and dictionaries too there is a bit a value at least, unless all of them are null.
-            if length < 0 or any(not 0 <= each <= 8 * len(data) for each in batch.lengths(1)):
-                raise ValueError("a column has more values than there are bytes")
-            if rows > most or length > 8 * len(data) + most:
-                raise Problem(413, f"{max(rows, length):,} rows are more than {most:,}")
-    except (struct.error, ValueError, IndexError) as error:
+        for kind, head, body in _messages(data):
+            if kind == _SCHEMA and columns is None:
+                columns = [_column(field) for field in head.tables(1)]
+                if len(columns) > _COLUMNS:
+                    raise ValueError("there are too many columns")
+            elif columns is None or kind not in (_DICTIONARY, _BATCH):
+                raise ValueError("a message is not where it should be")
+            elif kind == _DICTIONARY:
+                kinds = {each.dictionary: _Column(each.kind, None) for each in columns}
+                _refuse_dictionary(head, kinds, body, len(data))
+            else:
+                rows += _refuse_batch(head, columns, body, most)
+                if rows > most:
+                    raise Problem(413, f"{rows:,} rows are more than {most:,}")
+    except Malformed as error:
         raise not_arrow(error) from error
+    if columns is None:
+        raise not_arrow(ValueError("there is no message"))
 
 
 def not_arrow(error: BaseException) -> Problem:
@@ -98,29 +77,59 @@ def not_arrow(error: BaseException) -> Problem:
     return Problem(400, f"the body is not an Arrow IPC stream: {said}", reason="not_arrow")
 
 
-def _batches(data: bytes) -> Iterator[tuple[int, _Table]]:
-    """Kind and head of each batch."""
-    at, end, messages = 0, len(data), 0
+def _messages(data: bytes) -> Iterator[tuple[int, Table, int]]:
+    """Kind, head and bytes of body of each message."""
+    at, end = 0, len(data)
     while at < end:
-        marked = data[at : at + 4] == _CONTINUES
-        at += 4 if marked else 0  # streams of old begin without
-        size = _WHOLE.unpack_from(data, at)[0]
+        at += 4 if data[at : at + 4] == _CONTINUES else 0  # streams of old begin without
+        size = _SIZE.unpack_from(data, at)[0]
         at += 4
         if size == 0:
-            break
+            return
         if size < 0 or at + size > end:
             raise ValueError("a message ends outside of it")
-        message = data[at : at + size]
-        head = _Table(message, _PLACE.unpack_from(message, 0)[0])
-        kind, body = head.byte(1), head.long(3)
+        message = Table.root(data[at : at + size])
         at += size
+        body = message.long(3)
         if body < 0 or at + body > end:
             raise ValueError("a message's columns end outside of it")
         at += body
-        messages += 1
-        if kind == _BATCH:
-            yield kind, head.table(2)
-        elif kind == _DICTIONARY:
-            yield kind, head.table(2).table(1)
-    if not messages:
-        raise ValueError("there is no message")
+        yield message.byte(1), message.table(2), body
+
+
+def _column(field: Table) -> _Column:
+    kind, name = field.byte(2), field.text(0)[:80]
+    dictionary = field.table(4).long(0) if field.there(4) else None
+    if kind not in _BUFFERS or (dictionary is not None and kind not in _TEXTS) or any(field.tables(5)):
+        said = "is of a type that is not read here: whole numbers, floats, truths, texts, dates and timestamps are"
+        raise Problem(422, f"the column {name!r} {said}", errors=[{"loc": ["body", name], "msg": said}])
+    return _Column(kind, dictionary)
+
+
+def _refuse_dictionary(head: Table, kinds: Mapping[int | None, _Column], body: int, size: int) -> None:
+    column = kinds.get(head.long(0)) if head.long(0) in kinds else None
+    if column is None or head.byte(2):
+        raise ValueError("a dictionary is no column's")
+    _refuse_batch(head.table(1), [column], body, size)
+
+
+def _refuse_batch(batch: Table, columns: Sequence[_Column], body: int, most: int) -> int:
+    """The rows of a batch whose every column is as long as it, and every buffer within its body."""
+    if batch.there(3):
+        errors = [{"loc": ["body"], "msg": "has compressed columns"}]
+        raise Problem(415, "the columns of the Arrow stream must not be compressed", errors=errors)
+    rows, further = batch.long(0), batch.longs(4)
+    if rows > most:
+        raise Problem(413, f"{rows:,} rows are more than {most:,}")
+    nodes, buffers = batch.pairs(1), batch.pairs(2)
+    if rows < 0 or [length for length, _ in nodes] != [rows] * len(columns):
+        raise ValueError("a column has another length than its batch")
+    if any(not 0 <= nulls <= rows for _, nulls in nodes):
+        raise ValueError("a column has more nulls than rows")
+    if len(further) != sum(each.is_view for each in columns) or any(each < 0 for each in further):
+        raise ValueError("a column of texts lacks its buffers")
+    if len(buffers) != sum(each.buffers for each in columns) + sum(further):
+        raise ValueError("a batch has other buffers than its columns")
+    if any(place < 0 or length < 0 or place + length > body for place, length in buffers):
+        raise ValueError("a buffer ends outside of its batch")
+    return rows
