@@ -39,15 +39,15 @@ class Speaking:
             ("/v2/health/live", self.live, "InferenceLive", ()),
             ("/v2/health/ready", self.ready, "InferenceReady", (503,)),
             (_MODEL, self.model, "InferenceModel", found),
-            (_VERSION, self.model, "InferenceModel", found),
+            (_VERSION, self.model_version, "InferenceModel", found),
             (_MODEL + "/ready", self.model_ready, "InferenceModelReady", (*found, 503)),
-            (_VERSION + "/ready", self.model_ready, "InferenceModelReady", (*found, 503)),
+            (_VERSION + "/ready", self.model_version_ready, "InferenceModelReady", (*found, 503)),
             ("/ping", self.ping, None, (503,)),
             ("/version", self.version, None, ()),
         ):
             told = described_answer(schema, problems if "{" not in path else (*problems, 422))
             kind = PlainTextResponse if schema is None else JSONResponse
-            name = f"{handler.__name__}{'_version' if 'versions' in path else ''}"
+            name = handler.__name__
             router.add_api_route(
                 path, handler, methods=["GET"], response_model=None, response_class=kind, responses=told, name=name
             )
@@ -71,15 +71,21 @@ class Speaking:
         self._refuse_unready(self._served)
         return json_response({"ready": True})
 
-    async def model(self, request: Request, name: str, version: str | None = None) -> Response:
+    async def model(self, request: Request, name: str) -> Response:
         """A system as a model: its input and output tensors."""
+        return json_response(inference.metadata(self._find(request, name)))
+
+    async def model_version(self, request: Request, name: str, version: str) -> Response:
+        """A version of a model; there is that of the champion."""
         return json_response(inference.metadata(self._find(request, name, version)))
 
-    async def model_ready(self, request: Request, name: str, version: str | None = None) -> Response:
+    async def model_ready(self, request: Request, name: str) -> Response:
         """Whether a model can answer."""
-        self._find(request, name, version)
-        self._refuse_unready({name: self._served[name]})
-        return json_response({"name": name, "ready": True})
+        return self._ready(request, name)
+
+    async def model_version_ready(self, request: Request, name: str, version: str) -> Response:
+        """Whether a version of a model can answer."""
+        return self._ready(request, name, version)
 
     async def index(self, request: Request) -> Response:
         """The models that the token allows reading."""
@@ -103,7 +109,12 @@ class Speaking:
             errors = [{"loc": ["models", name], "msg": why} for name, why in told.items()]
             raise Problem(503, "not ready", errors=errors, headers=[(b"retry-after", b"5")])
 
-    def _find(self, request: Request, name: str, version: str | None) -> Served:
+    def _ready(self, request: Request, name: str, version: str | None = None) -> Response:
+        self._find(request, name, version)
+        self._refuse_unready({name: self._served[name]})
+        return json_response({"name": name, "ready": True})
+
+    def _find(self, request: Request, name: str, version: str | None = None) -> Served:
         self._access.check(request.headers.get("authorization", "").encode("latin-1"), name, READ)
         served = self._served.get(name)
         if served is None:
