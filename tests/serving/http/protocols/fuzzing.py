@@ -169,7 +169,11 @@ def read_csv(body: bytes, headers: dict[str, str]) -> Rows:
     names, *fields = [line for line in lines if line]
     numbers = {name for name, kind in DATATYPES.items() if kind != "BYTES"} | {"Survived"}
     return [
-        {name.strip(): number(v) if name.strip() in numbers else v for name, v in zip(names, line, strict=False)}
+        {
+            name.strip(): number(v) if name.strip() in numbers else v
+            for name, v in zip(names, line, strict=False)
+            if name.strip() or v  # an empty column without a name is one of none
+        }
         for line in fields
     ]
 
