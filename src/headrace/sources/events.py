@@ -155,6 +155,7 @@ class EventDecoder:
         self._shape = shape
         time = shape.contract.column(shape.time)
         self._time = time.of_step(shape.grid.step, events=bool(shape.aggregates))
+        self._ends, self._lag = self._time.ends is not None, shape.lag_us
         others = tuple(c for c in shape.contract.columns if c.name != shape.time)
         self.fields = {c.name: f"column_{i}" for i, c in enumerate(others)}
         self._names = tuple(c.called for c in others)
@@ -211,12 +212,12 @@ class EventDecoder:
 
         keys = list(zip(*(map(read, rows) for read in self._keys), strict=True)) if self._keys else [()] * len(rows)
         time = np.array(times, dtype=np.int64)
-        written = np.array(self._as_written(rows, times), dtype=np.int64) if self._time.ends else time
-        return Events(place, rows, keys, self._shape.grid.slots(time), time, written + self._shape.lag_us, bad)
+        written = np.array(self._as_written(rows, times), dtype=np.int64) if self._ends else time
+        return Events(place, rows, keys, self._shape.grid.slots(time), time, written + self._lag, bad)
 
     def _as_written(self, rows: Sequence[Any], times: list[int]) -> list[int]:
         """What the rows' times say: their event times, or the ends of steps where they name those."""
-        if self._time.ends is None:
+        if not self._ends:
             return times
         for row in rows:
             if row.time not in self._written:  # forgotten since
@@ -319,13 +320,13 @@ class EventDecoder:
             self._times.clear()
             self._written.clear()
         self._times[value] = found
-        if self._time.ends is not None:
+        if self._ends:
             self._written[value] = written
         return found
 
     def _parsed(self, value: str | float) -> tuple[int, int]:
         """The event time, and the moment that is written."""
-        if self._time.format is None and self._time.ends is None and _EXACT(str(value)):
+        if self._time.format is None and not self._ends and _EXACT(str(value)):
             with suppress(ValueError, OverflowError):  # 24:00, or no time at all
                 exact = (datetime.fromisoformat(str(value)) - _EPOCH) // _MICROSECOND
                 return exact, exact
