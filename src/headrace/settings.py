@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
 
 from headrace.declaration import Duration
@@ -47,6 +47,25 @@ _Json = Annotated[_T, BeforeValidator(_parsed)]
 """A value that a variable holds as JSON."""
 
 
+class Grant(BaseModel):
+    """What a token may do, and how often.
+
+    Attributes:
+        may: ``system:scope`` each, with ``*`` for any system; scopes are ``read`` and ``predict``, and ``*:metrics``.
+        rate: Requests a second, in each process.
+        concurrent: Requests at a time, in each process.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    may: tuple[str, ...]
+    rate: float | None = Field(default=None, gt=0)
+    concurrent: int | None = Field(default=None, ge=1)
+
+
+Tokens = dict[SecretStr, tuple[str, ...] | Grant]
+
+
 class Settings(BaseModel):
     """Where things are and how much of the machine to use.
 
@@ -60,7 +79,8 @@ class Settings(BaseModel):
         online_timeout: Longest wait for that database in seconds.
         storage_options: Options of the object store as JSON, such as ``{"AWS_REGION": "eu-north-1"}``.
         tokens: Bearer tokens of the HTTP door to what they may do, as JSON:
-            ``{"TOKEN": ["titanic:predict", "*:read"]}``. None at all means an open server.
+            ``{"TOKEN": ["titanic:predict", "*:read"]}``, or with limits
+            ``{"TOKEN": {"may": ["*:read"], "rate": 50, "concurrent": 8}}``. None at all means an open server.
         threads: Threads for predicting. Training has its own setting, because it shapes the model.
         kafka: More of librdkafka's settings as JSON, such as ``{"security.protocol": "SASL_SSL"}``.
         replica: Name of this replica of a stream, the same after a restart, such as a StatefulSet's pod name. Default:
@@ -76,7 +96,7 @@ class Settings(BaseModel):
     online_uri: SecretStr | None = None
     online_timeout: float = Field(default=2.0, gt=0)
     storage_options: _Json[dict[str, SecretStr]] = Field(default_factory=dict)
-    tokens: _Json[dict[SecretStr, tuple[str, ...]]] = Field(default_factory=dict)
+    tokens: _Json[Tokens] = Field(default_factory=dict)
     threads: int = Field(default=0, ge=0)
     kafka: _Json[dict[str, SecretStr]] = Field(default_factory=dict)
     replica: str | None = None

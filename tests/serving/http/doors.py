@@ -53,7 +53,7 @@ class Doors:
         self._thread.start()
         until(lambda: self.server.started)
         self.port: int = self.server.servers[0].sockets[0].getsockname()[1]
-        until(lambda: bool(served.served["titanic"].ready))
+        until(lambda: served.served["titanic"].reason is None)
 
     def close(self) -> None:
         """End it in order."""

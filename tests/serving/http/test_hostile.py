@@ -179,7 +179,8 @@ def test_a_byte_order_mark_is_no_part_of_the_body(titanic: Server) -> None:
         ({"content-type": "application/json; charset=utf-8"}, 200),
         ({"content-type": "application/vnd.shop+json"}, 200),
         ({"content-type": "APPLICATION/JSON"}, 200),
-        ({"content-type": "application/json", "content-encoding": "gzip"}, 415),
+        ({"content-type": "application/json", "content-encoding": "gzip"}, 200),
+        ({"content-type": "application/json", "content-encoding": "br"}, 415),
     ],
 )
 def test_the_content_type_is_json(titanic: Server, headers: dict[str, str], status: int) -> None:

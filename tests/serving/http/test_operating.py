@@ -221,19 +221,25 @@ def test_prometheus_counts(titanic: Server) -> None:
     before = values()
     titanic.post(passengers(5, first=89_000_000))
     titanic.post(b"{")
-    titanic.post([{"PassengerId": -1}])
+    titanic.post([{"PassengerId": -1}] * 70)
+    titanic.get("/v1/systems/titanic")
+    titanic.get("/openapi.json")
     after = values()
     route = 'route="/v1/systems/{system}/predict"'
     for name, change in (
         ('headrace_predictions_total{model_version="1",system="titanic"}', 5),
         ('headrace_refused_rows_total{reason="not_json",system="titanic"}', 1),
-        ('headrace_refused_rows_total{reason="bad_row",system="titanic"}', 1),
+        ('headrace_refused_rows_total{reason="bad_row",system="titanic"}', 70),
         (f'headrace_http_requests_total{{method="POST",{route},status="200"}}', 1),
         (f"headrace_http_request_seconds_count{{{route}}}", 3),
+        ('headrace_http_requests_total{method="GET",route="/v1/systems/{system}",status="200"}', 1),
+        ('headrace_http_requests_total{method="GET",route="/openapi.json",status="200"}', 1),
     ):
         assert after[name] - before.get(name, 0) == change, name
     assert after['headrace_model_version{system="titanic"}'] == 1
     assert after["headrace_ledger_waiting"] >= 0
+    assert {f'headrace_http_request_seconds_bucket{{le="{le}",{route}}}' for le in ("5e-05", "0.0001")} <= set(after)
+    assert after["process_cpu_seconds_total"] > 0
     assert titanic.get("/metrics").headers["content-type"].startswith("text/plain; version=0.0.4")
 
 

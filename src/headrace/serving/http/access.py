@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
-
-from pydantic import SecretStr
+from dataclasses import dataclass
 
 from headrace.errors import ConfigError
 from headrace.serving.http.problem import Problem
+from headrace.settings import Grant, Tokens
 
 READ, PREDICT = "read", "predict"
 DOCS, METRICS, READY = "docs", "metrics", "ready"
 """What is open to all where the options say so; ``*:metrics`` is a scope as well."""
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]
+
+
+@dataclass(frozen=True, eq=False)
+class Grants:
+    """What one token may do: systems and scopes; and its own limits."""
+
+    pairs: frozenset[tuple[str, str]]
+    rate: float | None = None
+    concurrent: int | None = None
 
 
 class Access:
@@ -26,11 +34,12 @@ class Access:
         ConfigError: A grant is not of that form, or a token is empty.
     """
 
-    def __init__(self, tokens: Mapping[SecretStr, tuple[str, ...]]) -> None:
-        self._tokens: list[tuple[bytes, frozenset[tuple[str, str]]]] = []
-        for token, grants in tokens.items():
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens: list[tuple[bytes, Grants]] = []
+        for token, given in tokens.items():
+            may = given if isinstance(given, Grant) else Grant(may=given)
             pairs = []
-            for grant in grants:
+            for grant in may.may:
                 system, colon, scope = grant.partition(":")
                 if not colon or (scope not in (READ, PREDICT) and (system, scope) != ("*", METRICS)):
                     hint = 'write {"TOKEN": ["titanic:predict", "*:read"]}'
@@ -38,7 +47,8 @@ class Access:
                 pairs.append((system, scope))
             if not token.get_secret_value().strip():
                 raise ConfigError("a token is empty", where="HEADRACE_TOKENS", hint="anybody could send that one")
-            self._tokens.append((token.get_secret_value().encode(), frozenset(pairs)))
+            grants = Grants(frozenset(pairs), may.rate, may.concurrent)
+            self._tokens.append((token.get_secret_value().encode(), grants))
 
     @property
     def open(self) -> bool:
@@ -92,11 +102,21 @@ class Access:
         """
         if not self._tokens:
             return None
+        known = self.known(authorization)
+        if known is None:
+            raise Problem(401, "a known bearer token is needed", headers=_CHALLENGE)
+        return known.pairs
+
+    def known(self, authorization: bytes) -> Grants | None:
+        """What the token of a request may do; None without a known one."""
         kind, _, given = authorization.partition(b" ")
-        granted: frozenset[tuple[str, str]] | None = None
+        found: Grants | None = None
         for token, grants in self._tokens:
             if hmac.compare_digest(token, given.strip()) and kind.lower() == b"bearer":
-                granted = grants
-        if granted is None:
-            raise Problem(401, "a known bearer token is needed", headers=_CHALLENGE)
-        return granted
+                found = grants
+        return found
+
+    @property
+    def grants(self) -> list[Grants]:
+        """What each token may do."""
+        return [grants for _, grants in self._tokens]

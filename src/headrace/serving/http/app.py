@@ -26,15 +26,18 @@ from headrace.serving.http.keeping import Keeping
 from headrace.serving.http.openapi import document
 from headrace.serving.http.options import Options
 from headrace.serving.http.origins import Origins
+from headrace.serving.http.packing import Packing
 from headrace.serving.http.predict import STATE, PredictRoute, Scope, Send
 from headrace.serving.http.problem import Problem, unforeseen
-from headrace.serving.http.protocols.paths import posted
+from headrace.serving.http.protocols.paths import posted, refused_at
 from headrace.serving.http.protocols.routes import Speaking
 from headrace.serving.http.query import refuse_unknown
 from headrace.serving.http.refusals import of_http_exception, of_problem, of_validation_error, refusal
+from headrace.serving.http.responses import problem_response
 from headrace.serving.http.routes import Reading
 from headrace.serving.http.served import Served
 from headrace.serving.http.telemetry import AccessLog, Telemetry, request_id_of
+from headrace.serving.http.throttle import Throttle
 from headrace.serving.http.wire import WIRE, Wire
 from headrace.system import System
 
@@ -70,13 +73,32 @@ class Application:
         self._predict = PredictRoute(self.served, options, access, self._telemetry, self._log, opened)
         self._wire = Wire.of(options, self._telemetry, self._log)
         self._api = self._reading(access, several=several)
-        self._inner: Any = self._route
+        self._throttle = Throttle(access, options)
+        if self._throttle:
+            self._predict.close_short()
+        self._inner: Any = Packing(self._counted if self._throttle else self._route)
         if options.cors:
-            self._inner = Origins(self._route, options.cors, self._wire)
+            self._inner = Origins(self._inner, options.cors, self._wire)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection, request or lifespan, of the server."""
         await self._inner(scope, receive, send)
+
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """`_route`, for as many requests as a token may make."""
+        if scope["type"] != "http":
+            await self._route(scope, receive, send)
+            return
+        headers, path = dict(scope["headers"]), scope["path"].removeprefix(scope.get("root_path", ""))
+        try:
+            with self._throttle.request(path, headers):
+                await self._route(scope, receive, send)
+        except Problem as problem:
+            request_id = request_id_of(headers.get(b"x-request-id", b""))
+            self._wire.note(scope["method"], path, scope.get("client"), problem, request_id)
+            response = problem_response(problem, refused_at(path, problem))
+            response.headers["x-request-id"] = request_id.decode()
+            await response(scope, receive, send)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -122,7 +144,8 @@ class Application:
             response = refusal(request, unforeseen())
         seconds = time.perf_counter() - began
         response.headers["x-request-id"] = request_id.decode()
-        route = getattr(request.scope.get("route"), "path", "unknown")
+        # One word for one thing on all routes: the hot one's is the system.
+        route = getattr(request.scope.get("route"), "path", "unknown").replace("{name}", "{system}")
         self._telemetry.request(route, request.method, response.status_code, seconds)
         if self._log is not None and route not in ("/health", "/ready", "/metrics"):
             scope = request.scope

@@ -38,7 +38,7 @@ async def whole(receive: Receive, limit: int) -> bytes:
         if size > limit:
             raise Problem(413, f"the body is larger than {limit:,} bytes")
         more = message.get("more_body", False)
-    return unmarked(parts[0] if len(parts) == 1 else b"".join(parts))
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def unmarked(body: bytes) -> bytes:
@@ -149,7 +149,9 @@ def every_fault(error: Uncarried, decoder: RowDecoder) -> Problem:
         errors += [each for each in found if each["loc"] not in known]
         if len(errors) >= SHOWN:
             break
-    return _bad_row(errors if single else sorted(errors, key=lambda each: each["loc"][1]))
+    problem = _bad_row(errors if single else sorted(errors, key=lambda each: each["loc"][1]))
+    problem.rows = 1 if single else len(error.data)
+    return problem
 
 
 def _bad_row(errors: list[dict[str, Any]]) -> Problem:

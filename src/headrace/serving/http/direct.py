@@ -15,6 +15,7 @@ from typing import Any
 from headrace.serving.http.body import unmarked
 from headrace.serving.http.call import Answer, Call
 from headrace.serving.http.draining import Draining
+from headrace.serving.http.packing import LEAST, packed
 from headrace.serving.http.predict import STATE, PredictRoute
 from headrace.serving.http.protocols.tables import is_plain
 
@@ -22,7 +23,17 @@ _DIGITS = 10
 """Of the length of a body that is quick."""
 _HURRY = 0.25
 """Seconds in which the body of a plain request is there; else it waits for it at the ASGI door."""
-_OTHER = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"origin", b"x-forwarded-for", b"x-forwarded-proto"))
+_OTHER = frozenset(
+    (
+        b"transfer-encoding",
+        b"content-encoding",
+        b"expect",
+        b"upgrade",
+        b"origin",
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+    )
+)
 
 
 class Exchange(Call):
@@ -51,6 +62,8 @@ class Exchange(Call):
         protocol, self._protocol = self._protocol, None  # which holds this: a circle would wait for the collector
         assert protocol is not None
         if not protocol.transport.is_closing():
+            if len(answer.body) >= LEAST:
+                answer = packed(answer, self.headers)
             protocol.transport.write(answer.wire(self.request_id, close=not self.keep_alive))
             if not self.keep_alive:
                 protocol.finish()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field
 
 from headrace.declaration import Declared
+from headrace.settings import Tokens
 
 
 def _parts(value: Any) -> Any:
@@ -58,7 +59,7 @@ class Options(Declared):
     answer_timeout: float = Field(default=10.0, gt=0)
     capacity: int = Field(default=20_000, ge=1)
     refresh: float = Field(default=2.0, gt=0)
-    tokens: dict[SecretStr, tuple[str, ...]] = Field(default_factory=dict)
+    tokens: Tokens = Field(default_factory=dict)
     cors: _Texts = ()
     public: _Public = ()
     rate: float | None = Field(default=None, gt=0)

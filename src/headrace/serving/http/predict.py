@@ -21,13 +21,14 @@ from headrace.lineage import row_prediction_id
 from headrace.pipelines.row_inference import key_text, row_cause
 from headrace.row_predictor import digest_of_row, inputs_of
 from headrace.serving.http.access import PREDICT, Access
-from headrace.serving.http.body import Receive, Uncarried, every_fault, parsed, rows_of, whole
+from headrace.serving.http.body import Receive, Uncarried, every_fault, parsed, rows_of, unmarked, whole
 from headrace.serving.http.call import JSON, Answer, Call, given_keys
 from headrace.serving.http.deadline import Deadlines
 from headrace.serving.http.events import EventRoute, Opened
 from headrace.serving.http.form import Form
 from headrace.serving.http.many import entries_of, key_texts, no_features, together
 from headrace.serving.http.options import Options
+from headrace.serving.http.packing import packed_by, unpacked
 from headrace.serving.http.problem import Problem, busy, unforeseen
 from headrace.serving.http.protocols import tables
 from headrace.serving.http.query import check_query
@@ -148,6 +149,10 @@ class PredictRoute:
         read = partial(form.rows, served, 0 if champion is None else champion.version.version, call.body)
         call.body = await run_in_threadpool(read) if form.threaded or len(call.body) >= LARGE else read()
 
+    def close_short(self) -> None:
+        """Answer nothing at once: each request is counted by who made it first."""
+        self._paths = {}
+
     def short(self, path: bytes) -> str | None:
         """The system that a path posts rows to, if one row of it is quick: then `at_once` may be called."""
         served = self._paths.get(path)
@@ -224,7 +229,7 @@ class PredictRoute:
     def _refuse(self, call: Call, error: Exception) -> None:
         if isinstance(error, Problem):
             known = call.name if call.name in self._served else "unknown"
-            self._telemetry.refused.labels(known, error.reason).inc()
+            self._telemetry.refused.labels(known, error.reason).inc(error.rows)
             # Its frames refer to it in a circle, which would keep the call until the collector comes.
             error.__traceback__ = error.__context__ = error.__cause__ = None
         else:
@@ -250,9 +255,7 @@ class PredictRoute:
                 "the body must be JSON, CSV with a header or an Arrow stream",
                 errors=[{"loc": ["header", "content-type"], "msg": "is not application/json"}],
             )
-        if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
-            errors = [{"loc": ["header", "content-encoding"], "msg": "is not identity"}]
-            raise Problem(415, "the body must not be compressed", errors=errors)
+        packed_by(headers)
         return served
 
     async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
@@ -262,9 +265,12 @@ class PredictRoute:
             raise Problem(413, f"the body is larger than {limit:,} bytes")
         try:
             async with asyncio.timeout(self._options.body_timeout):
-                return await whole(receive, limit)
+                body = await whole(receive, limit)
         except TimeoutError as error:
             raise Problem(408, "the body did not arrive in time") from error
+        if packed_by(headers):
+            body = await run_in_threadpool(unpacked, body, limit)
+        return unmarked(body)
 
     def _champion(self, served: Served) -> Champion:
         champion = served.champion
@@ -305,7 +311,9 @@ class PredictRoute:
         if conflicts:
             said = "another row has this key"
             errors = [{"loc": ["body"] if single else ["body", at], "msg": said} for at in conflicts]
-            self._refuse(call, Problem(409, "the key is taken by another row", errors=errors))
+            problem = Problem(409, "the key is taken by another row", errors=errors)
+            problem.rows = len(result)
+            self._refuse(call, problem)
             return
         self._told(call, version, result, single)
 
@@ -353,7 +361,11 @@ def _prepared(
     single = not isinstance(data, list)
     posted = [data] if single else data
     _refuse_more(len(posted), most)
-    rows = rows_of(served.decoder, posted, single=single)
+    try:
+        rows = rows_of(served.decoder, posted, single=single)
+    except Problem as problem:
+        problem.rows = len(posted)
+        raise
     keys = _keys(served, rows, headers, single=single)
     if champion.lookups is not None:
         # The same row sent again is the same, whatever is known of its keys by then.

@@ -42,6 +42,9 @@ class Problem(Exception):
         detail: What is wrong, for people.
         errors: Where and what, one a fault: ``{"loc": [...], "msg": ...}``.
         headers: Further headers of the answer.
+
+    Attributes:
+        rows: How many rows are refused with it, as far as they were counted.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Problem(Exception):
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             detail, errors = outward(detail), [{**each, "msg": outward(str(each["msg"]))} for each in errors]
         super().__init__(detail)
+        self.rows = 1
         self.status, self.detail, self.errors, self.headers = status, detail, errors, tuple(headers)
         self.reason = reason or HTTPStatus(status).phrase.lower().replace(" ", "_")
 
