@@ -94,7 +94,7 @@ class Packing:
 
     async def __call__(self, scope: _Message, receive: Any, send: Callable[[_Message], Awaitable[None]]) -> None:
         """One connection."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] == "HEAD":
             await self._app(scope, receive, send)
             return
         accepted = dict(scope["headers"]).get(b"accept-encoding", b"")
