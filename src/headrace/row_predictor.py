@@ -6,7 +6,8 @@ Like `headrace.predictor` it is made from a model's files alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 PROBABILITY = "probability"
+FEATURES = "_features"
+"""Among the inputs of a prediction: the features that were computed for it, where they are logged."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -52,6 +55,16 @@ class RowPredictor:
         found = self.model.of_columns(columns)
         return list(map(self.model.label, found)), found
 
+    def features(self, columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+        """The features of many decoded rows, in order, as JSON has them: NaN and infinities are None, times texts."""
+        names, row = self.model.features.names, self.model.row
+        if row.many is not None:
+            found: Iterable[tuple[Any, ...]] = row.many(columns)
+        else:
+            rows = zip(*columns.values(), strict=True)
+            found = (row.call(dict(zip(columns, each, strict=True))) for each in rows)
+        return [{n: v for n, v in zip(names, map(_plain, each), strict=True) if v is not None} for each in found]
+
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The predictions for a frame of typed columns: the target and ``probability``, in the order of the rows."""
         import polars as pl
@@ -59,6 +72,24 @@ class RowPredictor:
         found = self.model.probabilities(rows)
         labels = pl.Series(self.model.target, [self.model.label(p) for p in found.tolist()])
         return pl.DataFrame([labels, pl.Series(PROBABILITY, found)])
+
+
+def with_features(inputs: bytes, features: Mapping[str, Any]) -> bytes:
+    """The inputs of a prediction, and the features that were computed from them."""
+    told = b'"%b":%b}' % (FEATURES.encode(), _encode(features))
+    return inputs[:-1] + (b"," if len(inputs) > 2 else b"") + told
+
+
+def features_of(inputs: str) -> dict[str, Any] | None:
+    """The features that `with_features` put to the inputs; None where it was not asked to."""
+    found: dict[str, Any] | None = msgspec.json.decode(inputs).get(FEATURES)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def inputs_of(row: Mapping[str, Any], target: str) -> bytes:

@@ -191,6 +191,7 @@ class System(Declared):
         schedule: How often to predict and to train.
         monitoring: What is watched.
         stream: How events are answered.
+        log_features: Whether a posted row is logged with the features that were computed for it.
 
     Raises:
         DeclarationError: On any mistake, with the path of the field.
@@ -210,6 +211,7 @@ class System(Declared):
     schedule: Schedule = Field(default_factory=Schedule)
     monitoring: Monitoring = Field(default_factory=Monitoring)
     stream: Stream = Field(default_factory=Stream)
+    log_features: bool = False
     _folder: Path | None = PrivateAttr(default=None)
     _found: tuple[Any, ...] | None = PrivateAttr(default=None)
 
@@ -409,6 +411,8 @@ class System(Declared):
         self._check_labels()
         self._check_horizon()
         self._check_aggregates()
+        if self.forecasts and self.log_features:
+            raise DeclarationError("only the features of posted rows are logged", where="log_features")
         known_ahead = frozenset(self.known_ahead) if self.forecasts else None
         self.features.check(frozenset(columns), known_ahead=known_ahead, step=self.step)
         if not self.forecasts:

@@ -388,17 +388,22 @@ def replay(home: Home, prediction_id: str, *, threads: int = 1) -> dict[str, Any
 
 def _replay_row(home: Home, system: str, prediction_id: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """A row's prediction again, from its own inputs by the model that it pins."""
-    from headrace.row_predictor import PROBABILITY, RowPredictor, decoded
+    from headrace.row_predictor import PROBABILITY, RowPredictor, decoded, features_of
 
     predictor = RowPredictor.load(home.registry.fetch(home.registry.get(system, row["model_version"])))
     model = predictor.model
-    replayed = predictor.answer(decoded(row["inputs"], model.types))
+    inputs = decoded(row["inputs"], model.types)
+    replayed = predictor.answer(inputs)
     stored = {name: row[name] for name in replayed}
+    logged = features_of(row["inputs"])
+    again = None if logged is None else predictor.features({name: [value] for name, value in inputs.items()})[0]
+    told = {} if logged is None else {"features": {"stored": logged, "replayed": again}}
     return {
         "id": prediction_id,
         "stored": stored[PROBABILITY],
         "replayed": replayed[PROBABILITY],
-        "identical": stored == replayed,
+        "identical": stored == replayed and logged == again,
+        **told,
         model.target: {"stored": stored[model.target], "replayed": replayed[model.target]},
     }
 

@@ -13,7 +13,7 @@ from headrace.errors import NotFoundError
 from headrace.home import PREDICTIONS, RAW, Home
 from headrace.lineage import PINNED, Pins, row_prediction_ids
 from headrace.lookup import VERSIONS, Lookups
-from headrace.pipelines import shape
+from headrace.pipelines import logged_features, shape
 from headrace.pipelines.conditions import conditions, refuse_unknown
 from headrace.row_predictor import PROBABILITY, RowPredictor, decoded, digest_of_row, inputs_of
 from headrace.system import System
@@ -136,6 +136,8 @@ def export(system: System, home: Home, *, limit: int = 10_000, after: int | None
     while entries := home.ledger.read(system.name, after=after, limit=limit):
         after = entries[-1][0]
         frame = logged(system, home, entries)
+        # First, so that what says how far the export got never says more than is there.
+        logged_features.store(system, home, frame)
         table = home.table(system.name, PREDICTIONS)
         added += table.append(frame, identity=["id"], compare=[system.target, PROBABILITY], window="as_of").added
     return added

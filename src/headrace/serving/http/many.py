@@ -13,7 +13,7 @@ from headrace.errors import HeadraceError
 from headrace.ledger import Entry
 from headrace.lineage import row_prediction_ids
 from headrace.pipelines.row_inference import row_cause
-from headrace.row_predictor import PROBABILITY, digest_of_row
+from headrace.row_predictor import PROBABILITY, digest_of_row, with_features
 from headrace.serving.http.call import Call, given_keys
 from headrace.serving.http.problem import Problem
 from headrace.serving.http.served import Champion, Served
@@ -56,6 +56,9 @@ def entries_of(
         raise no_features(error) from error
     if digests is None:
         digests = list(map(digest_of_row, rows.inputs))
+    inputs = rows.inputs
+    if system.log_features:
+        inputs = list(map(with_features, inputs, predictor.features(rows.columns)))
     names = row_prediction_ids(row_cause(system.name, champion.pins), digests, keys, now)
     given = [rows.columns[name] for name in system.keys]
     shown = given[0] if len(given) == 1 else list(zip(*given, strict=True))
@@ -66,7 +69,7 @@ def entries_of(
         ]
     ).split(b"\n")
     same = system.name, champion.pinned, version, now
-    told = zip(keys, names, digests, rows.inputs, answers[:-1], strict=True)
+    told = zip(keys, names, digests, inputs, answers[:-1], strict=True)
     return [Entry(same[0], *each, *same[1:]) for each in told]
 
 

@@ -19,7 +19,7 @@ from headrace.errors import HeadraceError, KeyConflictError, LedgerFullError
 from headrace.ledger import Entry, Writer, call_each
 from headrace.lineage import row_prediction_id
 from headrace.pipelines.row_inference import key_text, row_cause
-from headrace.row_predictor import digest_of_row, inputs_of
+from headrace.row_predictor import digest_of_row, inputs_of, with_features
 from headrace.serving.http.access import PREDICT, Access
 from headrace.serving.http.body import Receive, Uncarried, every_fault, parsed, rows_of, unmarked, whole
 from headrace.serving.http.call import JSON, Answer, Call, given_keys
@@ -410,5 +410,8 @@ def _entries(
     digest = digests[0] if digests is not None else digest_of_row(inputs[0])
     name = row_prediction_id(f"{row_cause(system.name, champion.pins)}|{digest}", key, now)
     shown = row[system.keys[0]] if len(system.keys) == 1 else [row[k] for k in system.keys]
+    logged = inputs[0]
+    if system.log_features:
+        logged = with_features(logged, predictor.features({column: [value] for column, value in row.items()})[0])
     answer = _encode({"id": name, "key": shown, **said, "model_version": version})
-    return [Entry(system.name, key, name, digest, inputs[0], answer, champion.pinned, version, now)]
+    return [Entry(system.name, key, name, digest, logged, answer, champion.pinned, version, now)]
