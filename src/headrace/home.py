@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from headrace.grid import Cadence, Grid
-    from headrace.ledger import Ledger
+    from headrace.ledger import Known, Ledger
     from headrace.registry import Registry
     from headrace.store import Store, Table
     from headrace.store.history import Series
@@ -33,10 +33,11 @@ class Home:
     Args:
         settings: Where things are.
         make: Whether a store that is missing is made. Whoever only reads makes none, and finds nothing there.
+        known: The ledger that is to be opened, and no other one; None: the one that is there, or a new one.
     """
 
-    def __init__(self, settings: Settings, *, make: bool = True) -> None:
-        self.settings, self._make = settings, make
+    def __init__(self, settings: Settings, *, make: bool = True, known: Known | None = None) -> None:
+        self.settings, self._make, self._known = settings, make, known
         self.path = settings.home.absolute()
         self._grids: dict[tuple[str, Cadence], Grid] = {}
 
@@ -74,7 +75,7 @@ class Home:
 
         uri = self.settings.ledger_uri
         place = uri.get_secret_value() if uri else f"sqlite:///{self.path / 'ledger.db'}"
-        return Ledger.open(place, timeout=self.settings.ledger_timeout)
+        return Ledger.open(place, timeout=self.settings.ledger_timeout, known=self._known)
 
     @property
     def has_ledger(self) -> bool:

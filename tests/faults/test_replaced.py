@@ -172,6 +172,23 @@ def test_a_process_that_wrote_nothing_yet_notices_an_earlier_state(home: Path) -
         looking.ping()
 
 
+def test_a_process_that_starts_later_takes_no_other_ledger_up(home: Path) -> None:
+    """As a worker does that takes the place of one that died."""
+    first = Ledger.open(at(home))
+    first.write([entry(first, "before")])
+    known = first.known
+    assert keys(Ledger.open(at(home), known=known)) == ["before"]
+    for change in (restored, moved_home):
+        change(home)
+        for _ in range(2):
+            with pytest.raises(LedgerReplacedError):
+                Ledger.open(at(home), known=known)
+        shutil.rmtree(home.parent / "first", ignore_errors=True)
+        assert not (home.parent / "first").exists()
+        (home.parent / "moved").rename(home.parent / "first")
+    assert keys(Ledger.open(at(home), known=known)) == ["before"]
+
+
 @pytest.fixture
 def server():
     """A PostgreSQL server of the test's own."""

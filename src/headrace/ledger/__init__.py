@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headrace.ledger.records import Alert, Entry
+from headrace.ledger.records import Alert, Entry, Known
 from headrace.ledger.writer import Writer, call_each
 
 if TYPE_CHECKING:
     from headrace.ledger.ledger import Ledger
 
-__all__ = ["Alert", "Entry", "Ledger", "Writer", "call_each"]
+__all__ = ["Alert", "Entry", "Known", "Ledger", "Writer", "call_each"]
 
 
 def __getattr__(name: str) -> Any:

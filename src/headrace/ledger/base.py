@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
 
 Row = tuple[Any, ...]
+Place = tuple[int, int] | None
 
 # Of every engine: no values in errors, which go to logs; and only what is JSON in columns of JSON.
 ENGINE_OPTIONS: dict[str, Any] = {
@@ -39,8 +40,10 @@ class Backend(Protocol):
     def __init__(self, timeout: float) -> None:
         """`timeout`: the longest wait in seconds for a connection, a lock or an answer."""
 
-    def engine(self, url: URL) -> Engine:
+    def engine(self, url: URL, place: Place) -> Engine:
         """Called once, when the ledger is opened; connects to nothing yet.
+
+        With the `place` of a ledger that was opened before, nothing is made, and nothing else is opened.
 
         Every connection of the engine commits durably and waits no longer than the time-out. Errors carry no values
         of statements.
@@ -59,6 +62,10 @@ class Backend(Protocol):
         Raises:
             LedgerReplacedError: What is there is another ledger, or none.
         """
+
+    @property
+    def place(self) -> Place:
+        """Where the ledger is, once a connection was opened; see `Known`."""
 
     def glance(self) -> None:
         """As `check`, without a connection: what can be seen from outside in no time."""

@@ -19,6 +19,7 @@ from headrace.files import disk_trouble
 from headrace.ledger import tables
 from headrace.ledger.base import Backend, driver
 from headrace.ledger.postgresql import PostgreSQL
+from headrace.ledger.records import Known
 from headrace.ledger.sqlite import SQLite
 from headrace.store.wal import OPENING
 
@@ -36,15 +37,15 @@ class Database:
     connection can die after the commit and before the answer.
     """
 
-    def __init__(self, uri: str, timeout: float) -> None:
+    def __init__(self, uri: str, timeout: float, known: Known | None = None) -> None:
         url = _parsed(uri)
         self.where = _shown(url)
         self.backend = _BACKENDS[url.get_backend_name()](timeout)
         self._timeout = timeout
-        self._engine = self.backend.engine(url)
+        self._engine = self.backend.engine(url, known.place if known is not None else None)
         self._kept: Connection | None = None
         self._using_kept = threading.Lock()
-        self._identity: str | None = None
+        self._identity = known.identity if known is not None else None
 
     def make(self) -> None:
         """Make the tables that are missing. Safe when several processes do it at once.
@@ -160,6 +161,11 @@ class Database:
                 kept.close()
             self._engine.dispose()
             self.backend.forget()
+
+    @property
+    def known(self) -> Known:
+        """What tells the ledger from every other one, once it was made."""
+        return Known(self._identity or "", self.backend.place)
 
     def probe(self) -> None:
         """Write something, to see whether it can be done.

@@ -41,13 +41,14 @@ class LedgerFile:
     Args:
         path: Of the file.
         timeout: Longest wait in seconds for a lock.
+        place: Device and inode that it must have; None: any, or none yet.
     """
 
-    def __init__(self, path: str, timeout: float) -> None:
+    def __init__(self, path: str, timeout: float, place: tuple[int, int] | None = None) -> None:
         self._path, self._timeout = os.path.abspath(path), timeout  # noqa: PTH100  # it is given to os.stat all the time
         self._beside = (f"{self._path}-wal", f"{self._path}-shm")
         self._seen: _Seen | None = None
-        self._bytes = 0
+        self._bytes, self._place = 0, place
 
     def connect(self) -> sqlite3.Connection:
         """A connection in WAL mode, which begins no transaction by itself and may be used by any thread.
@@ -58,7 +59,9 @@ class LedgerFile:
         """
         if self._seen is not None:
             self._look()
-        mode = "rwc" if self._seen is None else "rw"
+        elif self._place is not None:
+            self._refuse_other_place()
+        mode = "rwc" if self._seen is None and self._place is None else "rw"
         connection = sqlite3.connect(
             f"{Path(self._path).as_uri()}?mode={mode}",
             uri=True,
@@ -80,9 +83,24 @@ class LedgerFile:
             # SQLite follows a link to the file itself, and keeps the rest where that one lies.
             real = os.path.realpath(self._path)
             self._beside = (f"{real}-wal", f"{real}-shm")
+            if self._place is not None:
+                self._refuse_other_place()
             self._seen, self._bytes = self._found()
         else:
             self._look()
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """Device and inode of the file; None before the first connection."""
+        return self._place if self._seen is None else (self._seen.device, self._seen.inode)
+
+    def _refuse_other_place(self) -> None:
+        try:
+            there = _stat(self._path)
+        except OSError as error:
+            raise self._replaced(f"{REPLACED}: {error.strerror}") from error
+        if (there.st_dev, there.st_ino) != self._place:
+            raise self._replaced(REPLACED)
 
     def check(self, connection: sqlite3.Connection) -> None:
         """Refuse to go on where the path does not lead to this connection's file.

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, RowMapping, Select, func, insert, select
 
 from headrace.errors import KeyConflictError, NotFoundError
 from headrace.ledger.database import Database
-from headrace.ledger.records import Alert, Entry
+from headrace.ledger.records import Alert, Entry, Known
 from headrace.ledger.tables import alerts, events, pins, predictions, utc_text
 from headrace.lineage import digest_of
 
@@ -39,21 +39,28 @@ class Ledger:
         self._last: dict[str, tuple[str, str]] = {}  # of each system, key and id of an entry that is durable
 
     @classmethod
-    def open(cls, uri: str, *, timeout: float = TIMEOUT) -> Ledger:
+    def open(cls, uri: str, *, timeout: float = TIMEOUT, known: Known | None = None) -> Ledger:
         """The ledger at a URI; its tables are made when missing, by however many processes at once.
 
         Args:
             uri: ``sqlite:////folder/ledger.db`` or ``postgresql://user:password@host/database``.
             timeout: Longest wait in seconds for a connection, a lock or a statement.
+            known: The ledger that it must be; nothing is made then.
 
         Raises:
             ConfigError: The URI is not one of a ledger.
+            LedgerReplacedError: It is not the known one.
             LedgerError: A newer headrace made the tables.
             LedgerUnavailableError: The database cannot be reached.
         """
-        database = Database(uri, timeout)
+        database = Database(uri, timeout, known)
         database.make()
         return cls(database)
+
+    @property
+    def known(self) -> Known:
+        """What tells it from every other ledger."""
+        return self._database.known
 
     def pin(self, record: Mapping[str, Any]) -> str:
         """Store a pins record (JSON-ready) once; its digest. Called before the first entry that carries the digest."""

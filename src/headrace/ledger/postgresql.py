@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
 from headrace.errors import ConfigError
-from headrace.ledger.base import ENGINE_OPTIONS, Row, driver
+from headrace.ledger.base import ENGINE_OPTIONS, Place, Row, driver
 from headrace.ledger.tables import COLUMNS
 
 _LOCK = int.from_bytes(b"headrace")  # the number of the advisory lock; any other would do
@@ -39,7 +39,7 @@ class PostgreSQL:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
 
-    def engine(self, url: URL) -> Engine:
+    def engine(self, url: URL, place: Place) -> Engine:
         """Every wait is bounded: to connect, for a lock, for a statement, for a server that no longer answers."""
         try:
             from headrace.store.bounded import connect
@@ -78,6 +78,11 @@ class PostgreSQL:
 
     def check(self, connection: Connection) -> None:
         """Nothing: what a connection reads says whether it leads elsewhere."""
+
+    @property
+    def place(self) -> Place:
+        """A server has none."""
+        return None
 
     def glance(self) -> None:
         """Nothing: there is nothing to be seen without asking the server."""

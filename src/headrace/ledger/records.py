@@ -8,6 +8,18 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 
+class Known(NamedTuple):
+    """What tells a ledger from every other one.
+
+    Attributes:
+        identity: Made up when it was made.
+        place: Device and inode of its file; None for a server.
+    """
+
+    identity: str
+    place: tuple[int, int] | None
+
+
 class Entry(NamedTuple):
     """One prediction, as it was asked for and answered.
 

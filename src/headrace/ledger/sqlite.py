@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
 from headrace.errors import ConfigError, LedgerUnavailableError
-from headrace.ledger.base import ENGINE_OPTIONS, Row, driver
+from headrace.ledger.base import ENGINE_OPTIONS, Place, Row, driver
 from headrace.ledger.file import LedgerFile
 from headrace.ledger.tables import COLUMNS
 from headrace.store.wal import is_busy, patiently
@@ -39,15 +39,16 @@ class SQLite:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
 
-    def engine(self, url: URL) -> Engine:
+    def engine(self, url: URL, place: Place) -> Engine:
         """Makes the folder and turns the file to WAL mode."""
         if url.database in (None, "", ":memory:"):
             raise ConfigError("the ledger needs a file", where=str(url), hint="say sqlite:////folder/ledger.db")
         try:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            if place is None:
+                Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LedgerUnavailableError(f"its folder cannot be made: {error}", where=str(url)) from error
-        self._file = file = LedgerFile(url.database, self._timeout)
+        self._file = file = LedgerFile(url.database, self._timeout, place)
         engine = create_engine(url, **ENGINE_OPTIONS, pool_timeout=self._timeout)
 
         @event.listens_for(engine, "do_connect")
@@ -64,6 +65,11 @@ class SQLite:
     def check(self, connection: Connection) -> None:
         """By the inodes that the path leads to: some five microseconds."""
         self._file.check(driver(connection))
+
+    @property
+    def place(self) -> Place:
+        """Device and inode."""
+        return self._file.place
 
     def glance(self) -> None:
         """By the same inodes."""

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
+from headrace.errors import LedgerError
 from headrace.home import Home
+from headrace.ledger import Known
 from headrace.pipelines import shape
 from headrace.serving.http.app import Application
 from headrace.serving.http.binding import BACKLOG, Binding
@@ -44,12 +46,15 @@ class Factory:
     settings: Settings
     options: Options
     several: bool
+    known: Known | None = None
 
     def __call__(self) -> Application:
         """The application."""
         gc.set_threshold(*COLLECTED)  # the command line has it collect next to never, for the sake of its start
         logging.captureWarnings(True)
-        return Application(self.systems, Home(self.settings), self.options, several=self.several)
+        return Application(
+            self.systems, Home(self.settings, make=False, known=self.known), self.options, several=self.several
+        )
 
 
 def serve(
@@ -73,20 +78,22 @@ def serve(
     from headrace.serving.http.direct import Protocol
     from headrace.serving.http.draining import Processes
 
-    home = Home(settings)
+    home = Home(settings, make=False)
     for system in systems:
         shape.check(system, home)
+    several = binding.workers > 1
+    known = _known(systems, home) if several and options.logged else None
     # A signal that comes before uvicorn listens for it ends the process too; and uvicorn, having ended in order, raises
     # it again, which would make this the status of a killed process.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
-    several, tls = binding.workers > 1, binding.tls()
+    tls = binding.tls()
     options = options.model_copy(update={"tokens": settings.tokens})
     with tempfile.TemporaryDirectory() as folder:
         if several:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         config = uvicorn.Config(
-            Factory(tuple(systems), settings, options, several),
+            Factory(tuple(systems), settings, options, several, known),
             factory=True,
             http=Protocol,
             workers=binding.workers,
@@ -112,6 +119,22 @@ def serve(
                 uvicorn.Server(config).run(sockets=[sock])
         finally:
             binding.clear()
+
+
+def _known(systems: Sequence[System], home: Home) -> Known | None:
+    """The ledger that all processes write to: one that is started later must not take up another one.
+
+    It stays open here where it is a file: one that nobody has open may be removed, and its inode given to another.
+    """
+    if not home.has_ledger and all(system.forecasts for system in systems):
+        return None
+    try:
+        known = home.ledger.known
+    except LedgerError:  # each process says so, until it is there
+        return None
+    if known.place is None:
+        home.ledger.close()
+    return known
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:

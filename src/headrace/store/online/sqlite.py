@@ -128,7 +128,8 @@ class SQLite:
         return None if row is None else State(*row)
 
     def _connect(self) -> sqlite3.Connection:
-        Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+        if self._file is None:  # a folder that was moved away must find its place free when it comes back
+            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
         # One thread at a time uses it, not always the same. isolation_level None: `write` begins.
         connection = sqlite3.connect(
             self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=16
