@@ -180,7 +180,7 @@ def test_the_stream_takes_events_without_a_key(place: Path) -> None:
     # What the changelog holds is enough to go on.
     more = Message(0, 999, None, message_of(system, {"time": FIRST + HOUR * 24 * 6, "load": load(24 * 6)})[1], EVER)
     restored = engine()
-    assert restored.changelog.restore(restored.rings, 0, log.items()) == 1
+    assert restored.changelog.restore(restored.rings, 0, restored.changelog.checked(log)[0]) == 1
     assert restored.answer([more], keyless=True).answers == whole.answer([more], keyless=True).answers
 
 

@@ -17,6 +17,21 @@ BEGINNING = -2
 
 
 @dataclass(frozen=True)
+class Log:
+    """A topic as it is now.
+
+    Attributes:
+        id: Its id, which a topic of its name that is made later does not have; None where the cluster gives none.
+        begins: The first offset that each partition still has.
+        ends: The offset after the last record of each partition.
+    """
+
+    id: str | None
+    begins: Mapping[int, int]
+    ends: Mapping[int, int]
+
+
+@dataclass(frozen=True)
 class Broker:
     """How to reach a cluster.
 
@@ -83,16 +98,33 @@ class Broker:
 
         return self.patiently(ask, client=client)
 
+    def log(self, topic: str) -> Log | None:
+        """A topic as it is now; None if it is not there.
+
+        Raises:
+            StreamError: The cluster cannot be reached.
+        """
+        count = self.partitions().get(topic)
+        if count is None:
+            return None
+        every, client = list(range(count)), self.admin()
+        named = self.patiently(lambda: id_of(client, topic)(), topic, client)  # noqa: PLW0108 - each try asks anew
+        return Log(named, self._offsets(topic, every, earliest=True), self.ends(topic, every))
+
     def ends(self, topic: str, partitions: list[int]) -> dict[int, int]:
         """The offset after the last record of each partition, open transactions included.
 
         Raises:
             StreamError: The cluster cannot be reached, or there is no such topic.
         """
+        return self._offsets(topic, partitions)
+
+    def _offsets(self, topic: str, partitions: list[int], *, earliest: bool = False) -> dict[int, int]:
         from confluent_kafka import IsolationLevel, TopicPartition, admin
 
         specs: Any = admin
-        asked = {TopicPartition(topic, p): specs.OffsetSpec.latest() for p in partitions}
+        wanted = specs.OffsetSpec.earliest() if earliest else specs.OffsetSpec.latest()
+        asked = {TopicPartition(topic, p): wanted for p in partitions}
         client = self.admin()  # the request ends with it
 
         def ask() -> dict[int, int]:
@@ -103,7 +135,9 @@ class Broker:
 
         return self.patiently(ask, topic, client)
 
-    def read(self, topic: str, begin: Mapping[int, int], patience: float = 120.0) -> Iterator[Any]:
+    def read(
+        self, topic: str, begin: Mapping[int, int], patience: float = 120.0, *, until: Mapping[int, int] | None = None
+    ) -> Iterator[Any]:
         """All committed messages of partitions from given offsets to where they end now, each partition in its order.
 
         Waits for transactions that are open: whether their records count is known only then.
@@ -112,13 +146,14 @@ class Broker:
             topic: Its name.
             begin: Partition to first offset; `BEGINNING` for the oldest.
             patience: Seconds without any record after which it gives up.
+            until: Where to stop before that.
 
         Raises:
             StreamError: The cluster failed, or a transaction stayed open.
         """
         from confluent_kafka import Consumer
 
-        ends = self.ends(topic, list(begin))
+        ends = {p: min(end, (until or {}).get(p, end)) for p, end in self.ends(topic, list(begin)).items()}
         left = {p: end for p, end in ends.items() if end > max(begin[p], 0)}
         if not left:
             return
@@ -273,6 +308,25 @@ def _to_be_made(missing: list[Wanted], topics: Topics, why: str) -> StreamError:
         where=topics.system,
         hint=f"headrace stream topics {topics.system} prints them as commands of kafka-topics.sh",
     )
+
+
+def id_of(client: Any, topic: str) -> Callable[[], str | None]:
+    """Ask for the id of a topic; what is returned waits for it. None where the cluster gives none.
+
+    The topic that is made after another was deleted has its name, and another id.
+
+    Raises:
+        KafkaException: When it is waited for: the cluster cannot be reached, or there is no such topic.
+    """
+    from confluent_kafka import TopicCollection
+
+    asked = client.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT / 3)[topic]
+
+    def told() -> str | None:
+        found = asked.result().topic_id
+        return None if found is None or not found.get_most_significant_bits() else str(found)
+
+    return told
 
 
 def _property(name: str) -> str:

@@ -69,7 +69,7 @@ def answered(engine, messages, sizes):
             engine.evict(float("inf"))
         if size % 7 == 0:
             engine.drop(0)
-            engine.changelog.restore(engine.rings, 0, log.items())
+            engine.changelog.restore(engine.rings, 0, engine.changelog.checked(log)[0])
     return found, late
 
 
@@ -113,7 +113,8 @@ def test_a_series_begins_with_what_the_tables_know(world, home, champion):
     rows = world.batch(champion, home, name, facts, datetime.fromisoformat(answer["as_of"]), "orders")
     assert steps_of(answer) == rows
     restored = world.engine(champion)
-    restored.changelog.restore(restored.rings, 0, [(key, value) for _, key, value in done.changes])
+    log = {key: value for _, key, value in done.changes}
+    restored.changelog.restore(restored.rings, 0, restored.changelog.checked(log)[0])
     assert np.array_equal(restored.rings.values[:, 0], engine.rings.values[:, 0], equal_nan=True)
 
 

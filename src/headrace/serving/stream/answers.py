@@ -18,6 +18,7 @@ from headrace.grid import Grid
 from headrace.lineage import Pins, id_bytes, iso
 from headrace.models.forecast import SERVED, Forecast, served_of
 from headrace.serving.stream.plan import Plan
+from headrace.serving.stream.positions import source_of
 from headrace.serving.stream.rings import Floats, Ints, Keys
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -80,6 +81,13 @@ class Answers:
         self._heads: dict[Keys, bytes] = {}
         self._templates: dict[tuple[int, int, int, int], bytes] = {}
         self._of: tuple[Pins, int, int] | None = None
+        self._logs: dict[int, int] = {}
+
+    def follow(self, partition: int, log: int) -> None:
+        """Name the events of a partition as those of this log of its topic."""
+        if self._logs.get(partition, 1) != log:
+            self._templates.clear()
+        self._logs[partition] = log
 
     def encode(
         self, done: Plan, series: Sequence[Keys], causes: tuple[Ints, Ints], said: Said, pins: Pins
@@ -141,6 +149,7 @@ class Answers:
             self._templates.clear()
         times = [self._time(origin + ahead) for ahead in range(horizon + 1)]
         silent, surprise = divmod(kind, _SILENT)
+        source = source_of(self._topic, self._logs.get(partition, 1))
         if silent:
             said = b'null%.0b,"served":null%.0b,"model_share":null%.0b,"predictions":[]' + b"%.0b%.0b%.0b" * horizon
         else:
@@ -150,7 +159,7 @@ class Answers:
         made = self._templates[origin, slot, partition, kind] = b"".join(
             (
                 b'%b"prediction_id":"%b",',
-                b'"event_id":"%b-%d-%%b",' % (self._topic.encode(), partition),
+                b'"event_id":"%b-%d-%%b",' % (source.encode(), partition),
                 b'"as_of":"%%b","origin":"%b","event_time":"%b",' % (times[0], self._time(slot)),
                 _EXPECTED[surprise],
                 b',"observed":%b,"value":',

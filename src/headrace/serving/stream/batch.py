@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from headrace.sources.stamps import Clock, received
@@ -31,6 +31,8 @@ class Batch:
     timestamp: Sequence[int]
     received: Sequence[int] = field(default=(), kw_only=True)
     """When each came, by the clock that counts; the stamps where there is none."""
+    epochs: Mapping[int, int] = field(default_factory=dict, kw_only=True)
+    """Of each partition, the leader that the last message was read from."""
 
     @classmethod
     def of(cls, messages: Sequence[Message]) -> Batch:
@@ -42,14 +44,25 @@ class Batch:
     def taken(cls, messages: Sequence[Any], clock: Clock = "auto") -> Batch:
         """Messages of the client, that came by a clock."""
         stamps = [m.timestamp() for m in messages]
+        partition = [m.partition() for m in messages]
+        back = partition[::-1]
+        last = {each: messages[-1 - back.index(each)] for each in set(partition)}
         return cls(
-            [m.partition() for m in messages],
+            partition,
             [m.offset() for m in messages],
             [m.key() for m in messages],
             [m.value() for m in messages],
             [at for _, at in stamps],
             received=received(stamps, clock, int(time.time() * 1000)),
+            epochs={each: -1 if (epoch := m.leader_epoch()) is None else epoch for each, m in last.items()},
         )
+
+    def without(self, partitions: Set[int]) -> Batch:
+        """The messages of other partitions."""
+        kept = [place for place, partition in enumerate(self.partition) if partition not in partitions]
+        epochs = {partition: epoch for partition, epoch in self.epochs.items() if partition not in partitions}
+        came = [self.received[place] for place in kept]
+        return replace(Batch.of([self[place] for place in kept]), received=came, epochs=epochs)
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -87,7 +100,7 @@ class Answered:
     batch: Batch
     places: list[int] = field(default_factory=list)
     answers: list[bytes] = field(default_factory=list)
-    changes: list[tuple[int, bytes, bytes]] = field(default_factory=list)
+    changes: list[tuple[int, bytes, bytes | None]] = field(default_factory=list)
     dead: list[tuple[Message, str]] = field(default_factory=list)
     late: list[tuple[Message, str]] = field(default_factory=list)
     anomalies: int = 0

@@ -1,16 +1,16 @@
 """The state as records of a compacted topic: one per series and block of steps, rewritten when it changes.
 
-A record is its header, the block's values and the interval of the series' last prediction. So an event costs one record
-of a few hundred bytes, whatever the length of the rings, and compaction leaves one record per block.
+A record is its header, the block's values, the interval of the series' last prediction and a checksum. So an event
+costs one record of a few hundred bytes, whatever the length of the rings, and compaction leaves one record per block.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -18,18 +18,42 @@ import numpy as np
 from headrace.contract.aggregation import Aggregate
 from headrace.errors import StreamError
 from headrace.grid import Grid
-from headrace.serving.stream.rings import Floats, Ints, Keys, Rings
+from headrace.serving.stream.checksums import checksums
+from headrace.serving.stream.positions import Total
+from headrace.serving.stream.rings import BLOCK, Floats, Ints, Keys, Rings, Sums
 
 T = TypeVar("T")
+Change = tuple[int, bytes, bytes | None]
+"""Partition, key and value of a record; without a value the key's record goes."""
 
 _PART = 20_000
 """Records that are put into the state at once."""
-BLOCK = 32
-"""Steps per record."""
 _FORMAT = 1
+_CHECKED = 2**15
+"""Put to the block of a record that ends with its checksum."""
 _HEADER = struct.Struct("<HHHHqqqqq")
 """Format, block, columns, horizon; code of the grid, number of the block, newest, clock, origin."""
 _KIND, _FIXED = struct.Struct("<HHHH"), struct.Struct("<q")
+
+
+class Record(NamedTuple):
+    """One record that was found good."""
+
+    series: bytes
+    turn: int
+    value: bytes
+    check: int
+    sealed: bool
+    """Whether it came with a checksum."""
+
+
+class Fault(NamedTuple):
+    """A record that is not what a worker wrote."""
+
+    key: bytes
+    reason: str
+    foreign: bool = False
+    """Whether even its key is none that a worker writes."""
 
 
 class Changelog:
@@ -39,13 +63,18 @@ class Changelog:
         columns: Columns that are remembered.
         grid: Whose slots the records hold.
         aggregates: How the values of a step were made, where it has any number of events.
+        keys: Number of the key columns.
+
+    Attributes:
+        totals: What the records of each partition come to.
     """
 
-    def __init__(self, columns: int, grid: Grid, aggregates: Sequence[Aggregate] = ()) -> None:
-        self._columns, self._grid = columns, grid.code
+    def __init__(self, columns: int, grid: Grid, aggregates: Sequence[Aggregate] = (), keys: int = 1) -> None:
+        self._columns, self._grid, self._keys = columns, grid.code, keys
         self._format = _FORMAT if not aggregates else _FORMAT + 1 + crc32(repr(aggregates).encode()) % 2**15
+        self.totals: dict[int, Total] = {}
 
-    def records(self, rings: Rings, rows: Ints, slots: Ints) -> list[tuple[int, bytes, bytes]]:
+    def records(self, rings: Rings, rows: Ints, slots: Ints) -> list[Change]:
         """Partition, key and value of what changed.
 
         Args:
@@ -57,19 +86,30 @@ class Changelog:
         row, block = _distinct(rows[kept], slots[kept] // BLOCK)
         if not row.size:
             return []
+        turn = block % rings.sums.shape[1]
+        names = [rings.name(r) for r in row.tolist()]
+        told = [_inner(keys) for _, keys in names]
+        bodies = self._bodies(rings, row, block)
+        words = bodies.view("<u8")
+        words[:, -1] = checksums(words[:, :-1], np.array([crc for _, crc in told], dtype=np.uint64), turn)
+        self._count(rings, row, turn, words[:, -1], np.array([partition for partition, _ in names]))
+        width, data = bodies.shape[1] * 8, bodies.tobytes()
+        return [
+            (partition, b"[%b%d]" % (inner, which), data[begin : begin + width])
+            for (partition, _), (inner, _), which, begin in zip(
+                names, told, turn.tolist(), range(0, len(data), width), strict=True
+            )
+        ]
+
+    def _bodies(self, rings: Rings, row: Ints, block: Ints) -> Floats:
+        """Records without their checksum, which is the last word."""
         head = np.empty((row.size, _HEADER.size // 8), dtype="<i8")
-        head[:, 0] = _FIXED.unpack(_KIND.pack(self._format, BLOCK, self._columns, rings.horizon))[0]
+        kind = _KIND.pack(self._format, BLOCK | _CHECKED, self._columns, rings.horizon)
+        head[:, 0] = _FIXED.unpack(kind)[0]
         head[:, 1], head[:, 2] = self._grid, block
         head[:, 3], head[:, 4], head[:, 5] = rings.newest[row], rings.clock[row], rings.origin[row]
         parts = [head.view("<f8"), self._values(rings, row, block), rings.lower[row], rings.upper[row]]
-        bodies = np.concatenate(parts, axis=1, dtype="<f8")
-        width, data = bodies.shape[1] * 8, bodies.tobytes()
-        turn = (block % (rings.length // BLOCK + 2)).tolist()
-        found = []
-        for i, (r, which) in enumerate(zip(row.tolist(), turn, strict=True)):
-            partition, keys = rings.name(r)
-            found.append((partition, b"[%b%d]" % (_inner(keys), which), data[i * width : (i + 1) * width]))
-        return found
+        return np.concatenate([*parts, np.zeros((row.size, 1))], axis=1, dtype="<f8")
 
     def _values(self, rings: Rings, row: Ints, block: Ints) -> Floats:
         """Values of blocks, shape (records, columns * BLOCK); NaN where nothing is remembered."""
@@ -79,24 +119,89 @@ class Changelog:
         values[:, (steps > newest) | (steps <= newest - rings.length)] = np.nan
         return np.moveaxis(values, 0, 1).reshape(row.size, -1)
 
-    def restore(self, rings: Rings, partition: int, records: Iterable[tuple[bytes, bytes]]) -> int:
-        """Put the records of a partition, in their order, into the state; returns how many series there are.
+    def _count(self, rings: Rings, row: Ints, turn: Ints, sums: Sums, partitions: Ints) -> None:
+        """Count records in, and those that they replace out."""
+        before = rings.sums[row, turn]
+        rings.sums[row, turn] = sums
+        change = sums - before
+        for partition in np.unique(partitions).tolist():
+            mine = partitions == partition
+            more = Total(int((before[mine] == 0).sum()), int(change[mine].sum()))
+            self.totals[partition] = self.totals.get(partition, Total()) + more
 
-        Of the records of one block only the last is kept on the way, so memory is bounded by the state.
+    def checked(self, live: Mapping[bytes, bytes]) -> tuple[list[Record], list[Fault]]:
+        """The good and the bad of the records of a partition, each key's last one, in their order.
 
         Raises:
-            StreamError: A record is damaged, or was written for another declaration.
+            StreamError: They are whole, and were written for another declaration.
         """
+        faults: list[Fault] = []
+        parts: dict[tuple[bytes, int], list[tuple[bytes, bytes, int]]] = {}
+        for key, value in live.items():
+            named = self._named(key)
+            if named is None:
+                faults.append(Fault(key, "is not the key of a series", foreign=True))
+            else:
+                parts.setdefault((value[:16], len(value)), []).append((key, *named))
+        good: dict[bytes, Record] = {}
+        for (head, length), some in parts.items():
+            for i in range(0, len(some), _PART):
+                self._check(head, length, some[i : i + _PART], live, good, faults)
+        return [good[key] for key in live if key in good], faults
+
+    def _named(self, key: bytes) -> tuple[bytes, int] | None:
+        """Series and turn of a key; None if it is no worker's."""
+        cut = max(key.rfind(b","), 0)
+        series, turn = key[: max(cut, 1)], key[cut + 1 : -1].strip()
+        if key[:1] != b"[" or key[-1:] != b"]" or not turn.isdigit() or not _is_series(series, self._keys):
+            return None
+        return series, int(turn)
+
+    def _check(
+        self,
+        head: bytes,
+        length: int,
+        some: list[tuple[bytes, bytes, int]],
+        live: Mapping[bytes, bytes],
+        good: dict[bytes, Record],
+        faults: list[Fault],
+    ) -> None:
+        """Check records of one kind and length."""
+        if len(head) < 16:
+            faults += [Fault(key, f"is cut off after {length} bytes") for key, _, _ in some]
+            return
+        kind, block, columns, horizon, grid = (*_KIND.unpack(head[:8]), _FIXED.unpack(head[8:])[0])
+        is_checked = int(bool(block & _CHECKED))
+        if length != _HEADER.size + 8 * (columns * (block % _CHECKED) + 2 * horizon + is_checked):
+            faults += [Fault(key, f"has {length} bytes, and another length by its header") for key, _, _ in some]
+            return
+        words = np.frombuffer(b"".join([live[key] for key, _, _ in some]), dtype="<u8").reshape(len(some), -1)
+        crcs = np.array([crc32(series) for _, series, _ in some], dtype=np.uint64)
+        sums = checksums(words[:, : -1 if is_checked else None], crcs, np.array([turn for _, _, turn in some]))
+        right = words[:, -1] == sums if is_checked else np.ones(len(some), dtype=bool)
+        written, ours = (kind, block % _CHECKED, columns, grid), (self._format, BLOCK, self._columns, self._grid)
+        if written != ours and right.any():
+            raise StreamError(
+                f"was written for another declaration: format, block, columns, grid {written}, not {ours}",
+                where=f"the record {some[0][0].decode(errors='replace')}",
+                hint="make the state anew from the log: headrace stream rebuild",
+            )
+        for (key, series, turn), fine, check in zip(some, right.tolist(), sums.tolist(), strict=True):
+            if fine:
+                value = live[key]
+                good[key] = Record(series, turn, value[:-8] if is_checked else value, check, bool(is_checked))
+            else:
+                faults.append(Fault(key, "differs from its checksum"))
+
+    def restore(self, rings: Rings, partition: int, records: Iterable[Record]) -> int:
+        """Put the records of a partition, in their order, into the state; returns how many series there are."""
         blocks: dict[tuple[bytes, bytes], bytes] = {}
         newest: dict[bytes, bytes] = {}
-        good, length = b"", 0
-        for key, value in records:
-            if value[:16] != good or len(value) != length:
-                self._check(value, partition)
-                good, length = value[:16], len(value)
-            series = key[: max(key.rfind(b","), 1)]  # without the block
+        sums: list[tuple[bytes, int, int]] = []
+        for series, turn, value, check, _ in records:
             blocks[series, value[16:24]] = value
             newest[series] = value  # the last record of a series has its newest clock
+            sums.append((series, turn, check))
         names = {series: tuple(json.loads(series + b"]")) for series in newest}
         row = {series: rings.add(partition, keys) for series, keys in names.items()}
         for part in _of_one_length(newest.items()):
@@ -104,6 +209,11 @@ class Changelog:
         for some in _of_one_length((key, value) for key, value in blocks.items()):
             rows = np.array([row[series] for (series, _), _ in some])
             self._restore_blocks(rings, rows, [value for _, value in some])
+        turns = rings.sums.shape[1]
+        for series, turn, check in sums:
+            if turn < turns:  # others were written for longer rings, and stay as they are
+                rings.sums[row[series], turn] = check
+        self.totals[partition] = total_of(check for _, _, check in sums)
         return len(newest)
 
     def _restore_heads(self, rings: Rings, rows: Ints, values: list[bytes]) -> None:
@@ -125,18 +235,11 @@ class Changelog:
             body = words[:, first : first + BLOCK].view("<f8")
             rings.values[column, rows[which], steps[which, at] % rings.length] = body[which, at]
 
-    def _check(self, value: bytes, partition: int) -> None:
-        where = f"state of partition {partition}"
-        if len(value) < _HEADER.size:
-            raise StreamError("a record is cut off", where=where)
-        kind, block, columns, horizon, grid = _HEADER.unpack_from(value)[:5]
-        written, ours = (kind, block, columns, grid), (self._format, BLOCK, self._columns, self._grid)
-        if written != ours or len(value) != _HEADER.size + 8 * (self._columns * BLOCK + 2 * horizon):
-            raise StreamError(
-                f"was written for another declaration: format, block, columns, grid {written}, not {ours}",
-                where=where,
-                hint="delete the system's state topic and its group's offsets to begin anew",
-            )
+
+def total_of(checks: Iterable[int]) -> Total:
+    """What records with such checksums come to."""
+    found = list(checks)
+    return Total(len(found), sum(found) % 2**64)
 
 
 def _of_one_length(records: Iterable[tuple[T, bytes]]) -> Iterator[list[tuple[T, bytes]]]:
@@ -160,6 +263,16 @@ def _distinct(rows: Ints, blocks: Ints) -> tuple[Ints, Ints]:
 
 
 @lru_cache(maxsize=200_000)
-def _inner(keys: Keys) -> bytes:
-    """Keys as JSON without the brackets around them, with what parts them from more."""
-    return b"".join(b"%b, " % json.dumps(key).encode() for key in keys)
+def _inner(keys: Keys) -> tuple[bytes, int]:
+    """Keys as JSON without the brackets around them, with what parts them from more, and the checksum of the series."""
+    inner = b"".join(b"%b, " % json.dumps(key).encode() for key in keys)
+    return inner, crc32(b"[" + inner.removesuffix(b", "))
+
+
+@lru_cache(maxsize=10_000)
+def _is_series(series: bytes, keys: int) -> bool:
+    try:
+        named = json.loads(series + b"]")
+    except ValueError:
+        return False
+    return isinstance(named, list) and len(named) == keys and not any(isinstance(key, list | dict) for key in named)

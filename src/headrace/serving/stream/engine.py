@@ -22,7 +22,7 @@ from headrace.models.forecast import Forecast
 from headrace.predictor import Predictor
 from headrace.serving.stream.answers import Answers, Said
 from headrace.serving.stream.batch import Answered, Batch, Message
-from headrace.serving.stream.changelog import Changelog
+from headrace.serving.stream.changelog import Change, Changelog
 from headrace.serving.stream.checks import Remembered
 from headrace.serving.stream.folding import Folding
 from headrace.serving.stream.plan import Plan, plan, views
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _APART = 100_000
 """Series times the steps between the first and the last origin: past this a batch is predicted in parts, because every
 feature is computed for all of them."""
+_WRITTEN = 100
+"""Series whose whole state is written at once."""
 
 Seed = Callable[[Sequence[Keys], Ints, Ints, int], Seeded]
 """Keys, step of each one's first event, when that is known by its own time, how many steps: what is known of them."""
@@ -76,7 +78,7 @@ class Engine:
         self._decode = EventDecoder(shape)
         self._answers = Answers(system, topic, shape.keys, shape.grid)
         self._folding = Folding(len(shape.columns), shape.aggregates)
-        self.changelog = Changelog(self._folding.columns, shape.grid, shape.aggregates)
+        self.changelog = Changelog(self._folding.columns, shape.grid, shape.aggregates, len(shape.keys))
         self.rings, self.spill = self._rings(0, NOTHING), Spill()
         self.use(champion)
 
@@ -110,6 +112,24 @@ class Engine:
         """Forget all series of a partition."""
         self.rings.drop(partition)
         self.spill.drop(partition)
+        self.changelog.totals.pop(partition, None)
+
+    def follow(self, partition: int, log: int) -> None:
+        """Name the events of a partition as those of this log of its topic, of which there may have been several."""
+        self._answers.follow(partition, log)
+
+    def written_anew(self, partition: int) -> Iterator[list[Change]]:
+        """All records of a partition's state, as if none had been written before, in parts."""
+        rings = self.rings
+        rows = np.array([row for (of, _), row in rings.index.items() if of == partition], dtype=np.int64)
+        rings.sums[rows] = 0
+        self.changelog.totals.pop(partition, None)
+        back = np.arange(rings.length)
+        for part in np.array_split(rows, range(_WRITTEN, rows.size, _WRITTEN)):
+            row, slot = np.repeat(part, back.size), (rings.newest[part][:, None] - back).ravel()
+            told = ~np.isnan(rings.values[:, row, slot % rings.length]).all(axis=0)
+            told |= slot == rings.newest[row]
+            yield self.changelog.records(rings, row[told], slot[told])
 
     def evict(self, before: float) -> int:
         """Put series without an event since a clock time (seconds) on disk until their next one; returns how many."""

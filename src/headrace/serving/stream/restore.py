@@ -1,30 +1,125 @@
-"""The state of a partition, put together again from its changelog."""
+"""The state of a partition as the state topic has it: read, checked against its position, and put together again."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from headrace.errors import StreamError
+from headrace.serving.stream.changelog import Changelog, Record, total_of
 from headrace.serving.stream.engine import Engine
+from headrace.serving.stream.positions import POSITION, Position
 from headrace.sources.broker import BEGINNING, Broker
-from headrace.sources.topics import Topics
+
+_SHOWN = 5
 
 
-def restore(engine: Engine, broker: Broker, topics: Topics, partitions: Iterable[int]) -> int:
-    """Drop what is remembered of some partitions and restore it as committed; returns the number of series.
+@dataclass(frozen=True)
+class Trouble:
+    """A record that is not what a worker wrote."""
 
-    To be called after the committed offsets of those partitions were read, and were stable: then every transaction that
+    offset: int
+    key: bytes
+    reason: str
+    foreign: bool
+
+    def __str__(self) -> str:
+        return f"offset {self.offset}, key {self.key[:80].decode(errors='replace')!r}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the state topic has of one partition.
+
+    Attributes:
+        partition: Its number.
+        records: The good records, each key's last one, in their order.
+        keys: Keys of all records that are there, the position's aside.
+        position: Up to where they go; None where it is missing or damaged.
+        troubles: What is no record of a worker.
+    """
+
+    partition: int
+    records: list[Record]
+    keys: frozenset[bytes]
+    position: Position | None
+    troubles: list[Trouble]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the records are all of those that the position goes with."""
+        return self.position is not None and total_of(r.check for r in self.records) == self.position.state
+
+    @property
+    def unsealed(self) -> bool:
+        """Whether it was written before there were positions, and nothing speaks against it."""
+        sealed = not self.records or any(record.sealed for record in self.records)
+        return self.position is None and not self.troubles and not sealed
+
+    @property
+    def damage(self) -> str:
+        """What is wrong, for people."""
+        wrong = [str(each) for each in self.troubles][:_SHOWN]
+        if not wrong and not self.keys:
+            return "the state is gone"
+        if not wrong and self.position is None:
+            return "the record that says how far the state goes is missing"
+        if not wrong:
+            return f"{len(self.records)} records are there, which are not the {self._expected} that were written"
+        more = len(self.troubles) - len(wrong)
+        return "; ".join(wrong) + (f"; and {more} more" if more else "")
+
+    @property
+    def _expected(self) -> int:
+        return self.position.state.records if self.position else 0
+
+
+def found(changelog: Changelog, broker: Broker, topic: str, partition: int) -> Found:
+    """Read what the state topic has of a partition.
+
+    To be called after the committed offsets of the partition were read, and were stable: then every transaction that
     those offsets rest on has written its records, and whether they count is waited for.
 
     Raises:
-        StreamError: The changelog cannot be read whole.
+        StreamError: The topic cannot be read whole, or was written for another declaration.
     """
-    wanted = list(partitions)
-    for partition in wanted:
-        engine.drop(partition)
-    count = 0
-    for partition in wanted:
-        read = broker.read(topics.state, {partition: BEGINNING})
-        count += engine.changelog.restore(engine.rings, partition, ((m.key(), m.value()) for m in read))
+    read = broker.read(topic, {partition: BEGINNING})
+    return found_of(changelog, partition, ((m.key(), m.value(), m.offset()) for m in read), topic)
+
+
+def found_of(
+    changelog: Changelog, partition: int, records: Iterable[tuple[bytes | None, bytes | None, int]], topic: str
+) -> Found:
+    """What records (key, value, offset), in their order, come to."""
+    live: dict[bytes, bytes] = {}
+    at: dict[bytes, int] = {}
+    said: tuple[bytes, int] | None = None
+    for key, value, offset in records:
+        if key == POSITION:
+            said = None if value is None else (value, offset)
+        elif key is not None:
+            live.pop(key, None)  # the order of the last ones counts
+            if value is not None:
+                live[key] = value
+                at[key] = offset
+    try:
+        good, faults = changelog.checked(live)
+    except StreamError as error:
+        raise StreamError(error.message, where=f"{topic}[{partition}], {error.where}", hint=error.hint) from error
+    troubles = [Trouble(at[fault.key], fault.key, fault.reason, fault.foreign) for fault in faults]
+    position = None
+    if said is not None:
+        try:
+            position = Position.decode(said[0], partition)
+        except StreamError as error:
+            troubles.append(Trouble(said[1], POSITION, error.message, foreign=False))
+    return Found(partition, good, frozenset(live), position, troubles)
+
+
+def restore(engine: Engine, state: Found) -> int:
+    """Drop what is remembered of a partition and put in what was found; returns the number of series."""
+    engine.drop(state.partition)
+    count = engine.changelog.restore(engine.rings, state.partition, state.records)
     engine.rings.used[engine.rings.used == 0] = time.time()
     return count

@@ -17,9 +17,12 @@ from headrace.sources.events import NEVER
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Sums = NDArray[np.uint64]
 Keys = tuple[Any, ...]
 Series = tuple[int, Keys]
 """A partition, and the values of the key columns."""
+BLOCK = 32
+"""Steps of one record of the changelog."""
 
 
 class Rings:
@@ -41,6 +44,7 @@ class Rings:
         origin: Step from which the row was last predicted.
         lower, upper: The interval of that prediction, shape (rows, horizon).
         used: Clock time of the row's last event, seconds.
+        sums: Checksum of the row's record in each of its turns, 0 where there is none; shape (rows, turns).
         checks: What was said lately, where the model learns from it.
     """
 
@@ -58,6 +62,7 @@ class Rings:
         self.lower: Floats = np.empty((0, horizon))
         self.upper: Floats = np.empty((0, horizon))
         self.used: Floats = np.empty(0)
+        self.sums: Sums = np.empty((0, length // BLOCK + 2), dtype=np.uint64)
         self.checks = CheckRings(checks)
 
     def __len__(self) -> int:
@@ -66,7 +71,7 @@ class Rings:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays, free rows included."""
-        arrays = (self.values, self.lower, self.upper, self.newest, self.clock, self.origin, self.used)
+        arrays = (self.values, self.lower, self.upper, self.newest, self.clock, self.origin, self.used, self.sums)
         return sum(array.nbytes for array in arrays) + self.checks.nbytes
 
     def remember(self, checks: Shape) -> None:
@@ -111,11 +116,11 @@ class Rings:
         self.newest[row], self.clock[row], self.origin[row] = np.frombuffer(state, dtype=np.int64, count=3)
         at = 24
         for part in self._parts(row):
-            part[...] = np.frombuffer(state, offset=at, count=part.size).reshape(part.shape)
+            part[...] = np.frombuffer(state, part.dtype, part.size, at).reshape(part.shape)
             at += part.nbytes
 
-    def _parts(self, row: int) -> tuple[Floats, ...]:
-        return self.values[:, row], self.lower[row], self.upper[row]
+    def _parts(self, row: int) -> tuple[NDArray[Any], ...]:
+        return self.values[:, row], self.lower[row], self.upper[row], self.sums[row]
 
     def window(self, rows: Ints, lo: int, hi: int) -> Floats:
         """Steps lo to hi - 1 of the rows, shape (columns, rows, hi - lo), NaN where nothing is remembered."""
@@ -177,11 +182,12 @@ class Rings:
         self.newest[row] = self.clock[row] = self.origin[row] = NEVER
         self.lower[row] = self.upper[row] = np.nan
         self.used[row] = 0.0
+        self.sums[row] = 0
         self.checks.forget(row)
 
     def _grow(self) -> None:
         old, new = len(self._names), max(64, 2 * len(self._names))
-        for name in ("values", "newest", "clock", "origin", "lower", "upper", "used"):
+        for name in ("values", "newest", "clock", "origin", "lower", "upper", "used", "sums"):
             array = getattr(self, name)
             axis = 1 if name == "values" else 0
             shape = list(array.shape)

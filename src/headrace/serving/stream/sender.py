@@ -54,6 +54,7 @@ class Sender:
         stop: When it is set there is little patience: what is not done soon is given up.
         timeout: Seconds after which the cluster ends a transaction whose worker has died.
         waiting: Told now and then while a commit is waited for.
+        fence: Begins to look whether a transaction may be committed; what it gives waits for it, and raises `Aborted`.
 
     Raises:
         BrokerUnavailableError: The cluster cannot be reached within the broker's patience.
@@ -74,11 +75,12 @@ class Sender:
         *,
         timeout: float = 10.0,
         waiting: Callable[[float], None] = lambda seconds: None,
+        fence: Callable[[], Callable[[], None]] = lambda: lambda: None,
     ) -> None:
         from confluent_kafka import Producer
 
         self._topics, self._identity, self._stop = topics, identity, stop
-        self._patience, self._waiting = broker.patience.seconds, waiting
+        self._patience, self._waiting, self._fence = broker.patience.seconds, waiting, fence
         self._producer = Producer(
             broker.settings(
                 transactional_id=identity,
@@ -95,7 +97,7 @@ class Sender:
         )
         self._start(broker)
         self._open: Future[float] | None = None
-        self._work: SimpleQueue[tuple[list[Any], Any, Future[float]] | None] = SimpleQueue()
+        self._work: SimpleQueue[tuple[list[Any], Any, Callable[[], None], Future[float]] | None] = SimpleQueue()
         # Not of an executor: the end of the program waits for those.
         threading.Thread(target=self._commits, name="commit", daemon=True).start()
 
@@ -129,6 +131,7 @@ class Sender:
         assert self._open is None, "one transaction at a time"
         batch, produce = answered.batch, self._producer.produce
         ends = [TopicPartition(self._topics.events, partition, offset) for partition, offset in offsets.items()]
+        may = self._fence()
         try:
             self._attempt(self._producer.begin_transaction)
             keys, partitions, topic = batch.key, batch.partition, self._topics.predictions
@@ -146,19 +149,20 @@ class Sender:
         except Aborted as aborted:
             self._abort(aborted.__cause__ or aborted)
         self._open = Future()
-        self._work.put((ends, group, self._open))
+        self._work.put((ends, group, may, self._open))
 
     def _commits(self) -> None:
         """Commit one transaction after the other, in a thread of its own."""
-        for ends, group, done in iter(self._work.get, None):
+        for ends, group, may, done in iter(self._work.get, None):
             try:
-                done.set_result(self._commit(ends, group))
+                done.set_result(self._commit(ends, group, may))
             except Exception as error:  # noqa: BLE001 - whatever it is, who waits for it raises it
                 done.set_exception(error)
 
-    def _commit(self, ends: list[Any], group: Any) -> float:
+    def _commit(self, ends: list[Any], group: Any, may: Callable[[], None]) -> float:
         try:
             self._insist(lambda: self._producer.send_offsets_to_transaction(ends, group, CALL), TIMEOUT)
+            may()
             self._insist(lambda: self._producer.commit_transaction(CALL), self._patience)
         except Lost:
             raise

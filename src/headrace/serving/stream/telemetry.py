@@ -34,6 +34,7 @@ class Telemetry:
         self.answers = made(Counter, "answers", "Predictions sent")
         self.dead_letters = made(Counter, "dead_letters", "Bad events set apart")
         self.late = made(Counter, "late", "Events set apart because they came too late")
+        self.lost = made(Counter, "lost", "Offsets that the log no longer had when they were to be read")
         self.anomalies = made(Counter, "anomalies", "Observations outside the interval predicted before")
         self.commits = made(Counter, "commits", "Transactions committed")
         self.aborts = made(Counter, "aborts", "Transactions aborted")
@@ -51,11 +52,18 @@ class Telemetry:
         self.model_version = made(Gauge, "model_version", "Version of the model that answers")
         self._lag = made(Gauge, "lag", "Events that wait on a partition, whoever works on it", "partition")
         self._waiting = made(Gauge, "waiting", "Events that wait on all partitions; every worker says the same")
+        self._lost, self._loss = 0, ""
         self._turned, self.reason, self.away, self.worked = time.monotonic(), "starts", "", False
 
     def turn(self) -> None:
         """The loop made a turn."""
         self._turned = time.monotonic()
+
+    def lost_events(self, count: int) -> None:
+        """So many events were gone before they were read."""
+        self.lost.inc(count)
+        self._lost += count
+        self._loss = f"; {self._lost} were gone before they were read"
 
     def lag(self, events: Mapping[int, int]) -> None:
         """How many events of each partition wait."""
@@ -72,7 +80,7 @@ class Telemetry:
     def ready(self) -> tuple[bool, str]:
         """Whether events are answered, and the reason if not."""
         reason = self.reason or self.away
-        return not reason, reason or "answers events"
+        return not reason, reason or f"answers events{self._loss}"
 
     def text(self) -> bytes:
         """The metrics in Prometheus' text format."""

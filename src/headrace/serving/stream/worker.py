@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,14 @@ from headrace.errors import BrokerUnavailableError, FencedError, HeadraceError, 
 from headrace.home import Home
 from headrace.serving.stream.batch import Answered, Batch
 from headrace.serving.stream.champions import Watch, champion
+from headrace.serving.stream.changelog import Change
 from headrace.serving.stream.engine import Champion, Engine
+from headrace.serving.stream.fence import Fence
 from headrace.serving.stream.identity import fenced
 from headrace.serving.stream.lag import LagWatch, Told
 from headrace.serving.stream.log import logger
-from headrace.serving.stream.restore import restore
+from headrace.serving.stream.partitions import Partitions
+from headrace.serving.stream.positions import Position
 from headrace.serving.stream.seeding import Seeding
 from headrace.serving.stream.sender import Aborted, Lost, Sender
 from headrace.serving.stream.telemetry import Telemetry
@@ -42,6 +46,8 @@ _CLOSING = 10.0
 _NOT_MINE = 2**63
 _QUIET = 10.0
 """Seconds for which trouble of one kind is told once: a client without its broker has some many times a second."""
+_REFRESH = 2_000
+"""Milliseconds between two looks of the client at the topic: whether it was made anew, or has more partitions."""
 _STATUS = 5.0
 """Seconds between two looks at what changes slowly."""
 _AFTER = 120.0
@@ -105,6 +111,8 @@ class Worker:
         self._failure: Exception | None = None
         self._sent: tuple[Answered, float] | None = None
         self._aborted = False
+        self._astray: set[int] = set()
+        self._came: set[int] = set()
         self._told: dict[str, float] = {}
         self._consumer: Any = None
         self._nothing_from: dict[int, int] = {}
@@ -150,12 +158,19 @@ class Worker:
         """See to the topics, and make ready to answer with a model."""
         self._partitions = self._fitting()
         shape = self._system.event_shape(self._home.grid(self._system))
+        seeding = Seeding(self._system.name, self._home, shape)
         self._engine = Engine(
             *(self._system.name, shape, first, self._topics.events),
-            seed=Seeding(self._system.name, self._home, shape),
+            seed=seeding,
             accept_unknown=self._system.stream.unknown == "accept",
         )
         self.telemetry.model_version.set(first.pins.model_version)
+        self._parts = Partitions(
+            *(self._engine, self._broker, self._topics, self.telemetry, self._log, self._write, self._keyless),
+            replayed=seeding.replayed,
+            clock=self._system.stream.clock,
+        )
+        self._fence = Fence(self._broker, self._topics.events, lambda: self._parts.topic)
         self._log.info("started", model_version=first.pins.model_version, partitions=self._partitions)
         gc.freeze()  # a batch makes many small objects, and none of them in cycles: what is there need not be looked at
         gc.set_threshold(100_000, 20, 50)
@@ -208,7 +223,19 @@ class Worker:
 
     def _new_sender(self) -> Sender:
         identity = f"{self._topics.group}.{self._name}"
-        return Sender(self._broker, self._topics, identity, self._stop, waiting=self._waits)
+        fence = self._fence.ask
+        return Sender(self._broker, self._topics, identity, self._stop, waiting=self._waits, fence=fence)
+
+    def _write(self, changes: Sequence[Change], offsets: Mapping[int, int]) -> bool:
+        """Write records of the state outside of a batch, and the group's offsets; False: nothing was written."""
+        apart = Answered(Batch.of([]), changes=list(changes))
+        try:
+            self._sender.send(apart, offsets, self._consumer.consumer_group_metadata())
+            self._sender.settle()
+        except Aborted as aborted:
+            self._abandon(aborted, apart)
+            self._aborted = True
+        return not self._aborted
 
     def _waits(self, seconds: float) -> None:
         if seconds > _QUIET:
@@ -238,7 +265,7 @@ class Worker:
 
     def _forget(self, partitions: list[int]) -> None:
         for partition in partitions:
-            self._engine.drop(partition)
+            self._parts.drop(partition)
             self._positions.pop(partition, None)
             self._read_up.discard(partition)
             self._nothing_from.pop(partition, None)
@@ -304,16 +331,27 @@ class Worker:
             self._reload()
             return None
         good = [each for each in came if each.error() is None]
-        batch, expected = Batch.taken(good, self._system.stream.clock), self._positions
-        if any(expected.get(partition, _NOT_MINE) > first for partition, first in batch.begins.items()):
-            # A partition that went and came back in between begins where its last transaction ended.
-            good = [each for each in good if each.offset() >= expected.get(each.partition(), _NOT_MINE)]
-            batch = Batch.taken(good, self._system.stream.clock)
+        batch = self._mine(Batch.taken(good, self._system.stream.clock))
         self._read_up -= set(batch.partition)
         for each in came if len(good) != len(came) else ():
             self._noted(each)
+        if self._astray or self._parts.astray:
+            self._settle()
+            self._reload()
+            return None
         self._positions |= batch.ends
         return batch if len(batch) else None
+
+    def _mine(self, batch: Batch) -> Batch:
+        """The same batch; without partitions that came in between, which are read once more from where they go on."""
+        again, self._came = self._came & set(batch.partition), set()
+        again |= {p for p, first in batch.begins.items() if self._positions.get(p, _NOT_MINE) > first}
+        if not again:
+            return batch
+        begin = [self._begin(p, self._parts.at[p]) for p in again if p in self._positions]
+        self._consumer.incremental_unassign(begin)
+        self._consumer.incremental_assign(begin)
+        return batch.without(again)
 
     def _noted(self, message: Any) -> None:
         """What a message says beside an event: in the order in which they came."""
@@ -340,6 +378,12 @@ class Worker:
             self._read_up.add(message.partition())
             self._nothing_from[message.partition()] = message.offset()
             return
+        if error.code() == KafkaError._AUTO_OFFSET_RESET and message is not None:  # noqa: SLF001 - its public name
+            partition = message.partition()
+            self._log.warning("the log is not what it was", partition=partition, detail=error.str())
+            self._astray.add(partition)
+            self._parts.cut_off(partition, error.str())
+            return
         fatal = error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001 - its public name
         if error.code() == KafkaError.FENCED_INSTANCE_ID or (fatal and "fenced" in error.str()):
             raise fenced(self._name)
@@ -357,6 +401,7 @@ class Worker:
     def _answer(self, batch: Batch) -> None:
         began = time.monotonic()
         answered = self._engine.answer(batch, keyless=self._keyless)
+        answered.changes += self._parts.moved(batch)
         if not self._settle():
             return
         try:
@@ -442,7 +487,8 @@ class Worker:
                 isolation_level="read_committed",
                 error_cb=self._outage,
                 enable_partition_eof=True,
-                auto_offset_reset="earliest",
+                auto_offset_reset="error",  # what the log has no more is for the worker to see
+                topic_metadata_refresh_interval_ms=_REFRESH,
                 partition_assignment_strategy="cooperative-sticky",
                 session_timeout_ms=int(self._options.session * 1000),
                 max_poll_interval_ms=int(max(self._options.poll, self._options.session) * 1000),
@@ -469,6 +515,7 @@ class Worker:
             self._failure = error
             return
         consumer.incremental_assign(begin)
+        self._came |= {each.partition for each in begin}
         self._positions |= {each.partition: each.offset for each in begin}
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -493,13 +540,19 @@ class Worker:
         asked = [TopicPartition(self._topics.events, p) for p in partitions]
         # Committed offsets first: they wait for open transactions, which the changelog then holds to their end.
         committed = self._committed(asked) if asked else []
-        series = restore(self._engine, self._broker, self._topics, partitions)
-        seconds = time.monotonic() - began
+        begin = self._parts.take_up({each.partition: each.offset for each in committed})
+        seconds, series = time.monotonic() - began, len(self._engine.rings)
         self.telemetry.restore_seconds.observe(seconds)
         self.telemetry.reason, self.telemetry.worked = "", True
         self._patience.rewarded()
         self._log.info("restored", partitions=partitions, series=series, seconds=round(seconds, 3))
-        return [TopicPartition(t.topic, t.partition, max(t.offset, 0)) for t in committed]
+        return [self._begin(partition, position) for partition, position in begin.items()]
+
+    def _begin(self, partition: int, position: Position) -> TopicPartition:
+        from confluent_kafka import TopicPartition
+
+        # With the leader's epoch the client finds out whether the log was cut off, though it has grown again since.
+        return TopicPartition(self._topics.events, partition, position.offset, "", position.epoch)
 
     def _committed(self, asked: list[TopicPartition]) -> list[TopicPartition]:
         return self._broker.patiently(lambda: self._consumer.committed(asked, timeout=TIMEOUT), self._topics.events)
@@ -509,6 +562,7 @@ class Worker:
         from confluent_kafka import KafkaException
 
         self._aborted = False
+        self._astray.clear()
         mine = self._consumer.assignment()
         try:
             self._consumer.incremental_unassign(mine)

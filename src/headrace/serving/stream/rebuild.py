@@ -1,0 +1,107 @@
+"""The state made anew from the log: the events that it was made of are answered once more, and nothing is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.errors import StreamError
+from headrace.serving.stream.batch import Batch
+from headrace.serving.stream.changelog import Change
+from headrace.serving.stream.engine import Engine, Seed
+from headrace.serving.stream.positions import POSITION, Position
+from headrace.sources.broker import Broker, Log
+from headrace.sources.stamps import Clock
+
+_BATCH = 16_000
+"""Events that are answered at once, and records that are written in one transaction."""
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """What is needed to make the state of partitions anew.
+
+    Attributes:
+        engine: Takes the state in.
+        seed: What the tables knew of series before the events that are answered once more.
+        broker: The cluster.
+        topic: Name of the input topic.
+        log: The topic as it is.
+        keyless: Whether messages without a key are fine.
+        clock: By which events came.
+        turn: Told after every batch.
+    """
+
+    engine: Engine
+    seed: Seed
+    broker: Broker
+    topic: str
+    log: Log
+    keyless: bool
+    clock: Clock = "auto"
+    turn: Callable[[], None] = lambda: None
+
+    def state(self, partition: int, position: Position) -> int:
+        """Make the state of a partition up to a position; returns the number of events that were answered for it.
+
+        Raises:
+            StreamError: The log does not have the events any more, or cannot be read.
+            StoreError: The tables cannot be read.
+        """
+        where, begin = f"{self.topic}[{partition}]", self.log.begins.get(partition, 0)
+        end = self.log.ends.get(partition, 0)
+        if position.offset > end:
+            text = f"the state goes up to offset {position.offset}, and the log ends at {end}"
+            raise StreamError(text, where=where, hint="is it the topic that was read before?")
+        if begin > 0 or position.log > 1:
+            gone = f"the events before offset {begin} are gone" if begin else "events are of a topic that is no more"
+            raise StreamError(f"the state cannot be made anew from the log: {gone}", where=where, hint=_HINT)
+        self.engine.drop(partition)
+        self.engine.follow(partition, position.log)
+        count, seed, self.engine.seed = 0, self.engine.seed, self.seed
+        try:
+            for some in _batches(self.broker.read(self.topic, {partition: begin}, until={partition: position.offset})):
+                self.engine.answer(Batch.taken(some, self.clock), keyless=self.keyless)
+                count += len(some)
+                self.turn()
+        finally:
+            self.engine.seed = seed
+        return count
+
+    def records(
+        self, partition: int, position: Position, before: Iterable[bytes]
+    ) -> Iterator[tuple[list[Change], Position | None]]:
+        """What to write, in transactions: the last one has the position, and until it is written the state is damaged.
+
+        Args:
+            partition: Its number.
+            position: Up to where the state goes.
+            before: The keys of the records that are there.
+        """
+        gone, part = set(before), list[Change]()
+        for changes in self.engine.written_anew(partition):
+            gone -= {key for _, key, _ in changes}
+            part += changes
+            if len(part) >= _BATCH:
+                yield part, None
+                part = []
+        part += [(partition, key, None) for key in sorted(gone)]
+        total = self.engine.changelog.totals.get(partition)
+        done = position if total is None else position.with_state(total)
+        part.append((partition, POSITION, done.encode(partition)))
+        yield part, done
+
+
+_HINT = "with `headrace archive` the tables have them; `headrace stream rebuild` tells what is needed"
+
+
+def _batches(messages: Iterable[Any]) -> Iterator[list[Any]]:
+    some: list[Any] = []
+    for message in messages:
+        some.append(message)
+        if len(some) == _BATCH:
+            yield some
+            some = []
+    if some:
+        yield some

@@ -1,0 +1,178 @@
+"""Offsets, topics and state that are no longer what they were: nothing lost, doubled, wrong or silent."""
+
+import pytest
+from tests import kafka
+from tests.serving.stream import streams
+from tests.serving.stream.streams import TOPIC, Stream, waited
+
+from headrace.errors import StreamError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    made = kafka.cluster(tmp_path_factory.mktemp("kafka"))
+    yield made.bootstrap
+    made.stop()
+
+
+@pytest.fixture
+def stream(broker, home):
+    return Stream(broker, home)
+
+
+def said(done, text):
+    return [line for line in done["lines"] if text in str(line)]
+
+
+def test_the_topic_is_made_anew_while_the_worker_is_stopped(stream):
+    stream.send(20)
+    stream.drain()
+    old = stream.log()
+    stream.remake()
+    stream.send(30)
+    done = stream.drain()
+    assert stream.check(old, stream.log(f"{TOPIC}@2")) == 50 * 8
+    assert said(done, "made anew")
+    stream.send(5)
+    assert not said(stream.drain(), "made anew")
+    stream.check(old, stream.log(f"{TOPIC}@2"))
+
+
+@pytest.mark.parametrize("more", [10, 60])
+def test_the_topic_is_made_anew_under_a_running_worker(stream, more):
+    stream.send(20)
+    with stream.working(options=streams.Options(session=4.0)) as worker:
+        waited(stream, 160)
+        old = stream.log()
+        stream.remake()
+        stream.send(more)
+        waited(stream, 160 + more * 8)
+        stream.send(5)
+        waited(stream, 200 + more * 8)
+    assert worker.said("made anew")
+    stream.check(old, stream.log(f"{TOPIC}@2"))
+
+
+def test_events_that_expired_before_they_were_read_are_counted(stream):
+    stream.send(20)
+    stream.drain()
+    first = stream.ends()
+    stream.send(20)
+    stream.cut_before({0: first[0] + 7})
+    gone = {f"{TOPIC}-0-{offset}" for offset in range(first[0], first[0] + 7)}
+    before = stream.outcomes()
+    done = stream.drain()
+    assert done["lost"] == 7
+    assert said(done, "events are gone that were not read")
+    assert not gone & set(stream.outcomes())
+    assert len(stream.outcomes()) == 320 - 7
+    assert before.keys() < stream.outcomes().keys()
+
+
+@pytest.mark.parametrize("to", ["gone", 0, 3, "end", "beyond"])
+def test_the_groups_offsets_do_not_decide(stream, to):
+    stream.send(20)
+    stream.drain()
+    ends = stream.ends()
+    if to == "gone":
+        stream.forget_group()
+    else:
+        place = {p: {"end": end, "beyond": end + 40}.get(to, to) for p, end in ends.items()}
+        stream.send(5)
+        stream.reset_group({p: stream.ends()[p] if to == "end" else o for p, o in place.items()})
+    done = stream.drain()
+    assert stream.group_offsets() == stream.ends()
+    assert said(done, "the group's offset was changed")
+    stream.send(5)
+    stream.drain()
+    stream.check()
+
+
+def test_a_lost_state_is_made_anew(stream):
+    stream.send(20)
+    stream.drain()
+    stream.remake("live_metrics.state")
+    stream.send(5)
+    done = stream.drain()
+    assert said(done, "the state was made anew")
+    stream.check()
+    stream.send(5)
+    assert not said(stream.drain(), "made anew")
+    stream.check()
+
+
+ODD = {
+    "tombstone": lambda key, value: (key, None),
+    "cut": lambda key, value: (key, value[:-3]),
+    "cut to nothing": lambda key, value: (key, b""),
+    "garbage": lambda key, value: (key, b"garbage"),
+    "flipped": lambda key, value: (key, value[:60] + bytes([value[60] ^ 1]) + value[61:]),
+    "no position": lambda key, value: (b'"position"', None),
+    "another position": lambda key, value: (b'"position"', b'{"format": 1, "offset": 0}'),
+}
+
+
+def test_odd_records_in_the_state(stream):
+    """One kind after the other, on whatever partition: found, told, and made anew from the log."""
+    stream.send(20)
+    stream.drain()
+    partitions = [p for p, end in stream.ends().items() if end]
+    for turn, (what, odd) in enumerate(ODD.items()):
+        partition = partitions[turn % len(partitions)]
+        there = stream.state(partition)
+        key, value = [(k, v) for k, v in there.items() if k.startswith(b"[")][-1]
+        stream.put_state(*odd(key, value), partition)
+        stream.send(2)
+        done = stream.drain()
+        assert [line["partition"] for line in said(done, "the state was made anew")] == [partition], what
+        assert said(done, "odd record in the state") or what in ("tombstone", "no position")
+        assert not said(done, "hint") or "delete" not in str(said(done, "hint"))
+    stream.send(2)
+    assert not said(stream.drain(), "made anew")
+    stream.check()
+
+
+def test_a_record_that_is_no_workers_is_told_and_passed_over(stream):
+    stream.send(20)
+    stream.drain()
+    for key in (b"garbage", b"[", b'["a", "b", 3]', b'"orders"', b"\xff", b"[3]"):
+        stream.put_state(key, b"x", 0)
+    value = next(value for p in range(4) for key, value in stream.state(p).items() if key.startswith(b'["orders"'))
+    stream.put_state(b'["order", 3]', value, 0)
+    stream.send(5)
+    done = stream.drain()
+    assert len(said(done, "odd record in the state")) == 7
+    assert not said(done, "made anew")
+    stream.check()
+
+
+@pytest.mark.parametrize("of", [b"[", b'"position"'])
+def test_an_older_record_in_place_of_the_last(stream, of):
+    stream.send(20)
+    stream.drain()
+    partition = next(p for p, end in stream.ends().items() if end)
+    there = stream.state(partition)
+    stream.send(2)
+    stream.drain()
+    now = stream.state(partition)
+    key = next(key for key in there if key.startswith(of) and there[key] != now[key])
+    stream.put_state(key, there[key], partition)
+    stream.send(2)
+    assert said(stream.drain(), "the state was made anew")
+    stream.check()
+
+
+def test_state_and_group_are_gone(stream):
+    stream.send(20)
+    stream.drain()
+    stream.forget_group()
+    stream.remake("live_metrics.state")
+    with pytest.raises(StreamError, match="does not say up to which event") as failure:
+        stream.drain()
+    assert "headrace stream rebuild live_metrics" in failure.value.hint
+    stream.remake("live_metrics.predictions")
+    before = stream.log()
+    assert before
+    assert stream.drain()["answers"] > 0, "nothing was answered yet, as far as anybody knows"
