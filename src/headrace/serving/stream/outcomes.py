@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from headrace.serving.stream.positions import source_of
+from headrace.serving.stream.rings import Keys
 from headrace.sources.broker import Broker
 from headrace.sources.topics import Topics
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = 1_000
 """Messages of a partition that are looked at first, from its end."""
 
@@ -37,6 +40,29 @@ def newest(broker: Broker, topics: Topics, partition: int) -> Outcome | None:
         *_newest(broker, topics.late, None, _of_letter(topics.events, partition), counts),
     ]
     return max(found, default=None)
+
+
+def first_known(broker: Broker, topics: Topics, partition: int, columns: Sequence[str]) -> dict[Keys, int]:
+    """When the first event of each series of a partition that was answered became known, microseconds since 1970.
+
+    Nothing where the topic has lost its beginning.
+
+    Raises:
+        StreamError: The cluster failed.
+    """
+    there = broker.log(topics.predictions)
+    if there is None or there.begins.get(partition, 0) > 0 or not there.ends.get(partition, 0):
+        return {}
+    found: dict[Keys, int] = {}
+    outcome, seen = _of_answer(topics.events, partition), set[bytes | None]()
+    for message in broker.read(topics.predictions, {partition: 0}):
+        if message.key() in seen or outcome(message) is None:
+            continue
+        seen.add(message.key())
+        said = json.loads(message.value())
+        keys, at = tuple(said.get(name) for name in columns), datetime.fromisoformat(said["as_of"])
+        found.setdefault(keys, (at - _EPOCH) // timedelta(microseconds=1))
+    return found
 
 
 def _newest(

@@ -10,15 +10,14 @@ from typing import Any
 from headrace.errors import StreamError
 from headrace.serving.stream.batch import Batch
 from headrace.serving.stream.changelog import Change
-from headrace.serving.stream.engine import Engine, Seed
+from headrace.serving.stream.engine import Engine
 from headrace.serving.stream.outcomes import newest
 from headrace.serving.stream.positions import POSITION, Position, Total
-from headrace.serving.stream.rebuild import Rebuild
+from headrace.serving.stream.rebuild import Again, Rebuild
 from headrace.serving.stream.restore import Found, found, restore
 from headrace.serving.stream.resume import Now, Resumed, resumed
 from headrace.serving.stream.telemetry import Telemetry
 from headrace.sources.broker import Broker, Log
-from headrace.sources.stamps import Clock
 from headrace.sources.topics import Topics
 
 _ENDED = re.compile(r"broker end offset is (\d+)")
@@ -37,9 +36,7 @@ class Partitions:
         telemetry: Counts what was lost.
         log: Where to tell.
         write: Writes outside of a batch.
-        keyless: Whether messages without a key are fine.
-        replayed: What the tables knew of series before events that are answered once more.
-        clock: By which events came.
+        again: How events are answered once more.
     """
 
     engine: Engine
@@ -48,9 +45,7 @@ class Partitions:
     telemetry: Telemetry
     log: Any
     write: Write
-    keyless: bool
-    replayed: Seed
-    clock: Clock
+    again: Again
 
     def __post_init__(self) -> None:
         self.at: dict[int, Position] = {}
@@ -137,12 +132,7 @@ class Partitions:
         return done.position
 
     def _rebuilt(self, state: Found, done: Resumed, log: Log) -> Position:
-        rebuild = Rebuild(
-            *(self.engine, self.replayed, self.broker, self.topics.events, log),
-            keyless=self.keyless,
-            clock=self.clock,
-            turn=self.telemetry.turn,
-        )
+        rebuild = Rebuild(self.engine, self.broker, self.topics, log, self.again, self.telemetry.turn)
         events = rebuild.state(state.partition, done.position)
         position = done.position
         for changes, last in rebuild.records(state.partition, position, state.keys):

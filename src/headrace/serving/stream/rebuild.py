@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from headrace.errors import StreamError
 from headrace.serving.stream.batch import Batch
 from headrace.serving.stream.changelog import Change
 from headrace.serving.stream.engine import Engine, Seed
+from headrace.serving.stream.outcomes import first_known
 from headrace.serving.stream.positions import POSITION, Position
+from headrace.serving.stream.rings import Ints, Keys
+from headrace.serving.stream.seeding import Seeded
 from headrace.sources.broker import Broker, Log
 from headrace.sources.stamps import Clock
+from headrace.sources.topics import Topics
 
 _BATCH = 16_000
 """Events that are answered at once, and records that are written in one transaction."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """How events are answered once more.
+
+    Attributes:
+        columns: The key columns.
+        keyless: Whether messages without a key are fine.
+        seed: What the tables knew of series before events that became known at some times.
+        clock: By which events came.
+    """
+
+    columns: tuple[str, ...]
+    keyless: bool
+    seed: Seed
+    clock: Clock = "auto"
 
 
 @dataclass(frozen=True)
@@ -24,22 +47,18 @@ class Rebuild:
 
     Attributes:
         engine: Takes the state in.
-        seed: What the tables knew of series before the events that are answered once more.
         broker: The cluster.
-        topic: Name of the input topic.
-        log: The topic as it is.
-        keyless: Whether messages without a key are fine.
-        clock: By which events came.
+        topics: Of the system.
+        log: The input topic as it is.
+        again: How events are answered.
         turn: Told after every batch.
     """
 
     engine: Engine
-    seed: Seed
     broker: Broker
-    topic: str
+    topics: Topics
     log: Log
-    keyless: bool
-    clock: Clock = "auto"
+    again: Again
     turn: Callable[[], None] = lambda: None
 
     def state(self, partition: int, position: Position) -> int:
@@ -49,8 +68,8 @@ class Rebuild:
             StreamError: The log does not have the events any more, or cannot be read.
             StoreError: The tables cannot be read.
         """
-        where, begin = f"{self.topic}[{partition}]", self.log.begins.get(partition, 0)
-        end = self.log.ends.get(partition, 0)
+        topic, begin, end = self.topics.events, *self._bounds(partition)
+        where = f"{topic}[{partition}]"
         if position.offset > end:
             text = f"the state goes up to offset {position.offset}, and the log ends at {end}"
             raise StreamError(text, where=where, hint="is it the topic that was read before?")
@@ -59,15 +78,31 @@ class Rebuild:
             raise StreamError(f"the state cannot be made anew from the log: {gone}", where=where, hint=_HINT)
         self.engine.drop(partition)
         self.engine.follow(partition, position.log)
-        count, seed, self.engine.seed = 0, self.engine.seed, self.seed
+        count, seed, self.engine.seed = 0, self.engine.seed, self._seed(partition)
         try:
-            for some in _batches(self.broker.read(self.topic, {partition: begin}, until={partition: position.offset})):
-                self.engine.answer(Batch.taken(some, self.clock), keyless=self.keyless)
+            for some in _batches(self.broker.read(topic, {partition: begin}, until={partition: position.offset})):
+                self.engine.answer(Batch.taken(some, self.again.clock), keyless=self.again.keyless)
                 count += len(some)
                 self.turn()
         finally:
             self.engine.seed = seed
         return count
+
+    def _bounds(self, partition: int) -> tuple[int, int]:
+        return self.log.begins.get(partition, 0), self.log.ends.get(partition, 0)
+
+    def _seed(self, partition: int) -> Seed:
+        """What the tables knew of a series before the first of its events that was answered.
+
+        When that became known its answer says; without it, by its own time: then it came in order.
+        """
+        known = first_known(self.broker, self.topics, partition, self.again.columns)
+
+        def seed(keys: Sequence[Keys], slots: Ints, at: Ints, length: int) -> Seeded:
+            when = [known.get(each, own) for each, own in zip(keys, at.tolist(), strict=True)]
+            return self.again.seed(keys, slots, np.array(when, dtype=np.int64), length)
+
+        return seed
 
     def records(
         self, partition: int, position: Position, before: Iterable[bytes]

@@ -26,6 +26,7 @@ from headrace.serving.stream.lag import LagWatch, Told
 from headrace.serving.stream.log import logger
 from headrace.serving.stream.partitions import Partitions
 from headrace.serving.stream.positions import Position
+from headrace.serving.stream.rebuild import Again
 from headrace.serving.stream.seeding import Seeding
 from headrace.serving.stream.sender import Aborted, Lost, Sender
 from headrace.serving.stream.telemetry import Telemetry
@@ -166,9 +167,8 @@ class Worker:
         )
         self.telemetry.model_version.set(first.pins.model_version)
         self._parts = Partitions(
-            *(self._engine, self._broker, self._topics, self.telemetry, self._log, self._write, self._keyless),
-            replayed=seeding.replayed,
-            clock=self._system.stream.clock,
+            *(self._engine, self._broker, self._topics, self.telemetry, self._log, self._write),
+            again=Again(self._system.keys, self._keyless, seeding.replayed, self._system.stream.clock),
         )
         self._fence = Fence(self._broker, self._topics.events, lambda: self._parts.topic)
         self._log.info("started", model_version=first.pins.model_version, partitions=self._partitions)
