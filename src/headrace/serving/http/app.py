@@ -117,7 +117,7 @@ class Application:
     def _reading(self, access: Access, *, several: bool) -> FastAPI:
         api = FastAPI(title="headrace", version=__version__, lifespan=self._lifespan, openapi_url=None)
         front = Front(self.served, access, self._options.public, self._telemetry, several=several)
-        for routes in (front, Reading(self.served, self._home, access), Speaking(self.served, access)):
+        for routes in (front, Reading(self.served, self._home, access), Speaking(self.served, access, front.told)):
             router = routes.router()
             api.include_router(router, dependencies=[Depends(refuse_unknown)])
         api.add_exception_handler(Problem, of_problem)
@@ -128,7 +128,7 @@ class Application:
         tokens, most = not access.open, self._options.max_rows
 
         def openapi(seen: Mapping[str, Served] = self.served) -> dict[str, Any]:
-            return document(described(), seen, tokens=tokens, most=most)
+            return document(described(), seen, tokens=tokens, most=most, only=len(self.served) == 1)
 
         api.openapi = openapi  # type: ignore[method-assign]
         return api

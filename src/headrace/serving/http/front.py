@@ -83,7 +83,7 @@ class Front:
     async def ready(self, request: Request) -> Response:
         """Whether every system can answer; with the reason for each that cannot, for those who may read it."""
         reasons = {name: each.reason for name, each in self._served.items()}
-        seen = self._told(request)
+        seen = self.told(request)
         told = {name: outward(reason or "") or "ready" for name, reason in reasons.items() if name in seen}
         if not any(reasons.values()):
             return json_response({"ready": True, **({"systems": told} if told else {})})
@@ -109,7 +109,7 @@ class Front:
         given = _authorization(request)
         return {name: each for name, each in self._served.items() if self._access.sees(given, name)}
 
-    def _told(self, request: Request) -> Collection[str]:
+    def told(self, request: Request) -> Collection[str]:
         """The systems whose state may be told."""
         if READY in self._public:
             return self._served

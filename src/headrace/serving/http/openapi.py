@@ -15,7 +15,9 @@ _OF_SERIES = frozenset(("series", "observations", "predictions"))
 _KEYED = frozenset(("observations", "predictions"))
 
 
-def document(described: Mapping[str, Any], served: Mapping[str, Served], *, tokens: bool, most: int) -> dict[str, Any]:
+def document(
+    described: Mapping[str, Any], served: Mapping[str, Served], *, tokens: bool, most: int, only: bool
+) -> dict[str, Any]:
     """The whole document.
 
     Args:
@@ -23,8 +25,9 @@ def document(described: Mapping[str, Any], served: Mapping[str, Served], *, toke
         served: Systems by name.
         tokens: Whether the routes ask for one.
         most: Rows of a request.
+        only: Whether the server has no other system, told or not.
     """
-    paths, parts = _paths(described, served, most)
+    paths, parts = _paths(described, served, most, only=only)
     components: dict[str, Any] = {"schemas": {**described.get("components", {}).get("schemas", {}), **parts}}
     for path, item in paths.items():
         for operation in item.values():
@@ -38,7 +41,7 @@ def document(described: Mapping[str, Any], served: Mapping[str, Served], *, toke
 
 
 def _paths(
-    described: Mapping[str, Any], served: Mapping[str, Served], most: int
+    described: Mapping[str, Any], served: Mapping[str, Served], most: int, *, only: bool
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Every route, and every component."""
     generic = {path: item for path, item in described["paths"].items() if path.startswith(_GENERIC + "/")}
@@ -58,7 +61,7 @@ def _paths(
         if told is not None:
             paths[f"/v1/systems/{name}/predict"] = {"post": told[0]}
             parts |= {**told[1], **PROTOCOLS}
-            others = spoken(each, list(told[1])[-1], only=len(served) == 1)
+            others = spoken(each, list(told[1])[-1], only=only)
             paths |= {path: {"post": operation} for path, operation in others.items()}
     return paths, parts
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.serving.http.helpers import PREDICT, Server, passengers
+from tests.serving.http.helpers import PREDICT, Server, passengers, serving
 from tests.serving.http.protocols.tensors import (
     INFER,
     LENGTH,
@@ -213,3 +214,34 @@ def test_requests_are_counted_by_their_route(titanic: Server) -> None:
     text = titanic.get("/metrics").text
     assert 'headrace_http_requests_total{method="POST",route="/v2/models/{system}/infer",status="200"}' in text
     assert PREDICT not in text
+
+
+def test_tokens_and_unreadiness(home: Path, tmp_path: Path) -> None:
+    tokens = {"reader": ["*:read"], "shop": ["titanic:predict"], "other": ["energy:predict"]}
+    with serving(home, HEADRACE_TOKENS=json.dumps(tokens)) as server:
+
+        def status(path: str, token: str | None, body: Any = None) -> int:
+            given = {} if token is None else {"authorization": f"Bearer {token}"}
+            if body is None:
+                return server.get(path, headers=given).status_code
+            return server.post(body, path, **given).status_code
+
+        invocation = {"instances": ONE}
+        for path, body in ((INFER, document(ONE)), ("/invocations", invocation)):
+            assert [status(path, each, body) for each in (None, "wrong", "other", "shop")] == [401, 401, 403, 200]
+        for path in ("/v2/models/titanic", "/v2/models/titanic/ready"):
+            assert [status(path, each) for each in (None, "shop", "reader")] == [401, 403, 200]
+        assert [status("/v2/repository/index", each, {}) for each in (None, "reader")] == [401, 200]
+        assert [status(path, None) for path in ("/v2", "/v2/health/live", "/v2/health/ready", "/ping")] == [200] * 4
+        assert server.post({}, "/v2/repository/index", authorization="Bearer shop").json() == []
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with serving(empty, ready=False, HEADRACE_TOKENS=json.dumps(tokens)) as server:
+        for path in ("/v2/health/ready", "/ping"):
+            waiting = server.get(path)
+            assert waiting.status_code == 503
+            assert "errors" not in waiting.json()
+            assert server.get(path, headers={"authorization": "Bearer reader"}).json()["errors"]
+        reader = {"authorization": "Bearer reader"}
+        assert server.get("/v2/models/titanic/ready", headers=reader).status_code == 503
+        assert server.post({}, "/v2/repository/index", **reader).json()[0]["state"] == "UNAVAILABLE"

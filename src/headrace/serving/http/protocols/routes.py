@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -25,10 +25,13 @@ class Speaking:
     Args:
         served: Systems by name.
         access: Who may read.
+        told: The systems whose state a request may be told.
     """
 
-    def __init__(self, served: Mapping[str, Served], access: Access) -> None:
-        self._served, self._access = served, access
+    def __init__(
+        self, served: Mapping[str, Served], access: Access, told: Callable[[Request], Collection[str]]
+    ) -> None:
+        self._served, self._access, self._told = served, access, told
 
     def router(self) -> APIRouter:
         """All routes."""
@@ -66,9 +69,9 @@ class Speaking:
         """The process is alive."""
         return json_response({"live": True})
 
-    async def ready(self) -> Response:
+    async def ready(self, request: Request) -> Response:
         """Whether every model can answer."""
-        self._refuse_unready(self._served)
+        self._refuse_unready(self._served, self._told(request))
         return json_response({"ready": True})
 
     async def model(self, request: Request, name: str) -> Response:
@@ -93,25 +96,24 @@ class Speaking:
         seen = [each for name, each in self._served.items() if self._access.may(given, name, READ)]
         return json_response([_indexed(each) for each in seen])
 
-    async def ping(self) -> Response:
+    async def ping(self, request: Request) -> Response:
         """Whether every system can answer, as MLflow's clients ask it."""
-        self._refuse_unready(self._served)
+        self._refuse_unready(self._served, self._told(request))
         return PlainTextResponse("\n")
 
     async def version(self) -> Response:
         """The version of headrace."""
         return PlainTextResponse(__version__)
 
-    def _refuse_unready(self, served: Mapping[str, Served]) -> None:
-        waits = {name: why for name, each in served.items() if (why := each.reason) is not None}
+    def _refuse_unready(self, served: Mapping[str, Served], told: Collection[str]) -> None:
+        waits = {name: each.reason for name, each in served.items() if each.reason is not None}
         if waits:
-            told = waits if self._access.open else {}
-            errors = [{"loc": ["models", name], "msg": why} for name, why in told.items()]
+            errors = [{"loc": ["models", name], "msg": outward(why)} for name, why in waits.items() if name in told]
             raise Problem(503, "not ready", errors=errors, headers=[(b"retry-after", b"5")])
 
     def _ready(self, request: Request, name: str, version: str | None = None) -> Response:
         self._find(request, name, version)
-        self._refuse_unready({name: self._served[name]})
+        self._refuse_unready({name: self._served[name]}, (name,))
         return json_response({"name": name, "ready": True})
 
     def _find(self, request: Request, name: str, version: str | None = None) -> Served:
@@ -126,5 +128,5 @@ class Speaking:
 def _indexed(served: Served) -> dict[str, Any]:
     version = str(served.champion.version.version) if served.champion is not None else ""
     why = served.reason
-    state, reason = ("READY", "") if why is None else ("UNAVAILABLE", outward(why))
-    return {"name": served.system.name, "version": version, "state": state, "reason": reason}
+    state = "READY" if why is None else "UNAVAILABLE"
+    return {"name": served.system.name, "version": version, "state": state, "reason": outward(why or "")}
