@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.store.helpers import FACTS, Row, append, facts, hour, hourly, latest_of, same
 
-from headrace.errors import NotFoundError, StoreError, UsageError
+from headrace.errors import CorruptTableError, NotFoundError, StoreError, UsageError
 from headrace.store import Table, Written
 from headrace.store.facts import are_distinct
+from headrace.store.verify import check
 
 VALUES = st.sampled_from([None, float("nan"), 0.0, 1.0, 2.0])
 ROWS = st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(0, 3), st.integers(0, 6), VALUES), max_size=8)
@@ -206,3 +207,36 @@ def test_facts_that_are_about_the_same_are_never_told_apart(values: list[object]
     assert not are_distinct(rows, ["key", "other"])
     assert are_distinct(rows.with_columns(other=pl.int_range(2)), ["key", "other"])
     assert are_distinct(rows.clear(), ["key", "other"])
+
+
+@pytest.mark.parametrize("corrected", [None, hour(500)])
+def test_many_rows_are_written_part_by_part_as_if_at_once(tmp_path, monkeypatch, corrected) -> None:
+    every = pl.concat([hourly(n) for n in range(40)]).sample(fraction=1.0, shuffle=True, seed=3)
+    later = every.with_columns(value=pl.when(pl.col("key") == "s1").then(-1.0).otherwise("value"))
+    whole, parted = Table(tmp_path / "whole"), Table(tmp_path / "parted")
+    for rows in (every, later, every.clear(), later):
+        expected = append(whole, rows, corrected_at=corrected)
+        with monkeypatch.context() as patch:
+            patch.setattr("headrace.store.facts.PART", 7)
+            assert append(parted, rows, corrected_at=corrected) == expected
+    columns = ["time", "key", "known_at", "_version", "value"]
+    frames = [each.collect(each.scan()).select(columns).sort(columns) for each in (whole, parted)]
+    assert frames[0].equals(frames[1])
+    assert parted.versions()["rows"].to_list() == whole.versions()["rows"].to_list()
+    assert check(parted, deep=True).problems == ()
+
+
+def test_what_fails_between_two_parts_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
+    table = Table(tmp_path / "t")
+    append(table, hourly(5))
+    path = next(Path(table.uri).glob("*.parquet"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    monkeypatch.setattr("headrace.store.facts.PART", 4)
+    with pytest.raises(CorruptTableError, match="not what was written"):
+        append(table, pl.concat([hourly(n) for n in range(9)]))
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert table.version() == 1
+    assert append(table, pl.concat([hourly(n) for n in range(9)])).added == 32

@@ -15,6 +15,8 @@ APP = "headrace"
 VERSION_KEY = "headrace.version"
 ROW_GROUP = 131_072
 FILE_SIZE = 32 * 2**20
+ENOUGH = 3 * FILE_SIZE // 4
+"""Bytes of small files that make one of a good size: more at once would only take more memory."""
 
 
 def opened(uri: str, options: Mapping[str, str] | None) -> DeltaTable | None:
@@ -35,8 +37,8 @@ def version_of(snapshot: DeltaTable) -> int:
     return snapshot.transaction_version(APP) or 0
 
 
-def unmerged(snapshot: DeltaTable) -> tuple[int, int]:
-    """The first version after all files of a good size, and how many files hold the versions from there on.
+def unmerged(snapshot: DeltaTable) -> tuple[int, int, int]:
+    """The first version after all files of a good size, and how many files hold the versions from there on, of how many bytes.
 
     Versions only grow, so no file reaches over that border.
     """
@@ -45,7 +47,24 @@ def unmerged(snapshot: DeltaTable) -> tuple[int, int]:
     files = pl.DataFrame(snapshot.get_add_actions(flatten=True)).select("size_bytes", "min._version", "max._version")
     merged = files.filter(pl.col("size_bytes") >= FILE_SIZE // 2).get_column("max._version").max()
     first = int(merged) + 1 if isinstance(merged, int) else 1
-    return first, int((files.get_column("min._version") >= first).sum())
+    small = files.filter(pl.col("min._version") >= first)
+    return first, small.height, int(small.get_column("size_bytes").sum())
+
+
+def spans(snapshot: DeltaTable, first: int, rows: int) -> list[tuple[int, int]]:
+    """Spans of versions from `first` on, in order, of about so many rows each; no file reaches over their borders."""
+    import polars as pl
+
+    files = pl.DataFrame(snapshot.get_add_actions(flatten=True)).filter(pl.col("min._version") >= first)
+    found: list[tuple[int, int]] = []
+    held, begin, end = 0, first, first
+    columns = ("min._version", "max._version", "num_records")
+    for least, most, count in files.select(columns).sort("min._version", "max._version").iter_rows():
+        if held and least > end and held + count > rows:
+            found.append((begin, end))
+            held, begin = 0, end + 1
+        held, end = held + count, max(end, most)
+    return [*found, (begin, end)]
 
 
 def properties(app: str, version: int) -> CommitProperties:

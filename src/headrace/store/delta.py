@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from headrace.errors import CorruptTableError, NotFoundError, UsageError, WriteConflictError
 from headrace.store import commits, failures, location, panics
 from headrace.store.between import Between, wanted
+from headrace.store.streams import Stream
 from headrace.store.upkeep import Upkeep
 from headrace.store.witness import Witness
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
     from deltalake import DeltaTable
 
+    from headrace.store import facts
     from headrace.store.facts import Part
     from headrace.store.marks import Mark
 
@@ -183,20 +185,26 @@ class Table:
         corrected: tuple[datetime | None, Part | None],
     ) -> Written | None:
         """One attempt against a fresh snapshot; None when another writer was first."""
-        from headrace.store import schema
+        from headrace.store import facts, schema
 
         snapshot = self._open(write=True) or self._create(schema.conform(rows, None, self.uri), window, identity)
         table_schema, version = self._schema_of(snapshot), commits.version_of(snapshot)
         rows = schema.conform(rows, table_schema, self.uri)
-        new, restated = self._news(snapshot, rows, identity, compare, window, corrected)
-        if new.is_empty():
+        # Of many rows the news are found while those before are written, by a snapshot that the writer does not hold.
+        seen = snapshot if rows.height <= facts.PART else self._open()
+        if seen is None or seen.version() != snapshot.version():
+            return None
+        told = facts.Told()
+        new = self._news(seen, rows, identity, compare, window, corrected, told)
+        parts = (schema.stamp(each, version + 1, window, identity) for each in new)
+        first = next(parts, None)
+        if first is None:
             return Written(version, 0, rows.height)
-        widened = bool(set(new.columns) - set(table_schema))
-        new = schema.stamp(new, version + 1, window, identity)
-        if not self._commit(snapshot, new, version + 1, widened):
+        widened = bool(set(first.columns) - {*table_schema, facts.VERSION})
+        if not self._commit(snapshot, Stream(first, parts), version + 1, widened):
             return None
         self._tidy(snapshot)
-        return Written(version + 1, new.height, rows.height - new.height, restated)
+        return Written(version + 1, told.new, rows.height - told.new, told.restated)
 
     def news(
         self,
@@ -209,13 +217,16 @@ class Table:
         part: Part | None = None,
     ) -> pl.DataFrame:
         """Those of the rows that `append` would add now; arguments and errors are its own, but nothing is written."""
-        from headrace.store import schema
+        import polars as pl
+
+        from headrace.store import facts, schema
 
         snapshot = self._open()
         if snapshot is None or rows.is_empty():
             return rows
         rows = schema.conform(rows, self._schema_of(snapshot), self.uri)
-        return self._news(snapshot, rows, identity, compare, window, (corrected_at, part))[0]
+        new = self._news(snapshot, rows, identity, compare, window, (corrected_at, part), facts.Told())
+        return pl.concat([rows.clear(), *new])
 
     def _news(
         self,
@@ -225,21 +236,22 @@ class Table:
         compare: Sequence[str],
         window: str,
         corrected: tuple[datetime | None, Part | None],
-    ) -> tuple[pl.DataFrame, int]:
-        """The rows that say something new, and how many of them restate a known time."""
-        import polars as pl
-
+        told: facts.Told,
+    ) -> Iterator[pl.DataFrame]:
+        """The rows that say something new, in parts in order of `window`; `told` counts them on the way."""
         from headrace.store import facts
 
-        new, restated, (corrected_at, part) = [], 0, corrected
+        corrected_at, part = corrected
         for some in facts.in_parts(rows, window):
             existing = self._facts_between(snapshot, some, [*identity, *compare], window)
             if corrected_at is None:
-                new.append(facts.new_in_chain(existing, some, identity, compare))
+                new = facts.new_in_chain(existing, some, identity, compare)
             else:
-                new.append(facts.corrections(existing, some, identity, compare, corrected_at, part))
-            restated += facts.restated(existing, new[-1], identity)
-        return pl.concat(new), restated
+                new = facts.corrections(existing, some, identity, compare, corrected_at, part)
+            told.new += new.height
+            told.restated += facts.restated(existing, new, identity)
+            if not new.is_empty():
+                yield new
 
     def scan(
         self,
@@ -371,22 +383,28 @@ class Table:
         from deltalake import write_deltalake
         from deltalake.exceptions import CommitFailedError
 
-        first, count = commits.unmerged(snapshot)
+        first, count, _ = commits.unmerged(snapshot)
         if count < 2:
             return True
         last, turn = commits.version_of(snapshot), (snapshot.transaction_version(_COMPACTION) or 0) + 1
-        small = self._scan(snapshot).filter(pl.col("_version").is_between(first, last))
-        rows = self.collect(small).sort("_version", maintain_order=True)
+        small, spans = self._scan(snapshot), commits.spans(snapshot, first, commits.ROW_GROUP)
+
+        def rows(span: tuple[int, int]) -> pl.DataFrame:
+            part = self.collect(small.filter(pl.col("_version").is_between(*span)))
+            return part.sort("_version", maintain_order=True)
+
+        stream = Stream(rows(spans[0]), map(rows, spans[1:]))
         try:
-            write_deltalake(
-                snapshot,
-                rows,
-                mode="overwrite",
-                predicate=f"_version >= {first} AND _version <= {last}",
-                target_file_size=commits.FILE_SIZE,
-                writer_properties=commits.writer(rows),
-                commit_properties=commits.properties(_COMPACTION, turn),
-            )
+            with stream.told():
+                write_deltalake(
+                    snapshot,
+                    stream.reader(),
+                    mode="overwrite",
+                    predicate=f"_version >= {first} AND _version <= {last}",
+                    target_file_size=commits.FILE_SIZE,
+                    writer_properties=commits.writer(stream.schema),
+                    commit_properties=commits.properties(_COMPACTION, turn),
+                )
         except CommitFailedError as error:
             if not failures.lost_race(error):
                 raise
@@ -394,8 +412,9 @@ class Table:
         return True
 
     def _tidy(self, snapshot: DeltaTable) -> None:
-        """Compact when an append left many small files. Looks at the log in memory only."""
-        if commits.unmerged(snapshot)[1] >= self.upkeep.small_files:
+        """Compact when an append left many small files, or enough for a large one. Looks at the log in memory only."""
+        _, count, size = commits.unmerged(snapshot)
+        if count >= self.upkeep.small_files or (count > 1 and size >= commits.ENOUGH):
             self._compact(snapshot)
 
     def _open(self, *, write: bool = False) -> DeltaTable | None:
@@ -476,24 +495,25 @@ class Table:
             self.witness.keep(0)
             return DeltaTable(location.by_url(self.uri), storage_options=self._options)
 
-    def _commit(self, snapshot: DeltaTable, rows: pl.DataFrame, version: int, widened: bool) -> bool:
+    def _commit(self, snapshot: DeltaTable, rows: Stream, version: int, widened: bool) -> bool:
         """Commit `rows` as logical version `version`; False when another writer was first."""
         from deltalake import PostCommitHookProperties, write_deltalake
         from deltalake.exceptions import CommitFailedError
 
         with self._failures(), panics.hidden(self.uri):
             try:
-                write_deltalake(
-                    snapshot,
-                    rows,
-                    mode="append",
-                    # Only when needed: it commits the schema anew, which conflicts with every other writer.
-                    schema_mode="merge" if widened else None,
-                    target_file_size=commits.FILE_SIZE,
-                    writer_properties=commits.writer(rows),
-                    commit_properties=commits.properties(commits.APP, version),
-                    post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
-                )
+                with rows.told():
+                    write_deltalake(
+                        snapshot,
+                        rows.reader(),
+                        mode="append",
+                        # Only when needed: it commits the schema anew, which conflicts with every other writer.
+                        schema_mode="merge" if widened else None,
+                        target_file_size=commits.FILE_SIZE,
+                        writer_properties=commits.writer(rows.schema),
+                        commit_properties=commits.properties(commits.APP, version),
+                        post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+                    )
             except CommitFailedError as error:
                 if not failures.lost_race(error):
                     raise

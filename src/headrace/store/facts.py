@@ -10,6 +10,7 @@ Imports polars at the top: import this module inside functions only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import and_
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-PART = 500_000
+PART = 200_000
 """Rows that are compared at once: the joins of so many stay near the processor."""
 KNOWN = "known_at"
 VERSION = "_version"
@@ -25,6 +26,14 @@ _ROW = "__row"
 _STORED = "__stored"
 _OLD = "__old_"
 _OWN = "__own"
+
+
+@dataclass
+class Told:
+    """How many rows were new, and how many of them restate a known time."""
+
+    new: int = 0
+    restated: int = 0
 
 
 class Part(NamedTuple):
@@ -143,12 +152,13 @@ def in_parts(rows: pl.DataFrame, window: str) -> Iterator[pl.DataFrame]:
     if rows.height <= PART:
         yield rows
         return
-    rows = rows if rows[window].is_sorted() else rows.sort(window, maintain_order=True)
-    values, start = rows[window], 0
+    # Places are sorted, not rows: a sorted copy of all of them would be held beside them.
+    order = None if rows[window].is_sorted() else rows.select(pl.arg_sort_by(window, maintain_order=True)).to_series()
+    values, start = rows[window] if order is None else rows[window].gather(order), 0
     while start < rows.height:
         last = values[min(start + PART, rows.height) - 1]
         end = int(values.search_sorted(last, side="right"))
-        yield rows[start:end]
+        yield rows[start:end] if order is None else rows[order[start:end]]
         start = end
 
 

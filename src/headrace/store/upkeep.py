@@ -17,7 +17,7 @@ class Upkeep:
     before a clean-up may find a file gone and raise `StoreError`. It loses nothing; running again is safe.
 
     Args:
-        small_files: An append that leaves this many files since the last one of 16 MB merges them.
+        small_files: An append that leaves this many files since the last one of 16 MB, or 24 MB, merges them.
         keep_files: How long replaced files stay for readers that are under way.
         keep_log: How long commits stay in the log; `Table.versions` knows commit times that far back.
     """
