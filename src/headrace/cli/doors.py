@@ -54,7 +54,11 @@ def export(use: Common, name: Name) -> None:
     from headrace.serving.posted.export import export as export_events
 
     system, home = use.system(name), use.open()
-    done = export_events(system, home) if system.forecasts else {"exported": export(system, home)}
+    with console.progress(system.name) as tell:
+        if system.forecasts:
+            done = export_events(system, home, tell)
+        else:
+            done = {"exported": export(system, home, on_progress=tell)}
     console.print_tree({"system": system.name, **done}, as_json=use.json)
     if done.get("differing"):
         raise typer.Exit(1)

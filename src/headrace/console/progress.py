@@ -15,6 +15,7 @@ _DOING = {
     "train": "train when due",
     "predict": "predict",
     "monitor": "monitor",
+    "export": "copy what was logged",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -120,11 +120,18 @@ def store(system: System, home: Home, frame: pl.DataFrame) -> int:
     return table.append(frame, identity=["id"], compare=[system.target, PROBABILITY], window="as_of").added
 
 
-def export(system: System, home: Home, *, limit: int = 10_000, after: int | None = None) -> int:
+def export(
+    system: System,
+    home: Home,
+    *,
+    limit: int = 10_000,
+    after: int | None = None,
+    on_progress: Callable[[str, int, int], None] = lambda what, done, of: None,
+) -> int:
     """Copy what the ledger logged since the last export to the predictions table, each entry once.
 
     The table remembers how far it got: each row carries its place in the log. Killed at any moment and repeated, it
-    copies nothing twice, because an id is stored once.
+    copies nothing twice, because an id is stored once. So many entries as `limit` says are in memory at once.
 
     Returns:
         How many rows were added.
@@ -133,6 +140,8 @@ def export(system: System, home: Home, *, limit: int = 10_000, after: int | None
     if not home.has_ledger:
         return 0
     added, after = 0, _exported(system, home) if after is None else after
+    begin, last = after, home.ledger.last(system.name)
+    on_progress("export", 0, last - begin)
     while entries := home.ledger.read(system.name, after=after, limit=limit):
         after = entries[-1][0]
         frame = logged(system, home, entries)
@@ -140,6 +149,7 @@ def export(system: System, home: Home, *, limit: int = 10_000, after: int | None
         logged_features.store(system, home, frame)
         table = home.table(system.name, PREDICTIONS)
         added += table.append(frame, identity=["id"], compare=[system.target, PROBABILITY], window="as_of").added
+        on_progress("export", after - begin, max(after, last) - begin)
     return added
 
 

@@ -38,7 +38,7 @@ def version_of(snapshot: DeltaTable) -> int:
 
 
 def unmerged(snapshot: DeltaTable) -> tuple[int, int, int]:
-    """The first version after all files of a good size, and how many files hold the versions from there on, of how many bytes.
+    """The first version after all files of a good size; how many files hold those from there on, and of how many bytes.
 
     Versions only grow, so no file reaches over that border.
     """

@@ -6,7 +6,7 @@ Everything may be repeated, or done by several processes at once: what is in the
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from headrace.home import Home
@@ -21,10 +21,14 @@ from headrace.system import System
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _CHUNK = 10_000
-"""Entries that are stored at once."""
+"""Entries whose events are stored at once."""
+_ANSWERS = 2_000
+"""Answers that are computed again at once: each is many rows, and reads what its series was."""
 
 
-def export(system: System, home: Home) -> dict[str, int]:
+def export(
+    system: System, home: Home, on_progress: Callable[[str, int, int], None] = lambda what, done, of: None
+) -> dict[str, int]:
     """Export what was logged since the last time; returns ``exported events predictions differing``.
 
     Every answer is computed again from the tables on the way: `differing` counts those that are not equal. Events are
@@ -37,12 +41,17 @@ def export(system: System, home: Home) -> dict[str, int]:
     shape.check(system, home)
     count = added = 0
     after, stored = exported(system.name, home), StoredAnswers(system, home)
+    begin, last_number = after, home.ledger.last(system.name)
+    on_progress("export", 0, last_number - begin)
     while entries := home.ledger.read(system.name, after=after, limit=_CHUNK):
         added += _facts(system, home, [entry for _, entry in entries])
-        stored.add((json.loads(entry.answer), entry.created_at) for _, entry in entries)
+        for start in range(0, len(entries), _ANSWERS):
+            some = entries[start : start + _ANSWERS]
+            stored.add((json.loads(entry.answer), entry.created_at) for _, entry in some)
         after, last = entries[-1]
         note(system.name, home, after, last)
         count += len(entries)
+        on_progress("export", after - begin, max(after, last_number) - begin)
     return {"exported": count, "events": added, **stored.counts}
 
 

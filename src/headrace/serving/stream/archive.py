@@ -20,7 +20,7 @@ from headrace.sources.broker import Broker
 from headrace.sources.kafka import Place
 from headrace.system import System
 
-_CHUNK = 20_000
+_CHUNK = 2_000
 """Answers that are stored at once."""
 _SAID = frozenset({"event_id", "as_of", "origin", "predictions", "pins", "model_version"})
 
