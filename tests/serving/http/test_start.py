@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,17 @@ def test_workers_serve_a_system_with_code_of_its_own(home: Path, tmp_path: Path)
     (folder / "system.py").write_text(text)
     with serving(home, "--workers", "2", systems=(str(folder),)) as server:
         assert server.post(passengers(1)[0]).status_code == 200
+
+
+def test_several_processes_count_as_one_server(tmp_path: Path) -> None:
+    """Each has its own figures of the process in place of the client's, which have the same names."""
+    code = """if True:
+        from headrace.serving.http.telemetry import Telemetry
+        made = Telemetry()
+        made.fold()
+        print(made.text(several=True))
+    """
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "process_cpu_seconds_total" in done.stdout

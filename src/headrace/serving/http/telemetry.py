@@ -10,12 +10,22 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 import ecs_logging
 import msgspec
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    PROCESS_COLLECTOR,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
 
 from headrace._version import __version__
 from headrace.serving.http.process import Process
@@ -57,8 +67,11 @@ class Telemetry:
         self.version = Gauge(
             "headrace_model_version", "The version that predicts.", ["system"], multiprocess_mode="mostrecent", **kept
         )
-        # Where there are several processes, the client leaves out its own figures of this one.
-        self._process = Process(registry) if "PROMETHEUS_MULTIPROC_DIR" in os.environ else None
+        self._process = None
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            with suppress(KeyError):  # the client's own figures of this process have the same names
+                registry.unregister(PROCESS_COLLECTOR)
+            self._process = Process(registry)
         self._answered: dict[tuple[str, str, int], list[float]] = {}
         self._predicted: dict[tuple[str, int], int] = {}
 
