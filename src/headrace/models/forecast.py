@@ -19,7 +19,7 @@ from headrace.features.arrays import Array, Arrays, History, key_texts
 from headrace.features.matrix import Examples, every_example, near
 from headrace.features.view import Features
 from headrace.lineage import iso
-from headrace.models import intermittent, short
+from headrace.models import intermittent, levels, short
 from headrace.models.baselines import last_value, mean_value, seasonal_naive
 from headrace.models.booster import Booster
 from headrace.models.feedback import Feedback, Memory, Shape, reach, shape_of
@@ -30,7 +30,7 @@ from headrace.models.weights import Rule
 
 NEVER = np.iinfo(np.int64).max
 KIND = "forecaster"
-FORMAT = 1
+FORMAT = 2
 LOSSES = "losses.npy"
 CHUNK = 50_000
 """Examples per predict call at most: bounds the memory of a backfill. Calls are of one size, none a small rest."""
@@ -95,6 +95,7 @@ class ForecastModel:
         reason: Why there are no members; None where there are.
         limits: What the target can be, as declared.
         sparse: Whether a series was intermittent at the fit: any that is so at an origin is then served as such.
+        moves: Whether values from before a step of level are read as if on the new one; see `models.levels`.
         losses: What the weights begin with: first of an average series, then of those in `factors`, by their sorted
             names. Shape (series + 1, candidates, buckets); see `Rule.weights`.
         nonnegative: No value below zero was seen, so none is predicted.
@@ -114,6 +115,7 @@ class ForecastModel:
     reason: str | None = None
     limits: Limits = NONE
     sparse: bool = False
+    moves: bool = True
     losses: Array | None = None
 
     def __post_init__(self) -> None:
@@ -268,6 +270,8 @@ class ForecastModel:
     def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, ...]:
         """Half widths before any factor, how wide one may be, how much is known, and every candidate."""
         bound: tuple[Features, ...] = self._bound  # type: ignore[attr-defined]
+        if self.moves:
+            history, examples = levels.moved(history, self.frame, examples)
         holding, arrays = self._persistent(history)[examples.series], Arrays(history)
         members = np.full((MEMBERS, len(examples)), np.nan)
         turn = {True: 0, False: 0}
@@ -325,6 +329,7 @@ class ForecastModel:
             "reason": self.reason,
             "limits": self.limits.as_dict(),
             "sparse": self.sparse,
+            "moves": self.moves,
         }
         text = json.dumps(manifest, indent=1, sort_keys=True).replace("NaN", "null")
         (folder / "model.json").write_text(text + "\n", encoding="utf-8")
@@ -374,5 +379,6 @@ class ForecastModel:
             reason=data["reason"],
             limits=Limits(**data["limits"]),
             sparse=data["sparse"],
+            moves=data.get("moves", False),  # one that was fitted before there were any goes on as it was
             losses=losses,
         )

@@ -20,7 +20,7 @@ from headrace.features.calendar import DatetimePart
 from headrace.features.matrix import Examples, by_series, every_example, every_origin
 from headrace.features.view import Features
 from headrace.grid import steps_of
-from headrace.models import calibration, intermittent, short
+from headrace.models import calibration, intermittent, levels, short
 from headrace.models.base import Model
 from headrace.models.baselines import persistent, reference
 from headrace.models.booster import Booster, fit_booster
@@ -147,7 +147,7 @@ class Forecaster(Model):
         widths, nonnegative = np.full(horizon, np.nan), bool(np.nanmin(known) >= 0)
         model = ForecastModel(frame, horizon, task.features, (), widths, self.interval, nonnegative)
         model = replace(model, baseline=baseline, reason=reason, limits=task.limits)
-        model = replace(model, sparse=_sparse(history, frame, origin))
+        model = replace(model, sparse=_sparse(history, frame, origin), moves=False)
         origins = short.past_origins(known, origin)
         scores = backtest(model, _until(history, origin), origins)
         model = replace(model, **scores.calibrated(frame, history, horizon, self.interval))
@@ -162,6 +162,7 @@ class Forecaster(Model):
             pending = [self._start(task, history, end, holding, pool) for end in (origin - held, origin)]
             measured, kept = (finish() for finish in pending)
         windows = every_origin(history.series, scored_origins(history, origin - held, origin, horizon))
+        measured = replace(measured, moves=_moves(measured, history, *windows))
         forecast = measured.forecast(history, *windows, threads=workers)
         scores = _beside(forecast, measured, history, *windows)
         found = scores.calibrated(frame, history, horizon, self.interval)
@@ -169,7 +170,7 @@ class Forecaster(Model):
             found["widths"] = found["widths"] * UNSURE
         kept, measured = (replace(model, **found) for model in (kept, measured))
         losses = _losses(measured, forecast, scores, history)
-        kept = replace(kept, since=history.time(origin), losses=losses)
+        kept = replace(kept, since=history.time(origin), losses=losses, moves=measured.moves)
         return Fit(kept, measured, origin - held, scores)
 
     def _held_back(self, frame: Frame, horizon: int, history: History, origin: int) -> int:
@@ -265,6 +266,22 @@ class Forecaster(Model):
             "num_threads": 1,
         }
         return {"rounds": max(trees, 1), "params": params}
+
+
+def _moves(measured: ForecastModel, history: History, series: NDArray[np.intp], origin: NDArray[np.intp]) -> bool:
+    """Whether moving values from before steps of level was of use in the time held back, if there were any."""
+    frame = measured.frame
+    seen, row = cleaned(history, frame, series, origin)
+    read = levels.moved(seen, frame, Examples(row, origin, np.ones_like(origin)))[1]
+    some = np.flatnonzero(read.series != row)
+    if not some.size:
+        return True
+    errors = []
+    for model in (measured, replace(measured, moves=False)):
+        done = _beside(model.forecast(history, series[some], origin[some]), model, history, series[some], origin[some])
+        errors.append(np.abs(done.actual - done.value) / done.scale(frame, history))
+    known = np.isfinite(errors[0] + errors[1])
+    return bool(errors[0][known].sum() <= errors[1][known].sum())
 
 
 def _losses(measured: ForecastModel, forecast: Forecast, scores: Backtest, history: History) -> Array:
@@ -375,7 +392,7 @@ class Backtest:
         On the errors that the widths were taken from, coverage is nominal by construction and says nothing.
         """
         early = self.origin < np.median(self.origin)
-        scale = self._scale(frame, history)
+        scale = self.scale(frame, history)
         widths, factors = self._calibrated(scale, early, history.series, horizon, level)
         half = widths[self.ahead - 1] * scale * factors[self.series]
         later = ~early
@@ -384,17 +401,18 @@ class Backtest:
     def calibrated(self, frame: Frame, history: History, horizon: int, level: float) -> dict[str, Any]:
         """What a model's intervals go by, from these errors: its `widths` and `factors`."""
         used = ~self.sparse if not self.sparse.all() else np.ones(self.origin.size, dtype=bool)
-        scale = self._scale(frame, history)
+        scale = self.scale(frame, history)
         widths, factors = self._calibrated(scale, used, history.series, horizon, level)
         return {"widths": widths, "factors": dict(zip(key_texts(history.keys), factors.tolist(), strict=True))}
 
     def half(self, model: ForecastModel, history: History) -> Array:
         """How wide a model's intervals are on either side before they follow anything; as the other arrays."""
         factors = np.array([model.factors.get(text, 1.0) for text in key_texts(history.keys)])
-        half: Array = model.widths[self.ahead - 1] * self._scale(model.frame, history) * factors[self.series]
+        half: Array = model.widths[self.ahead - 1] * self.scale(model.frame, history) * factors[self.series]
         return half
 
-    def _scale(self, frame: Frame, history: History) -> Array:
+    def scale(self, frame: Frame, history: History) -> Array:
+        """How much each series moves at each origin: the unit of the intervals' widths."""
         seen, row = cleaned(history, frame, self.series, self.origin)
         return spread(frame, seen, Examples(row, self.origin, self.ahead))
 

@@ -141,8 +141,9 @@ def _ends(frame: Frame) -> tuple[Expression, Expression]:
 
 
 def lookback(features: Features, short: timedelta, long: timedelta) -> timedelta:
-    """How far before an origin a history must reach for every feature and scale to be exact."""
-    return max(features.lookback, long * 5) + short
+    """How far before an origin a history must reach for every feature, scale and step of level to be exact."""
+    own = max(features.lookback, long * 5) + short
+    return own + short / 4 if short < long else own
 
 
 class View:
