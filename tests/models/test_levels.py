@@ -157,3 +157,14 @@ def test_values_are_not_moved_where_that_was_of_no_use(monkeypatch):
     assert made.model.moves
     monkeypatch.setattr(Shift, "apply", lambda self, values: np.copyto(values, 3 * values))
     assert not MODEL.fit(TASK, y, FIT).model.moves
+
+
+@pytest.mark.parametrize("days", [1, 7, 8, 9, 14, 15, 16, 22, 23, 40])
+def test_a_short_history_has_few_or_no_steps(days):
+    y = history()
+    part = replace(y, values={"y": y.values["y"][:, : days * 24 + 5] * 1.0})
+    part.values["y"][:, -30:] *= 2
+    every = Examples(*every_origin(2, np.arange(part.length)), np.ones(2 * part.length, dtype=np.intp))
+    seen, examples = moved(part, FRAME, every)
+    assert (examples.series == every.series).all() == (days < 23)
+    assert seen.length == part.length

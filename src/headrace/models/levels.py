@@ -20,7 +20,6 @@ that read moved values have rows of the history of their own, as in `models.glit
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import gcd, inf
 
@@ -35,7 +34,7 @@ BLOCKS = 4
 """Blocks of a short season at least: fewer say nothing of when, more are noise."""
 RECORD = 2.0
 BEFORE = 2
-FLOOR = 2.0
+FLOOR = 4.0
 """Where no season of blocks had changed to one side there is no record to beat."""
 KEPT = 2
 BACK = 0.5
@@ -117,10 +116,10 @@ class _Levels:
         self._means = _means(self._values[:, self._first :], size)
         self.width = self._means.shape[1] + 1
         """More than there are blocks, and as many as they can be asked for: none is known yet, or all are."""
-        confirmed = _confirmed(self._means, self._short, self._long)
-        before = _window(confirmed.astype(np.float64), self._short + 1, np.add)
-        row, block = np.nonzero(confirmed & (before == 1))
-        self._steps = self.code(row, block)
+        steps = self.code(*_confirmed(self._means, self._short, self._long))
+        first = np.diff(steps, prepend=-self.width) > self._short  # the others speak of the same step
+        first |= np.diff(steps // self.width, prepend=-1) > 0
+        self._steps = steps[first]
 
     def code(self, series: Ints, newest: Ints) -> Ints:
         """One number for a series and its newest block."""
@@ -196,49 +195,30 @@ def _means(values: Array, size: int) -> Array:
     return np.where(number * 2 > size, total / np.maximum(number, 1), np.nan)
 
 
-def _confirmed(means: Array, short: int, long: int) -> NDArray[np.bool_]:
-    """Whether a block confirms a step, shape of the means."""
-    found = np.zeros(means.shape, dtype=bool)
+def _confirmed(means: Array, short: int, long: int) -> tuple[Ints, Ints]:
+    """Rows and blocks, in order, of what confirms a step."""
     count = means.shape[1] - long - short + 1
     if count < 1:
-        return found
+        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
     now, least = means[:, long:], []
     day, week = now - means[:, long - short : -short], now - means[:, :-long]
-    both = np.minimum(day, week), np.minimum(-day, -week)  # NaN stays
-    for change in both:
+    sides = np.minimum(day, week), np.minimum(-day, -week)  # NaN stays
+    for change in sides:
         low = change[:, :count]
         for back in range(1, short):
             low = np.minimum(low, change[:, back : back + count])
         least.append(low)
     known = ~np.isnan(least[0])
     size = np.where(known, np.maximum(np.maximum(*least), 0.0), 0.0)
-    rest = BEFORE * long - short
-    earlier = _shifted(_window(size, rest, np.maximum), short)
-    some = np.fmax(np.fmax(*both), 0.0)[:, short - 1 :]
-    mean = _shifted(_window(some, rest, np.add), short) / rest
-    earlier = np.maximum(earlier, FLOOR * mean)
-    enough = _shifted(_window(known.astype(np.float64), rest, np.add), short) * 2 >= rest
-    found[:, long + short - 1 :] = (size > RECORD * earlier) & enough
-    return found
-
-
-def _window(values: Array, width: int, join: Callable[[Array, Array], Array]) -> Array:
-    """Greatest, or sum of whole numbers, of the last `width` of each, by doubling; nothing counts as 0."""
-    result, part, done, size = np.zeros_like(values), values, 0, 1
-    while done < width:
-        if width & size:
-            result = join(result, _shifted(part, done))
-            done += size
-        part = join(part, _shifted(part, size))
-        size *= 2
-    return result
-
-
-def _shifted(values: Array, by: int) -> Array:
-    """Everything so many columns later, zeros before."""
-    made = np.zeros_like(values)
-    made[:, by:] = values[:, : values.shape[1] - by]
-    return made
+    row, at = np.nonzero(size > 0)
+    before = at[:, None] - np.arange(BEFORE * long - 1, short - 1, -1)
+    inside, before = before >= 0, np.maximum(before, 0)
+    enough = (inside & known[row[:, None], before]).sum(axis=1) * 2 >= before.shape[1]
+    record = np.where(inside, size[row[:, None], before], 0.0).max(axis=1)
+    some = np.fmax(np.fmax(*sides), 0.0)[:, short - 1 :]
+    usual = np.where(inside, some[row[:, None], before], 0.0).sum(axis=1) / before.shape[1]
+    sure = enough & (size[row, at] > np.maximum(RECORD * record, FLOOR * usual))
+    return row[sure], at[sure] + long + short - 1
 
 
 def _usual(means: Array, block: Ints, long: int) -> Array:
