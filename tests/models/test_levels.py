@@ -166,5 +166,5 @@ def test_a_short_history_has_few_or_no_steps(days):
     part.values["y"][:, -30:] *= 2
     every = Examples(*every_origin(2, np.arange(part.length)), np.ones(2 * part.length, dtype=np.intp))
     seen, examples = moved(part, FRAME, every)
-    assert (examples.series == every.series).all() == (days < 23)
+    assert (examples.series == every.series).all() == (days < 16)
     assert seen.length == part.length
