@@ -83,9 +83,10 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "format.json").write_text('{"format": 2}')
     with pytest.raises(StoreTooNewError, match="format 2"):
         Store(tmp_path).table("energy", "raw")
-    (tmp_path / "format.json").write_text("{")
-    with pytest.raises(CorruptTableError, match=r"format\.json"):
-        Store(tmp_path).systems()
+    for text in ("{", ""):
+        (tmp_path / "format.json").write_text(text)
+        with pytest.raises(CorruptTableError, match=r"format\.json"):
+            Store(tmp_path).systems()
 
 
 def test_names_are_checked(tmp_path: Path) -> None:

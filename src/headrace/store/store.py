@@ -214,7 +214,9 @@ class Store:
         """Read the format of this store, or write it: the first of several processes wins, all agree."""
         if not self._checked and not self._absent:
             said = json.dumps({"format": FORMAT}).encode()
-            self._refuse_newer(self._text(_FORMAT_FILE) or self._create(_FORMAT_FILE, said) or said)
+            found = self._text(_FORMAT_FILE)
+            found = self._create(_FORMAT_FILE, said) if found is None else found
+            self._refuse_newer(said if found is None else found)
             self._checked = True
 
     def _refuse_newer(self, stored: bytes) -> None:
