@@ -17,7 +17,7 @@ from headrace.errors import UsageError
 
 # Commands are listed in this order.
 # isort: off
-from headrace.cli import pipelines, reading, versions, doors, project  # noqa: F401
+from headrace.cli import pipelines, reading, versions, doors, topics, project  # noqa: F401
 
 # isort: on
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperGroup
@@ -138,13 +139,23 @@ _COMMON = {"home": (HomeDir, None), "json": (Json, False), "settings": (Sets, No
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the common options, print typed errors as such, as JSON where asked for, and exit with their status."""
+    """Add the common options, print typed errors as such, as JSON where asked for, and exit with their status.
+
+    A parameter that is a dataclass stands for options that belong together: each of its fields is one.
+    """
+    bundles: dict[str, Any] = {
+        name: p.annotation
+        for name, p in inspect.signature(function, eval_str=True).parameters.items()
+        if dataclasses.is_dataclass(p.annotation) and p.annotation is not Common
+    }
 
     @functools.wraps(function)
     def wrapped(
         *args: Any, home: Path | None = None, json: bool = False, settings: list[str] | None = None, **kwargs: Any
     ) -> None:
         use = Common(home, json, settings or [])
+        for name, kind in bundles.items():
+            kwargs[name] = kind(**{f.name: kwargs.pop(f.name) for f in dataclasses.fields(kind)})
         try:
             function(use, *args, **kwargs)
         except (HeadraceError, OSError) as error:
@@ -154,7 +165,12 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             console.failed(use.told(known), as_json=json)
             raise typer.Exit(known.exit_code) from error
 
-    own = [p for name, p in inspect.signature(function, eval_str=True).parameters.items() if name != "use"]
+    own = [
+        each
+        for name, p in inspect.signature(function, eval_str=True).parameters.items()
+        if name != "use"
+        for each in (_options(bundles[name]) if name in bundles else [p])
+    ]
     common = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         for name, (kind, default) in _COMMON.items()
@@ -163,6 +179,15 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     wrapped.__signature__ = signature  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
     return app.command(cls=Grouped)(wrapped)
+
+
+def _options(bundle: Any) -> list[inspect.Parameter]:
+    """The fields of a bundle of options, as parameters."""
+    hints = get_type_hints(bundle, include_extras=True)
+    return [
+        inspect.Parameter(f.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=f.default, annotation=hints[f.name])
+        for f in dataclasses.fields(bundle)
+    ]
 
 
 def _refusal(error: OSError) -> str:

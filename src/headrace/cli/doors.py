@@ -140,31 +140,6 @@ def archive(use: Common, name: Name, bootstrap: Bootstrap) -> None:
 
 
 @command
-def dead_letters(
-    use: Common,
-    name: Name,
-    bootstrap: Bootstrap,
-    late: Annotated[bool, typer.Option("--late", help="Events that came too late, not bad ones.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Also those that were sent again.")] = False,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="List so many at most.")] = 100,
-    resend: Annotated[bool, typer.Option("--resend", help="Send them again as they came, each once.")] = False,
-) -> None:
-    """List events set apart, or send them again. With the reasons of the stream, and after a fix."""
-    from itertools import islice
-
-    from headrace import console
-    from headrace.serving.stream import letters as apart
-    from headrace.sources.broker import Broker
-
-    broker, topics = Broker(bootstrap, use.open().kafka), use.system(name).topics
-    if resend:
-        console.print_tree({"resent": apart.resend(broker, topics, late=late)}, as_json=use.json)
-        return
-    found = islice(apart.letters(broker, topics, late=late, everything=everything), limit)
-    console.print_tree({"letters": [apart.described(each) for each in found]}, as_json=use.json)
-
-
-@command
 def produce(
     use: Common,
     name: Name,

@@ -1,5 +1,6 @@
 """Topics that somebody else made, with names, clocks, keys and settings of their own, over a real broker."""
 
+import json
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
@@ -95,3 +96,42 @@ def test_producers_clocks_do_not_count(place):
     assert (done["answers"], done["dead_letters"]) == (30, 1), (done, here.letters()[:3])
     assert "is in the future" in here.letters()[0]
     assert here.archive() == {"events": 30, "predictions": 90, "differing": 0, "foreign": 0}
+
+
+def test_letters_are_chosen_mended_and_let_go(place, tmp_path):
+    here = place()
+    good = here.world.message(0, "orders", here.world.TRAINED + 2 * here.world.STEP, 5.0).value
+    wrong = good.replace(b"5.0", b'"five"')
+    here.stream()  # makes the topics
+    here.send([("orders", 1, 5.0, {"value": body}) for body in (b"{", wrong, good.replace(b"orders", b"ordrs"), b"[]")])
+    assert here.stream()["dead_letters"] == 4
+
+    def letters(*more):
+        return here.run("dead-letters", "--bootstrap", here.bootstrap, *more)
+
+    listed = letters()
+    assert (listed["total"], len(listed["reasons"])) == (4, 4)
+    assert letters("--reason", "UNKNOWN SERIES")["total"] == 1
+    assert letters("--since", "2100-01-01T00:00:00Z")["total"] == 0
+    assert letters("--edit", "value=5.0", "--reason", "value: ") == {"resent": 1, "expired": 0, "kept": 3}
+    typo = letters("--reason", "unknown")["letters"][0]
+    (tmp_path / "mended.jsonl").write_text(json.dumps({**typo, "value": typo["value"].replace("ordrs", "orders")}))
+    assert letters("--from", tmp_path / "mended.jsonl") == {"resent": 1, "expired": 0, "kept": 2}
+    assert letters("--expire", "--reason", "JSON") == {"resent": 0, "expired": 2, "kept": 0}
+    assert letters() == {"letters": [], "reasons": [], "total": 0}
+    done = here.stream()
+    assert (done["answers"], done["dead_letters"]) == (2, 0)
+
+
+def test_topics_are_listed_with_what_is_unwise_about_them(place):
+    here = place()
+    here.make("events", cleanup_policy="compact", retention_ms="60000", message_timestamp_type="CreateTime")
+    told = here.run("topics", "--bootstrap", here.bootstrap)
+    assert {each["kind"]: each["there"] for each in told["topics"]}["events"] == 4
+    said = " ".join(each["said"] for each in told["findings"])
+    assert all(part in said for part in ("compacted", "1m only", "producers' times"))
+    here.sets.append("stream.topics.create=false")
+    process = here.run("stream", "--bootstrap", here.bootstrap, start=True)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "5 topics are missing, and stream.topics.create is off" in json.loads(out)["message"]

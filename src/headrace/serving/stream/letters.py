@@ -2,17 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from headrace.errors import NotFoundError, StreamError
+from headrace.errors import NotFoundError, StreamError, UsageError
+from headrace.lineage import iso
 from headrace.sources.broker import Broker
 from headrace.sources.patience import TIMEOUT
 from headrace.sources.topics import LARGEST, Topics
 
 _CHUNK = 500
-"""Letters that are sent again in one transaction."""
-_SHOWN = 200
+"""Letters that are settled in one transaction."""
+_PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\d[\d:.,TZ+-]*")
+"""What differs from letter to letter in reasons of one kind."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Some of the letters.
+
+    Attributes:
+        reason: A part of their reasons, in any case.
+        since: None was set apart earlier.
+        before: None was set apart at that time or later.
+        places: Partitions and offsets; None for all.
+    """
+
+    reason: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+    places: frozenset[tuple[int, int]] | None = None
+
+    def takes(self, message: Any) -> bool:
+        """Whether a letter is among them."""
+        if self.places is not None and (message.partition(), message.offset()) not in self.places:
+            return False
+        if self.reason is not None and self.reason.casefold() not in _reason(message).casefold():
+            return False
+        at = _at(message)
+        return (self.since is None or at >= self.since) and (self.before is None or at < self.before)
+
+
+@dataclass(frozen=True)
+class Mended:
+    """What letters say instead, when they are sent again.
+
+    Attributes:
+        columns: Values over those of every body, by name.
+        bodies: Whole bodies, by partition and offset.
+    """
+
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    bodies: Mapping[tuple[int, int], bytes | None] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Mended:
+        """Bodies from a file of lines as `dead-letters --json` lists them: ``partition offset value``.
+
+        Raises:
+            UsageError: A line is no such object.
+        """
+        bodies: dict[tuple[int, int], bytes | None] = {}
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if not line.strip():
+                continue
+            try:
+                said = json.loads(line)
+                value = said["value"]
+                text = value if isinstance(value, str) or value is None else json.dumps(value, ensure_ascii=False)
+                bodies[int(said["partition"]), int(said["offset"])] = None if text is None else text.encode()
+            except (ValueError, KeyError, TypeError) as error:
+                hint = 'write lines of {"partition": 0, "offset": 7, "value": {...}}, as dead-letters --json lists them'
+                raise UsageError("is no letter", where=f"{path}:{number}", hint=hint) from error
+        return cls(bodies=bodies)
+
+    def body(self, message: Any) -> bytes | None:
+        """What a letter says now.
+
+        Raises:
+            StreamError: Columns are to be changed of what is no JSON object.
+        """
+        value: bytes | None = self.bodies.get((message.partition(), message.offset()), message.value())
+        if not self.columns:
+            return value
+        try:
+            said = json.loads((value or b"").removeprefix(b"\xef\xbb\xbf"))
+        except ValueError:
+            said = None
+        if not isinstance(said, dict):
+            where = f"{message.topic()}-{message.partition()}-{message.offset()}"
+            raise StreamError("is no JSON object: no column of it can be set", where=where, hint="mend it with --from")
+        return json.dumps({**said, **self.columns}, ensure_ascii=False).encode()
 
 
 def letters(broker: Broker, topics: Topics, *, late: bool = False, everything: bool = False) -> Iterator[Any]:
@@ -29,70 +115,118 @@ def letters(broker: Broker, topics: Topics, *, late: bool = False, everything: b
 
 def described(message: Any) -> dict[str, Any]:
     """A letter for people and programs."""
-    headers = {name: (value or b"").decode(errors="replace") for name, value in message.headers() or []}
+    headers = _headers(message)
     value = message.value()
     return {
         "partition": message.partition(),
         "offset": message.offset(),
+        "at": iso(_at(message)),
         "reason": headers.get("reason", ""),
         "source": "-".join(headers.get(f"source_{part}", "?") for part in ("topic", "partition", "offset")),
         "key": None if message.key() is None else message.key().decode(errors="replace"),
         "bytes": None if value is None else len(value),
-        "value": None if value is None else value[:_SHOWN].decode(errors="replace"),
+        "value": None if value is None else value.decode(errors="replace"),
     }
 
 
-def resend(broker: Broker, topics: Topics, *, late: bool = False) -> int:
-    """Send what was set apart to the events' topic again, as it came; returns how many.
+def kinds(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How many letters there are for reasons of each kind, the most frequent first; what differs is left out."""
+    counted: Counter[str] = Counter()
+    newest: dict[str, str] = {}
+    for each in found:
+        kind = _PARTICULAR.sub("…", each["reason"])
+        counted[kind] += 1
+        newest[kind] = max(newest.get(kind, ""), each["at"])
+    return [{"letters": n, "reason": kind, "newest": newest[kind]} for kind, n in counted.most_common()]
 
-    Sending and the note of what was sent are one transaction, so a letter is sent again once, however often this breaks
-    off. What is still bad comes back as a new letter.
+
+@dataclass
+class Settled:
+    """What became of letters: `resent` to the events' topic, `expired`, or `kept` because they were not chosen."""
+
+    resent: int = 0
+    expired: int = 0
+    kept: int = 0
+
+
+def settle(
+    broker: Broker,
+    topics: Topics,
+    choice: Choice,
+    mended: Mended | None,
+    *,
+    late: bool = False,
+    expire: bool = False,
+) -> Settled:
+    """Send chosen letters to the events' topic again, or let them go; the others are put at the end of their topic.
+
+    All of it and the note of how far this came are one transaction, so a letter is settled once, however often this
+    breaks off. What is still bad comes back as a new letter.
+
+    Args:
+        broker: The cluster.
+        topics: Of the system.
+        choice: Which letters.
+        mended: What they say instead; None: what they said.
+        late: Letters of late events.
+        expire: Do not send them.
 
     Raises:
         NotFoundError: There is no such topic.
-        StreamError: The cluster failed.
+        StreamError: The cluster failed, or a body cannot be mended.
     """
     from confluent_kafka import Consumer, KafkaException, Producer
 
     topic = topics.late if late else topics.dead_letters
+    waiting = list(letters(broker, topics, late=late))
+    last = max((i for i, each in enumerate(waiting) if choice.takes(each)), default=-1)
+    done = Settled(kept=len(waiting) - 1 - last)
     group = Consumer(broker.settings(group_id=_group(topics), enable_auto_commit=False))
     name = f"{_group(topics)}.{'late' if late else 'dead'}"
     producer = Producer(broker.settings(transactional_id=name, message_max_bytes=LARGEST))
-    sent, batch = 0, []
     try:
         producer.init_transactions(TIMEOUT)
-        for message in letters(broker, topics, late=late):
-            batch.append(message)
-            if len(batch) == _CHUNK:
-                sent += _send(producer, group, topics, topic, batch)
-                batch = []
-        return sent + _send(producer, group, topics, topic, batch)
+        for begin in range(0, last + 1, _CHUNK):
+            part = waiting[begin : min(begin + _CHUNK, last + 1)]
+            sent = [(each, (mended or Mended()).body(each)) for each in part if choice.takes(each) and not expire]
+            _commit(producer, group, (topics.events, topic), part, choice, sent)
+            chosen = sum(map(choice.takes, part))
+            done.kept += len(part) - chosen
+            done.resent, done.expired = done.resent + len(sent), done.expired + chosen * expire
     except KafkaException as error:
-        raise StreamError(f"{error.args[0].str()}; {sent} were sent again before", where=topic) from error
+        raise StreamError(f"{error.args[0].str()}; {done.resent} were sent again before", where=topic) from error
     finally:
         group.close()
+    return done
 
 
-def _send(producer: Any, group: Any, topics: Topics, topic: str, batch: list[Any]) -> int:
+def _commit(
+    producer: Any,
+    group: Any,
+    topics: tuple[str, str],
+    part: list[Any],
+    choice: Choice,
+    sent: list[tuple[Any, bytes | None]],
+) -> None:
+    """Settle some letters, in one transaction."""
     from confluent_kafka import TopicPartition
 
-    if not batch:
-        return 0
+    (events, topic), ends = topics, dict[int, int]()
     producer.begin_transaction()
-    ends: dict[int, int] = {}
-    for message in batch:
+    for message, value in sent:
         cause = f"{topic}-{message.partition()}-{message.offset()}"
-        headers = {"resent_from": cause.encode()}
-        producer.produce(topics.events, key=message.key(), value=message.value(), headers=headers)
+        producer.produce(events, key=message.key(), value=value, headers={"resent_from": cause.encode()})
+    for message in part:
+        if not choice.takes(message):
+            producer.produce(topic, key=message.key(), value=message.value(), headers=message.headers())
         ends[message.partition()] = message.offset() + 1
     offsets = [TopicPartition(topic, partition, offset) for partition, offset in ends.items()]
     producer.send_offsets_to_transaction(offsets, group.consumer_group_metadata(), TIMEOUT)
     producer.commit_transaction(TIMEOUT)
-    return len(batch)
 
 
 def _begin(broker: Broker, topics: Topics, topic: str) -> dict[int, int]:
-    """The first letter of each partition that was not sent again."""
+    """The first letter of each partition that was not settled."""
     from confluent_kafka import Consumer, TopicPartition
 
     count = broker.partitions().get(topic)
@@ -105,6 +239,18 @@ def _begin(broker: Broker, topics: Topics, topic: str) -> dict[int, int]:
     finally:
         group.close()
     return {each.partition: max(each.offset, 0) for each in found}
+
+
+def _headers(message: Any) -> dict[str, str]:
+    return {name: (value or b"").decode(errors="replace") for name, value in message.headers() or []}
+
+
+def _reason(message: Any) -> str:
+    return _headers(message).get("reason", "")
+
+
+def _at(message: Any) -> datetime:
+    return datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
 
 
 def _group(topics: Topics) -> str:
