@@ -154,6 +154,8 @@ class Stream(Declared):
             producers' own stamps; ``message`` the stamp in any case, ``worker`` the worker's clock.
         unknown: What becomes of a series that the model was not fitted on: ``refuse`` sets its events apart,
             ``accept`` answers them once there are enough.
+        mismatched: What becomes of an event that is not on the partition where its series was seen first, or whose key
+            is not its series': ``refuse`` sets it apart, ``repartition`` sends it to that partition.
         idle: A series without an event for this long (by the clock) leaves the memory until its next one.
         batch: Events that are answered in one transaction at most.
         topics: Names of the topics, and how those are made that are missing.
@@ -163,6 +165,7 @@ class Stream(Declared):
     ahead: Duration = timedelta(minutes=5)
     clock: Clock = "auto"
     unknown: Literal["refuse", "accept"] = "refuse"
+    mismatched: Literal["refuse", "repartition"] = "refuse"
     idle: Every = timedelta(hours=24)
     batch: int = Field(default=16_000, ge=1, le=100_000)
     topics: StreamTopics = Field(default_factory=StreamTopics)

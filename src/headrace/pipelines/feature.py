@@ -105,7 +105,8 @@ def _stream(system: System, home: Home) -> Stream:
     """What the system's events look like, and how to log in where they are."""
     from headrace.sources.kafka import Stream
 
-    return Stream(system.event_shape(home.grid(system)), home.kafka, system.stream.clock, system.topics)
+    moves = system.stream.mismatched == "repartition"
+    return Stream(system.event_shape(home.grid(system)), home.kafka, system.stream.clock, system.topics, moves)
 
 
 def _with_target(system: System, records: Records) -> Records:

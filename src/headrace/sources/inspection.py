@@ -49,7 +49,7 @@ def _judged(found: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str, 
     for kind, settings in found.items():
         copies = settings.get("min.insync.replicas", "1")
         compacted = "compact" in settings.get("cleanup.policy", "delete")
-        if kind in ("state", "series"):
+        if kind == "state":
             if settings.get("cleanup.policy") != "compact":
                 yield (
                     kind,
@@ -62,6 +62,8 @@ def _judged(found: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str, 
                 "is compacted: all but the newest message of each key is thrown away",
                 _set("cleanup.policy=delete"),
             )
+        if kind == "series" and settings.get("retention.ms") != "-1":
+            yield kind, "forgets after its retention on which partition a series is", _set("retention.ms=-1")
         kept = timedelta(milliseconds=max(int(settings.get("retention.ms", "-1")), 0))
         if kind == "events" and settings.get("retention.ms", "-1") != "-1" and kept < SHORT:
             yield (

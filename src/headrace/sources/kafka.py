@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from headrace.contract import KNOWN_AT, Known
+from headrace.contract.apart import called
 from headrace.errors import SourceError, UsageError
 from headrace.files import write_whole
 from headrace.lineage import digest_of
 from headrace.sources.base import Reader, Records, Since, Source, require_zone
 from headrace.sources.broker import Broker
 from headrace.sources.events import NEVER, EventDecoder, Events, Facts, Shape, known_at
+from headrace.sources.keys import agrees, note, text_of
 from headrace.sources.stamps import Clock, received
 from headrace.sources.topics import Topics
 
@@ -40,12 +42,14 @@ class Stream:
         options: Settings of the client, such as how to log in.
         clock: By what an event is in the future.
         topics: Of the system.
+        moves: Whether events are sent to the partition of their series, rather than refused elsewhere.
     """
 
     shape: Shape
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     clock: Clock = "message"
     topics: Topics | None = None
+    moves: bool = False
 
 
 @dataclass
@@ -112,7 +116,8 @@ class TopicReader:
         place = Place.load(self.path)
         partitions = self._partitions()
         self._note_early(place)
-        facts = _Facts(self.of, place, (as_of - _EPOCH) // _MICROSECOND, keyless=len(partitions) == 1)
+        homes = self._homes()
+        facts = _Facts(self.of, place, homes, (as_of - _EPOCH) // _MICROSECOND, keyless=len(partitions) == 1)
         ends = self.broker.ends(self.topic, partitions)
         begin = {p: place.offsets.get(p, 0) for p in ends}
         begin = {p: offset if offset <= ends[p] else 0 for p, offset in begin.items()}  # the topic was made anew
@@ -143,6 +148,16 @@ class TopicReader:
                 place.early.add((int(said["source_partition"]), int(said["source_offset"])))
             place.letters[letter.partition()] = letter.offset() + 1
 
+    def _homes(self) -> dict[str, int] | None:
+        """The partition of each series, as the workers wrote it down; None if none did."""
+        topics = self.of.topics
+        if topics is None or topics.events != self.topic or topics.series not in self.broker.partitions():
+            return None
+        homes: dict[str, int] = {}
+        for each in self.broker.read(topics.series, {0: 0}):
+            note(homes, each)
+        return homes
+
     def _partitions(self) -> list[int]:
         count = self.broker.partitions().get(self.topic)
         if count is None:
@@ -157,8 +172,10 @@ class TopicReader:
 class _Facts:
     """Rows of events, and how far each partition was read."""
 
-    def __init__(self, of: Stream, place: Place, as_of: int, *, keyless: bool) -> None:
+    def __init__(self, of: Stream, place: Place, homes: dict[str, int] | None, as_of: int, *, keyless: bool) -> None:
         shape = of.shape
+        self._homes, self._moves = None if keyless else homes, of.moves
+        self._names = [called(name) for name in shape.keys]
         self._shape, self._place, self._as_of, self._keyless = shape, place, as_of, keyless
         self._clock = of.clock
         self._decode = EventDecoder(shape)
@@ -178,7 +195,7 @@ class _Facts:
         good = {
             place: i
             for i, place in enumerate(events.place)
-            if (self._keyless or messages[place].key() is not None)
+            if (self._keyless or self._moves or messages[place].key() is not None)
             and (messages[place].partition(), messages[place].offset()) not in self._place.early
         }
         for place, message in enumerate(messages):
@@ -186,10 +203,22 @@ class _Facts:
             if partition in self._waits:
                 continue
             i = good.get(place)
+            if i is not None and self._misplaced(message, events.keys[i]):
+                i = None
             if i is not None and not self._take(events, i, partition):
                 self._waits.add(partition)
                 continue
             self._place.offsets[partition] = message.offset() + 1
+
+    def _misplaced(self, message: Any, keys: tuple[Any, ...]) -> bool:
+        """Whether a worker does not answer an event where it lies: it is set apart, or answered elsewhere."""
+        if self._homes is None:
+            return False
+        home = self._homes.get(text_of(keys))
+        if home is not None and home != message.partition():
+            return True
+        first = json.dumps([message.partition(), *keys]) not in self._place.series
+        return first and not self._moves and not agrees(message.key(), self._names, keys)
 
     def _take(self, events: Events, i: int, partition: int) -> bool:
         series = json.dumps([partition, *events.keys[i]])

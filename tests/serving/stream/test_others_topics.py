@@ -24,7 +24,7 @@ class Place:
     """A system with a home and topics of its own on the broker."""
 
     def __init__(self, world, folder, bootstrap, **settings):
-        self.world, self.bootstrap, self.prefix = world, bootstrap, f"{secrets.token_hex(4)}."
+        self.world, self.bootstrap, self.prefix = world, bootstrap, f"t{secrets.token_hex(4)}."
         self.home = world.train(folder)
         more = {"stream.topics.prefix": self.prefix, **settings}
         self.sets = [*world.SETTINGS, *(f"{name}={value}" for name, value in more.items())]
@@ -135,3 +135,46 @@ def test_topics_are_listed_with_what_is_unwise_about_them(place):
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "5 topics are missing, and stream.topics.create is off" in json.loads(out)["message"]
+
+
+def written_differently(here):
+    """Four keys of one series, and three of another that agree with each other."""
+    forms = (b"orders", b'{"metric": "orders"}', b'"orders"', b"\xff\xfe", b"", b"revenue")
+    here.send([("orders", step, 5.0 + step, {"key": forms[step % len(forms)]}) for step in range(1, 61)])
+    connect = b'{"schema": {"type": "string"}, "payload": "requests"}'
+    here.send([("requests", step, 5.0, {"key": connect}) for step in range(1, 31)])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_keys_that_are_written_differently_are_refused(place, workers):
+    here = place()
+    here.make("events")
+    written_differently(here)
+    done = here.stream("--workers", workers)
+    assert done["answers"] + done["dead_letters"] == 90
+    assert done["dead_letters"] > 0
+    for m in kafka.committed(here.bootstrap, here.topic("predictions")):
+        assert json.loads(m.value())["metric"] == "requests" or m.partition() == home_of(here, "orders")
+    assert all("key" in reason for reason in here.letters())
+    assert here.archive()["differing"] == 0
+
+
+def home_of(here, metric):
+    found = kafka.committed(here.bootstrap, here.topic("series"))
+    return next(int(m.value()) for m in found if json.loads(m.key()) == [metric])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_keys_that_are_written_differently_are_repartitioned(place, workers):
+    here = place(**{"stream.mismatched": "repartition", "stream.grace": "100h"})
+    here.make("events")
+    written_differently(here)
+    here.send([("taxi_trips", step, 5.0, {"key": None, "partition": step % 4}) for step in range(1, 21)])
+    done = here.stream("--workers", workers)
+    assert (done["answers"], done["dead_letters"], done["late"]) == (110, 0, 0)
+    found = kafka.committed(here.bootstrap, here.topic("predictions"))
+    homes = {(json.loads(m.value())["metric"], m.partition()) for m in found}
+    assert len(homes) == 3
+    assert len({(json.loads(m.value())["metric"], json.loads(m.value())["event_time"]) for m in found}) == 110
+    archived = here.archive()
+    assert (archived["events"], archived["differing"]) == (110, 0)

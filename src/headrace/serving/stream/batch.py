@@ -94,6 +94,7 @@ class Answered:
         changes: Partition, key and value for the changelog.
         dead: Messages that are bad, with the reason.
         late: Messages that came too late, with the reason.
+        moved: Messages of series of other partitions, with that partition.
         anomalies: Answers whose observation lay outside its interval.
     """
 
@@ -103,6 +104,7 @@ class Answered:
     changes: list[tuple[int, bytes, bytes | None]] = field(default_factory=list)
     dead: list[tuple[Message, str]] = field(default_factory=list)
     late: list[tuple[Message, str]] = field(default_factory=list)
+    moved: list[tuple[Message, int]] = field(default_factory=list)
     anomalies: int = 0
 
     @property

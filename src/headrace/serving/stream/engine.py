@@ -25,6 +25,7 @@ from headrace.serving.stream.batch import Answered, Batch, Message
 from headrace.serving.stream.changelog import Change, Changelog
 from headrace.serving.stream.checks import Remembered
 from headrace.serving.stream.folding import Folding
+from headrace.serving.stream.placing import Placing
 from headrace.serving.stream.plan import Plan, plan, views
 from headrace.serving.stream.rings import Floats, Ints, Keys, Rings, Series
 from headrace.serving.stream.seeding import Seeded
@@ -80,6 +81,8 @@ class Engine:
         self._folding = Folding(len(shape.columns), shape.aggregates)
         self.changelog = Changelog(self._folding.columns, shape.grid, shape.aggregates, len(shape.keys))
         self.rings, self.spill = self._rings(0, NOTHING), Spill()
+        self.placing: Placing | None = None
+        """Looks whether events lie where their series does; None: they do."""
         self.use(champion)
 
     def use(self, champion: Champion) -> bool:
@@ -151,9 +154,14 @@ class Engine:
         events = self._decode(batch.value, batch.received or batch.timestamp)
         answered.dead += [(batch[place], reason) for place, reason in events.bad]
         refused = self._refused(batch, events, keyless)
-        if refused:
+        moved = dict[int, int]()
+        if self.placing is not None:
+            placed = self.placing(batch, events, refused)
+            refused, moved = refused | placed.refused, placed.moved
+        if refused or moved:
             answered.dead += [(batch[events.place[i]], reason) for i, reason in refused.items()]
-            events = events.only([i for i in range(len(events.rows)) if i not in refused])
+            answered.moved += [(batch[events.place[i]], partition) for i, partition in moved.items()]
+            events = events.only([i for i in range(len(events.rows)) if i not in refused and i not in moved])
         if not events.rows:
             return answered
         partitions = batch.partition if len(events.rows) == len(batch) else [batch.partition[i] for i in events.place]
@@ -173,7 +181,7 @@ class Engine:
         strangers = {series: reason for series in set(events.keys) if (reason := self.refused(series)) is not None}
         if strangers:
             refused |= {i: strangers[series] for i, series in enumerate(events.keys) if series in strangers}
-        if not keyless and None in batch.key:
+        if self.placing is None and not keyless and None in batch.key:
             for i, place in enumerate(events.place):
                 if batch.key[place] is None:
                     refused[i] = "the message has no key: events of one series could lie on several partitions"

@@ -140,6 +140,10 @@ class Sender:
             topic = self._topics.state
             for partition, key, value in answered.changes:
                 produce(topic, value, key, partition)
+            for message, partition in answered.moved:
+                cause = f"{self._topics.events}-{message.partition}-{message.offset}"
+                headers: dict[str, Any] = {"moved_from": cause.encode()}
+                produce(self._topics.events, message.value, message.key, partition, headers=headers)
             self._pass_on(self._topics.dead_letters, answered.dead)
             self._pass_on(self._topics.late, answered.late)
         except (KafkaException, BufferError) as error:  # of handing a record over

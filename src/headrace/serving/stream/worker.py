@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from headrace.contract.apart import called
 from headrace.errors import BrokerUnavailableError, FencedError, HeadraceError, StreamError
 from headrace.home import Home
 from headrace.serving.stream.batch import Answered, Batch
@@ -21,10 +22,12 @@ from headrace.serving.stream.champions import Watch, champion
 from headrace.serving.stream.changelog import Change
 from headrace.serving.stream.engine import Champion, Engine
 from headrace.serving.stream.fence import Fence
+from headrace.serving.stream.homes import Homes
 from headrace.serving.stream.identity import fenced
 from headrace.serving.stream.lag import LagWatch, Told
 from headrace.serving.stream.log import logger
 from headrace.serving.stream.partitions import Partitions
+from headrace.serving.stream.placing import Placing
 from headrace.serving.stream.positions import Position
 from headrace.serving.stream.rebuild import Again
 from headrace.serving.stream.seeding import Seeding
@@ -152,6 +155,8 @@ class Worker:
             lag.stop()
             self.telemetry.reason = "has stopped"
             self._engine.spill.close()
+            if self._engine.placing is not None:
+                self._homes.close()
             self._log.info("stopped", **self._done())
         return self._done()
 
@@ -198,6 +203,7 @@ class Worker:
     def _works(self, stop: threading.Event, watch: Watch) -> bool:
         """Answer events with one set of clients; True: the cluster went away or grew, and new ones are to go on."""
         try:
+            self._place()
             self._sender = self._new_sender()
             self._consumer = self._subscribed()
             self._loop(stop, watch)
@@ -220,6 +226,15 @@ class Worker:
             return True
         finally:
             self._leave()
+
+    def _place(self) -> None:
+        """See to it that every series is answered on one partition."""
+        if self._keyless or self._engine.placing is not None:
+            return
+        self._homes = Homes(self._broker, self._topics)
+        names = tuple(map(called, self._system.keys))
+        moves = self._system.stream.mismatched == "repartition"
+        self._engine.placing = Placing(names, self._homes.settle, moves=moves)
 
     def _new_sender(self) -> Sender:
         identity = f"{self._topics.group}.{self._name}"
@@ -288,7 +303,7 @@ class Worker:
 
     def _done(self) -> dict[str, Any]:
         t = self.telemetry
-        counters = ("events", "answers", "dead_letters", "late", "anomalies", "commits", "aborts")
+        counters = ("events", "answers", "dead_letters", "late", "moved", "anomalies", "commits", "aborts")
         names = {name: f"headrace_stream_{name}_total" for name in counters}
         value = t.registry.get_sample_value
         return {name: int(value(full, {"system": self._system.name}) or 0) for name, full in names.items()}
@@ -438,6 +453,7 @@ class Worker:
         t.answers.inc(len(answered.answers))
         t.dead_letters.inc(len(answered.dead))
         t.late.inc(len(answered.late))
+        t.moved.inc(len(answered.moved))
         t.anomalies.inc(answered.anomalies)
         t.batch_size.observe(len(answered.batch))
         t.batch_seconds.observe(time.monotonic() - began)
