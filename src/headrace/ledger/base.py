@@ -85,6 +85,9 @@ class Backend(Protocol):
     def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Store rows (as `COLUMNS`), in order."""
 
+    def insert_traces(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Store traces of requests, in the transaction that stores their predictions: id and trace of each."""
+
     def is_away(self, error: BaseException) -> bool:
         """Whether a driver's error says that the database cannot be used now, not that it refuses what it was given."""
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, RowMapping, Select, func, insert, select
 from headrace.errors import KeyConflictError, NotFoundError
 from headrace.ledger.database import Database
 from headrace.ledger.records import Alert, Entry, Known
-from headrace.ledger.tables import alerts, events, pins, predictions, utc_text
+from headrace.ledger.tables import alerts, events, pins, predictions, traces, utc_text
 from headrace.lineage import digest_of
 
 TIMEOUT = 5.0
@@ -114,6 +114,7 @@ class Ledger:
         """What `write_groups` returns, and the rows that are new."""
         first = self._stored(connection, [entry for group in groups for entry in group])
         new: list[tuple[Any, ...]] = []
+        traced: list[tuple[str, str]] = []
         found = []
         for group in groups:
             fresh: dict[tuple[str, str], Entry] = {}
@@ -125,9 +126,12 @@ class Ledger:
             if not any(isinstance(answer, KeyConflictError) for answer in answers):
                 first |= fresh
                 new += map(_row, fresh.values())
+                traced += [(entry.id, entry.trace) for entry in fresh.values() if entry.trace]
             found.append(answers)
         if new:
             self._database.backend.insert(connection, new)
+        if traced:
+            self._database.backend.insert_traces(connection, traced)
         return found, new
 
     def _stored(self, connection: Connection, entries: Sequence[Entry]) -> dict[tuple[str, str], Entry]:
@@ -177,6 +181,9 @@ class Ledger:
             if not made:
                 return last
             self._database.backend.insert(connection, [_row(entry) for _, entry in made])
+            traced = [(entry.id, entry.trace) for _, entry in made if entry.trace]
+            if traced:
+                self._database.backend.insert_traces(connection, traced)
             number, mine = predictions.c.sequence, predictions.c.system == system
             query = select(number).where(mine, number > last).order_by(number)
             numbers: Sequence[int] = connection.scalars(query).all()
@@ -216,6 +223,11 @@ class Ledger:
         """A prediction by its id, with its pins record, if there is one."""
         row = self._first(select(*_ENTRY, pins.c.record).join(pins).where(predictions.c.id == prediction_id))
         return None if row is None else (_entry(row[:-1]), row[-1])
+
+    def trace_of(self, prediction_id: str) -> str | None:
+        """The trace of the request that a prediction answers, as `Entry.trace`, if it told of one."""
+        row = self._first(select(traces.c.trace).where(traces.c.prediction == prediction_id))
+        return None if row is None else str(row[0])
 
     def read(self, system: str, *, after: int = 0, limit: int = 10_000) -> list[Numbered]:
         """Entries in the order of their commits, each with its sequence number, which grows but may skip.
@@ -330,7 +342,7 @@ def _pin(connection: Connection, digest: str, record: Mapping[str, Any]) -> None
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:
-    return *entry[:-1], utc_text(entry.created_at)
+    return *entry[:-2], utc_text(entry.created_at)
 
 
 def _entry(row: Sequence[Any]) -> Entry:

@@ -108,6 +108,13 @@ class PostgreSQL:
         """One statement for all rows: an array per column."""
         driver(connection).execute(_INSERT, [list(column) for column in zip(*rows, strict=True)])
 
+    def insert_traces(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """One statement for all rows: an array per column."""
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        driver(connection).execute(
+            "INSERT INTO traces (prediction, trace) SELECT * FROM unnest(%s::text[], %s::text[])", columns
+        )
+
     def is_away(self, error: BaseException) -> bool:
         """By the error's SQLSTATE; one without comes from the connection, not from the server."""
         from psycopg import Error, OperationalError

@@ -34,6 +34,8 @@ class Entry(NamedTuple):
         pins: Id of the pins record, from `Ledger.pin`.
         model_version: The version that answered.
         created_at: UTC.
+        trace: Of the request: 32 hexadecimal digits of W3C's trace, a hyphen, 16 of the caller's span. Empty where it
+            told of none. It is stored with the first entry of a key, and not read back with entries.
     """
 
     system: str
@@ -45,6 +47,7 @@ class Entry(NamedTuple):
     pins: str
     model_version: int
     created_at: datetime
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

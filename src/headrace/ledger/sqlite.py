@@ -115,6 +115,10 @@ class SQLite:
                 driver(connection).execute(_INSERT[length], tuple(values))
                 start += length
 
+    def insert_traces(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """One statement, again and again."""
+        driver(connection).executemany("INSERT INTO traces (prediction, trace) VALUES (?, ?)", rows)
+
     def is_away(self, error: BaseException) -> bool:
         """Locked, full, unreadable: all of them are operational errors."""
         return isinstance(error, sqlite3.OperationalError)

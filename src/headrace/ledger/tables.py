@@ -103,6 +103,14 @@ events = Table(
     Index("events_series", "system", "series", "sequence"),
 )
 
+traces = Table(
+    "traces",
+    metadata,
+    # Of the requests that told of a trace: which predictions they asked for.
+    Column("prediction", Text, primary_key=True),
+    Column("trace", Text, nullable=False),
+)
+
 alerts = Table(
     "alerts",
     metadata,

@@ -327,6 +327,9 @@ def trace(home: Home, prediction_id: str) -> dict[str, Any]:
     if "inputs" in shown:
         with intact(f"{system}/{PREDICTIONS}", "headrace verify --deep says which file is damaged"):
             shown["inputs"] = json.loads(shown["inputs"])
+    asked = home.ledger.trace_of(prediction_id) if home.has_ledger else None
+    if asked is not None:
+        shown["trace_id"], _, shown["span_id"] = asked.partition("-")
     return {
         "id": prediction_id,
         "system": system,

@@ -150,7 +150,13 @@ class Application:
         if self._log is not None and route not in ("/health", "/ready", "/metrics"):
             scope = request.scope
             self._log.write(
-                request.method, scope["path"], scope.get("client"), response.status_code, seconds, request_id
+                request.method,
+                scope["path"],
+                scope.get("client"),
+                response.status_code,
+                seconds,
+                request_id,
+                traceparent=dict(scope["headers"]).get(b"traceparent"),
             )
         return response
 

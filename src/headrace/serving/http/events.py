@@ -24,6 +24,7 @@ from headrace.serving.http.call import given_keys
 from headrace.serving.http.options import Options
 from headrace.serving.http.problem import SHOWN, Problem, busy
 from headrace.serving.http.served import Served
+from headrace.serving.http.telemetry import trace_of
 from headrace.serving.posted.log import EventLog
 from headrace.sources.events import EventDecoder, Events, Shape
 from headrace.system import System
@@ -131,6 +132,9 @@ class EventRoute:
         events = decode(bodies, [int(now.timestamp() * 1000)] * len(bodies))
         _refuse(events, door, single=single)
         entries = [_entry(system.name, door.shape, decode, events, i, now) for i in range(len(posted))]
+        trace = trace_of(headers.get(b"traceparent"))
+        if trace:
+            entries = [entry._replace(trace=trace) for entry in entries]
         keys = given_keys(headers, None if single else len(entries))
         if keys is not None:
             entries = [entry._replace(key=key) for entry, key in zip(entries, keys, strict=True)]

@@ -33,7 +33,7 @@ from headrace.serving.http.problem import Problem, busy, unforeseen
 from headrace.serving.http.protocols import tables
 from headrace.serving.http.query import check_query
 from headrace.serving.http.served import Champion, Served
-from headrace.serving.http.telemetry import AccessLog, Telemetry
+from headrace.serving.http.telemetry import AccessLog, Telemetry, trace_of
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -224,7 +224,10 @@ class PredictRoute:
         seconds = time.perf_counter() - call.began
         self._telemetry.request(route, call.method, status, seconds)
         if self._log is not None:
-            self._log.write(call.method, call.path, call.client, status, seconds, call.request_id, call.body)
+            traceparent = call.headers.get(b"traceparent")
+            self._log.write(
+                call.method, call.path, call.client, status, seconds, call.request_id, call.body, traceparent
+            )
 
     def _refuse(self, call: Call, error: Exception) -> None:
         if isinstance(error, Problem):
@@ -286,6 +289,9 @@ class PredictRoute:
         if self.writer is None:
             self._told(call, version, entries, single)
             return
+        if b"traceparent" in call.headers:
+            trace = trace_of(call.headers[b"traceparent"])
+            entries = [entry._replace(trace=trace) for entry in entries]
         self.deadlines.within(self._options.answer_timeout, call, self._late)
         self._waiting.append((entries, partial(self._settled, call, version, single)))
         if len(self._waiting) == 1:

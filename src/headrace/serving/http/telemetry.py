@@ -41,7 +41,24 @@ _PROCESS, _COUNT = os.urandom(8).hex().encode(), itertools.count()
 _METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"))
 _encode = msgspec.json.Encoder().encode
 _log = logging.getLogger("headrace.serving")
-_Line = tuple[str, str, str | None, int, float, float, bytes, bytes]
+_Line = tuple[str, str, str | None, int, float, float, bytes, bytes, bytes | None]
+
+
+_TRACE = re.compile(
+    rb"(?:00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}"
+    rb"|(?!00|ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?)"
+).fullmatch
+"""``traceparent`` of W3C's Trace Context; of a later version only what is known here is read."""
+
+
+def trace_of(given: bytes | None) -> str:
+    """The trace and the caller's span of a ``traceparent``, with a hyphen between; empty where it is none.
+
+    >>> trace_of(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    '4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7'
+    """
+    found = _TRACE(given.strip()) if given else None
+    return b"-".join(each for each in found.groups() if each).decode() if found else ""
 
 
 def request_id_of(given: bytes) -> bytes:
@@ -131,10 +148,12 @@ class AccessLog:
         seconds: float,
         request_id: bytes,
         body: bytes = b"",
+        traceparent: bytes | None = None,
     ) -> None:
         """Note one answered request."""
         ip = client[0] if client else None
-        self._noted.append((method, path, ip, status, time.time(), seconds, request_id, body if self._inputs else b""))
+        content = body if self._inputs else b""
+        self._noted.append((method, path, ip, status, time.time(), seconds, request_id, content, traceparent))
         if len(self._noted) >= _TOGETHER:
             self.flush()
 
@@ -146,7 +165,7 @@ class AccessLog:
         noted, self._noted = self._noted, []
         if not noted:
             return
-        text = b"".join([_written(*line) for line in noted]).decode()
+        text = b"".join([_written(line) for line in noted]).decode()
         try:
             sys.stderr.write(text)
             sys.stderr.flush()
@@ -160,14 +179,16 @@ class AccessLog:
             self._lost = 0
 
 
-def _written(
-    method: str, path: str, ip: str | None, status: int, at: float, seconds: float, request_id: bytes, body: bytes
-) -> bytes:
+def _written(line: _Line) -> bytes:
     """A line; the names of its fields are those of ECS 8."""
+    method, path, ip, status, at, seconds, request_id, body, traceparent = line
     fixed = _fixed if len(path) < _LONG else _fixed.__wrapped__
     told, client = fixed(method, path, ip, status)
     content = b',"http.request.body.content":%b' % _encode(body.decode("utf-8", "replace")) if body else b""
     microseconds = int(at * 1e6)
+    trace, _, span = trace_of(traceparent).partition("-")
+    if trace:
+        content += b',"trace.id":"%b","parent.id":"%b"' % (trace.encode(), span.encode())
     return b'{"@timestamp":"%b.%06dZ"%b,"http.request.id":"%b","event.duration":%d%b%b}\n' % (
         _second(microseconds // 1_000_000),
         microseconds % 1_000_000,
