@@ -38,6 +38,7 @@ ADDRESS: Mapping[str, tuple[Flag, ...]] = {
         Flag("host", "H", "Address to listen on; IPv6 as ::1."),
         Flag("port", "P", "Port to listen on."),
         Flag("uds", "PATH", "Listen on a Unix socket instead."),
+        Flag("grpc_port", "P", "Speak the inference protocol over gRPC there."),
         Flag("workers", "N", "Processes."),
         Flag("root_path", "PATH", "What a proxy has taken off the path."),
         Flag("forwarded_allow_ips", "LIST", "Proxies whose X-Forwarded-* count; * for any."),

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +22,7 @@ from headrace.ledger import Writer, call_each
 from headrace.serving.http.access import Access
 from headrace.serving.http.body import Receive
 from headrace.serving.http.front import Front
+from headrace.serving.http.grpc.address import At
 from headrace.serving.http.keeping import Keeping
 from headrace.serving.http.openapi import document
 from headrace.serving.http.options import Options
@@ -41,6 +42,9 @@ from headrace.serving.http.throttle import Throttle
 from headrace.serving.http.wire import WIRE, Wire
 from headrace.system import System
 
+if TYPE_CHECKING:
+    from headrace.serving.http.grpc.door import Door
+
 _log = logging.getLogger("headrace.serving")
 _PREFIX, _SUFFIX = "/v1/systems/", "/predict"
 _NOTED = 0.2
@@ -57,9 +61,18 @@ class Application:
         home: Where everything is.
         options: Limits, time-outs, tokens.
         several: Whether several processes serve together.
+        grpc: Where gRPC is spoken too, if it is.
     """
 
-    def __init__(self, systems: Sequence[System], home: Home, options: Options, *, several: bool = False) -> None:
+    def __init__(
+        self,
+        systems: Sequence[System],
+        home: Home,
+        options: Options,
+        *,
+        several: bool = False,
+        grpc: At | None = None,
+    ) -> None:
         self._home, self._options = home, options
         self.served: Mapping[str, Served] = {s.name: Served(s, home, options.logged) for s in systems}
         access, self._telemetry = Access(options.tokens), Telemetry()
@@ -71,6 +84,7 @@ class Application:
             each.kept = self._keeping.trouble
         opened = self._keeping.add
         self._predict = PredictRoute(self.served, options, access, self._telemetry, self._log, opened)
+        self._grpc, self._access = grpc, access
         self._wire = Wire.of(options, self._telemetry, self._log)
         self._api = self._reading(access, several=several)
         self._throttle = Throttle(access, options)
@@ -178,9 +192,12 @@ class Application:
         self._loop = asyncio.get_running_loop()
         await run_in_threadpool(self.refresh)
         tasks = [asyncio.create_task(each) for each in (self._look(), self._note(), self._predict.deadlines.watch())]
+        door = await self._opened()
         try:
             yield {STATE: self._predict, WIRE: self._wire}
         finally:
+            if door is not None:
+                await door.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -188,6 +205,16 @@ class Application:
             if self._writer is not None:
                 await run_in_threadpool(self._writer.close, DRAIN)
             self._noted()
+
+    async def _opened(self) -> Door | None:
+        """The gRPC service, where there is to be one."""
+        if self._grpc is None:
+            return None
+        from headrace.serving.http.grpc.door import Door
+
+        door = Door(self.served, self._access, self._predict, self._throttle, self._options)
+        await door.open(self._grpc)
+        return door
 
     def refresh(self) -> None:
         """Take up new champions and forecasts now, and the ledger as soon as it can be reached."""

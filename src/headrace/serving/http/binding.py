@@ -27,6 +27,7 @@ class Binding(Declared):
         workers: Processes.
         root_path: What a proxy has taken off the paths that it asks for.
         forwarded_allow_ips: Proxies whose ``X-Forwarded-For`` and ``-Proto`` are believed, with commas; ``*`` for any.
+        grpc_port: Where the Open Inference Protocol is spoken over gRPC, on the same host; None: it is not.
         tls_cert: File of the certificate and its chain; with `tls_key` the server speaks TLS alone.
         tls_key: File of its private key.
         tls_ca: File of authorities: clients must have a certificate of one of them.
@@ -38,6 +39,7 @@ class Binding(Declared):
     workers: int = Field(default=1, ge=1)
     root_path: _Rooted = ""
     forwarded_allow_ips: str = "127.0.0.1"
+    grpc_port: int | None = Field(default=None, ge=1, le=65_535)
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_ca: Path | None = None

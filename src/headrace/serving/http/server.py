@@ -18,6 +18,7 @@ from headrace.ledger import Known
 from headrace.pipelines import shape
 from headrace.serving.http.app import Application
 from headrace.serving.http.binding import BACKLOG, Binding
+from headrace.serving.http.grpc.address import At
 from headrace.serving.http.options import Options
 from headrace.settings import Settings
 from headrace.system import System
@@ -47,14 +48,14 @@ class Factory:
     options: Options
     several: bool
     known: Known | None = None
+    grpc: At | None = None
 
     def __call__(self) -> Application:
         """The application."""
         gc.set_threshold(*COLLECTED)  # the command line has it collect next to never, for the sake of its start
         logging.captureWarnings(True)
-        return Application(
-            self.systems, Home(self.settings, make=False, known=self.known), self.options, several=self.several
-        )
+        home = Home(self.settings, make=False, known=self.known)
+        return Application(self.systems, home, self.options, several=self.several, grpc=self.grpc)
 
 
 def serve(
@@ -87,13 +88,13 @@ def serve(
     # it again, which would make this the status of a killed process.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
-    tls = binding.tls()
+    tls, at = binding.tls(), At.of(binding)
     options = options.model_copy(update={"tokens": settings.tokens})
     with tempfile.TemporaryDirectory() as folder:
         if several:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         config = uvicorn.Config(
-            Factory(tuple(systems), settings, options, several, known),
+            Factory(tuple(systems), settings, options, several, known, at),
             factory=True,
             http=Protocol,
             workers=binding.workers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -165,7 +166,15 @@ def of_bytes(values: Sequence[Any], datatype: str) -> bytes:
     if datatype == "BYTES":
         texts = [("" if each is None else each).encode() for each in values]
         return b"".join(part for text in texts for part in (_LENGTH.pack(len(text)), text))
+    return of_numbers([math.nan if each is None else each for each in values], datatype)
+
+
+def of_numbers(values: Sequence[Any], datatype: str) -> bytes:
+    """Numbers and truths as they stand behind a document.
+
+    Raises:
+        OverflowError: One is beyond the datatype.
+    """
     import numpy as np
 
-    given: Any = [np.nan if each is None else each for each in values] if datatype == "FP64" else values
-    return np.asarray(given, dtype=_NUMPY[datatype]).tobytes()
+    return np.array(list(values), dtype=_NUMPY[datatype]).tobytes()
