@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.helpers import headrace
-from tests.serving.http.helpers import PREDICT, TITANIC, Server, passengers, ran, serving
+from tests.serving.http.helpers import PREDICT, ROOT, TITANIC, Server, passengers, ran, serving
 from tests.waiting import until
 
 from headrace.errors import ConfigError
@@ -241,6 +242,17 @@ def test_prometheus_counts(titanic: Server) -> None:
     assert {f'headrace_http_request_seconds_bucket{{le="{le}",{route}}}' for le in ("5e-05", "0.0001")} <= set(after)
     assert after["process_cpu_seconds_total"] > 0
     assert titanic.get("/metrics").headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are(titanic: Server) -> None:
+    titanic.post(b"{")
+    titanic.post(passengers(1)[0])
+    there = {line.partition("{")[0].partition(" ")[0] for line in titanic.get("/metrics").text.splitlines()}
+    board = json.loads((ROOT / "deploy" / "grafana" / "headrace-serving.json").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    names = {name for each in asked for name in re.findall(r"\b(?:headrace|process)_\w+", each)}
+    assert len(names) > 6
+    assert names <= there
 
 
 def test_the_export_copies_each_prediction_once(home: Path) -> None:
