@@ -135,7 +135,8 @@ def test_an_old_first_event_on_the_stream_is_late_too(world, champion, own: Home
     assert [m.offset for m, _ in mixed.late] == [0]
     assert [body for _, body in mixed.outputs] == [body for _, body in control.answer(good).outputs]
     restored = world.engine(champion)
-    restored.changelog.restore(restored.rings, 0, [(key, value) for _, key, value in mixed.changes])
+    log = {key: value for _, key, value in mixed.changes}
+    restored.changelog.restore(restored.rings, 0, restored.changelog.checked(log)[0])
     assert np.array_equal(restored.rings.values[:, 0], engine.rings.values[:, 0], equal_nan=True)
 
 
