@@ -17,7 +17,7 @@ from headrace.errors import UsageError
 
 # Commands are listed in this order.
 # isort: off
-from headrace.cli import pipelines, reading, versions, doors, topics, project  # noqa: F401
+from headrace.cli import pipelines, reading, versions, doors, topics, streaming, project  # noqa: F401
 
 # isort: on
 
@@ -44,7 +44,7 @@ def _every(
 
 def _application(name: str) -> typer.Typer:
     """All commands, or the one of this name: typer prepares what it is given, for as long as importing it took."""
-    asked = [command for command in app.registered_commands if getattr(command.callback, "__name__", "") == name]
+    asked = [c for c in app.registered_commands if getattr(c.callback, "__name__", "").partition("__")[0] == name]
     chosen = copy.copy(app)
     chosen.registered_commands = asked or app.registered_commands
     return chosen

@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 class Contents(TyperGroup):
     """All commands under the headings of their modules, each in a line."""
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """A command of two words, if these are one."""
+        words = " ".join(args[:2])
+        if words in self.commands:
+            return words, self.commands[words], args[2:]
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write them, in place of the one list."""
         commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
@@ -178,7 +185,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.Signature([*own, *common])
     wrapped.__signature__ = signature  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
-    return app.command(cls=Grouped)(wrapped)
+    words = function.__name__.split("__")  # two words make the command of a command
+    return app.command(" ".join(words) if len(words) > 1 else None, cls=Grouped)(wrapped)
 
 
 def _options(bundle: Any) -> list[inspect.Parameter]:

@@ -56,7 +56,7 @@ class Broker:
         """Create what is missing of a system's topics; returns the number of partitions of its events.
 
         Raises:
-            StreamError: The cluster cannot be reached, refuses, or the state has another number of partitions; or
+            StreamError: The cluster cannot be reached, refuses, or the state has more partitions than the events; or
                 topics are missing that are not to be made.
         """
         found = self.partitions()
@@ -271,13 +271,32 @@ class Broker:
                     raise self.unreachable(error, name) from error
 
     def _same_partitions(self, found: Mapping[str, int], topics: Topics) -> None:
+        """Give the state and the predictions as many partitions as the events have."""
+        wanted = found[topics.events]
         for name in (topics.state, topics.predictions):
-            if found[name] != found[topics.events]:
+            if found[name] > wanted:
                 raise StreamError(
-                    f"has {found[name]} partitions, {topics.events} has {found[topics.events]}",
+                    f"has {found[name]} partitions, {topics.events} has {wanted}",
                     where=name,
-                    hint="give it as many, or delete it if nothing in it is needed: it is made anew",
+                    hint=f"give {topics.events} {found[name]} partitions: there is state of those that are missing",
                 )
+            if found[name] < wanted and not topics.create:
+                text = f"has {found[name]} partitions, {topics.events} has {wanted}; stream.topics.create is off"
+                raise StreamError(text, where=name, hint=f"ask for {wanted} partitions of it")
+            if found[name] < wanted:
+                self._grow(name, wanted)
+
+    def _grow(self, topic: str, partitions: int) -> None:
+        from confluent_kafka import KafkaException, admin
+
+        make: Any = admin
+        client = self.admin()
+        try:
+            asked = [make.NewPartitions(topic, partitions)]
+            client.create_partitions(asked, request_timeout=TIMEOUT)[topic].result()
+        except KafkaException as error:
+            if self.partitions().get(topic) != partitions:  # another worker was quicker
+                raise self.unreachable(error, topic) from error
 
 
 def _failure(error: Any, where: str, more: str = "") -> StreamError:

@@ -20,7 +20,7 @@ from headrace.errors import SourceError, UsageError
 from headrace.files import write_whole
 from headrace.lineage import digest_of
 from headrace.sources.base import Reader, Records, Since, Source, require_zone
-from headrace.sources.broker import Broker
+from headrace.sources.broker import Broker, Log
 from headrace.sources.events import NEVER, EventDecoder, Events, Facts, Shape, known_at
 from headrace.sources.keys import agrees, note, text_of
 from headrace.sources.stamps import Clock, received
@@ -61,12 +61,23 @@ class Place:
         series: Newest step and clock of each partition's series, by partition and keys as JSON.
         letters: The next letter of each partition of the dead letters.
         early: Partition and offset of events to come that a worker set apart as in the future, by its clock.
+        topic: Id of the topic, which one of its name that is made later does not have; None where it is not known.
     """
 
     offsets: dict[int, int] = field(default_factory=dict)
     series: dict[str, tuple[int, int]] = field(default_factory=dict)
     letters: dict[int, int] = field(default_factory=dict)
     early: set[tuple[int, int]] = field(default_factory=set)
+    topic: str | None = None
+
+    def resume(self, log: Log) -> dict[int, int]:
+        """Where to go on with each partition of the topic as it is: with the first event of one that was made anew."""
+        if None not in (self.topic, log.id) and self.topic != log.id:
+            self.offsets.clear()
+            self.early.clear()
+        self.topic = log.id or self.topic
+        begin = {partition: self.offsets.get(partition, 0) for partition in log.ends}
+        return {partition: offset if offset <= log.ends[partition] else 0 for partition, offset in begin.items()}
 
     @classmethod
     def load(cls, path: Path | None) -> Place:
@@ -79,7 +90,8 @@ class Place:
             offsets, letters = (
                 {int(p): int(offset) for p, offset in data.get(name, {}).items()} for name in ("offsets", "letters")
             )
-            return cls(offsets, series, letters, {(int(p), int(offset)) for p, offset in data.get("early", ())})
+            early = {(int(p), int(offset)) for p, offset in data.get("early", ())}
+            return cls(offsets, series, letters, early, data.get("topic"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             said = f"it does not hold what was written to it ({error})"
             hint = "delete it: the topic is then read from its beginning, and what is stored is not stored again"
@@ -90,7 +102,8 @@ class Place:
         if path is None:
             return
         early = sorted(each for each in self.early if each[1] >= self.offsets.get(each[0], 0))
-        said = {"offsets": self.offsets, "series": self.series, "letters": self.letters, "early": early}
+        said: dict[str, Any] = {"offsets": self.offsets, "series": self.series, "letters": self.letters}
+        said |= {"early": early, "topic": self.topic}
         write_whole(path, json.dumps(said).encode())
 
 
@@ -114,13 +127,10 @@ class TopicReader:
         """
         require_zone(as_of=as_of, now=now)
         place = Place.load(self.path)
-        partitions = self._partitions()
+        log = self._log()
+        begin = place.resume(log)
         self._note_early(place)
-        homes = self._homes()
-        facts = _Facts(self.of, place, homes, (as_of - _EPOCH) // _MICROSECOND, keyless=len(partitions) == 1)
-        ends = self.broker.ends(self.topic, partitions)
-        begin = {p: place.offsets.get(p, 0) for p in ends}
-        begin = {p: offset if offset <= ends[p] else 0 for p, offset in begin.items()}  # the topic was made anew
+        facts = _Facts(self.of, place, self._homes(), (as_of - _EPOCH) // _MICROSECOND, keyless=len(log.ends) == 1)
         batch: list[Any] = []
         for message in self.broker.read(self.topic, begin):
             batch.append(message)
@@ -158,15 +168,15 @@ class TopicReader:
             note(homes, each)
         return homes
 
-    def _partitions(self) -> list[int]:
-        count = self.broker.partitions().get(self.topic)
-        if count is None:
+    def _log(self) -> Log:
+        log = self.broker.log(self.topic)
+        if log is None:
             raise UsageError(
                 f"there is no topic {self.topic}",
                 where=self.broker.bootstrap,
                 hint="`headrace stream` and `headrace produce` make it",
             )
-        return list(range(count))
+        return log
 
 
 class _Facts:

@@ -48,7 +48,7 @@ class Stream:
                 return error.args[0].name() == "GROUP_ID_NOT_FOUND"
             return True
 
-        kafka.eventually(deleted)
+        kafka.eventually(deleted, within=60)
 
     def remake(self, topic=TOPIC, partitions=4):
         """Delete a topic, and make it anew."""

@@ -1,11 +1,17 @@
 """Offsets, topics and state that are no longer what they were: nothing lost, doubled, wrong or silent."""
 
+import json
+import threading
+
 import pytest
 from tests import kafka
 from tests.serving.stream import streams
 from tests.serving.stream.streams import TOPIC, Stream, waited
 
 from headrace.errors import StreamError
+from headrace.serving.stream import savepoint
+from headrace.serving.stream.offline import rebuild, refuse_while_live
+from headrace.serving.stream.reprocess import reprocess
 
 pytestmark = pytest.mark.slow
 
@@ -176,3 +182,90 @@ def test_state_and_group_are_gone(stream):
     before = stream.log()
     assert before
     assert stream.drain()["answers"] > 0, "nothing was answered yet, as far as anybody knows"
+
+
+def test_rebuild_makes_the_state_as_it_was(stream):
+    stream.send(20)
+    stream.drain()
+    group = stream.group_offsets()
+    with stream.working(options=streams.Options(session=4.0)) as worker:
+        kafka.eventually(lambda: worker.said("restored"))
+        with pytest.raises(StreamError, match="is live"):
+            rebuild(stream.system, stream.home, stream.broker)
+    kafka.eventually(lambda: not live(stream))
+    done = rebuild(stream.system, stream.home, stream.broker)
+    assert {each["was"] for each in done["partitions"]} == {"whole"}
+    assert stream.group_offsets() == group
+    stream.remake("live_metrics.state")
+    stream.forget_group()
+    gone = rebuild(stream.system, stream.home, stream.broker)["partitions"]
+    assert [{**each, "was": "whole"} for each in gone] == done["partitions"]
+    assert {each["was"] for each in gone} == {"the state is gone"}
+    done = rebuild(stream.system, stream.home, stream.broker)
+    assert {each["partition"]: each["offset"] for each in done["partitions"]} == stream.ends()
+    stream.send(5)
+    assert not said(stream.drain(), "made anew")
+    stream.check()
+
+
+def live(stream):
+    try:
+        refuse_while_live(stream.broker, streams.GROUP)
+    except StreamError:
+        return True
+    return False
+
+
+def test_the_outcomes_are_of_another_topic(stream):
+    stream.send(20)
+    stream.drain()
+    stream.forget_group()
+    stream.remake("live_metrics.state")
+    stream.remake()
+    stream.step += 40
+    stream.send(40)
+    with pytest.raises(StreamError, match="where the topic now has another event or none"):
+        rebuild(stream.system, stream.home, stream.broker)
+
+
+def test_reprocess_answers_once_more_beside_the_first_answers(stream):
+    stream.send(20)
+    stream.drain()
+    first = stream.answers()
+    options = streams.Options(session=4.0, idle=1.0)
+    done = reprocess(stream.system, stream.home, stream.broker, 5, "second", options, threading.Event())
+    assert done["answers"] == sum(max(end - 5, 0) for end in stream.ends().values())
+    again = [json.loads(m.value()) for m in kafka.committed(stream.bootstrap, done["predictions"])]
+    assert stream.answers() == first
+    by_event = {answer["event_id"]: answer for answer in first}
+    assert not {a["prediction_id"] for a in again} & {a["prediction_id"] for a in first}
+    assert all(
+        {**answer, "prediction_id": 0} == {**by_event[answer["event_id"]], "prediction_id": 0} for answer in again
+    )
+    assert len(again) == len({a["event_id"] for a in again}) == done["answers"]
+    assert reprocess(stream.system, stream.home, stream.broker, 0, "second", options, threading.Event())["answers"] == 0
+
+
+def test_a_savepoint_is_put_back_and_nothing_is_answered_twice(stream, tmp_path):
+    path = tmp_path / "folder" / "state"
+    stream.send(20)
+    with stream.working(options=streams.Options(session=4.0)):
+        waited(stream, 160)
+        saved = savepoint.save(stream.system, stream.home, stream.broker, path)
+    kafka.eventually(lambda: not live(stream))
+    stream.send(5)
+    stream.drain()
+    stream.remake("live_metrics.state")
+    stream.forget_group()
+    done = savepoint.restore(stream.system, stream.home, stream.broker, path)
+    assert {each["partition"]: each["offset"] for each in done["partitions"]} == stream.ends()
+    assert sum(each["events"] for each in done["partitions"]) == 40
+    stream.send(5)
+    assert not said(stream.drain(), "made anew")
+    stream.check()
+    assert saved["records"] > 0
+    lines = path.read_bytes().splitlines(keepends=True)
+    for broken in (lines[:-1], lines[:3] + lines[4:], [*lines[:-2], lines[-2][:-9], lines[-1]], [], [b"{}\n"]):
+        path.write_bytes(b"".join(broken))
+        with pytest.raises(StreamError, match="the savepoint is damaged"):
+            savepoint.Saved.read(path, "live_metrics")

@@ -63,12 +63,9 @@ class _Answers:
         self._stored, self._foreign = StoredAnswers(system, home), 0
 
     def store(self) -> dict[str, int]:
-        place, count = Place.load(self._path), self._broker.partitions().get(self._topic, 0)
-        begin = {p: place.offsets.get(p, 0) for p in range(count)}
-        ends = self._broker.ends(self._topic, list(begin)) if count else {}
-        begin = {p: offset if offset <= ends[p] else 0 for p, offset in begin.items()}
+        place, log = Place.load(self._path), self._broker.log(self._topic)
         batch: list[Any] = []
-        for message in self._broker.read(self._topic, begin) if count else ():
+        for message in self._broker.read(self._topic, place.resume(log)) if log is not None else ():
             batch.append(message)
             if len(batch) == _CHUNK:
                 self._add(batch, place)

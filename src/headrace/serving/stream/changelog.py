@@ -19,8 +19,10 @@ from headrace.contract.aggregation import Aggregate
 from headrace.errors import StreamError
 from headrace.grid import Grid
 from headrace.serving.stream.checksums import checksums
+from headrace.serving.stream.folding import Folding
 from headrace.serving.stream.positions import Total
 from headrace.serving.stream.rings import BLOCK, Floats, Ints, Keys, Rings, Sums
+from headrace.sources.events import Shape
 
 T = TypeVar("T")
 Change = tuple[int, bytes, bytes | None]
@@ -73,6 +75,12 @@ class Changelog:
         self._columns, self._grid, self._keys = columns, grid.code, keys
         self._format = _FORMAT if not aggregates else _FORMAT + 1 + crc32(repr(aggregates).encode()) % 2**15
         self.totals: dict[int, Total] = {}
+
+    @classmethod
+    def of(cls, shape: Shape) -> Changelog:
+        """The changelog of a system's events."""
+        columns = Folding(len(shape.columns), shape.aggregates).columns
+        return cls(columns, shape.grid, shape.aggregates, len(shape.keys))
 
     def records(self, rings: Rings, rows: Ints, slots: Ints) -> list[Change]:
         """Partition, key and value of what changed.

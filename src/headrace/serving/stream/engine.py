@@ -79,7 +79,7 @@ class Engine:
         self._decode = EventDecoder(shape)
         self._answers = Answers(system, topic, shape.keys, shape.grid)
         self._folding = Folding(len(shape.columns), shape.aggregates)
-        self.changelog = Changelog(self._folding.columns, shape.grid, shape.aggregates, len(shape.keys))
+        self.changelog = Changelog.of(shape)
         self.rings, self.spill = self._rings(0, NOTHING), Spill()
         self.placing: Placing | None = None
         """Looks whether events lie where their series does; None: they do."""

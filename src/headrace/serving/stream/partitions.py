@@ -37,6 +37,7 @@ class Partitions:
         log: Where to tell.
         write: Writes outside of a batch.
         again: How events are answered once more.
+        begins: Where to begin with partitions of which nothing is known; None: with their first events.
     """
 
     engine: Engine
@@ -46,6 +47,7 @@ class Partitions:
     log: Any
     write: Write
     again: Again
+    begins: Mapping[int, int] | None = None
 
     def __post_init__(self) -> None:
         self.at: dict[int, Position] = {}
@@ -111,6 +113,7 @@ class Partitions:
             topic=self.topics.events,
             log=log,
             committed=committed if committed > 0 else None,
+            begin=0 if self.begins is None else self.begins.get(partition, 0),
             cut=self.cut.pop(partition, None),
             answered=lambda: newest(self.broker, self.topics, partition),
         )
@@ -133,7 +136,7 @@ class Partitions:
 
     def _rebuilt(self, state: Found, done: Resumed, log: Log) -> Position:
         rebuild = Rebuild(self.engine, self.broker, self.topics, log, self.again, self.telemetry.turn)
-        events = rebuild.state(state.partition, done.position)
+        events = rebuild.state(state.partition, done.position, tables=self.begins is not None)
         position = done.position
         for changes, last in rebuild.records(state.partition, position, state.keys):
             position = last or position

@@ -14,6 +14,7 @@ from headrace.serving.stream.changelog import Change
 from headrace.serving.stream.engine import Engine, Seed
 from headrace.serving.stream.outcomes import first_known
 from headrace.serving.stream.positions import POSITION, Position
+from headrace.serving.stream.restore import Found, restore
 from headrace.serving.stream.rings import Ints, Keys
 from headrace.serving.stream.seeding import Seeded
 from headrace.sources.broker import Broker, Log
@@ -40,6 +41,24 @@ class Again:
     seed: Seed
     clock: Clock = "auto"
 
+    def of(self, broker: Broker, topics: Topics, partitions: Iterable[int]) -> Seed:
+        """What the tables knew of a series before the first of its events that was answered.
+
+        When that became known its answer says; without it, by its own time: then it came in order.
+
+        Raises:
+            StreamError: The cluster failed.
+        """
+        known: dict[Keys, int] = {}
+        for partition in partitions:
+            known |= first_known(broker, topics, partition, self.columns)
+
+        def seed(keys: Sequence[Keys], slots: Ints, at: Ints, length: int) -> Seeded:
+            when = [known.get(each, own) for each, own in zip(keys, at.tolist(), strict=True)]
+            return self.seed(keys, slots, np.array(when, dtype=np.int64), length)
+
+        return seed
+
 
 @dataclass(frozen=True)
 class Rebuild:
@@ -61,24 +80,36 @@ class Rebuild:
     again: Again
     turn: Callable[[], None] = lambda: None
 
-    def state(self, partition: int, position: Position) -> int:
+    def state(self, partition: int, position: Position, *, tables: bool = False, base: Found | None = None) -> int:
         """Make the state of a partition up to a position; returns the number of events that were answered for it.
+
+        Args:
+            partition: Its number.
+            position: Up to where.
+            tables: Begin with what the tables know where the log has lost its beginning.
+            base: A whole state from before, to begin with.
 
         Raises:
             StreamError: The log does not have the events any more, or cannot be read.
             StoreError: The tables cannot be read.
         """
         topic, begin, end = self.topics.events, *self._bounds(partition)
-        where = f"{topic}[{partition}]"
+        where, first = f"{topic}[{partition}]", 0
+        if base is not None and base.position is not None:
+            first = base.position.offset
         if position.offset > end:
             text = f"the state goes up to offset {position.offset}, and the log ends at {end}"
             raise StreamError(text, where=where, hint="is it the topic that was read before?")
-        if begin > 0 or position.log > 1:
+        anew = position.log > (1 if base is None or base.position is None else base.position.log)
+        if (begin > first or anew) and position.offset > first and not tables:
             gone = f"the events before offset {begin} are gone" if begin else "events are of a topic that is no more"
             raise StreamError(f"the state cannot be made anew from the log: {gone}", where=where, hint=_HINT)
         self.engine.drop(partition)
         self.engine.follow(partition, position.log)
-        count, seed, self.engine.seed = 0, self.engine.seed, self._seed(partition)
+        if base is not None:
+            restore(self.engine, base)
+        begin = max(begin, first)
+        count, seed, self.engine.seed = 0, self.engine.seed, self.again.of(self.broker, self.topics, [partition])
         try:
             for some in _batches(self.broker.read(topic, {partition: begin}, until={partition: position.offset})):
                 self.engine.answer(Batch.taken(some, self.again.clock), keyless=self.again.keyless)
@@ -90,19 +121,6 @@ class Rebuild:
 
     def _bounds(self, partition: int) -> tuple[int, int]:
         return self.log.begins.get(partition, 0), self.log.ends.get(partition, 0)
-
-    def _seed(self, partition: int) -> Seed:
-        """What the tables knew of a series before the first of its events that was answered.
-
-        When that became known its answer says; without it, by its own time: then it came in order.
-        """
-        known = first_known(self.broker, self.topics, partition, self.again.columns)
-
-        def seed(keys: Sequence[Keys], slots: Ints, at: Ints, length: int) -> Seeded:
-            when = [known.get(each, own) for each, own in zip(keys, at.tolist(), strict=True)]
-            return self.again.seed(keys, slots, np.array(when, dtype=np.int64), length)
-
-        return seed
 
     def records(
         self, partition: int, position: Position, before: Iterable[bytes]
@@ -128,7 +146,7 @@ class Rebuild:
         yield part, done
 
 
-_HINT = "with `headrace archive` the tables have them; `headrace stream rebuild` tells what is needed"
+_HINT = "where the tables have them (headrace archive): headrace stream rebuild SYSTEM --from-tables"
 
 
 def _batches(messages: Iterable[Any]) -> Iterator[list[Any]]:

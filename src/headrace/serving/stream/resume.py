@@ -24,6 +24,7 @@ class Now:
         topic: Name of the input topic.
         log: The input topic as it is.
         committed: The group's offset; None without one.
+        begin: Where to begin if nothing is known.
         cut: Where the log ended when it was found to be shorter than the position; None where it was not.
         answered: Tells the newest event of the partition that has an outcome.
     """
@@ -32,6 +33,7 @@ class Now:
     topic: str
     log: Log
     committed: int | None
+    begin: int
     cut: int | None
     answered: Callable[[], Outcome | None]
 
@@ -72,7 +74,7 @@ def resumed(found: Found, now: Now) -> Resumed:
     _follow(done, now, where)
     if done.rebuild:
         done.say("the state is made anew", partition=partition, detail=found.damage)
-    elif (now.committed or 0) != done.position.offset and not done.said:
+    elif (now.committed or 0) != done.position.offset and not done.said and found.position is not None:
         here = {"partition": partition, "state": done.position.offset, "group": now.committed}
         done.say("the group's offset was changed or is gone: the state's counts", **here, hint=_BACK.format(now.system))
     return done
@@ -82,7 +84,7 @@ def _known(found: Found, now: Now, where: str) -> Position:
     """How far the partition has come, by the state or else by the outcomes or the group."""
     if found.whole and found.position is not None:
         return found.position
-    newest, fresh = now.answered(), found.position or Position(now.log.id, 1, 0)
+    newest, fresh = now.answered(), found.position or Position(now.log.id, 1, now.begin)
     if found.position is None and not now.committed and (found.keys or newest is not None):
         what = "the state" if found.keys else "there are outcomes, and the state"
         raise StreamError(

@@ -36,6 +36,7 @@ from headrace.serving.stream.telemetry import Telemetry
 from headrace.sources.broker import Broker
 from headrace.sources.inspection import inspect
 from headrace.sources.patience import TIMEOUT, Patience
+from headrace.sources.topics import Topics
 from headrace.system import System
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Options:
         champions: Seconds between two looks for a new champion.
         idle: Stop after so many seconds without an event; None goes on.
         patience: Seconds for which a cluster that does not answer is waited for.
+        topics: What is read and written; None: as the system declares.
+        begins: Where to begin with partitions of which nothing is known; None: with their first events.
     """
 
     partitions: int | None = None
@@ -83,6 +86,8 @@ class Options:
     champions: float = 5.0
     idle: float | None = None
     patience: float = 600.0
+    topics: Topics | None = None
+    begins: Mapping[int, int] | None = None
 
 
 class Worker:
@@ -108,7 +113,7 @@ class Worker:
     ) -> None:
         self.telemetry = telemetry or Telemetry(system.name)
         self._system, self._home, self._broker, self._name, self._options = system, home, broker, name, options
-        self._topics = system.topics
+        self._topics = options.topics or system.topics
         self._log = logger(system.name, name)
         self._positions: dict[int, int] = {}
         self._read_up: set[int] = set()
@@ -166,14 +171,19 @@ class Worker:
         shape = self._system.event_shape(self._home.grid(self._system))
         seeding = Seeding(self._system.name, self._home, shape)
         self._engine = Engine(
-            *(self._system.name, shape, first, self._topics.events),
+            *(self._topics.system, shape, first, self._topics.events),
             seed=seeding,
             accept_unknown=self._system.stream.unknown == "accept",
         )
         self.telemetry.model_version.set(first.pins.model_version)
+        again = Again(self._system.keys, self._keyless, seeding.replayed, self._system.stream.clock)
+        if self._options.begins is not None:  # events that were answered before
+            self._engine.seed = again.of(self._broker, self._system.topics, range(self._partitions))
+            again = replace(again, seed=self._engine.seed)
         self._parts = Partitions(
             *(self._engine, self._broker, self._topics, self.telemetry, self._log, self._write),
-            again=Again(self._system.keys, self._keyless, seeding.replayed, self._system.stream.clock),
+            begins=self._options.begins,
+            again=again,
         )
         self._fence = Fence(self._broker, self._topics.events, lambda: self._parts.topic)
         self._log.info("started", model_version=first.pins.model_version, partitions=self._partitions)
