@@ -9,13 +9,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from headrace.contract.apart import called
 from headrace.errors import StreamError
 from headrace.home import Home
 from headrace.serving.stream.batch import Answered, Batch
 from headrace.serving.stream.champions import champion
 from headrace.serving.stream.changelog import Change
 from headrace.serving.stream.engine import Engine
+from headrace.serving.stream.homes import Homes
 from headrace.serving.stream.outcomes import Outcome, newest
+from headrace.serving.stream.placing import Placing
 from headrace.serving.stream.positions import Position
 from headrace.serving.stream.rebuild import Again, Rebuild
 from headrace.serving.stream.restore import Found, found
@@ -51,6 +54,11 @@ class Offline:
         accept = system.stream.unknown == "accept"
         self.engine = Engine(system.name, shape, who, self.topics.events, seed=seeding, accept_unknown=accept)
         self.again = Again(system.keys, partitions == 1, seeding.replayed, system.stream.clock)
+        self._homes: Homes | None = None
+        if partitions > 1:
+            self._homes = Homes(broker, self.topics)
+            moves = system.stream.mismatched == "repartition"
+            self.engine.placing = Placing(tuple(map(called, system.keys)), self._homes.settle, moves=moves)
 
     def __enter__(self) -> Offline:
         from confluent_kafka import Consumer
@@ -64,6 +72,8 @@ class Offline:
     def __exit__(self, *_: object) -> None:
         self._sender.close()
         self._group.close()
+        if self._homes is not None:
+            self._homes.close()
         self.engine.spill.close()
 
     def committed(self) -> dict[int, int]:

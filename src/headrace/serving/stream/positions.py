@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 from headrace.errors import StreamError
+
+if TYPE_CHECKING:
+    from confluent_kafka import TopicPartition
 
 POSITION = b'"position"'
 """The key of the record. Keys of series are JSON arrays."""
@@ -52,6 +56,15 @@ class Position:
     epoch: int = -1
     partitions: int = 0
     state: Total = field(default_factory=Total)
+
+    def begin(self, topic: str, partition: int) -> TopicPartition:
+        """Where the client is to begin to read.
+
+        With the leader's epoch it finds out whether the log was cut off, though it has grown again since.
+        """
+        from confluent_kafka import TopicPartition
+
+        return TopicPartition(topic, partition, self.offset, "", self.epoch)
 
     def with_state(self, state: Total) -> Position:
         """The same with another state."""

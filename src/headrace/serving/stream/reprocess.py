@@ -26,7 +26,8 @@ def into(topics: Topics, name: str) -> Topics:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name):
         raise UsageError(f"{name!r} is no name", where="--into", hint="letters, digits, - and _")
     named = f"{topics.system}.{name}"
-    return replace(topics, system=named, given={"events": topics.events}, group_given=f"{topics.group}.{name}")
+    shared = {"events": topics.events, "series": topics.series}
+    return replace(topics, system=named, given=shared, group_given=f"{topics.group}.{name}")
 
 
 def reprocess(

@@ -28,7 +28,6 @@ from headrace.serving.stream.lag import LagWatch, Told
 from headrace.serving.stream.log import logger
 from headrace.serving.stream.partitions import Partitions
 from headrace.serving.stream.placing import Placing
-from headrace.serving.stream.positions import Position
 from headrace.serving.stream.rebuild import Again
 from headrace.serving.stream.seeding import Seeding
 from headrace.serving.stream.sender import Aborted, Lost, Sender
@@ -373,7 +372,7 @@ class Worker:
         again |= {p for p, first in batch.begins.items() if self._positions.get(p, _NOT_MINE) > first}
         if not again:
             return batch
-        begin = [self._begin(p, self._parts.at[p]) for p in again if p in self._positions]
+        begin = [self._parts.at[p].begin(self._topics.events, p) for p in again if p in self._positions]
         self._consumer.incremental_unassign(begin)
         self._consumer.incremental_assign(begin)
         return batch.without(again)
@@ -572,13 +571,7 @@ class Worker:
         self.telemetry.reason, self.telemetry.worked = "", True
         self._patience.rewarded()
         self._log.info("restored", partitions=partitions, series=series, seconds=round(seconds, 3))
-        return [self._begin(partition, position) for partition, position in begin.items()]
-
-    def _begin(self, partition: int, position: Position) -> TopicPartition:
-        from confluent_kafka import TopicPartition
-
-        # With the leader's epoch the client finds out whether the log was cut off, though it has grown again since.
-        return TopicPartition(self._topics.events, partition, position.offset, "", position.epoch)
+        return [position.begin(self._topics.events, partition) for partition, position in begin.items()]
 
     def _committed(self, asked: list[TopicPartition]) -> list[TopicPartition]:
         return self._broker.patiently(lambda: self._consumer.committed(asked, timeout=TIMEOUT), self._topics.events)
