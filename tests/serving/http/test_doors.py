@@ -186,7 +186,7 @@ def test_a_turn_takes_what_comes_while_it_comes() -> None:
     happened: list[str] = []
 
     async def main() -> None:
-        route = PredictRoute({}, Options(), Access({}), Telemetry(CollectorRegistry()), None)
+        route = PredictRoute({}, Options(), Access({}), Telemetry(CollectorRegistry()), None, lambda log: None)
 
         def come() -> None:
             happened.append("come")
