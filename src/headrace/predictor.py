@@ -21,6 +21,7 @@ from headrace.errors import ArtefactError, other_version
 from headrace.features.arrays import key_texts
 from headrace.features.matrix import every_example
 from headrace.grid import Grid
+from headrace.models import intermittent
 from headrace.models.baselines import reach, reference, seasonal_scale
 from headrace.models.forecast import SERVED, Forecast, ForecastModel, served_of
 from headrace.models.glitches import cleaned
@@ -182,7 +183,11 @@ class Predictor:
             baseline_column(season): reference(history, self.model.frame, season, examples)
             for season in self.schema.baselines
         }
-        scale = np.repeat(seasonal_scale(history, self.model.frame, of, origin), horizon)
+        scale = seasonal_scale(history, self.model.frame, of, origin)
+        sparse = forecast.sparse[good]
+        if sparse.any():
+            longer = history, self.model.frame, of[sparse], origin[sparse]
+            scale[sparse] = seasonal_scale(*longer, seasons=intermittent.SEASONS)
         reader, series = (np.repeat(index[windows], horizon) for index in _product(views))
         times = history.times(examples.target)
         share = forecast.share[good].ravel()
@@ -196,7 +201,7 @@ class Predictor:
                 *(pl.Series(name, values, nan_to_null=True) for name, values in numbers.items()),
                 pl.Series("served", np.array(SERVED)[served_of(share)]),
                 pl.Series("model_share", share, nan_to_null=True),
-                pl.Series("scale", scale, nan_to_null=True),
+                pl.Series("scale", np.repeat(scale, horizon), nan_to_null=True),
                 *(pl.Series(name, values, nan_to_null=True) for name, values in baselines.items()),
             ]
         )

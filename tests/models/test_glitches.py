@@ -184,3 +184,15 @@ def test_one_value_too_low_does_not_speak_for_two_too_high(fit, places):
     confirmed = changed(spoilt, 0, origin, 5e9)
     assert read(confirmed, 0, origin)[high] == 5e9
     assert read(confirmed, 0, origin)[low] == clean[low - 24]
+
+
+def test_a_return_among_few_sales_is_no_glitch():
+    """Days without a sale are missing; a return is below zero."""
+    y = history()
+    values = np.where(np.random.default_rng(3).random(y.values["y"].shape) < 0.75, np.nan, y.values["y"])
+    at = 25 * 24 + 3
+    values[0, at] = -40
+    part = replace(y, values={"y": values})
+    assert read(part, 0, at + 1)[at] == -40
+    assert np.isnan(read(changed(part, 0, at, -99_999.0), 0, at + 1)[at])
+    assert read(changed(y, 0, at, -40), 0, at + 1)[at] > 0  # of a meter that always said something

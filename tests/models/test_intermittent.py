@@ -12,6 +12,7 @@ from headrace.features import seasonal_features
 from headrace.features.arrays import History
 from headrace.features.matrix import every_origin
 from headrace.grid import Grid
+from headrace.models.baselines import seasonal_scale
 from headrace.models.forecast import ForecastModel
 from headrace.models.forecaster import Forecaster, Task, backtest
 from headrace.models.intermittent import recognised, scales
@@ -125,3 +126,35 @@ def test_whole_numbers_are_forecast_where_they_are_declared(fit):
     assert said.lower.min() >= 0
     assert said.upper.max() <= 110
     assert said.value[said.sparse].sum() > 0
+
+
+def seldom(share):
+    """A product that sells, for 4.5 at a time, on so many of a hundred days."""
+    y = demand(series=3).values["y"]
+    y[0] = np.where(np.arange(y.shape[1]) % round(1 / share) == 3, 4.5, 0.0) if share else 0.0
+    return history(y)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.03, 0.2])
+def test_an_interval_ends_above_what_is_expected(fit, share):
+    y = seldom(share)
+    said = fit[1].model.forecast(y, np.array([0]), np.array([END]))
+    assert said.sparse[0]
+    assert (said.upper > said.value).all()
+    assert (said.lower <= said.value).all()
+    assert said.upper.max() <= 4.5
+
+
+def test_of_nothing_but_zeros_nothing_is_expected(fit):
+    said = fit[1].model.forecast(seldom(0), np.array([0]), np.array([END]))
+    assert (said.value == 0).all()
+    assert (said.upper == 0).all()
+
+
+def test_the_scale_of_a_seldom_seller_rests_on_a_quarter():
+    y = seldom(0.02)
+    last = int(np.flatnonzero(y.values["y"][0])[-2])
+    series, origin = np.array([0, 0]), np.array([last, last + 36])
+    month, quarter = (seasonal_scale(y, FRAME, series, origin, seasons=n) for n in (4, 13))
+    assert month[1] == 0  # and so no error could be measured by it
+    assert quarter[1] > 0

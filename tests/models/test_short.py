@@ -105,3 +105,19 @@ def test_a_series_that_is_younger_than_the_others_is_served_a_baseline():
     assert said.needed <= said.known[0] < said.enough <= said.known[1]
     full = at_end(fitted.model, y)
     np.testing.assert_array_equal(said.value[1:], full.value[1:])
+
+
+@pytest.mark.parametrize("values", [1, 2, 5, 23])
+def test_a_new_series_has_an_interval_that_covers_what_comes(values):
+    y = history(days=50)
+    fitted = MODEL.fit(TASK, replace(y, values={"y": y.values["y"][:, : 40 * DAY]}), 40 * DAY - 1).model
+    wide, hits, seen = [], 0, 0
+    for origin in range(41 * DAY, 47 * DAY, 7):
+        fresh = y.values["y"].copy()
+        fresh[:, : origin + 1 - values] = np.nan
+        said = fitted.forecast(replace(y, values={"y": fresh}), np.arange(6), np.array([origin]))
+        actual = y.values["y"][:, origin + 1 : origin + 25]
+        hits, seen = hits + ((said.lower <= actual) & (actual <= said.upper)).sum(), seen + actual.size
+        wide.append(((said.upper - said.lower) / said.value).mean())
+    assert hits / seen > 0.8
+    assert 0.3 < np.mean(wide) < 3

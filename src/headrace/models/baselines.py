@@ -98,11 +98,14 @@ def _mean_change(target: Array, by: int) -> Array:
     return mean
 
 
-def seasonal_scale(history: History, frame: Frame, series: NDArray[np.intp], origin: NDArray[np.intp]) -> Array:
-    """Mean |y[t] - y[t - season]| over the four long seasons before each origin; NaN where nothing is known.
+def seasonal_scale(
+    history: History, frame: Frame, series: NDArray[np.intp], origin: NDArray[np.intp], seasons: int = 4
+) -> Array:
+    """Mean |y[t] - y[t - season]| over the long seasons before each origin; NaN where nothing is known.
 
     The in-sample error of the seasonal-naive forecast, by which MASE divides (Hyndman & Koehler 2006), from what the
-    origin knew. `season` is the shorter one.
+    origin knew. `season` is the shorter one. Of series with few sales four long seasons say little: one sale in a month
+    would be the unit of all that follows.
     """
-    change = rolling_mean(abs(difference(frame.target, frame.short)), frame.long * 4)
+    change = rolling_mean(abs(difference(frame.target, frame.short)), frame.long * seasons)
     return Evaluator(history, Examples(series, origin, np.ones_like(series))).column(change)

@@ -96,6 +96,8 @@ class ForecastModel:
         limits: What the target can be, as declared.
         sparse: Whether a series was intermittent at the fit: any that is so at an origin is then served as such.
         moves: Whether values from before a step of level are read as if on the new one; see `models.levels`.
+        jumps: How far the last value was off on the time held back, as a share of itself, per step ahead: half widths
+            of series that are too young for the members are at least this share of what is served.
         losses: What the weights begin with: first of an average series, then of those in `factors`, by their sorted
             names. Shape (series + 1, candidates, buckets); see `Rule.weights`.
         nonnegative: No value below zero was seen, so none is predicted.
@@ -116,6 +118,7 @@ class ForecastModel:
     limits: Limits = NONE
     sparse: bool = False
     moves: bool = True
+    jumps: Array | None = None
     losses: Array | None = None
 
     def __post_init__(self) -> None:
@@ -295,6 +298,9 @@ class ForecastModel:
         values = [np.where(np.isfinite(value), np.clip(value, least, largest), np.nan) for value in values]
         half = self.widths[examples.ahead - 1] * spread(self.frame, history, examples, arrays)
         most = np.where(largest > least, largest - least, np.inf)
+        if self.jumps is not None:  # a few values say nothing of how far the next ones lie
+            jump = self.jumps[examples.ahead[young] - 1] * np.abs(baseline)
+            half[young], most[young] = np.fmax(half[young], jump), np.fmax(most[young], jump)
         return half, most, known, *values
 
     def _naive(self, history: History, examples: Examples) -> list[Array]:
@@ -330,6 +336,7 @@ class ForecastModel:
             "limits": self.limits.as_dict(),
             "sparse": self.sparse,
             "moves": self.moves,
+            "jumps": None if self.jumps is None else self.jumps.tolist(),
         }
         text = json.dumps(manifest, indent=1, sort_keys=True).replace("NaN", "null")
         (folder / "model.json").write_text(text + "\n", encoding="utf-8")
@@ -369,7 +376,7 @@ class ForecastModel:
             horizon=data["horizon"],
             features=Features.from_list(data["features"]),
             members=tuple((Transform(**t), booster) for t, booster in zip(data["members"], boosters, strict=True)),
-            widths=np.array([np.nan if w is None else w for w in data["widths"]]),
+            widths=_array(data["widths"]),
             interval=data["interval"],
             nonnegative=data["nonnegative"],
             persistent=frozenset(data.get("persistent", ())),
@@ -380,5 +387,11 @@ class ForecastModel:
             limits=Limits(**data["limits"]),
             sparse=data["sparse"],
             moves=data.get("moves", False),  # one that was fitted before there were any goes on as it was
+            jumps=None if data.get("jumps") is None else _array(data["jumps"]),
             losses=losses,
         )
+
+
+def _array(numbers: list[float | None]) -> Array:
+    """Numbers of a manifest; what is missing is NaN."""
+    return np.array([np.nan if number is None else number for number in numbers])

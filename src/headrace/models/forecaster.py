@@ -22,7 +22,7 @@ from headrace.features.view import Features
 from headrace.grid import steps_of
 from headrace.models import calibration, intermittent, levels, short
 from headrace.models.base import Model
-from headrace.models.baselines import persistent, reference
+from headrace.models.baselines import last_value, persistent, reference
 from headrace.models.booster import Booster, fit_booster
 from headrace.models.feedback import reach
 from headrace.models.forecast import Forecast, ForecastModel
@@ -168,6 +168,7 @@ class Forecaster(Model):
         found = scores.calibrated(frame, history, horizon, self.interval)
         if held < SURE * horizon:
             found["widths"] = found["widths"] * UNSURE
+        found["jumps"] = scores.jumps(frame, history, horizon, self.interval)
         kept, measured = (replace(model, **found) for model in (kept, measured))
         losses = _losses(measured, forecast, scores, history)
         kept = replace(kept, since=history.time(origin), losses=losses, moves=measured.moves)
@@ -404,6 +405,14 @@ class Backtest:
         scale = self.scale(frame, history)
         widths, factors = self._calibrated(scale, used, history.series, horizon, level)
         return {"widths": widths, "factors": dict(zip(key_texts(history.keys), factors.tolist(), strict=True))}
+
+    def jumps(self, frame: Frame, history: History, horizon: int, level: float) -> Array:
+        """How far the last value was off, as a share of itself, per step ahead; see `ForecastModel.jumps`."""
+        seen, row = cleaned(history, frame, self.series, self.origin)
+        last = last_value(seen, frame, Examples(row, self.origin, self.ahead))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.abs(self.actual - last) / np.abs(last)
+        return calibration.half_widths(share, self.ahead, horizon=horizon, level=level)
 
     def half(self, model: ForecastModel, history: History) -> Array:
         """How wide a model's intervals are on either side before they follow anything; as the other arrays."""

@@ -37,7 +37,8 @@ FAR_IF_FEW = 500.0
 FLAT = 0.1
 """Bounds lie at least this share of the series' size apart: a flat series may have its first step."""
 BELOW = 0.25
-"""Of series that were above zero for seven days, a value is odd that lies so much of that distance below zero."""
+"""Of series that were above zero for seven days, a value is odd that lies so much of that distance below zero;
+not where most of their values are missing, as of sales with a return in between."""
 NEAR = 36
 
 Ints = NDArray[np.intp]
@@ -211,11 +212,13 @@ def _odd(history: History, frame: Frame) -> _Odd:
     if not series.size:
         return _Odd.of(series, of, negative[series, of], values.shape[1])
     far = _far(values, series, (begins[np.maximum(of - DAYS, 0)], begins[of]))
+    positive = positive[series, of] & (far < FAR_IF_FEW)
     far *= apart[series, of]
     at = begins[of][:, None] + np.arange(day)
     inside = at < np.append(begins, values.shape[1])[of + 1][:, None]
     value = values[series[:, None], np.minimum(at, values.shape[1] - 1)]
-    lower = np.where(positive[series, of], np.maximum(low[series, of] - far, under[series, of]), low[series, of] - far)
+    lower = low[series, of] - far
+    lower = np.where(positive, np.maximum(lower, under[series, of]), lower)
     above, below = value > (high[series, of] + far)[:, None], value < lower[:, None]
     which, place = np.nonzero(inside & (above | below))
     return _Odd.of(series[which], at[which, place], above[which, place], values.shape[1])

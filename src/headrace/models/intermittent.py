@@ -4,13 +4,15 @@ A series is intermittent at an origin if none of the known values of its four lo
 half of them are zero. The median of such a series is zero, and so is what a model of absolute errors says of it: right
 each day and wrong in sum. Its expected value is served instead, the mean of `SEASONS` long seasons drawn towards that
 of the same phase of the season (the same weekday), and quantiles of the same values as the interval, those of the same
-phase counted twice. Zero wins every comparison of absolute errors here, so these series are judged by RMSSE, bias and
-pinball loss.
+phase counted twice. Of what seldom sells the upper quantile may be zero, and so below the expected value: an interval
+reaches at least as far above that as it is unsure itself. Zero wins every comparison of absolute errors here, so these
+series are judged by RMSSE, bias and pinball loss.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +100,16 @@ def own(history: History, frame: Frame, asked: tuple[Ints, Ints], horizon: int, 
         for ends, level in ((lower, (1 - interval) / 2), (upper, (1 + interval) / 2)):
             place = (weight < level * weight[:, -1:] - 1e-9).sum(axis=1)
             ends[:, step] = np.take_along_axis(ordered, place[:, None], axis=1)[:, 0]
-    return Own(which, value, np.minimum(lower, value), np.maximum(upper, value))
+    unsure = _unsure(filled, known, mean, interval)
+    return Own(which, value, np.minimum(lower, value), np.maximum(upper, value + unsure[:, None]))
+
+
+def _unsure(filled: Array, known: Array, mean: Array, interval: float) -> Array:
+    """How far means may lie too low: their standard error, times the normal quantile of the upper end."""
+    count = known.sum(axis=1)
+    squares = (known * (filled - mean[:, None]) ** 2).sum(axis=1)
+    found: Array = NormalDist().inv_cdf((1 + interval) / 2) * np.sqrt(squares) / np.maximum(count, 1)
+    return found
 
 
 def judged(actual: Array, value: Array, bounds: tuple[Array, Array], scale: Array, interval: float) -> dict[str, float]:
