@@ -82,7 +82,7 @@ def dead_letters(
 
 
 @command
-def topics(
+def stream__topics(
     use: Common,
     name: Name,
     bootstrap: Annotated[str | None, typer.Option("--bootstrap", metavar="H:P", help="Look at those there.")] = None,

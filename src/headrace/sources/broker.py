@@ -325,7 +325,7 @@ def _to_be_made(missing: list[Wanted], topics: Topics, why: str) -> StreamError:
     return StreamError(
         f"{are} missing, and {why}; ask for:{lines}",
         where=topics.system,
-        hint=f"headrace topics {topics.system} --commands prints them as commands of kafka-topics.sh",
+        hint=f"headrace stream topics {topics.system} --commands prints them as commands of kafka-topics.sh",
     )
 
 

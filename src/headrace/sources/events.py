@@ -35,6 +35,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXACT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)").fullmatch
 _MARK = b"\xef\xbb\xbf"
 """A byte-order mark, which is no part of the JSON after it."""
+_NUMBERS = re.compile(rb"\b(?:NaN|-?Infinity|nan|inf)\b")
+_SIZES = (("epoch_ns", 1e17), ("epoch_us", 1e14), ("epoch_ms", 1e11))
+"""Numbers from which on a time of these decades is counted in that."""
 _REMEMBERED = 100_000
 """Texts of times that are kept with what they mean; series of one system say the same ones."""
 
@@ -277,7 +280,7 @@ class EventDecoder:
         try:
             data = self._json(value.removeprefix(_MARK))
         except self._broken as error:
-            raise _Refused((None, f"is not JSON: {error}")) from error
+            raise _Refused((None, f"is not JSON: {error}{_why(value)}")) from error
         if type(data) is not dict:
             raise _Refused((None, "is not a JSON object"))
         row, faults = self._row({name: data[name] for name in self._names if name in data})
@@ -309,7 +312,7 @@ class EventDecoder:
         if missing_of(self._time)(value):
             raise _Refused((name, MISSING))
         if type(value) not in self._kinds:
-            raise _Refused((name, refusal(self._time) if self._time.format else "is not a time in ISO 8601"))
+            raise _Refused((name, refusal(self._time) if self._time.format else _no_time(value)))
         (found, written), told = self._parsed(value), str(value)[:40]
         if found < 0:  # ids of predictions count from there
             raise _Refused((name, f"{told} is before 1970"))
@@ -419,3 +422,18 @@ def _text(micros: int) -> str:
         return f"{_EPOCH + micros * _MICROSECOND:%Y-%m-%dT%H:%M:%SZ}"
     except OverflowError:
         return f"{micros} microseconds after 1970"
+
+
+def _why(value: bytes) -> str:
+    """More on why a text is no JSON, where it is one that many programs write."""
+    found = _NUMBERS.search(value)
+    return f"; JSON has no {found[0].decode()}: send null, or leave the column out" if found else ""
+
+
+def _no_time(value: object) -> str:
+    """Why a value is no time; of a number also how to declare it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "is not a time in ISO 8601"
+    size = abs(value)
+    unit = next((name for name, least in _SIZES if size >= least), "epoch_s")
+    return f'is a number, not a time in ISO 8601; declare the column with format="{unit}" if that is what it counts'

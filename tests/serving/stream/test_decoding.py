@@ -66,3 +66,22 @@ def test_a_whole_batch_of_good_events_needs_one_call(decoder, monkeypatch):
     events = decoder([GOOD, GOOD.replace(b"orders", b"revenue")], [NOW, NOW])
     assert events.keys == [("orders",), ("revenue",)]
     assert events.bad == []
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (GOOD.replace(b'"2020-03-02T01:00:00Z"', b"1772417100"), 'format="epoch_s"'),
+        (GOOD.replace(b'"2020-03-02T01:00:00Z"', b"1772417100000"), 'format="epoch_ms"'),
+        (GOOD.replace(b'"2020-03-02T01:00:00Z"', b"1772417100000000"), 'format="epoch_us"'),
+        (GOOD.replace(b"1.5", b"NaN"), "JSON has no NaN"),
+        (GOOD.replace(b"1.5", b"-Infinity"), "JSON has no Infinity"),
+    ],
+)
+def test_a_reason_says_what_to_do(decoder, body, said):
+    ((_, reason),) = decoder([body], [NOW]).bad
+    assert said in reason
+
+
+def test_a_byte_order_mark_is_no_part_of_an_event(decoder):
+    assert decoder([b"\xef\xbb\xbf" + GOOD], [NOW]).bad == []

@@ -126,7 +126,7 @@ def test_letters_are_chosen_mended_and_let_go(place, tmp_path):
 def test_topics_are_listed_with_what_is_unwise_about_them(place):
     here = place()
     here.make("events", cleanup_policy="compact", retention_ms="60000", message_timestamp_type="CreateTime")
-    told = here.run("topics", "--bootstrap", here.bootstrap)
+    told = here.run("stream topics", "--bootstrap", here.bootstrap)
     assert {each["kind"]: each["there"] for each in told["topics"]}["events"] == 4
     said = " ".join(each["said"] for each in told["findings"])
     assert all(part in said for part in ("compacted", "1m only", "producers' times"))
@@ -178,3 +178,30 @@ def test_keys_that_are_written_differently_are_repartitioned(place, workers):
     assert len({(json.loads(m.value())["metric"], json.loads(m.value())["event_time"]) for m in found}) == 110
     archived = here.archive()
     assert (archived["events"], archived["differing"]) == (110, 0)
+
+
+@pytest.mark.parametrize("mode", ["refuse", "repartition"])
+def test_partitions_are_added_while_it_runs(place, mode):
+    """Series stay where they were: what comes on other partitions is set apart or sent there, and nothing is wrong."""
+    from confluent_kafka.admin import AdminClient, NewPartitions
+
+    here = place(**{"stream.mismatched": mode, "stream.grace": "100h"})
+    here.make("events", partitions=2)
+    names = ("orders", "revenue", "requests", "taxi_trips")
+    process = here.run("stream", "--bootstrap", here.bootstrap, start=True)
+    here.send([(name, step, 5.0 + step, {}) for step in range(1, 11) for name in names])
+    outcomes = ("predictions", "dead_letters")
+
+    def done(count):
+        kafka.eventually(lambda: sum(len(kafka.committed(here.bootstrap, here.topic(t))) for t in outcomes) >= count)
+
+    done(40)
+    admin = AdminClient({"bootstrap.servers": here.bootstrap})
+    admin.create_partitions([NewPartitions(here.topic("events"), 5)])[here.topic("events")].result(30)
+    here.send([(name, step, 5.0 + step, {}) for step in range(11, 31) for name in names])
+    done(120)
+    process.terminate()
+    told = kafka.finish(process)
+    assert told["dead_letters"] == 0 if mode == "repartition" else told["dead_letters"] % 20 == 0
+    assert told["answers"] + told["dead_letters"] == 120
+    assert here.archive()["differing"] == 0

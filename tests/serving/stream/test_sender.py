@@ -9,7 +9,7 @@ import pytest
 
 from headrace.errors import FencedError, StreamError
 from headrace.serving.stream import sender as module
-from headrace.serving.stream.batch import Answered, Batch
+from headrace.serving.stream.batch import Answered, Batch, Message
 from headrace.serving.stream.sender import Aborted, Lost, Sender, Stuck
 from headrace.sources.broker import Broker
 from headrace.sources.topics import Topics
@@ -153,3 +153,16 @@ print("closed")
 def test_the_program_ends_though_a_call_does_not():
     done = subprocess.run([sys.executable, "-c", STUCK], capture_output=True, text=True, timeout=50, check=False)
     assert (done.returncode, done.stdout) == (0, "closed\n"), done.stderr
+
+
+def test_a_letter_that_its_topic_does_not_take_is_cut(make, monkeypatch):
+    sender, sent = make(), []
+    monkeypatch.setattr(Broker, "configs", lambda *_: {"metrics.dead_letters": {"max.message.bytes": "1000000"}})
+    monkeypatch.setattr(Client, "produce", lambda self, topic, **more: sent.append((topic, more)), raising=False)
+    done = answered()
+    done.dead = [(Message(0, 7, b"k", b"x" * size, 0), "is too long") for size in (600_000, 990_000)]
+    sender.send(done, {0: 8}, None)
+    sender.settle()
+    (_, whole), (_, cut) = sent
+    assert (len(whole["value"]), "cut_from" in whole["headers"]) == (600_000, False)
+    assert (len(cut["value"]), cut["headers"]["cut_from"]) == (1_000_000 - module.HEADERS, b"990000")

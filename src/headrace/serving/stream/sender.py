@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any
 
-from headrace.errors import BrokerUnavailableError
+from headrace.errors import BrokerUnavailableError, StreamError
 from headrace.serving.stream.batch import Answered, Message
 from headrace.serving.stream.identity import fenced
 from headrace.sources.broker import Broker
@@ -26,6 +26,10 @@ from headrace.sources.topics import LARGEST, Topics
 
 CALL = 10.0
 """Seconds that one call of the client has."""
+_SMALL = 500_000
+"""Bytes that every topic takes."""
+HEADERS = 16_384
+"""Bytes that a letter may have beside the event."""
 STUCK = 15.0
 """Seconds after which a call will not come back any more."""
 _LOOK = 0.5
@@ -81,6 +85,7 @@ class Sender:
 
         self._topics, self._identity, self._stop = topics, identity, stop
         self._patience, self._waiting, self._fence = broker.patience.seconds, waiting, fence
+        self._broker, self._most = broker, dict[str, int]()
         self._producer = Producer(
             broker.settings(
                 transactional_id=identity,
@@ -214,7 +219,22 @@ class Sender:
                 "source_offset": str(message.offset).encode(),
                 "source_timestamp": str(message.timestamp).encode(),
             }
-            self._producer.produce(topic, key=message.key, value=message.value, headers=headers)
+            value = self._fitting(topic, message.value)
+            if value is not message.value:
+                headers["cut_from"] = str(len(message.value or b"")).encode()
+            self._producer.produce(topic, key=message.key, value=value, headers=headers)
+
+    def _fitting(self, topic: str, value: bytes | None) -> bytes | None:
+        """As much of a letter as its topic takes: a longer one would fail every transaction that it is in."""
+        if value is None or len(value) < _SMALL:
+            return value
+        if topic not in self._most:
+            try:
+                self._most[topic] = int(self._broker.configs([topic])[topic]["max.message.bytes"])
+            except StreamError:  # not everybody may see it: it is as the stream makes it
+                self._most[topic] = LARGEST
+        most = self._most[topic] - HEADERS
+        return value if len(value) <= most else value[:most]
 
     def _abort(self, cause: BaseException) -> None:
         try:

@@ -532,6 +532,9 @@ class Worker:
         """Restore the state of new partitions, and begin where its last transaction ended."""
         if consumer is not self._consumer:
             return
+        if max((each.partition for each in partitions), default=-1) >= self._partitions:
+            self._failure = _Grown("the topic has more partitions than before")  # the state has not, yet
+            return
         self.telemetry.rebalances.inc()
         try:
             self._aborted |= not self._settled()
