@@ -216,9 +216,15 @@ def test_a_server_that_logs_nothing_answers_no_events(live_home: Path) -> None:
 
 
 def test_the_document_names_the_series_and_what_they_are_answered_with(live: Server) -> None:
-    operation = live.get("/openapi.json").json()["paths"][EVENTS]["post"]
-    row = operation["requestBody"]["content"]["application/json"]["schema"]["anyOf"][0]
+    document = live.get("/openapi.json").json()
+    operation, parts = document["paths"][EVENTS]["post"], document["components"]["schemas"]
+
+    def named(schema: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = parts[schema["$ref"].rpartition("/")[2]]
+        return found
+
+    row = named(operation["requestBody"]["content"]["application/json"]["schema"]["anyOf"][0])
     assert "orders" in row["properties"]["metric"]["enum"]
     assert sorted(row["required"]) == ["metric", "time", "value"]
-    answer = operation["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"][0]
+    answer = named(operation["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"][0])
     assert set(live.post(event(24), EVENTS).json()) == set(answer["required"])
