@@ -2,11 +2,16 @@
 
 import json
 import secrets
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from tests import kafka
+
+from headrace.home import Home
+from headrace.settings import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -23,9 +28,9 @@ def broker(tmp_path_factory):
 class Place:
     """A system with a home and topics of its own on the broker."""
 
-    def __init__(self, world, folder, bootstrap, **settings):
+    def __init__(self, world, home, bootstrap, **settings):
         self.world, self.bootstrap, self.prefix = world, bootstrap, f"t{secrets.token_hex(4)}."
-        self.home = world.train(folder)
+        self.home = home
         more = {"stream.topics.prefix": self.prefix, **settings}
         self.sets = [*world.SETTINGS, *(f"{name}={value}" for name, value in more.items())]
 
@@ -74,9 +79,16 @@ class Place:
         ]
 
 
+@pytest.fixture(scope="module")
+def trained(world, tmp_path_factory):
+    return world.train(tmp_path_factory.mktemp("trained"))
+
+
 @pytest.fixture
-def place(world, broker, tmp_path):
-    return lambda **settings: Place(world, tmp_path / "home", broker, **settings)
+def place(world, broker, trained, tmp_path):
+    """Each with tables of its own, which start as the trained home's."""
+    home = Home(Settings(home=Path(shutil.copytree(trained.path, tmp_path / "home"))))
+    return lambda **settings: Place(world, home, broker, **settings)
 
 
 def test_producers_clocks_do_not_count(place):
