@@ -96,8 +96,8 @@ class ForecastModel:
         limits: What the target can be, as declared.
         sparse: Whether a series was intermittent at the fit: any that is so at an origin is then served as such.
         moves: Whether values from before a step of level are read as if on the new one; see `models.levels`.
-        jumps: How far the last value was off on the time held back, as a share of itself, per step ahead: half widths
-            of series that are too young for the members are at least this share of what is served.
+        jumps: How far the last value was off on the time held back, as a share, per step ahead: half widths of series
+            that are too young for the members are at least this share of what is served, less the more is known.
         losses: What the weights begin with: first of an average series, then of those in `factors`, by their sorted
             names. Shape (series + 1, candidates, buckets); see `Rule.weights`.
         nonnegative: No value below zero was seen, so none is predicted.
@@ -299,7 +299,8 @@ class ForecastModel:
         half = self.widths[examples.ahead - 1] * spread(self.frame, history, examples, arrays)
         most = np.where(largest > least, largest - least, np.inf)
         if self.jumps is not None:  # a few values say nothing of how far the next ones lie
-            jump = self.jumps[examples.ahead[young] - 1] * np.abs(baseline)
+            lacking = 1 - (known[young] / self.enough) ** 2
+            jump = self.jumps[examples.ahead[young] - 1] * np.abs(baseline) * lacking
             half[young], most[young] = np.fmax(half[young], jump), np.fmax(most[young], jump)
         return half, most, known, *values
 

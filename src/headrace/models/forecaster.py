@@ -407,11 +407,14 @@ class Backtest:
         return {"widths": widths, "factors": dict(zip(key_texts(history.keys), factors.tolist(), strict=True))}
 
     def jumps(self, frame: Frame, history: History, horizon: int, level: float) -> Array:
-        """How far the last value was off, as a share of itself, per step ahead; see `ForecastModel.jumps`."""
+        """How far the last value was off, as a share of what it was and what came, per step ahead.
+
+        See `ForecastModel.jumps`. Of itself alone it has no bound: after a small sale comes a hundred times as much.
+        """
         seen, row = cleaned(history, frame, self.series, self.origin)
         last = last_value(seen, frame, Examples(row, self.origin, self.ahead))
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.abs(self.actual - last) / np.abs(last)
+            share = 2 * np.abs(self.actual - last) / (np.abs(last) + np.abs(self.actual))
         return calibration.half_widths(share, self.ahead, horizon=horizon, level=level)
 
     def half(self, model: ForecastModel, history: History) -> Array:
