@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +13,14 @@ from headrace.serving.stream.engine import Engine
 from headrace.serving.stream.outcomes import newest
 from headrace.serving.stream.positions import POSITION, Position, Total
 from headrace.serving.stream.rebuild import Again, Rebuild
-from headrace.serving.stream.restore import Found, found, restore
+from headrace.serving.stream.restore import Found, restore
+from headrace.serving.stream.restore import found as read
 from headrace.serving.stream.resume import Now, Resumed, resumed
 from headrace.serving.stream.telemetry import Telemetry
+from headrace.serving.stream.validate import cut_off, ended
 from headrace.sources.broker import Broker, Log
 from headrace.sources.topics import Topics
 
-_ENDED = re.compile(r"broker end offset is (\d+)")
 Write = Callable[[Sequence[Change], Mapping[int, int]], bool]
 """Writes records, and offsets of the group, in one transaction; False: it did not happen, and all is read anew."""
 
@@ -70,9 +70,9 @@ class Partitions:
 
     def cut_off(self, partition: int, said: str) -> None:
         """The client found that the log is not what it was at a position; of one that was cut it says where it ends."""
-        ended = _ENDED.search(said)
-        if ended:
-            self.cut[partition] = int(ended[1])
+        end = ended(said)
+        if end is not None:
+            self.cut[partition] = end
         elif partition in self.at:
             log = self.broker.log(self.topics.events)
             self.cut[partition] = log.ends.get(partition, 0) if log else 0
@@ -98,7 +98,12 @@ class Partitions:
         if log is None:
             raise StreamError("the input topic is gone", where=self.topics.events)
         self.topic = log.id
-        found = {partition: self._take_up(partition, offset, log) for partition, offset in committed.items()}
+        states = {p: read(self.engine.changelog, self.broker, self.topics.state, p) for p in committed}
+        known = {p: state.position for p, state in states.items() if state.position and state.position.topic == log.id}
+        self.cut = cut_off(self.broker, self.topics.events, known) | self.cut
+        found = {
+            partition: self._take_up(states.pop(partition), offset, log) for partition, offset in committed.items()
+        }
         notes = {p: at for p, at in found.items() if p in self._noting or committed[p] != at.offset}
         self._noting.clear()
         if notes:  # where they go on is not what was written
@@ -106,8 +111,8 @@ class Partitions:
             self.write(records, {partition: at.offset for partition, at in notes.items()})
         return found
 
-    def _take_up(self, partition: int, committed: int, log: Log) -> Position:
-        state = found(self.engine.changelog, self.broker, self.topics.state, partition)
+    def _take_up(self, state: Found, committed: int, log: Log) -> Position:
+        partition = state.partition
         now = Now(
             system=self.topics.system,
             topic=self.topics.events,
