@@ -37,7 +37,10 @@ class Contents(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write them, in place of the one list."""
-        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        listed = [
+            name for name in self.list_commands(ctx) if " " not in name
+        ]  # those are told by the first word's help
+        commands = {name: self.get_command(ctx, name) for name in listed}
         widest = max(map(len, commands), default=0)
         under: dict[str, list[tuple[str, str]]] = {}
         for name, each in commands.items():

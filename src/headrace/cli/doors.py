@@ -103,7 +103,10 @@ def stream(
         str | None, typer.Option("--patience", metavar="D", help="Wait so long for a cluster that is away; 10m.")
     ] = None,
 ) -> None:
-    """Answer events of a Kafka topic on another. Each exactly once."""
+    """Answer events of a Kafka topic on another. Each exactly once.
+
+    Its state: headrace stream rebuild, stream savepoint, stream reprocess; each has its own --help.
+    """
     from headrace import console
     from headrace.serving.standing import standing
     from headrace.serving.stream.run import Job, run
