@@ -1,0 +1,122 @@
+"""Rounds on Kafka: events without end, three faults at once, all is mended, and every event's outcomes are counted and
+compared with what the log of its partition gives.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests import kafka
+from tests.cli.helpers import headrace
+from tests.faults.campaign.kafka_faults import Fault, Scene, drawn
+from tests.faults.campaign.streaming import Oracle, Traffic, Workers
+from tests.faults.campaign.tally import Campaign, Tally
+from tests.serving.http.helpers import LIVE, SMALL, TRAINED
+from tests.serving.stream import worlds
+from tests.serving.stream.streams import Stream
+
+ROUNDS = 6
+"""On one set of topics, before they are made anew."""
+WAIT = 90.0
+"""Seconds after which an event that has no outcome counts as lost, once all is mended."""
+
+
+def run(rounds: int, seed: int) -> int:
+    """So many rounds; the exit status."""
+    campaign, chance = Campaign(seed), random.Random(seed)
+    folder = Path(tempfile.mkdtemp(prefix="headrace-faults-"))
+    cluster = kafka.cluster(folder / "kafka")
+    try:
+        home = worlds.train(folder / "home")
+        more = ("--set", "model.trees=9", "--as-of", TRAINED.isoformat())
+        done = headrace("train", LIVE, "--home", home.path, "--json", *SMALL[LIVE], *more)
+        assert done.code == 0, done.err
+        for place in range(-(-rounds // ROUNDS)):
+            stream, oracle, lost = Stream(cluster.bootstrap, home), None, set[str]()
+            oracle = Oracle(stream)
+            workers = Workers(stream, folder, Tally())
+            workers.scale(1)
+            try:
+                for _ in range(min(ROUNDS, rounds - place * ROUNDS)):
+                    began, tally = time.monotonic(), Tally()
+                    workers.tally = tally
+                    faults = drawn(chance, 3)
+                    traffic, own = Traffic(stream, random.Random(chance.random())), random.Random(chance.random())
+                    _round(Scene(stream, cluster, workers, traffic, oracle, own, tally, lost), faults)
+                    campaign.told("Kafka", [each.name for each in faults], tally, time.monotonic() - began)
+            finally:
+                workers.scale(0, signal.SIGKILL)
+            time.sleep(4.5)
+    finally:
+        cluster.stop()
+        if not campaign.total.failed:
+            shutil.rmtree(folder)
+        else:
+            print(f"kept: {folder}")
+    return campaign.end()
+
+
+def _round(scene: Scene, faults: list[Fault]) -> None:
+    since = scene.workers.log.stat().st_size
+    scene.traffic.start()
+    live = [threading.Thread(target=_live, args=(scene, each)) for each in faults if not each.stopped]
+    for each in live:
+        each.start()
+    stopped = [each for each in faults if each.stopped]
+    if stopped:
+        time.sleep(0.8)
+        with _down(scene):
+            for fault in stopped:
+                _done(scene, fault)
+    for each in live:
+        each.join()
+    time.sleep(0.5)
+    scene.traffic.halt.set()
+    scene.traffic.join(90)
+    _settle(scene)
+    scene.oracle.check(scene.lost, scene.tally)
+    for text in scene.words:
+        if not scene.workers.said(since, text):
+            scene.tally.bad("silent", f"no worker said {text!r}")
+    if scene.workers.said(since, "Traceback"):
+        scene.tally.bad("silent", "a worker ended with a traceback")
+
+
+def _live(scene: Scene, fault: Fault) -> None:
+    time.sleep(scene.chance.uniform(0.0, 1.5))
+    _done(scene, fault)
+
+
+def _done(scene: Scene, fault: Fault) -> None:
+    try:
+        fault.does(scene)
+    except Exception as error:  # noqa: BLE001 - told as a failure of the round
+        scene.tally.bad("stuck", f"{fault.name}: {error!r}")
+
+
+@contextmanager
+def _down(scene: Scene) -> Iterator[None]:
+    """All workers killed, and their sessions over; nobody else starts one meanwhile."""
+    with scene.workers.lock:
+        count = len(scene.workers.running)
+        scene.workers.scale(0, signal.SIGKILL)
+        yield
+        scene.workers.scale(count)
+
+
+def _settle(scene: Scene) -> None:
+    """Wait until each event has its outcome; workers that ended are started again."""
+    ids, end = scene.oracle.ids(), time.monotonic() + WAIT
+    while time.monotonic() < end:
+        scene.workers.mend()
+        if ids - scene.lost <= set(scene.stream.outcomes()):
+            return
+        time.sleep(0.5)

@@ -1,0 +1,34 @@
+"""One worker of the stream, without a supervisor: arguments home, bootstrap, name. Its log goes to stderr."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from tests.serving.stream.worlds import system
+
+from headrace.errors import HeadraceError
+from headrace.home import Home
+from headrace.serving.stream.worker import Options, Worker
+from headrace.settings import Settings
+from headrace.sources.broker import Broker
+
+
+def main() -> int:
+    """Until SIGTERM; 1 with the error's words where it failed with one of ours."""
+    home, bootstrap, name = sys.argv[1:4]
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    options = Options(partitions=4, session=4.0, champions=1.0)
+    try:
+        Worker(system(), Home(Settings(home=Path(home))), Broker(bootstrap), name, options).run(stop)
+    except HeadraceError as error:
+        print(f"failed: {type(error).__name__}: {error} ({error.hint})", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
