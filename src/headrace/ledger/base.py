@@ -49,11 +49,11 @@ class Backend(Protocol):
         of statements.
         """
 
-    def lock(self, connection: Connection) -> None:
+    def lock(self, connection: Connection, *, only_writes: bool = False) -> None:
         """Called first in every transaction that writes: begins it, and keeps all other writers out until it ends.
 
         Writers one after another are what makes sequence numbers appear in the order in which they were given: a
-        reader that has seen number n never misses a smaller one.
+        reader that has seen number n never misses a smaller one. `only_writes`: the connection is used for nothing else.
         """
 
     def check(self, connection: Connection) -> None:
@@ -66,6 +66,12 @@ class Backend(Protocol):
     @property
     def place(self) -> Place:
         """Where the ledger is, once a connection was opened; see `Known`."""
+
+    def state(self, connection: Connection) -> object:
+        """Called in a transaction: equal to what it gave before if nobody but this connection has written since.
+
+        None where that cannot be told.
+        """
 
     def glance(self) -> None:
         """As `check`, without a connection: what can be seen from outside in no time."""

@@ -131,7 +131,7 @@ class Database:
         with self._drivers_errors(kept):
             try:
                 self._refuse_other(kept)
-                self.backend.lock(kept)
+                self.backend.lock(kept, only_writes=True)
                 done = work(kept)
                 self.backend.check(kept)
                 driver(kept).commit()

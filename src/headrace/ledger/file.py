@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from errno import ENOENT, ENOTDIR
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ REPLACED = "the ledger is another file than the one opened"
 _CUT = "the ledger's file was cut, or another one written over it"
 _HINT = "put it back; to go on with what is there now, restart what uses it"
 
+_NO_FOLDER: _Folder = (0, 0, 0)
 _stat = os.stat  # of a path object it would cost as much again, on every commit
 
 
@@ -30,6 +32,12 @@ class _Seen(NamedTuple):
     inode: int
     log: int
     log_index: int
+
+
+_Folder = tuple[int, int, int]
+"""Device, inode and time of the last change of a folder: where these are the same, so are all names in it."""
+_SETTLED = 3_000_000_000
+"""Nanoseconds after which a folder that has changed again bears another time, on any file system."""
 
 
 class LedgerFile:
@@ -49,6 +57,8 @@ class LedgerFile:
         self._beside = (f"{self._path}-wal", f"{self._path}-shm")
         self._seen: _Seen | None = None
         self._bytes, self._place = 0, place
+        self._is_link = True
+        self._folder, self._looked = os.path.dirname(self._path), _NO_FOLDER  # noqa: PTH120
 
     def connect(self) -> sqlite3.Connection:
         """A connection in WAL mode, which begins no transaction by itself and may be used by any thread.
@@ -82,6 +92,7 @@ class LedgerFile:
         if self._seen is None:
             # SQLite follows a link to the file itself, and keeps the rest where that one lies.
             real = os.path.realpath(self._path)
+            self._is_link = os.path.islink(self._path)  # noqa: PTH114
             self._beside = (f"{real}-wal", f"{real}-shm")
             if self._place is not None:
                 self._refuse_other_place()
@@ -125,7 +136,7 @@ class LedgerFile:
 
     def forget(self) -> None:
         """The next connection may lead to any file: none is open."""
-        self._seen, self._bytes = None, 0
+        self._seen, self._bytes, self._looked = None, 0, _NO_FOLDER
 
     def doubtful(self) -> bool:
         """Whether what is written may well fail: the file system takes nothing, or has no room."""
@@ -135,13 +146,32 @@ class LedgerFile:
             return True
 
     def _look(self) -> int:
-        """Bytes of the file, if the path still leads to it."""
-        seen, length = self._found()
-        if seen != self._seen:
-            raise self._replaced(REPLACED)
+        """Bytes of the file, if the path still leads to it.
+
+        What lies beside it is looked up where its folder is another one, or has changed.
+        """
+        folder, length = self._known()
         if not length:
-            raise self._replaced(_CUT)
+            seen, length = self._found()
+            if seen != self._seen:
+                raise self._replaced(REPLACED)
+            if not length:
+                raise self._replaced(_CUT)
+            # A link lies in another folder than what it leads to.
+            is_old = abs(time.time_ns() - folder[2]) > _SETTLED
+            self._looked = folder if is_old and not self._is_link else _NO_FOLDER
         return length
+
+    def _known(self) -> tuple[_Folder, int]:
+        """The folder as it is; bytes of the file, if nothing can have changed since the last look."""
+        try:
+            there, file = _stat(self._folder), _stat(self._path)
+        except OSError:
+            return _NO_FOLDER, 0
+        folder = there.st_dev, there.st_ino, there.st_ctime_ns
+        if folder != self._looked or self._seen is None or (file.st_dev, file.st_ino) != self._seen[:2]:
+            return folder, 0
+        return folder, file.st_size
 
     def _found(self) -> tuple[_Seen, int]:
         try:

@@ -37,6 +37,7 @@ class Ledger:
         self._database = database
         self._pinned: set[str] = set()
         self._last: dict[str, tuple[str, str]] = {}  # of each system, key and id of an entry that is durable
+        self._states: dict[str, object] = {}  # of each system, the state in which that was found
 
     @classmethod
     def open(cls, uri: str, *, timeout: float = TIMEOUT, known: Known | None = None) -> Ledger:
@@ -148,9 +149,14 @@ class Ledger:
             LedgerReplacedError: That one is not there: this is an earlier state of the ledger, or another one.
         """
         last = self._last.get(system)
+        state = None if last is None else self._database.backend.state(connection)
+        if state is not None and state == self._states.get(system):
+            last = None  # nobody else has written since it was found
         rows = self._database.backend.stored(connection, system, keys if last is None else [*keys, last[0]])
         if last is not None and last not in [(row[1], row[2]) for row in rows]:
             raise self._database.replaced("the ledger has lost what was stored in it")
+        if last is not None and state is not None:
+            self._states[system] = state
         return {row[1]: _entry(row) for row in rows if last is None or row[1] != last[0] or last[0] in keys}
 
     def extend(

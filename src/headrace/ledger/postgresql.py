@@ -72,12 +72,16 @@ class PostgreSQL:
 
         return engine
 
-    def lock(self, connection: Connection) -> None:
+    def lock(self, connection: Connection, *, only_writes: bool = False) -> None:
         """The wait ends with the statement's time-out."""
         driver(connection).execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
 
     def check(self, connection: Connection) -> None:
         """Nothing: what a connection reads says whether it leads elsewhere."""
+
+    def state(self, connection: Connection) -> object:
+        """It counts nothing of the kind."""
+        return None
 
     @property
     def place(self) -> Place:
