@@ -293,3 +293,16 @@ def test_the_log_is_cut_off_below_the_position(stream, broker, more):
     others = {p: [each for each in log if each[1].offset >= ends[p]] for p, log in new.items() if p != partition}
     cut = {partition: [(f"{TOPIC}@2", message) for _, message in new[partition]]}
     stream.check(old, others | cut)
+
+
+def test_letters_name_the_log_that_their_event_was_on(stream):
+    """By them a damaged partition is told how far it had come, too, so no two events may have one name."""
+    stream.send(20)
+    stream.drain()
+    old = stream.log()
+    stream.remake()
+    stream.send(12)
+    stream.send_late(12)
+    stream.drain()
+    assert len(stream.messages("late")) > 0
+    stream.check(old, stream.log(f"{TOPIC}@2"))

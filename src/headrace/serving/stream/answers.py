@@ -69,6 +69,9 @@ class Answers:
         topic: Name of the input topic, for ids of events.
         keys: Its key columns.
         grid: When steps begin.
+
+    Attributes:
+        logs: Of each partition, which of the logs of its topic's name its events are of, where it is not the first.
     """
 
     def __init__(self, system: str, topic: str, keys: tuple[str, ...], grid: Grid) -> None:
@@ -81,13 +84,13 @@ class Answers:
         self._heads: dict[Keys, bytes] = {}
         self._templates: dict[tuple[int, int, int, int], bytes] = {}
         self._of: tuple[Pins, int, int] | None = None
-        self._logs: dict[int, int] = {}
+        self.logs: dict[int, int] = {}
 
     def follow(self, partition: int, log: int) -> None:
         """Name the events of a partition as those of this log of its topic."""
-        if self._logs.get(partition, 1) != log:
+        if self.logs.get(partition, 1) != log:
             self._templates.clear()
-        self._logs[partition] = log
+        self.logs[partition] = log
 
     def encode(
         self, done: Plan, series: Sequence[Keys], causes: tuple[Ints, Ints], said: Said, pins: Pins
@@ -149,7 +152,7 @@ class Answers:
             self._templates.clear()
         times = [self._time(origin + ahead) for ahead in range(horizon + 1)]
         silent, surprise = divmod(kind, _SILENT)
-        source = source_of(self._topic, self._logs.get(partition, 1))
+        source = source_of(self._topic, self.logs.get(partition, 1))
         if silent:
             said = b'null%.0b,"served":null%.0b,"model_share":null%.0b,"predictions":[]' + b"%.0b%.0b%.0b" * horizon
         else:

@@ -96,6 +96,7 @@ class Answered:
         late: Messages that came too late, with the reason.
         moved: Messages of series of other partitions, with that partition.
         anomalies: Answers whose observation lay outside its interval.
+        logs: Of each partition, which of the logs of its topic's name the messages are of; the first, if not said.
     """
 
     batch: Batch
@@ -106,6 +107,7 @@ class Answered:
     late: list[tuple[Message, str]] = field(default_factory=list)
     moved: list[tuple[Message, int]] = field(default_factory=list)
     anomalies: int = 0
+    logs: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def outputs(self) -> list[tuple[Message, bytes]]:

@@ -150,7 +150,7 @@ class Engine:
             keyless: Whether messages without a key are fine, because there is one partition only.
         """
         batch = messages if isinstance(messages, Batch) else Batch.of(messages)
-        answered = Answered(batch)
+        answered = Answered(batch, logs=self._answers.logs)
         events = self._decode(batch.value, batch.received or batch.timestamp)
         answered.dead += [(batch[place], reason) for place, reason in events.bad]
         refused = self._refused(batch, events, keyless)

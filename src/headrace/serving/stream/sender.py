@@ -20,6 +20,7 @@ from typing import Any
 from headrace.errors import BrokerUnavailableError, StreamError
 from headrace.serving.stream.batch import Answered, Message
 from headrace.serving.stream.identity import fenced
+from headrace.serving.stream.positions import source_of
 from headrace.sources.broker import Broker
 from headrace.sources.patience import TIMEOUT
 from headrace.sources.topics import LARGEST, Topics
@@ -149,8 +150,8 @@ class Sender:
                 cause = f"{self._topics.events}-{message.partition}-{message.offset}"
                 headers: dict[str, Any] = {"moved_from": cause.encode()}
                 produce(self._topics.events, message.value, message.key, partition, headers=headers)
-            self._pass_on(self._topics.dead_letters, answered.dead)
-            self._pass_on(self._topics.late, answered.late)
+            self._pass_on(self._topics.dead_letters, answered.dead, answered.logs)
+            self._pass_on(self._topics.late, answered.late, answered.logs)
         except (KafkaException, BufferError) as error:  # of handing a record over
             self._abort(error)
         except Lost:
@@ -209,12 +210,12 @@ class Sender:
         self._work.put(None)
         self._producer.purge()
 
-    def _pass_on(self, topic: str, letters: Sequence[tuple[Message, str]]) -> None:
+    def _pass_on(self, topic: str, letters: Sequence[tuple[Message, str]], logs: Mapping[int, int]) -> None:
         for message, reason in letters:
             headers: dict[str, str | bytes | None] = {
                 "reason": reason.encode()[:4096],
                 "early": b"true" if getattr(reason, "early", False) else None,
-                "source_topic": self._topics.events.encode(),
+                "source_topic": source_of(self._topics.events, logs.get(message.partition, 1)).encode(),
                 "source_partition": str(message.partition).encode(),
                 "source_offset": str(message.offset).encode(),
                 "source_timestamp": str(message.timestamp).encode(),
