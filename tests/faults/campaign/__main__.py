@@ -12,6 +12,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/faults-check", description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=1, help="begin with this round (with the first of its ten)")
     parser.add_argument("--door", choices=("http", "kafka"), default="http")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then, too
@@ -19,7 +20,7 @@ def main() -> int:
         from tests.faults.campaign.http import run
     else:
         from tests.faults.campaign.kafka import run
-    return run(options.rounds, options.seed)
+    return run(options.rounds, options.seed, options.first)
 
 
 if __name__ == "__main__":

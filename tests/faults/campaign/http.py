@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -14,20 +15,21 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+import psycopg
 from tests.faults.campaign.clients import WAIT, Client
 from tests.faults.campaign.http_faults import Fault, Scene, drawn
 from tests.faults.campaign.rooms import Events, Room, Rows
-from tests.faults.campaign.tally import Campaign, Tally
+from tests.faults.campaign.tally import ROUNDS, Campaign, Tally
 from tests.postgres import Postgres, new_database, programs
 
-ROUNDS = 10
-"""Of one room, before its tables are looked at and another one is made."""
+from headrace.errors import HeadraceError
+
 CLIENTS = 3
 
 
-def run(rounds: int, seed: int) -> int:
-    """So many rounds; the exit status."""
-    campaign, chance = Campaign(seed), random.Random(seed)
+def run(rounds: int, seed: int, first: int) -> int:
+    """So many rounds, from the `first` on; the exit status."""
+    campaign = Campaign(seed, first)
     with tempfile.TemporaryDirectory(prefix="headrace-faults-") as name:
         folder = Path(name)
         # A file system of its own, so that it can be full.
@@ -35,14 +37,15 @@ def run(rounds: int, seed: int) -> int:
         server = Postgres() if programs() is not None else None
         try:
             templates = {each: each.template(folder / "templates") for each in (Rows, Events)}
-            for place in range(-(-rounds // ROUNDS)):
+            for place in range((first - 1) // ROUNDS, -(-(first - 1 + rounds) // ROUNDS)):
+                chance = random.Random(f"{seed}/{place}")
                 here = folder / f"room{place}"
                 here.mkdir()
                 database = new_database(server.uri) if server is not None and chance.random() < 0.5 else None
                 kind = (Rows, Events)[place % 2]
                 room = kind(here, templates[kind], chance.choice([1, 2]), database, chance.random() < 0.1)
                 try:
-                    _room(campaign, room, server, chance, min(ROUNDS, rounds - place * ROUNDS))
+                    _room(campaign, room, server, chance, min(ROUNDS, first - 1 + rounds - place * ROUNDS))
                 finally:
                     room.kill()
                 subprocess.run(["rm", "-rf", str(here)], check=True)
@@ -59,10 +62,16 @@ def _room(campaign: Campaign, room: Room, server: Postgres | None, chance: rando
         began, tally = time.monotonic(), Tally()
         scene = Scene(room, server, random.Random(chance.random()), tally)  # chance itself is for this thread alone
         faults = drawn(scene, 3)
-        _round(scene, faults)
+        try:
+            _round(scene, faults)
+        except (sqlite3.Error, psycopg.Error, OSError) as error:
+            tally.bad("stuck", f"the ledger cannot be read: {error!r}")
         campaign.told(str(room), [each.name for each in faults], tally, time.monotonic() - began)
     last = Tally()
-    room.check_tables(last)
+    try:
+        room.check_tables(last)
+    except (AssertionError, HeadraceError) as error:
+        last.bad("wrong", f"the tables cannot be made: {error}")
     campaign.also(last)
 
 

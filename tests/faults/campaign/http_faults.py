@@ -196,9 +196,12 @@ def disk_filled(scene: Scene) -> Undo:
 
 
 def ledger_locked(scene: Scene) -> Undo:
-    connection = sqlite3.connect(
-        scene.room.home / "ledger.db", isolation_level=None, timeout=5, check_same_thread=False
-    )
+    """Another fault may have taken it away."""
+    where = f"file:{scene.room.home}/ledger.db?mode=rw"
+    try:
+        connection = sqlite3.connect(where, uri=True, isolation_level=None, timeout=5, check_same_thread=False)
+    except sqlite3.OperationalError:
+        return _nothing
     with suppress(sqlite3.OperationalError):
         connection.execute("BEGIN IMMEDIATE")
     return connection.close
@@ -251,7 +254,7 @@ def postgres_renamed(scene: Scene) -> Undo:
 
 
 def promoted(scene: Scene) -> Undo:
-    with suppress(HeadraceError, OSError):
+    with suppress(HeadraceError, OSError, LookupError):  # its home may be away
         scene.room.promote(3 - scene.room.champion())
     return _nothing
 

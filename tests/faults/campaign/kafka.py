@@ -18,20 +18,18 @@ from tests import kafka
 from tests.cli.helpers import headrace
 from tests.faults.campaign.kafka_faults import Fault, Scene, drawn
 from tests.faults.campaign.streaming import Oracle, Traffic, Workers
-from tests.faults.campaign.tally import Campaign, Tally
+from tests.faults.campaign.tally import ROUNDS, Campaign, Tally
 from tests.serving.http.helpers import LIVE, SMALL, TRAINED
 from tests.serving.stream import worlds
 from tests.serving.stream.streams import Stream
 
-ROUNDS = 6
-"""On one set of topics, before they are made anew."""
 WAIT = 90.0
 """Seconds after which an event that has no outcome counts as lost, once all is mended."""
 
 
-def run(rounds: int, seed: int) -> int:
-    """So many rounds; the exit status."""
-    campaign, chance = Campaign(seed), random.Random(seed)
+def run(rounds: int, seed: int, first: int) -> int:
+    """So many rounds, from the `first` on; the exit status."""
+    campaign = Campaign(seed, first)
     folder = Path(tempfile.mkdtemp(prefix="headrace-faults-"))
     cluster = kafka.cluster(folder / "kafka")
     try:
@@ -39,13 +37,14 @@ def run(rounds: int, seed: int) -> int:
         more = ("--set", "model.trees=9", "--as-of", TRAINED.isoformat())
         done = headrace("train", LIVE, "--home", home.path, "--json", *SMALL[LIVE], *more)
         assert done.code == 0, done.err
-        for place in range(-(-rounds // ROUNDS)):
+        for place in range((first - 1) // ROUNDS, -(-(first - 1 + rounds) // ROUNDS)):
+            chance = random.Random(f"{seed}/{place}")
             stream, oracle, lost = Stream(cluster.bootstrap, home), None, set[str]()
             oracle = Oracle(stream)
             workers = Workers(stream, folder, Tally())
             workers.scale(1)
             try:
-                for _ in range(min(ROUNDS, rounds - place * ROUNDS)):
+                for _ in range(min(ROUNDS, first - 1 + rounds - place * ROUNDS)):
                     began, tally = time.monotonic(), Tally()
                     workers.tally = tally
                     faults = drawn(chance, 3)

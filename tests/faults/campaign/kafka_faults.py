@@ -133,8 +133,9 @@ def state_odd(scene: Scene) -> None:
 
 def state_odd_live(scene: Scene) -> None:
     """A worker may write over it before anybody reads it."""
+    before = list(scene.words)
     state_odd(scene)
-    scene.words.pop()
+    scene.words[:] = before
 
 
 def partitions_added(scene: Scene) -> None:

@@ -137,7 +137,9 @@ class Room:
     def command(self, name: str, *arguments: object) -> Any:
         """A command of the system on the home, as JSON."""
         with _variables(self._environment):
-            return ran(name, self.source, self.home, *arguments).json
+            done = headrace(name, self.source, "--home", self.home, "--json", *SMALL[self.source], *arguments)
+        assert done.code == 0, f"{name}: {done.out} {done.err}"
+        return done.json
 
     def promote(self, version: int) -> None:
         """Make a version the champion."""
@@ -147,7 +149,8 @@ class Room:
     def champion(self) -> int:
         """The version that answers."""
         found = Home(Settings(home=self.home)).registry.champion(self.kind)
-        assert found is not None
+        if found is None:
+            raise LookupError("there are no versions")
         return found.version
 
     def asks(self, number: int, chance: random.Random) -> Iterator[Ask]:
@@ -224,8 +227,7 @@ class Rows(Room):
     def check_tables(self, tally: Tally) -> None:
         """Each logged prediction is one row of the table."""
         self.command("export")
-        with _variables(self._environment):
-            found = [row for row in ran("predictions", self.source, self.home).json if row["door"] == "http"]
+        found = [row for row in self.command("predictions") if row["door"] == "http"]
         logged = {json.loads(answer)["id"] for _, answer in self.logged()}
         ids = [row["id"] for row in found]
         if len(ids) != len(set(ids)):
@@ -259,11 +261,13 @@ class Events(Room):
         while True:
             metric, draw = chance.choice(mine), chance.random()
             with self._lock:
-                if draw < 0.85 or not self._hours[metric]:
+                if self._hours[metric] < 2:  # nothing to correct yet
+                    draw = 0.0
+                if draw < 0.85:
                     self._hours[metric] += 1
                 hour = self._hours[metric]
             value = round(chance.uniform(50, 150), 3)
-            if draw < 0.85 or hour < 2:
+            if draw < 0.85:
                 yield Ask(event(hour, value, metric))
             elif draw < 0.93:
                 yield Ask(event(hour - 1, value, metric), headers={"idempotency-key": f"fix-{metric}-{hour}-{value}"})

@@ -25,7 +25,7 @@ def main() -> int:
     try:
         Worker(system(), Home(Settings(home=Path(home))), Broker(bootstrap), name, options).run(stop)
     except HeadraceError as error:
-        print(f"failed: {type(error).__name__}: {error} ({error.hint})", file=sys.stderr)
+        print(f"failed: {type(error).__name__}: {error}".replace("\n", " "), file=sys.stderr)
         return 1
     return 0
 

@@ -6,6 +6,8 @@ import threading
 import time
 from collections import Counter
 
+ROUNDS = 10
+"""Of one set of servers and topics, before another one is made. Each draws from the seed and its number."""
 VERDICTS = ("lost", "doubled", "wrong", "silent", "stuck")
 """Acknowledged and not there; there twice; another number than batch's; a fault that nobody told of; never answered."""
 
@@ -47,15 +49,17 @@ class Tally:
 class Campaign:
     """Rounds one after another, each told in a line."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, first: int) -> None:
         self.total, self.rounds, self.faults = Tally(), 0, Counter[str]()
+        self._number = first - 1 - (first - 1) % ROUNDS
         self._seed, self._began = seed, time.monotonic()
 
     def told(self, what: str, faults: list[str], tally: Tally, seconds: float) -> None:
         """Add one round, and print it."""
         self.rounds += 1
         self.faults.update(faults)
-        print(f"round {self.rounds}: {what}: {' + '.join(faults)}: {tally} ({seconds:.1f} s)", flush=True)
+        self._number += 1
+        print(f"round {self._number}: {what}: {' + '.join(faults)}: {tally} ({seconds:.1f} s)", flush=True)
         self.also(tally)
 
     def also(self, tally: Tally) -> None:
