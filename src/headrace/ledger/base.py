@@ -53,7 +53,8 @@ class Backend(Protocol):
         """Called first in every transaction that writes: begins it, and keeps all other writers out until it ends.
 
         Writers one after another are what makes sequence numbers appear in the order in which they were given: a
-        reader that has seen number n never misses a smaller one. `only_writes`: the connection is used for nothing else.
+        reader that has seen number n never misses a smaller one. `only_writes`: the connection is used for nothing
+        else.
         """
 
     def check(self, connection: Connection) -> None:
