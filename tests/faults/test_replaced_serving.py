@@ -218,3 +218,31 @@ def test_events_are_not_answered_from_tables_that_are_gone(folder: Path) -> None
         assert [len(each["predictions"]) for each in answers] == [3, 3]
     again = ran("export", LIVE, home).json
     assert (again["exported"], again["differing"]) == (7, 0)
+
+
+@pytest.mark.parametrize("ledger", ["SQLite", "PostgreSQL"])
+def test_a_server_that_began_anew_answers_no_series_from_tables_that_are_gone(
+    folder: Path, ledger: str, request: pytest.FixtureRequest
+) -> None:
+    """Neither one that it has in its log nor a new one: it has not read of its tables what it could miss."""
+    home, more = folder / "live_metrics", {}
+    if ledger == "PostgreSQL":
+        more = {"HEADRACE_LEDGER_URI": request.getfixturevalue("postgres_database")}
+    gone = home / "store" if ledger == "SQLite" else home  # with SQLite the ledger would be missed first
+    with serving(home, systems=(LIVE,), **more) as server:
+        assert server.post([event(1), event(1, metric="requests")], EVENTS).status_code == 200
+    with serving(home, systems=(LIVE,), **more) as server:
+        assert server.post(event(2), EVENTS).status_code == 200
+        gone.rename(folder / "away")
+        asked = [event(2, metric="requests"), event(1, metric="revenue")]
+        refused = [server.post(each, EVENTS) for each in asked]
+        assert [each.status_code for each in refused] == [503, 503]
+        shutil.rmtree(gone, ignore_errors=True)
+        (folder / "away").rename(gone)
+        for each in asked:
+            until(lambda: server.post(each, EVENTS).status_code == 200)  # noqa: B023
+            assert len(server.post(each, EVENTS).json()["predictions"]) == 3
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in more.items():
+            environment.setenv(name, value)
+        assert ran("export", LIVE, home).json["differing"] == 0

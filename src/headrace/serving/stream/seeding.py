@@ -39,7 +39,10 @@ class Seeded(NamedTuple):
 
 
 class Seeding:
-    """Reads facts, or events, of series from their table, as the first event of each on the stream finds them."""
+    """Reads facts, or events, of series from their table, as the first event of each on the stream finds them.
+
+    A table that was there when this was made must stay there: without it, series would begin from nothing.
+    """
 
     def __init__(self, system: str, home: Home, shape: Shape) -> None:
         self._table, self._shape = home.table(system, EVENTS if shape.aggregates else RAW), shape
@@ -80,7 +83,7 @@ class Seeding:
         found = np.full((self._folding.columns, len(keys), length), np.nan)
         newest = np.full(len(keys), NEVER)
         there = slots > NEVER
-        if not there.any() or not self._table.exists():
+        if not there.any() or not self._newest.is_there():
             return Seeded(found, newest, newest.copy())
         facts = self._facts(keys, int(slots[there].min()) - length, int(before.max()))
         of = facts["_series"].to_numpy().astype(np.int64)
@@ -161,7 +164,7 @@ class _Newest:
 
     def __init__(self, table: Table, shape: Shape) -> None:
         self._table, self._shape = table, shape
-        self._version, self._id = 0, ""
+        self._version, self._id = 0, table.id()
         self._found: dict[Keys, tuple[int, int]] = {}
 
     def of(self, keys: Sequence[Keys]) -> tuple[Ints, Ints]:
@@ -171,12 +174,24 @@ class _Newest:
         newest, clock = np.array(found, dtype=np.int64).reshape(-1, 2).T
         return newest, clock
 
+    def is_there(self) -> bool:
+        """Whether there is a table.
+
+        Raises:
+            StoreError: There was one, and it is gone.
+        """
+        return bool(self._name())
+
+    def _name(self) -> str:
+        name = self._table.id()
+        if self._id and not name:
+            raise StoreError("the table is gone", where=self._table.uri, hint="put it back")
+        return name
+
     def _follow(self) -> None:
         import polars as pl
 
-        version, name = self._table.version(), self._table.id()
-        if self._id and not name:
-            raise StoreError("the table is gone", where=self._table.uri, hint="put it back")
+        name, version = self._name(), self._table.version()
         if name != self._id or version < self._version:
             self._found, self._version, self._id = {}, 0, name
         if version == self._version:
