@@ -37,6 +37,7 @@ MANY = {10: 16, 100: 4, 1000: 2}
 """Rows of a body, and on how many connections such bodies are sent."""
 DIFFERENT = 500
 """Passengers that are posted, one after another."""
+LOAD = os.getloadavg()
 NAIVE, BENTO = "FastAPI + pandas + commit", "BentoML, batching"
 LUA = """
 local count, passengers = {first}, {{{passengers}}}
@@ -86,21 +87,22 @@ def passengers(path: Path) -> list[str]:
         from headrace.sources.simulated import passengers
 
         passengers(as_of=datetime.now(UTC), rows=900, unknown=0).write_csv(path)
-    rows = pl.read_csv(path).drop("Survived").head(DIFFERENT).to_dicts()
-    texts = (json.dumps(row | {"PassengerId": 0}).replace("%", "%%") for row in rows)
-    return [text.replace('"PassengerId": 0', '"PassengerId": %d') for text in texts]
+    texts = dict.fromkeys(("Name", "Ticket", "Cabin"), pl.String)  # tickets that are all numbers are texts, too
+    rows = pl.read_csv(path, schema_overrides=texts).drop("Survived").head(DIFFERENT).to_dicts()
+    bodies = (json.dumps(row | {"PassengerId": 0}).replace("%", "%%") for row in rows)
+    return [text.replace('"PassengerId": 0', '"PassengerId": %d') for text in bodies]
 
 
 def servers(folder: Path, data: Path, peers: Path) -> Iterator[Server]:
     """All servers whose environment is there."""
     python, home = sys.executable, folder / "home"
     ours = [python, "-m", "headrace", "serve", str(ROOT / "systems" / "titanic"), "--home", str(home)]
-    ours += ["--port", "{port}"]
+    ours += ["--port", "{port}", "--access-log"]
     path, plain = "/v1/systems/titanic/predict", (("", ""), ("[", "]"))
     yield Server("echo", [python, str(HERE / "serve_echo.py"), "{port}"], "/", *plain, "/")
-    yield Server("headrace, unlogged", [*ours, "--unlogged"], path, *plain, "/ready")
-    yield Server("headrace", ours, path, *plain, "/ready")
-    yield Server("headrace, no access log", [*ours, "--access-log", "off"], path, *plain, "/ready")
+    yield Server("headrace, unlogged", [*ours, "off", "--unlogged"], path, *plain, "/ready")
+    yield Server("headrace", [*ours, "off"], path, *plain, "/ready")
+    yield Server("headrace, access log", [*ours, "on"], path, *plain, "/ready")
     model = [str(HERE / "passengers_model.py"), str(data)]
     if (peers / "env-mlflow").exists():
         python, saved = str(peers / "env-mlflow" / "bin" / "python"), str(folder / "naive.joblib")
@@ -207,11 +209,10 @@ def load(server: Server, port: int, texts: list[str], rows: int, connections: in
         sys.exit(f"{server.name}: {out}")
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
     if refused:
-        print(f"{server.name}: {refused[1]} requests were refused, they do not count", file=sys.stderr)
+        sys.exit(f"{server.name}: {refused[1]} requests were refused; there is nothing to measure")
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", out)
     scale = {"us": 1e-3, "ms": 1.0, "s": 1e3}
-    rps = float(found[1]) - (int(refused[1]) / seconds if refused else 0)
-    return {"rps": rps, "p99": float(p99[1]) * scale[p99[2]] if p99 else float("nan")}
+    return {"rps": float(found[1]), "p99": float(p99[1]) * scale[p99[2]] if p99 else float("nan")}
 
 
 def measure(server: Server, port: int, texts: list[str], seconds: int) -> dict[str, Any]:
@@ -272,7 +273,10 @@ def table(found: list[dict[str, Any]], bad: int, seconds: int) -> str:
     lines = [
         f"`python benchmarks/serving.py --seconds {seconds}`, {datetime.now(UTC):%Y-%m-%d}: one process on one core, "
         "wrk on another, each row with a key of its own; requests of one row, and of 10, 100 and 1,000. CPU is the "
-        "server's, per row.",
+        "server's, per row. No server writes an access log, but the one that says so; a refused request would end the "
+        f"run. Load average of the machine at the start {LOAD[0]:.1f}. echo: an ASGI application without a framework "
+        "decodes the body and sends it back. FastAPI + pandas + commit: another, slower model (a scikit-learn pipeline "
+        "over a frame of one row), one commit a request; it shows a way of working, not what FastAPI can do.",
         "",
         "| | 16 conn., req/s | p99 ms | CPU µs | 64 conn., req/s | p99 ms | CPU µs "
         f"| {' | '.join(f'rows/s by {rows:,} | CPU µs' for rows in MANY)} | MB | start s |",
@@ -298,7 +302,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="Write results/serving.md.")
     options = parser.parse_args()
     if shutil.which("wrk") is None or shutil.which("taskset") is None:
-        sys.exit("needs wrk and taskset")
+        sys.exit("needs wrk and taskset: apt-get install wrk util-linux")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = folder / "train.csv"

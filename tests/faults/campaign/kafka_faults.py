@@ -87,7 +87,7 @@ def topic_made_anew(scene: Scene) -> None:
         name, log = scene.oracle.name, scene.stream.log(scene.oracle.name)
         scene.oracle.logs.append(log)
         scene.lost |= {f"{name}-{p}-{m.offset}" for p, some in log.items() for _, m in some}
-        scene.stream.remake()
+        scene.stream.remake(partitions=scene.stream.broker.partitions()[TOPIC])
     scene.words.append("made anew")
 
 
@@ -115,7 +115,7 @@ def group_reset(scene: Scene) -> None:
 
 
 def state_deleted(scene: Scene) -> None:
-    scene.stream.remake("live_metrics.state")
+    scene.stream.remake("live_metrics.state", scene.stream.broker.partitions()["live_metrics.state"])
     scene.words.append("made anew")
 
 

@@ -77,6 +77,7 @@ class Workers:
         self.lock = threading.RLock()
         self.log = folder / "workers.log"
         self.log.touch()
+        self.began_anew = False  # some partition's state begins with the tables: what its log gives is not known
 
     def start(self, place: int) -> None:
         """Start the worker of a place."""
@@ -114,8 +115,9 @@ class Workers:
         """Start those again that ended; where one says that the state must be made anew, do what it says."""
         with self.lock:
             ended = [place for place, process in self.running.items() if process.poll() is not None]
-            if ended and "headrace stream rebuild" in self._last_words():
-                self.rebuild()
+            words = self._last_words() if ended else ""
+            if "headrace stream rebuild" in words:
+                self.rebuild(*["--from-tables"] * ("--from-tables" in words))
             for place in ended:
                 del self.running[place]
                 self.start(place)
@@ -124,14 +126,15 @@ class Workers:
         lines = self.log.read_text().splitlines()
         return next((line for line in reversed(lines) if line.startswith("failed: ")), "")
 
-    def rebuild(self) -> None:
+    def rebuild(self, *more: str) -> None:
         """As the operator does, with no worker running."""
+        self.began_anew |= bool(more)
         count = len(self.running)
         self.scale(0, signal.SIGKILL)
         time.sleep(4.5)
         sets = [word for setting in worlds.SETTINGS for word in ("--set", setting)]
         system = str(worlds.ROOT / "systems" / "live_metrics")
-        process = kafka.headrace("stream", "rebuild", system, "--home", self._stream.home.path, "--json", *sets,
+        process = kafka.headrace("stream", "rebuild", system, "--home", self._stream.home.path, "--json", *sets, *more,
                                  "--bootstrap", self._stream.bootstrap)  # fmt: skip
         out, err = process.communicate(timeout=120)
         if process.returncode:
@@ -201,7 +204,7 @@ class Oracle:
         """Of all events that the topic ever had."""
         return {f"{n}-{p}-{m.offset}" for log in self.whole() for p, some in log.items() for n, m in some}
 
-    def check(self, lost: set[str], tally: Tally) -> None:
+    def check(self, lost: set[str], tally: Tally, numbers: bool) -> None:
         """Each event has one outcome, and it is the one of its log; those in `lost` went with their log, unread."""
         outcomes = self._stream.outcomes()
         missing = {each for each in lost if each not in outcomes}
@@ -213,13 +216,12 @@ class Oracle:
         for name in [each for each, count in outcomes.items() if count > 1][:5]:
             tally.bad("doubled", f"{name} has {outcomes[name]} outcomes")
         answers = self._stream.answers()
-        for answer in answers:
+        for answer in answers if numbers else ():
             want = told.get(answer["model_version"], {}).get(answer["event_id"])
             if want is None or _numbers(want) != _numbers(answer):
-                tally.bad(
-                    "wrong", f"{answer['event_id']} by version {answer['model_version']}: {want} is right, not {answer}"
-                )
-        if sum(tally.counts.values()) == 0 and len(apart) + len(answers) != len(every - missing):
+                told_of = {n: (v, (want or {}).get(n)) for n, v in _numbers(answer).items() if v != (want or {}).get(n)}
+                tally.bad("wrong", f"{answer['event_id']} by version {answer['model_version']}: {told_of}")
+        if numbers and sum(tally.counts.values()) == 0 and len(apart) + len(answers) != len(every - missing):
             tally.bad("wrong", f"{len(apart)} apart and {len(answers)} answers to {len(every - missing)} events")
         tally.add("answered", len(outcomes) - self.settled)
         self.settled = len(outcomes)

@@ -62,6 +62,10 @@ class Campaign:
         print(f"round {self._number}: {what}: {' + '.join(faults)}: {tally} ({seconds:.1f} s)", flush=True)
         self.also(tally)
 
+    def skip(self, count: int) -> None:
+        """So many rounds are left out."""
+        self._number += count
+
     def also(self, tally: Tally) -> None:
         """Add what was found beside the rounds."""
         for note in tally.notes[:20]:
