@@ -281,7 +281,7 @@ class Events(Room):
             return event(self._hours[METRICS[-1]], 80.0, METRICS[-1])
 
     def check_tables(self, tally: Tally) -> None:
-        """All answers again from the tables; the last ones by a batch run as of them, by the version that each names."""
+        """All answers again from the tables; the last by a batch run as of them, by the version that each names."""
         logged = [json.loads(answer) for _, answer in self.logged()]
         done = self.command("export", may_fail=True)
         if done["differing"]:
