@@ -189,6 +189,21 @@ def test_a_process_that_starts_later_takes_no_other_ledger_up(home: Path) -> Non
     assert keys(Ledger.open(at(home), known=known)) == ["before"]
 
 
+@pytest.mark.parametrize("name", ["ledger.db-wal", "ledger.db-shm"])
+def test_a_process_that_starts_while_files_come_back_one_by_one_waits_for_all(home: Path, name: str) -> None:
+    """Without the log it would read an earlier state, and write to a log that is about to be replaced."""
+    first = Ledger.open(at(home))
+    first.write([entry(first, "before")])
+    known = first.known
+    (home / name).rename(home / "away")
+    before = sorted(each.name for each in home.iterdir())
+    with pytest.raises(LedgerReplacedError):
+        Ledger.open(at(home), known=known)
+    assert sorted(each.name for each in home.iterdir()) == before
+    (home / "away").rename(home / name)
+    assert keys(Ledger.open(at(home), known=known)) == ["before"]
+
+
 @pytest.fixture
 def server():
     """A PostgreSQL server of the test's own."""

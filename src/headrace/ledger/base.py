@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
 
 Row = tuple[Any, ...]
-Place = tuple[int, int] | None
+Place = tuple[int, ...] | None
 
 # Of every engine: no values in errors, which go to logs; and only what is JSON in columns of JSON.
 ENGINE_OPTIONS: dict[str, Any] = {

@@ -49,10 +49,10 @@ class LedgerFile:
     Args:
         path: Of the file.
         timeout: Longest wait in seconds for a lock.
-        place: Device and inode that it must have; None: any, or none yet.
+        place: Device and inodes that it must have, as another process has it open; None: any, or none yet.
     """
 
-    def __init__(self, path: str, timeout: float, place: tuple[int, int] | None = None) -> None:
+    def __init__(self, path: str, timeout: float, place: tuple[int, ...] | None = None) -> None:
         self._path, self._timeout = os.path.abspath(path), timeout  # noqa: PTH100  # it is given to os.stat all the time
         self._beside = (f"{self._path}-wal", f"{self._path}-shm")
         self._seen: _Seen | None = None
@@ -70,6 +70,7 @@ class LedgerFile:
         if self._seen is not None:
             self._look()
         elif self._place is not None:
+            self._follow_link()
             self._refuse_other_place()
         mode = "rwc" if self._seen is None and self._place is None else "rw"
         connection = sqlite3.connect(
@@ -90,27 +91,27 @@ class LedgerFile:
 
     def _opened(self) -> None:
         if self._seen is None:
-            # SQLite follows a link to the file itself, and keeps the rest where that one lies.
-            real = os.path.realpath(self._path)
-            self._is_link = os.path.islink(self._path)  # noqa: PTH114
-            self._beside = (f"{real}-wal", f"{real}-shm")
+            self._follow_link()
             if self._place is not None:
                 self._refuse_other_place()
             self._seen, self._bytes = self._found()
         else:
             self._look()
 
+    def _follow_link(self) -> None:
+        """SQLite follows a link to the file itself, and keeps the rest where that one lies."""
+        real = os.path.realpath(self._path)
+        self._is_link = os.path.islink(self._path)  # noqa: PTH114
+        self._beside = (f"{real}-wal", f"{real}-shm")
+
     @property
-    def place(self) -> tuple[int, int] | None:
-        """Device and inode of the file; None before the first connection."""
-        return self._place if self._seen is None else (self._seen.device, self._seen.inode)
+    def place(self) -> tuple[int, ...] | None:
+        """Device and inodes of the file and what lies beside it; None before the first connection."""
+        return self._place if self._seen is None else tuple(self._seen)
 
     def _refuse_other_place(self) -> None:
-        try:
-            there = _stat(self._path)
-        except OSError as error:
-            raise self._replaced(f"{REPLACED}: {error.strerror}") from error
-        if (there.st_dev, there.st_ino) != self._place:
+        """Without its log, the file would be an earlier state of the ledger, and SQLite would begin another log."""
+        if tuple(self._found()[0]) != self._place:
             raise self._replaced(REPLACED)
 
     def check(self, connection: sqlite3.Connection) -> None:

@@ -13,11 +13,11 @@ class Known(NamedTuple):
 
     Attributes:
         identity: Made up when it was made.
-        place: Device and inode of its file; None for a server.
+        place: Device and inodes of its files, which stay as long as a process has them open; None for a server.
     """
 
     identity: str
-    place: tuple[int, int] | None
+    place: tuple[int, ...] | None
 
 
 class Entry(NamedTuple):

@@ -67,6 +67,9 @@ def _room(campaign: Campaign, room: Room, server: Postgres | None, chance: rando
         except (sqlite3.Error, psycopg.Error, OSError) as error:
             tally.bad("stuck", f"the ledger cannot be read: {error!r}")
         campaign.told(str(room), [each.name for each in faults], tally, time.monotonic() - began)
+        if tally.failed:
+            for line in room.troubles()[-5:]:
+                print(f"    the server said: {line[-1500:]}")
     last = Tally()
     try:
         room.check_tables(last)

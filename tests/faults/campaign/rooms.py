@@ -141,6 +141,11 @@ class Room:
         assert may_fail or done.code == 0, f"{name}: {done.out} {done.err}"
         return done.json
 
+    def troubles(self) -> list[str]:
+        """Errors that the server logged."""
+        lines = (self.folder / "serve.log").read_text().splitlines()
+        return [line for line in lines if '"log.level":"error"' in line or not line.startswith("{")]
+
     def promote(self, version: int) -> None:
         """Make a version the champion."""
         registry = Home(Settings(home=self.home)).registry
