@@ -81,7 +81,8 @@ class Client(threading.Thread):
                 self.acknowledged.append(found)
                 self._tally.add("answered")
             return found
-        self._tally.bad("stuck", f"no answer to {ask.body!r:.200}")
+        last = f"{self.others[-1].status} {self.others[-1].content!r:.400}" if self.others else "nothing"
+        self._tally.bad("stuck", f"no answer to {ask.body!r:.200}; the last one was {last}")
         return None
 
     def _once(self, ask: Ask) -> Answered | None:

@@ -52,7 +52,7 @@ def run(rounds: int, seed: int, first: int) -> int:
 
 
 def _topics(campaign: Campaign, place: tuple[Path, kafka.Cluster, Home], chance: random.Random, rounds: int) -> None:
-    """Rounds on one set of topics; after one that went wrong the others would say nothing new, and are left out."""
+    """Rounds on one set of topics; where one went wrong, or the stream refuses to go on, the others are left out."""
     folder, cluster, home = place
     stream = Stream(cluster.bootstrap, home)
     oracle, workers, lost = Oracle(stream), Workers(stream, folder, Tally()), set[str]()
@@ -68,7 +68,7 @@ def _topics(campaign: Campaign, place: tuple[Path, kafka.Cluster, Home], chance:
                 campaign.told("Kafka", [each.name for each in faults], tally, time.monotonic() - began)
             else:
                 campaign.also(tally)
-            if tally.failed:
+            if tally.failed or workers.refused:
                 campaign.skip(rounds - turn)
                 return
     finally:
@@ -94,9 +94,10 @@ def _round(scene: Scene, faults: list[Fault]) -> None:
     scene.traffic.halt.set()
     scene.traffic.join(90)
     _settle(scene)
-    scene.oracle.check(scene.lost, scene.tally, numbers=not scene.workers.began_anew)
+    refused = bool(scene.workers.refused)
+    scene.oracle.check(scene.lost, scene.tally, numbers=not scene.workers.began_anew and not refused, refused=refused)
     for text in scene.words:
-        if not scene.workers.said(since, text):
+        if not refused and not scene.workers.said(since, text):
             scene.tally.bad("silent", f"no worker said {text!r}")
     if scene.workers.said(since, "Traceback"):
         scene.tally.bad("silent", "a worker ended with a traceback")
@@ -129,6 +130,10 @@ def _settle(scene: Scene) -> None:
     ids, end = scene.oracle.ids(), time.monotonic() + WAIT
     while time.monotonic() < end:
         scene.workers.mend()
+        if scene.workers.refused:
+            scene.tally.add("refused")
+            scene.tally.notes.append(f"refused: {scene.workers.refused}")
+            return
         if ids - scene.lost <= set(scene.stream.outcomes()):
             return
         time.sleep(0.5)

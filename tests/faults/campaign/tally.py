@@ -9,7 +9,10 @@ from collections import Counter
 ROUNDS = 10
 """Of one set of servers and topics, before another one is made. Each draws from the seed and its number."""
 VERDICTS = ("lost", "doubled", "wrong", "silent", "stuck")
-"""Acknowledged and not there; there twice; another number than batch's; a fault that nobody told of; never answered."""
+"""Acknowledged and not there; there twice; another number than batch's; a fault that nobody told of; never answered.
+
+Beside them, `refused`: a stream that says why it cannot go on, because what it needs is gone for good.
+"""
 
 
 class Tally:
@@ -43,7 +46,8 @@ class Tally:
 
     def __str__(self) -> str:
         found = ", ".join(f"{verdict} {self.counts[verdict]}" for verdict in VERDICTS)
-        return f"{self.counts['answered']:,} answered; {found}"
+        refused = f", refused {self.counts['refused']}" if self.counts["refused"] else ""
+        return f"{self.counts['answered']:,} answered; {found}{refused}"
 
 
 class Campaign:
