@@ -118,7 +118,13 @@ class LedgerError(HeadraceError):
 
 
 class KeyConflictError(LedgerError):
-    """A key came again with another row than the one it stands for."""
+    """A key came again with another row than the one it stands for, or asks for another version than answered it.
+
+    Attributes:
+        version: The version that answered the same row; None where the row is another.
+    """
+
+    version: int | None = None
 
 
 class LateEventError(LedgerError):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _GRID = "grid.json"
 _GRID_HINT = "put it back from a backup, or delete it: it is made anew from the facts"
 RAW, EVENTS, QUARANTINE, PREDICTIONS, METRICS, RUNS = "raw", "events", "quarantine", "predictions", "metrics", "runs"
+SHADOWS = "shadows"
+"""What versions said beside the one that answered: never among the predictions."""
 
 
 class Home:

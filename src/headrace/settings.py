@@ -17,8 +17,9 @@ from headrace.errors import ConfigError
 
 PREFIX = "HEADRACE_"
 OF_SERVE = (
-    *("host", "port", "uds", "workers", "root_path", "forwarded_allow_ips", "tls_cert", "tls_key", "tls_ca"),
-    *("cors", "public", "rate", "concurrent", "access_log"),
+    *("host", "port", "uds", "grpc_port", "workers", "root_path", "forwarded_allow_ips"),
+    *("tls_cert", "tls_key", "tls_ca"),
+    *("shadow", "canary", "cors", "public", "rate", "concurrent", "access_log"),
     *("max_body", "max_rows", "max_head", "max_headers", "max_url", "max_connections", "capacity"),
     *("head_timeout", "body_timeout", "idle_timeout", "answer_timeout", "refresh"),
 )

@@ -50,6 +50,10 @@ ADDRESS: Mapping[str, tuple[Flag, ...]] = {
     ),
 }
 LIMITS: Mapping[str, tuple[Flag, ...]] = {
+    "Several versions": (
+        Flag("shadow", "V", "Scores all that is answered, beside; or SYSTEM=V."),
+        Flag("canary", "V=SHARE", "Answers a share of the keys; or SYSTEM=V=SHARE."),
+    ),
     "Access": (
         Flag("cors", "ORIGINS", "Browsers may call from there; commas between."),
         Flag("public", "WHAT", "Open although there are tokens: docs, metrics, ready."),

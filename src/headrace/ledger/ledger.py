@@ -123,7 +123,10 @@ class Ledger:
             for entry in group:
                 name = (entry.system, entry.key)
                 stands = first.get(name) or fresh.setdefault(name, entry)
-                answers.append(stands if stands.digest == entry.digest else _conflict(entry))
+                same = stands.digest == entry.digest and (
+                    stands.model_version == entry.model_version or not entry.strict
+                )
+                answers.append(stands if same else _conflict(entry, stands))
             if not any(isinstance(answer, KeyConflictError) for answer in answers):
                 first |= fresh
                 new += map(_row, fresh.values())
@@ -348,7 +351,7 @@ def _pin(connection: Connection, digest: str, record: Mapping[str, Any]) -> None
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:
-    return *entry[:-2], utc_text(entry.created_at)
+    return *entry[:8], utc_text(entry.created_at)
 
 
 def _entry(row: Sequence[Any]) -> Entry:
@@ -357,7 +360,15 @@ def _entry(row: Sequence[Any]) -> Entry:
     return Entry(*(*row[:-1], at))
 
 
-def _conflict(entry: Entry) -> KeyConflictError:
+def _conflict(entry: Entry, stands: Entry) -> KeyConflictError:
+    if stands.digest == entry.digest:
+        found = KeyConflictError(
+            f"the key stands for an answer of version {stands.model_version}",
+            where=entry.key,
+            hint="ask for no version to have it, or send a new key",
+        )
+        found.version = stands.model_version
+        return found
     return KeyConflictError(
         "the key stands for another row already",
         where=entry.key,

@@ -36,6 +36,7 @@ class Entry(NamedTuple):
         created_at: UTC.
         trace: Of the request: 32 hexadecimal digits of W3C's trace, a hyphen, 16 of the caller's span. Empty where it
             told of none. It is stored with the first entry of a key, and not read back with entries.
+        strict: Whether the key must stand for an answer of this very version; not stored.
     """
 
     system: str
@@ -48,6 +49,7 @@ class Entry(NamedTuple):
     model_version: int
     created_at: datetime
     trace: str = ""
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)

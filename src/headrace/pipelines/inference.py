@@ -18,7 +18,7 @@ from headrace.declaration import MONTH, format_duration
 from headrace.errors import NotEnoughDataError, NotExportedError, NotFoundError, ReplayError
 from headrace.features.keyed import key_frame, numbers_in
 from headrace.home import PREDICTIONS, Home
-from headrace.lineage import PINNED, Pins, as_of_in, iso, prediction_ids
+from headrace.lineage import ANSWERED, PINNED, ROLE, Pins, as_of_in, iso, prediction_ids
 from headrace.models.forecast import SERVED
 from headrace.pipelines import runs, shape
 from headrace.pipelines.conditions import conditions, refuse_unknown
@@ -311,6 +311,7 @@ def _of_entry(entry: Entry, pins: Mapping[str, Any]) -> dict[str, Any]:
         "run_id": None,
         "door": "http",
         **{name: pins[name] for name in PINNED},
+        ROLE: pins.get(ROLE, ANSWERED),
     }
 
 
@@ -321,7 +322,7 @@ def trace(home: Home, prediction_id: str) -> dict[str, Any]:
         NotFoundError: There is no such prediction.
     """
     system, row = find(home, prediction_id)
-    version = home.registry.get(system, row["model_version"])
+    version, role = home.registry.get(system, row["model_version"]), row.pop(ROLE, None) or ANSWERED
     pins = {"as_of": row["as_of"], **{name: row[name] for name in PINNED}}
     shown = {name: value for name, value in row.items() if name not in pins and name != "known_at"}
     if "inputs" in shown:
@@ -333,6 +334,7 @@ def trace(home: Home, prediction_id: str) -> dict[str, Any]:
     return {
         "id": prediction_id,
         "system": system,
+        ROLE: role,
         "prediction": shown,
         "pins": pins,
         "model": {

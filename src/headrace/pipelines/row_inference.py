@@ -11,7 +11,7 @@ import msgspec
 from headrace.contract.apart import inside
 from headrace.errors import NotFoundError
 from headrace.home import PREDICTIONS, RAW, Home
-from headrace.lineage import PINNED, Pins, row_prediction_ids
+from headrace.lineage import PINNED, ROLE, Pins, row_prediction_ids
 from headrace.lookup import VERSIONS, Lookups
 from headrace.pipelines import logged_features, shape
 from headrace.pipelines.conditions import conditions, refuse_unknown
@@ -191,6 +191,7 @@ def logged(system: System, home: Home, entries: list[tuple[int, Entry]]) -> pl.D
                 "door": "http",
                 SEQUENCE: sequence,
                 **{name: pins[entry.pins][name] for name in PINNED},
+                ROLE: pins[entry.pins].get(ROLE),
             }
         )
     return pl.DataFrame(rows, schema=_schema(system), orient="row")
@@ -217,6 +218,7 @@ def _schema(system: System) -> dict[str, Any]:
         "door": pl.String,
         SEQUENCE: pl.Int64,
         **pinned,
+        ROLE: pl.String,
     }
 
 
@@ -241,7 +243,8 @@ def read(
     where = inside(where or {}, system.keys)
     table, parts = home.table(system.name, PREDICTIONS), []
     if table.exists():
-        parts.append(table.read(identity=["id"], columns=[*_schema(system), "_version"], as_of=as_of, order=[]))
+        columns = [name for name in _schema(system) if name != ROLE or name in table.schema()]
+        parts.append(table.read(identity=["id"], columns=[*columns, "_version"], as_of=as_of, order=[]))
     after = _exported(system, home)
     while home.has_ledger and (entries := home.ledger.read(system.name, after=after)):
         after = entries[-1][0]

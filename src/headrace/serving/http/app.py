@@ -20,6 +20,7 @@ from headrace.errors import LedgerError
 from headrace.home import Home
 from headrace.ledger import Writer, call_each
 from headrace.serving.http.access import Access
+from headrace.serving.http.beside import beside
 from headrace.serving.http.body import Receive
 from headrace.serving.http.front import Front
 from headrace.serving.http.grpc.address import At
@@ -75,6 +76,8 @@ class Application:
     ) -> None:
         self._home, self._options = home, options
         self.served: Mapping[str, Served] = {s.name: Served(s, home, options.logged) for s in systems}
+        for name, wanted in beside(options, systems).items():
+            self.served[name].beside = wanted
         access, self._telemetry = Access(options.tokens), Telemetry()
         self._log = AccessLog(inputs=options.access_log == "inputs") if options.access_log != "off" else None
         self._writer: Writer | None = None

@@ -73,9 +73,11 @@ class Call(ABC):
         request_id: Of its ``X-Request-Id``, or made.
         began: When its head had come, by `time.perf_counter`.
         form: How it is written; None for the hot route's own JSON.
+        version: That is to answer; None for the champion.
     """
 
     form: Form | None = None
+    version: int | None = None
     __slots__ = ("began", "body", "client", "headers", "method", "name", "path", "request_id")
 
     def __init__(

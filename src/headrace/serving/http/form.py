@@ -23,9 +23,13 @@ class Form(ABC):
         route: What metrics call the requests.
         threaded: Whether reading and writing take so long that the event loop must not wait, however small the body.
         most: Rows that a request may have; set before `rows` is called.
+        version: Of the model, as its path asks for one; None where it does not.
+        parameters: Names that the query of a request may have.
     """
 
     route: ClassVar[str]
+    parameters: ClassVar[tuple[str, ...]] = ("version",)
+    version: str | None = None
     threaded: bool = False
     most: int = 0
 

@@ -15,8 +15,9 @@ from headrace.lineage import row_prediction_ids
 from headrace.pipelines.row_inference import row_cause
 from headrace.row_predictor import PROBABILITY, digest_of_row, with_features
 from headrace.serving.http.call import Call, given_keys
+from headrace.serving.http.champion import Champion
 from headrace.serving.http.problem import Problem
-from headrace.serving.http.served import Champion, Served
+from headrace.serving.http.served import Served
 
 _encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -48,6 +49,9 @@ def entries_of(
     Raises:
         Problem: 422: a feature cannot be computed for them.
     """
+    parts = champion.parts(keys)
+    if parts is not None:
+        return _by_version(served, parts, rows, keys, now)
     system, predictor, version = served.system, champion.predictor, champion.version.version
     assert predictor is not None
     try:
@@ -73,13 +77,26 @@ def entries_of(
     return [Entry(same[0], *each, *same[1:]) for each in told]
 
 
+def _by_version(
+    served: Served, parts: list[tuple[Champion, list[int]]], rows: ManyRows, keys: Sequence[str], now: datetime
+) -> list[Entry]:
+    """The same, where some keys are answered by another version."""
+    found: dict[int, Entry] = {}
+    for champion, places in parts:
+        columns = {name: [values[at] for at in places] for name, values in rows.columns.items()}
+        some = ManyRows(columns, [rows.inputs[at] for at in places])
+        entries = entries_of(served, champion, some, [keys[at] for at in places], now)
+        found |= zip(places, entries, strict=True)
+    return [found[at] for at in range(len(keys))]
+
+
 def together(served: Served, champion: Champion, calls: Sequence[Call]) -> list[Entry] | None:
     """What is logged and answered for calls of one row each, in order; None where not all of them plainly are that.
 
     Raises:
         Problem: Of one of them; the others may be good.
     """
-    if champion.lookups is not None:
+    if not champion.plain:
         return None
     rows = served.many.alone([call.body for call in calls])
     if rows is None:

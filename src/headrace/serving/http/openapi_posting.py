@@ -20,6 +20,14 @@ KEY = {
     "description": "In place of the key that a row or an event has by itself.",
 }
 
+VERSION = {
+    "name": "version",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "integer", "minimum": 1},
+    "description": "Of the model, in place of the champion; 409 where another one has answered the key.",
+}
+
 
 def posted(served: Served, prefix: str, most: int) -> tuple[dict[str, Any], dict[str, Schema]] | None:
     """The route that rows or events are posted to, and the components that it is made of; None where there is none.
@@ -70,7 +78,7 @@ def _operation(served: Served, said: str, names: tuple[str, str, str], row: Sche
             f"A body may be {CSV_TYPE} or {ARROW_TYPE} too, and so may the answer, by `Accept`."
         ),
         "operationId": f"predict_{served.system.name}",
-        "parameters": [KEY],
+        "parameters": [KEY] if served.system.forecasts else [KEY, VERSION],
         "requestBody": {
             "required": True,
             "content": {

@@ -43,6 +43,8 @@ class Options(Declared):
         public: What is open to all although there are tokens: ``docs metrics ready``.
         rate: Requests a second that a token may make, in each process, unless it has a limit of its own (429).
         concurrent: Requests of a token at a time, likewise (429).
+        shadow: Versions asked of everything that is answered: ``VERSION``, or ``SYSTEM=VERSION``.
+        canary: Versions that answer a share of the keys: ``VERSION=SHARE``, or ``SYSTEM=VERSION=SHARE``.
     """
 
     logged: bool = True
@@ -64,3 +66,5 @@ class Options(Declared):
     public: _Public = ()
     rate: float | None = Field(default=None, gt=0)
     concurrent: int | None = Field(default=None, ge=1)
+    shadow: _Texts = ()
+    canary: _Texts = ()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
@@ -21,8 +23,10 @@ from headrace.lineage import row_prediction_id
 from headrace.pipelines.row_inference import key_text, row_cause
 from headrace.row_predictor import digest_of_row, inputs_of, with_features
 from headrace.serving.http.access import PREDICT, Access
+from headrace.serving.http.asking import taken, version_at, version_of
 from headrace.serving.http.body import Receive, Uncarried, every_fault, parsed, rows_of, unmarked, whole
 from headrace.serving.http.call import JSON, Answer, Call, given_keys
+from headrace.serving.http.champion import Champion
 from headrace.serving.http.deadline import Deadlines
 from headrace.serving.http.events import EventRoute, Opened
 from headrace.serving.http.form import Form
@@ -31,8 +35,8 @@ from headrace.serving.http.options import Options
 from headrace.serving.http.packing import packed_by, unpacked
 from headrace.serving.http.problem import Problem, busy, unforeseen
 from headrace.serving.http.protocols import tables
-from headrace.serving.http.query import check_query
-from headrace.serving.http.served import Champion, Served
+from headrace.serving.http.protocols.inference import refuse_version
+from headrace.serving.http.served import Served
 from headrace.serving.http.telemetry import AccessLog, Telemetry, trace_of
 
 Scope = MutableMapping[str, Any]
@@ -40,8 +44,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 STATE = "headrace.predict"
 """The name in the lifespan's state under which the server's connections find the route."""
-PARAMETERS: tuple[str, ...] = ()
-"""Names that the query of a request may have."""
 ROUTE = "/v1/systems/{system}/predict"
 _encode = msgspec.json.Encoder().encode
 LARGE = 2**16
@@ -59,11 +61,11 @@ _log = logging.getLogger("headrace.serving")
 class _Awaited(Call):
     """A call that a task of the server waits for."""
 
-    __slots__ = ("answered", "form")
+    __slots__ = ("answered", "form", "version")
 
     def __init__(self, form: Form | None, *about: Any) -> None:
         super().__init__(*about)
-        self.form = form
+        self.form, self.version = form, None
         self.answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
     def reply(self, answer: Answer) -> None:
@@ -103,7 +105,7 @@ class PredictRoute:
         call = _Awaited(form, name, scope["method"], scope["path"], headers, scope.get("client"))
         try:
             served = self._allowed(call)
-            check_query(scope["query_string"], PARAMETERS)
+            call.version = version_of(scope["query_string"], form)
             call.body = await self._body(call.headers, receive)
             tell = await self._prepare(served, call)
         except Exception as error:  # noqa: BLE001  # it is told, and logged where nobody foresaw it
@@ -133,7 +135,7 @@ class PredictRoute:
 
     async def _prepare(self, served: Served, call: Call) -> Callable[[], None]:
         """What is left to do for the answer, once the rest was done that can go wrong."""
-        champion = None if served.system.forecasts else self._champion(served)
+        champion = await self._asked(served, call)
         if call.form is not None:
             await self._read(call.form, served, champion or served.champion, call)
         if champion is None:
@@ -143,6 +145,20 @@ class PredictRoute:
         threaded = _far(champion) or len(call.body) >= LARGE
         prepared = await run_in_threadpool(prepare) if threaded else prepare()
         return partial(self._keep, call, champion.version.version, *prepared)
+
+    async def _asked(self, served: Served, call: Call) -> Champion | None:
+        """The version that a call asks for, or the champion; None where it is events that are answered."""
+        if served.system.forecasts:
+            if call.version is not None:
+                refuse_version(served, str(call.version))
+            return None
+        champion = self._champion(served)
+        if call.version is None:
+            return champion
+        if call.version == champion.version.version:
+            return replace(champion, canary=None)
+        ready = served.versions.ready(call.version)
+        return ready if ready is not None else await run_in_threadpool(version_at, served, call.version)
 
     async def _read(self, form: Form, served: Served, champion: Champion | None, call: Call) -> None:
         form.most = self._options.max_rows
@@ -292,6 +308,8 @@ class PredictRoute:
         if b"traceparent" in call.headers:
             trace = trace_of(call.headers[b"traceparent"])
             entries = [entry._replace(trace=trace) for entry in entries]
+        if call.version is not None:
+            entries = [entry._replace(strict=True) for entry in entries]
         self.deadlines.within(self._options.answer_timeout, call, self._late)
         self._waiting.append((entries, partial(self._settled, call, version, single)))
         if len(self._waiting) == 1:
@@ -313,13 +331,9 @@ class PredictRoute:
         if isinstance(result, HeadraceError):
             self._refuse(call, busy(result.message, 1 if isinstance(result, LedgerFullError) else 5))
             return
-        conflicts = [place for place, each in enumerate(result) if isinstance(each, KeyConflictError)]
+        conflicts = [(place, each) for place, each in enumerate(result) if isinstance(each, KeyConflictError)]
         if conflicts:
-            said = "another row has this key"
-            errors = [{"loc": ["body"] if single else ["body", at], "msg": said} for at in conflicts]
-            problem = Problem(409, "the key is taken by another row", errors=errors)
-            problem.rows = len(result)
-            self._refuse(call, problem)
+            self._refuse(call, taken(conflicts, len(result), single=single))
             return
         self._told(call, version, result, single)
 
@@ -328,6 +342,11 @@ class PredictRoute:
             body = entries[0].answer
         else:
             body = b'{"predictions":[%b],"model_version":%d}' % (b",".join([each.answer for each in entries]), version)
+        if self._served[call.name].beside.canary is not None:
+            for other, count in Counter(each.model_version for each in entries).items():
+                self._telemetry.predicted(call.name, other, count)
+            self._finish(call, Answer(body))
+            return
         self._predicted(call, version, len(entries), body)
 
     def _predicted(self, call: Call, version: int, count: int, body: bytes) -> None:
@@ -337,7 +356,7 @@ class PredictRoute:
 
 def _far(champion: Champion | None) -> bool:
     """Whether a row needs look-ups that take longer than a thread is worth."""
-    return champion is not None and champion.lookups is not None and not champion.lookups.embedded
+    return champion is not None and champion.far
 
 
 def _refused(form: Form, problem: Problem) -> Answer:
@@ -354,8 +373,8 @@ def _prepared(
     served: Served, champion: Champion, body: bytes, headers: Mapping[bytes, bytes], most: int
 ) -> tuple[list[Entry], bool]:
     """The entries that a body asks for, and whether it is a single row."""
-    now, digests = datetime.now(UTC), None
-    many = served.many(body) if champion.lookups is None else None
+    now = datetime.now(UTC)
+    many = served.many(body) if champion.plain else None
     if many is not None:
         _refuse_more(len(many.inputs), most)
         given = given_keys(headers, len(many.inputs))
@@ -373,14 +392,29 @@ def _prepared(
         problem.rows = len(posted)
         raise
     keys = _keys(served, rows, headers, single=single)
-    if champion.lookups is not None:
-        # The same row sent again is the same, whatever is known of its keys by then.
-        digests = [digest_of_row(inputs_of(row, served.system.target)) for row in rows]
-        try:
-            champion.lookups.fill(rows, now)
-        except HeadraceError as error:
-            raise busy(f"the stored features cannot be looked up: {error.message}", 5) from error
-    return _entries(served, champion, rows, keys, now, digests), single
+    parts = champion.parts(keys)
+    if parts is None:
+        return _looked_up(served, champion, rows, keys, now), single
+    found: dict[int, Entry] = {}
+    for each, places in parts:
+        entries = _looked_up(served, each, [rows[at] for at in places], [keys[at] for at in places], now)
+        found |= zip(places, entries, strict=True)
+    return [found[at] for at in range(len(keys))], single
+
+
+def _looked_up(
+    served: Served, champion: Champion, rows: list[dict[str, Any]], keys: list[str], now: datetime
+) -> list[Entry]:
+    """The entries of rows that one version answers, once they have what it looks up."""
+    if champion.lookups is None:
+        return _entries(served, champion, rows, keys, now, None)
+    # The same row sent again is the same, whatever is known of its keys by then.
+    digests = [digest_of_row(inputs_of(row, served.system.target)) for row in rows]
+    try:
+        champion.lookups.fill(rows, now)
+    except HeadraceError as error:
+        raise busy(f"the stored features cannot be looked up: {error.message}", 5) from error
+    return _entries(served, champion, rows, keys, now, digests)
 
 
 def _refuse_more(rows: int, most: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,10 @@ from headrace.contract.many import ManyDecoder
 from headrace.contract.row import RowDecoder
 from headrace.errors import HeadraceError, ModelError
 from headrace.home import Home
-from headrace.lineage import PINNED, Pins, code_revision
-from headrace.lookup import Lookups
+from headrace.lineage import CANARY, ROLE
 from headrace.pipelines import runs
-from headrace.row_predictor import RowPredictor
+from headrace.serving.http.beside import Beside
+from headrace.serving.http.champion import Canary, Champion, Versions, take_up
 from headrace.serving.http.forecasts import Forecasts
 from headrace.serving.http.problem import outward
 from headrace.system import System
@@ -30,25 +30,6 @@ def _kept(system: str) -> None:
     """Nothing is kept, so nothing can be in the way of that."""
 
 
-@dataclass(frozen=True)
-class Champion:
-    """The version that answers, taken up whole: a request sees either the old one or the new one.
-
-    Attributes:
-        version: As the registry knows it.
-        predictor: What answers rows; None for a system that forecasts.
-        pins: What every prediction of it carries, but for its own time.
-        pinned: The id of the same in the ledger; empty while nothing is logged.
-        lookups: What its features look up online; None where they look up nothing.
-    """
-
-    version: ModelVersion
-    predictor: RowPredictor | None
-    pins: Pins
-    pinned: str = ""
-    lookups: Lookups | None = None
-
-
 @dataclass
 class Served:
     """One system behind the door. Only `refresh` changes it, by replacing whole attributes.
@@ -57,6 +38,8 @@ class Served:
         trouble: Why the last refresh failed, or there is nothing to answer with.
         lost: Why the model that is there must not answer any more.
         kept: Says why a system's predictions cannot be kept; None: they can.
+        beside: Versions that score beside the champion.
+        numbers: Of the versions that there are.
     """
 
     system: System
@@ -69,8 +52,13 @@ class Served:
     trouble: str | None = "is starting"
     lost: str | None = None
     kept: Callable[[str], str | None] = _kept
+    beside: Beside = field(default_factory=Beside)
+    numbers: tuple[int, ...] = ()
+    versions: Versions = field(init=False)
+    _taken: Canary | None = None
 
     def __post_init__(self) -> None:
+        self.versions = Versions(self.system, self.home, logged=self.logged)
         self.decoder = RowDecoder(self.system.contract, optional=(self.system.target,))
         self.many = ManyDecoder(self.system.contract, self.system.target)
         if self.system.forecasts:
@@ -107,7 +95,8 @@ class Served:
 
     def _champion(self) -> None:
         now = datetime.now(UTC)
-        version, present = self.home.registry.champion(self.system.name), self.champion
+        timeline, present = self.home.registry.timeline(self.system.name), self.champion
+        version, self.numbers = timeline.champion(), tuple(sorted(timeline.registered))
         self.lost = None if present is None else _lost(present.version, version)
         if self.lost is not None:
             raise ModelError(self.lost, where=self.system.name)
@@ -116,37 +105,26 @@ class Served:
         if present is not None and present.version.version == version.version and (present.pinned or not self.logged):
             if present.lookups is not None:
                 present.lookups.follow(now)
-            return
-        predictor, lookups = None, None
-        if not self.system.forecasts:
-            predictor = RowPredictor.load(self.home.registry.fetch(version))
-            lookups = Lookups.of(predictor.model.features, self.system, self.home)
-            self._refuse_other(predictor, lookups)
-            lookups.follow(now)
-            predictor.warm()
-        pins = Pins(
-            as_of=now,
-            data_version=int(version.pins["data_version"]),
-            feature_version=str(version.pins["feature_version"]),
-            model_version=version.version,
-            model_digest=version.digest,
-            config_digest=str(version.pins["config_digest"]),
-            code_revision=code_revision(self.system.folder),
-        )
-        pinned = ""
-        if self.logged and predictor is not None:
-            pinned = self.home.ledger.pin({name: getattr(pins, name) for name in PINNED})
-        self.champion = Champion(version, predictor, pins, pinned, lookups or None)
+            champion = present
+        else:
+            champion = take_up(self.system, self.home, version, logged=self.logged)
+        canary = self._canary(version.version, now)
+        if champion is not present or canary is not present.canary:
+            self.champion = replace(champion, canary=canary)
 
-    def _refuse_other(self, predictor: RowPredictor, lookups: Lookups) -> None:
-        """A declaration or a feature group that has changed since the training may lack what the model reads."""
-        model, contract = predictor.model, self.system.contract
-        types: dict[str, str] = {column.name: column.type for column in contract.columns} | lookups.types
-        other = [name for name, kind in model.types.items() if types.get(name) != kind]
-        if other or model.target != self.system.target:
-            what = ", ".join(other) or self.system.target
-            hint = f"train again: headrace train {self.system.name}"
-            raise ModelError(f"the champion was trained with another contract ({what})", where="contract", hint=hint)
+    def _canary(self, champion: int, now: datetime) -> Canary | None:
+        """The canary beside a champion, none where it is the champion itself."""
+        number = self.beside.canary
+        if number in (None, champion):
+            return None
+        if self._taken is None:
+            assert number is not None
+            version = self.home.registry.get(self.system.name, number)
+            found = take_up(self.system, self.home, version, logged=self.logged, more={ROLE: CANARY})
+            self._taken = Canary(found, self.beside.share, f"{self.system.name}|{number}|".encode())
+        elif self._taken.champion.lookups is not None:
+            self._taken.champion.lookups.follow(now)
+        return self._taken
 
     def about(self) -> dict[str, Any]:
         """The system as ``GET /v1/systems/{s}`` tells it. Reads the store: not for an event loop.
@@ -166,10 +144,18 @@ class Served:
             "step": format_duration(system.step) if system.step is not None else None,
             "contract": request_schema(system),
             "model_version": self.champion.version.version if self.champion else None,
+            **self._told_beside(),
             "last_run": next(iter(runs.newest(self.home, system.name, 1)), None),
             "ready": self.reason is None,
             "reason": outward(self.reason or self.trouble or "") or None,
         }
+
+    def _told_beside(self) -> dict[str, Any]:
+        """What is said of the versions beside, where there are any."""
+        told: dict[str, Any] = {"shadows": list(self.beside.shadows)} if self.beside.shadows else {}
+        if self.beside.canary is not None:
+            told["canary"] = {"model_version": self.beside.canary, "share": self.beside.share}
+        return told
 
 
 def _lost(present: ModelVersion, champion: ModelVersion | None) -> str | None:

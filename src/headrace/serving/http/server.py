@@ -17,6 +17,7 @@ from headrace.home import Home
 from headrace.ledger import Known
 from headrace.pipelines import shape
 from headrace.serving.http.app import Application
+from headrace.serving.http.beside import beside, refuse_missing
 from headrace.serving.http.binding import BACKLOG, Binding
 from headrace.serving.http.grpc.address import At
 from headrace.serving.http.options import Options
@@ -71,7 +72,8 @@ def serve(
         on_start: Called when the address is taken.
 
     Raises:
-        UsageError: The address is taken, or TLS cannot be set up.
+        UsageError: The address is taken, or TLS cannot be set up, or versions beside the champion cannot be had.
+        NotFoundError: A version that is to score beside the champion is not there.
         DeclarationError: The home holds facts of another shape than a system's.
     """
     import uvicorn
@@ -82,6 +84,7 @@ def serve(
     home = Home(settings, make=False)
     for system in systems:
         shape.check(system, home)
+    refuse_missing(beside(options, systems), home)
     several = binding.workers > 1
     known = _known(systems, home) if several and options.logged else None
     # A signal that comes before uvicorn listens for it ends the process too; and uvicorn, having ended in order, raises

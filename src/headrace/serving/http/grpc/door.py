@@ -180,8 +180,7 @@ class Door:
         served = self._served.get(request.name)
         if served is None:
             raise Problem(404, f"no system {request.name[:80]!r} is served here")
-        version = served.champion.version.version if served.champion is not None else 0
-        inference.refuse_version(served, request.version or None, version)
+        inference.refuse_version(served, request.version or None)
         return served
 
 

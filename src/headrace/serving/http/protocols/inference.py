@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -57,9 +57,10 @@ class Inference(Form):
     """
 
     route = "/v2/models/{system}/infer"
+    parameters = ()
 
     def __init__(self, version: str | None = None) -> None:
-        self._version = version
+        self.version = version
         self._length: int | None = None
         self._request = Request([])
 
@@ -77,7 +78,6 @@ class Inference(Form):
 
     def rows(self, served: Served, version: int, body: bytes) -> bytes:
         """The rows or events that the tensors are columns of."""
-        refuse_version(served, self._version, version)
         document, after = self._parts(body)
         self._request = documents.read(document, Request)
         self._refuse_asked(served)
@@ -197,15 +197,27 @@ def refused(problem: Problem) -> tuple[bytes, bytes]:
     return problem.body(error=f"{problem.detail}"), MEDIA_TYPE
 
 
-def refuse_version(served: Served, wanted: str | None, present: int) -> None:
-    """Only the champion answers.
+def refuse_version(served: Served, wanted: str | None) -> None:
+    """Refuse a version that there is not. Events are answered by the champion alone.
 
     Raises:
-        Problem: 404: another version is asked for.
+        Problem: 404.
     """
-    if wanted is not None and wanted != str(present):
-        said = f"{served.system.name} answers with its champion, version {present or 'none yet'}, not {wanted[:40]!r}"
-        raise Problem(404, said)
+    there = _answering(served)
+    if wanted is not None and wanted not in map(str, there):
+        raise Problem(404, f"{served.system.name} has no version {wanted[:40]!r} that answers; {listed(there)}")
+
+
+def _answering(served: Served) -> Sequence[int]:
+    """The versions that can be asked for."""
+    if served.champion is None:
+        return ()
+    return (served.champion.version.version,) if served.system.forecasts else served.numbers
+
+
+def listed(numbers: Sequence[int]) -> str:
+    """Which versions there are."""
+    return f"there are: {', '.join(map(str, numbers))}" if numbers else "there is none yet"
 
 
 def outputs_of(served: Served) -> dict[str, str]:
@@ -234,7 +246,7 @@ def metadata(served: Served) -> dict[str, Any]:
     ]
     return {
         "name": served.system.name,
-        "versions": [str(served.champion.version.version)] if served.champion is not None else [],
+        "versions": list(map(str, _answering(served))),
         "platform": "headrace",
         "inputs": list(_inputs(served)),
         "outputs": outputs,

@@ -79,7 +79,7 @@ class Speaking:
         return json_response(inference.metadata(self._find(request, name)))
 
     async def model_version(self, request: Request, name: str, version: str) -> Response:
-        """A version of a model; there is that of the champion."""
+        """A version of a model; without one the champion is meant."""
         return json_response(inference.metadata(self._find(request, name, version)))
 
     async def model_ready(self, request: Request, name: str) -> Response:
@@ -121,7 +121,7 @@ class Speaking:
         served = self._served.get(name)
         if served is None:
             raise Problem(404, f"no system {name[:80]!r} is served here")
-        inference.refuse_version(served, version, served.champion.version.version if served.champion else 0)
+        inference.refuse_version(served, version)
         return served
 
 

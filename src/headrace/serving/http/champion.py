@@ -1,0 +1,190 @@
+"""A version of a model that answers, taken up whole: a request sees one version or another, never a mixture."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from headrace.errors import ModelError
+from headrace.home import Home
+from headrace.lineage import PINNED, Pins, code_revision
+from headrace.lookup import Lookups
+from headrace.row_predictor import RowPredictor
+from headrace.system import System
+
+if TYPE_CHECKING:
+    from headrace.registry import ModelVersion
+
+_ALL = 2**64
+KEPT = 4
+"""Versions beside the champion that are kept ready."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A version that answers: the champion, or one beside it.
+
+    Attributes:
+        version: As the registry knows it.
+        predictor: What answers rows; None for a system that forecasts.
+        pins: What every prediction of it carries, but for its own time.
+        pinned: The id of the same in the ledger; empty while nothing is logged.
+        lookups: What its features look up online; None where they look up nothing.
+        canary: What answers a share of the keys in its place; None: nothing does.
+    """
+
+    version: ModelVersion
+    predictor: RowPredictor | None
+    pins: Pins
+    pinned: str = ""
+    lookups: Lookups | None = None
+    canary: Canary | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether whatever answers looks nothing up."""
+        return self.lookups is None and (self.canary is None or self.canary.champion.lookups is None)
+
+    @property
+    def far(self) -> bool:
+        """Whether a row needs look-ups that take longer than a thread is worth."""
+        if self.lookups is not None and not self.lookups.embedded:
+            return True
+        return self.canary is not None and self.canary.champion.far
+
+    def parts(self, keys: Sequence[str]) -> list[tuple[Champion, list[int]]] | None:
+        """Who answers which of these keys, by their places; None where this one answers them all."""
+        if self.canary is None:
+            return None
+        taken = list(map(self.canary.takes, keys))
+        if not any(taken):
+            return None
+        parts = (replace(self, canary=None), False), (self.canary.champion, True)
+        found = [(each, [at for at, its in enumerate(taken) if its is which]) for each, which in parts]
+        return [(each, places) for each, places in found if places]
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A version that answers a share of the keys: the same ones in every process, and after every restart.
+
+    A larger share has all keys of a smaller one.
+
+    Attributes:
+        champion: The version.
+        share: From 0 to 1.
+        salt: The system and the version: the next canary takes other keys.
+    """
+
+    champion: Champion
+    share: float
+    salt: bytes
+
+    def takes(self, key: str) -> bool:
+        """Whether it answers a key."""
+        digest = hashlib.blake2b(self.salt + key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return int.from_bytes(digest) < self.share * _ALL
+
+
+def take_up(
+    system: System, home: Home, version: ModelVersion, *, logged: bool, more: Mapping[str, str] | None = None
+) -> Champion:
+    """A version with its model loaded. Reads files and the store: not for an event loop.
+
+    Args:
+        system: The declaration.
+        home: Where its files are.
+        version: Which.
+        logged: Whether its predictions are logged.
+        more: What their pins say beside.
+
+    Raises:
+        ModelError: It was trained with another contract.
+        HeadraceError: Its files, the store or the ledger cannot be read.
+    """
+    now = datetime.now(UTC)
+    predictor, lookups = None, None
+    if not system.forecasts:
+        predictor = RowPredictor.load(home.registry.fetch(version))
+        lookups = Lookups.of(predictor.model.features, system, home)
+        refuse_other(system, predictor, lookups)
+        lookups.follow(now)
+        predictor.warm()
+    pins = pins_of(system, version, now)
+    pinned = ""
+    if logged and predictor is not None:
+        pinned = home.ledger.pin({name: getattr(pins, name) for name in PINNED} | dict(more or {}))
+    return Champion(version, predictor, pins, pinned, lookups or None)
+
+
+def pins_of(system: System, version: ModelVersion, now: datetime) -> Pins:
+    """What every prediction of a version carries."""
+    return Pins(
+        as_of=now,
+        data_version=int(version.pins["data_version"]),
+        feature_version=str(version.pins["feature_version"]),
+        model_version=version.version,
+        model_digest=version.digest,
+        config_digest=str(version.pins["config_digest"]),
+        code_revision=code_revision(system.folder),
+    )
+
+
+def refuse_other(system: System, predictor: RowPredictor, lookups: Lookups) -> None:
+    """A declaration or a feature group that has changed since the training may lack what the model reads.
+
+    Raises:
+        ModelError: It does.
+    """
+    model, contract = predictor.model, system.contract
+    types: dict[str, str] = {column.name: column.type for column in contract.columns} | lookups.types
+    other = [name for name, kind in model.types.items() if types.get(name) != kind]
+    if other or model.target != system.target:
+        what = ", ".join(other) or system.target
+        hint = f"train again: headrace train {system.name}"
+        raise ModelError(f"the model was trained with another contract ({what})", where="contract", hint=hint)
+
+
+class Versions:
+    """Versions of one system that are asked for by number: loaded when they are, the last few kept.
+
+    Args:
+        system: The declaration.
+        home: Where their files are.
+        logged: Whether their predictions are logged.
+    """
+
+    def __init__(self, system: System, home: Home, *, logged: bool) -> None:
+        self._system, self._home, self._logged = system, home, logged
+        self._kept: OrderedDict[int, Champion] = OrderedDict()
+        self._loading = Lock()
+
+    def ready(self, number: int) -> Champion | None:
+        """A version that is kept and needs nothing; for the event loop."""
+        found = self._kept.get(number)
+        return None if found is None or found.lookups is not None else found
+
+    def get(self, number: int) -> Champion:
+        """A version, loaded if it is not kept; one at a time. Not for an event loop.
+
+        Raises:
+            NotFoundError: There is none; says which there are.
+            HeadraceError: As `take_up`.
+        """
+        with self._loading:
+            found = self._kept.get(number)
+            if found is None:
+                version = self._home.registry.get(self._system.name, number)
+                found = take_up(self._system, self._home, version, logged=self._logged)
+                self._kept[number] = found
+                if len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            elif found.lookups is not None:
+                found.lookups.follow(datetime.now(UTC))
+            self._kept.move_to_end(number)
+            return found
