@@ -24,7 +24,7 @@ VERSION = {
     "name": "version",
     "in": "query",
     "required": False,
-    "schema": {"type": "integer", "minimum": 1},
+    "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
     "description": "Of the model, in place of the champion; 409 where another one has answered the key.",
 }
 
