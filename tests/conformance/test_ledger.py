@@ -26,6 +26,7 @@ from headrace.errors import (
 )
 from headrace.ledger import Alert, Entry, Ledger, Writer
 from headrace.ledger.ledger import Standing
+from headrace.ledger.shadows import Shadow
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -290,3 +291,29 @@ def test_a_failure_while_extending_leaves_nothing(ledger: Ledger) -> None:
         ledger.extend("live", 0, lambda newer, standing: [("a", entry(ledger, "0", system="live")), ("a", bad)])
     assert ledger.read("live") == []
     assert ledger.write([entry(ledger, "2")])[0].key == "2"  # type: ignore[union-attr]
+
+
+def test_a_version_follows_the_log(ledger: Ledger) -> None:
+    ledger.write([entry(ledger, "before")])
+    begun = ledger.shadows.begin("titanic", 2)
+    assert ledger.shadows.begin("titanic", 2) == begun
+    ledger.write([entry(ledger, key) for key in "abc"])
+    ledger.write([entry(ledger, "a", system="energy")])
+    (found,) = ledger.shadows.followers("titanic")
+    assert found == (begun, 3)
+    log = ledger.read("titanic", after=begun.position)
+    assert [each.key for _, each in log] == list("abc")
+    said = [Shadow(number, f"s-{each.key}", None, b"{}", each.pins) for number, each in log[:2]]
+    moved = begun._replace(position=log[1][0], scored=2)
+    assert ledger.shadows.go_on("titanic", begun, moved, said)
+    # Another process that was where this one was stores nothing.
+    assert not ledger.shadows.go_on("titanic", begun, moved, said)
+    assert ledger.shadows.followers("titanic") == [(moved, 1)]
+    assert ledger.shadows.read("titanic", 2) == [(s, each) for s, (_, each) in zip(said, log, strict=False)]
+    assert ledger.shadows.read("titanic", 2, after=log[0][0])[0][1].key == "b"
+    found_by_id = ledger.shadows.get("s-b")
+    assert found_by_id is not None
+    assert (found_by_id[0], found_by_id[1]) == (said[1], log[1][1])
+    assert ledger.shadows.get("s-c") is None
+    assert ledger.get("s-b") is None
+    assert keys(ledger) == ["before", "a", "b", "c"]

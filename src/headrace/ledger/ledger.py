@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Row, RowMapping, Select, func, insert, select
 
 from headrace.errors import KeyConflictError, NotFoundError
 from headrace.ledger.database import Database
-from headrace.ledger.records import Alert, Entry, Known
+from headrace.ledger.records import Alert, Entry, Known, entry_of
+from headrace.ledger.shadows import Shadows
 from headrace.ledger.tables import alerts, events, pins, predictions, traces, utc_text
 from headrace.lineage import digest_of
 
@@ -35,6 +36,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.shadows = Shadows(database)
         self._pinned: set[str] = set()
         self._last: dict[str, tuple[str, str]] = {}  # of each system, key and id of an entry that is durable
         self._states: dict[str, object] = {}  # of each system, the state in which that was found
@@ -160,7 +162,7 @@ class Ledger:
             raise self._database.replaced("the ledger has lost what was stored in it")
         if last is not None and state is not None:
             self._states[system] = state
-        return {row[1]: _entry(row) for row in rows if last is None or row[1] != last[0] or last[0] in keys}
+        return {row[1]: entry_of(row) for row in rows if last is None or row[1] != last[0] or last[0] in keys}
 
     def extend(
         self, system: str, after: int, make: Callable[[list[Numbered], Standing], Sequence[tuple[str, Entry]]]
@@ -226,12 +228,12 @@ class Ledger:
     def find(self, system: str, key: str) -> Entry | None:
         """The entry that a key stands for, if there is one."""
         row = self._first(select(*_ENTRY).where(predictions.c.system == system, predictions.c.key == key))
-        return None if row is None else _entry(row)
+        return None if row is None else entry_of(row)
 
     def get(self, prediction_id: str) -> tuple[Entry, dict[str, Any]] | None:
         """A prediction by its id, with its pins record, if there is one."""
         row = self._first(select(*_ENTRY, pins.c.record).join(pins).where(predictions.c.id == prediction_id))
-        return None if row is None else (_entry(row[:-1]), row[-1])
+        return None if row is None else (entry_of(row[:-1]), row[-1])
 
     def trace_of(self, prediction_id: str) -> str | None:
         """The trace of the request that a prediction answers, as `Entry.trace`, if it told of one."""
@@ -342,7 +344,7 @@ def _after(connection: Connection, system: str, after: int, limit: int | None) -
 
 
 def _numbered(connection: Connection, query: Select[Any]) -> list[Numbered]:
-    return [(row[0], _entry(row[1:])) for row in connection.execute(query)]
+    return [(row[0], entry_of(row[1:])) for row in connection.execute(query)]
 
 
 def _pin(connection: Connection, digest: str, record: Mapping[str, Any]) -> None:
@@ -352,12 +354,6 @@ def _pin(connection: Connection, digest: str, record: Mapping[str, Any]) -> None
 
 def _row(entry: Entry) -> tuple[Any, ...]:
     return *entry[:8], utc_text(entry.created_at)
-
-
-def _entry(row: Sequence[Any]) -> Entry:
-    created = row[-1]
-    at = datetime.fromisoformat(created) if isinstance(created, str) else created.astimezone(UTC)
-    return Entry(*(*row[:-1], at))
 
 
 def _conflict(entry: Entry, stands: Entry) -> KeyConflictError:

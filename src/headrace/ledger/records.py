@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 
@@ -50,6 +50,13 @@ class Entry(NamedTuple):
     created_at: datetime
     trace: str = ""
     strict: bool = False
+
+
+def entry_of(row: Sequence[Any]) -> Entry:
+    """The entry of a row of the table, its own columns in their order."""
+    created = row[-1]
+    at = datetime.fromisoformat(created) if isinstance(created, str) else created.astimezone(UTC)
+    return Entry(*(*row[:-1], at))
 
 
 @dataclass(frozen=True, slots=True)

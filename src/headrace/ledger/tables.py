@@ -111,6 +111,33 @@ traces = Table(
     Column("trace", Text, nullable=False),
 )
 
+followers = Table(
+    "followers",
+    metadata,
+    # Versions that score what was answered, beside, and how far each has come in the log.
+    Column("system", Text, primary_key=True),
+    Column("model_version", BigInteger, primary_key=True, autoincrement=False),
+    Column("since", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("scored", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("own", BigInteger, nullable=False),
+)
+
+shadows = Table(
+    "shadows",
+    metadata,
+    # What such a version said: in a table apart, so that it is nowhere taken for a prediction.
+    Column("system", Text, primary_key=True),
+    Column("model_version", BigInteger, primary_key=True, autoincrement=False),
+    Column("of", ForeignKey(predictions.c.sequence), primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False, unique=True),
+    # None: those of the prediction.
+    Column("inputs", LargeBinary),
+    Column("answer", LargeBinary, nullable=False),
+    Column("pins", ForeignKey(pins.c.digest), nullable=False),
+)
+
 alerts = Table(
     "alerts",
     metadata,
