@@ -160,6 +160,11 @@ class Home:
         return {name: value.get_secret_value() for name, value in self.settings.kafka.items()}
 
     @property
+    def schema_registry(self) -> dict[str, str]:
+        """Settings of the schema registry's client: where it is, and how to log in."""
+        return {name: value.get_secret_value() for name, value in self.settings.schema_registry.items()}
+
+    @property
     def workers(self) -> int:
         """Threads for fitting and predicting; no number depends on it."""
         return self.settings.threads or os.cpu_count() or 1

@@ -30,9 +30,16 @@ _NO_JSON = "no_json"
 _JSON = {
     "tokens": 'write {"TOKEN": ["titanic:predict", "*:read"]}',
     "storage_options": 'write {"AWS_REGION": "eu-north-1"}',
+    "schema_registry": 'write its URL, or {"url": "https://HOST", "basic.auth.user.info": "KEY:SECRET"}',
     "kafka": 'write {"security.protocol": "SASL_SSL"}',
 }
 _T = TypeVar("_T")
+
+
+def _with_url(value: Any) -> Any:
+    """A URL alone, which needs no JSON."""
+    bare = isinstance(value, str) and not value.lstrip().startswith("{")
+    return {"url": value.strip()} if bare else _parsed(value)
 
 
 def _parsed(value: Any) -> Any:
@@ -84,6 +91,8 @@ class Settings(BaseModel):
             ``{"TOKEN": {"may": ["*:read"], "rate": 50, "concurrent": 8}}``. None at all means an open server.
         threads: Threads for predicting. Training has its own setting, because it shapes the model.
         kafka: More of librdkafka's settings as JSON, such as ``{"security.protocol": "SASL_SSL"}``.
+        schema_registry: The schema registry's URL; or as JSON what Confluent's client takes, such as
+            ``{"url": "https://HOST", "basic.auth.user.info": "KEY:SECRET"}``.
         replica: Name of this replica of a stream, the same after a restart, such as a StatefulSet's pod name. Default:
             the machine's name, a mark of the home and the lowest number that no other process of this home has.
         stream_patience: How long a stream waits for a cluster that does not answer before it gives up.
@@ -100,6 +109,7 @@ class Settings(BaseModel):
     tokens: _Json[Tokens] = Field(default_factory=dict)
     threads: int = Field(default=0, ge=0)
     kafka: _Json[dict[str, SecretStr]] = Field(default_factory=dict)
+    schema_registry: Annotated[dict[str, SecretStr], BeforeValidator(_with_url)] = Field(default_factory=dict)
     replica: str | None = None
     stream_patience: Duration = Field(default=timedelta(minutes=10), gt=timedelta())
 

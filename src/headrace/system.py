@@ -30,6 +30,7 @@ from headrace.models.base import Model
 from headrace.shaping import shaping
 from headrace.sources import Source
 from headrace.sources.events import Shape
+from headrace.sources.messages.declared import Messages
 from headrace.sources.stamps import Clock
 from headrace.sources.topics import KINDS, Topics
 
@@ -143,8 +144,8 @@ class StreamTopics(Declared):
         return self
 
 
-class Stream(Declared):
-    """How events on a Kafka topic are answered.
+class Stream(Messages):
+    """How events on a Kafka topic are answered; how they are written in messages says `Messages`.
 
     Attributes:
         grace: An event this much older than the newest of its series still corrects what is known; an older one is
@@ -401,6 +402,8 @@ class System(Declared):
         for field in ("columns", "constants"):
             for name in getattr(self.source, field):
                 _known(name, columns, f"source.{field}.{name}")
+        for name in self.stream.paths:
+            _known(name, columns, f"stream.paths.{name}")
         if self.target in self.keys:
             raise DeclarationError(f"{self.target!r} is a key and cannot be the target", where="target")
         if self.time is not None:

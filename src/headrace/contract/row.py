@@ -10,7 +10,7 @@ import difflib
 import heapq
 import math
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from headrace.contract.column import Column
@@ -227,7 +227,8 @@ def _text(column: Column) -> Check:
 
 
 def _time(column: Column) -> Check:
-    kinds = (str, int, float) if column.format in EPOCHS else (str,)
+    typed = (datetime, date)  # of a format that has times: JSON has none
+    kinds = (*typed, str, int, float) if column.format in EPOCHS else (*typed, str)
 
     def check(value: Any) -> datetime:
         if type(value) not in kinds:
@@ -240,13 +241,13 @@ def _time(column: Column) -> Check:
     return check
 
 
-def time_of(column: Column, value: str | float) -> tuple[datetime | None, str]:
+def time_of(column: Column, value: str | float | date) -> tuple[datetime | None, str]:
     """The moment in UTC that a value of a time column means; None, and what is wrong with it."""
     begin, _, wrong = moments_of(column, value)
     return begin, wrong
 
 
-def moments_of(column: Column, value: str | float) -> tuple[datetime | None, datetime | None, str]:
+def moments_of(column: Column, value: str | float | date) -> tuple[datetime | None, datetime | None, str]:
     """As `time_of`, and the moment that is written: another one where times name the end of a step."""
     import polars as pl
 

@@ -24,6 +24,7 @@ from headrace.pipelines import shape
 from headrace.pipelines.early import Early
 from headrace.pipelines.intake import Intake
 from headrace.pipelines.lost import lost_rows
+from headrace.pipelines.messages import opener
 from headrace.sources import Records, open_source
 from headrace.sources.base import parts_of, under_declared_names
 from headrace.store import FeatureGroup
@@ -105,8 +106,8 @@ def _stream(system: System, home: Home) -> Stream:
     """What the system's events look like, and how to log in where they are."""
     from headrace.sources.kafka import Stream
 
-    moves = system.stream.mismatched == "repartition"
-    return Stream(system.event_shape(home.grid(system)), home.kafka, system.stream.clock, system.topics, moves)
+    moves, shape = system.stream.mismatched == "repartition", system.event_shape(home.grid(system))
+    return Stream(shape, home.kafka, system.stream.clock, system.topics, moves, opener(system, home))
 
 
 def _with_target(system: System, records: Records) -> Records:

@@ -9,8 +9,8 @@ import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.contract import KNOWN_AT, Column, Contract
@@ -18,11 +18,15 @@ from headrace.contract.aggregation import Aggregate, waits
 from headrace.contract.row import RowDecoder, moments_of
 from headrace.contract.table import EPOCHS, MISSING, missing_of, refusal, rules_of
 from headrace.grid import Grid
+from headrace.sources.messages.base import Headers, Ignored, Unreadable
+from headrace.sources.messages.natural import Unfit
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
     from numpy.typing import NDArray
+
+    from headrace.sources.messages.opening import Opener
 
     Ints = NDArray[np.int64]
 
@@ -38,6 +42,8 @@ _MARK = b"\xef\xbb\xbf"
 _NUMBERS = re.compile(rb"\b(?:NaN|-?Infinity|nan|inf)\b")
 _SIZES = (("epoch_ns", 1e17), ("epoch_us", 1e14), ("epoch_ms", 1e11))
 """Numbers from which on a time of these decades is counted in that."""
+_TYPED = (datetime, date)
+"""What a time may be that is none of JSON's types."""
 _REMEMBERED = 100_000
 """Texts of times that are kept with what they mean; series of one system say the same ones."""
 
@@ -99,6 +105,7 @@ class Events:
         at: When they become known by their own time: what is written plus the lag. That is the event time, or the end
             of the step where times name it.
         bad: Place and reason of the others.
+        ignored: Place of messages that are no events, and what they are.
     """
 
     place: Sequence[int]
@@ -108,12 +115,13 @@ class Events:
     time: Ints
     at: Ints
     bad: list[tuple[int, Reason]]
+    ignored: list[tuple[int, str]] = field(default_factory=list)
 
     def only(self, kept: list[int]) -> Events:
         """Some of the good ones."""
         place, rows = [self.place[i] for i in kept], [self.rows[i] for i in kept]
         times = self.slot[kept], self.time[kept], self.at[kept]
-        return Events(place, rows, [self.keys[i] for i in kept], *times, self.bad)
+        return Events(place, rows, [self.keys[i] for i in kept], *times, self.bad, self.ignored)
 
     def numbers(self, attribute: str) -> NDArray[np.float64]:
         """A numeric column of the rows."""
@@ -150,12 +158,17 @@ class _Refused(Exception):
 
 
 class EventDecoder:
-    """Decodes events of one shape. Not for several threads at once: it remembers texts of times."""
+    """Decodes events of one shape. Not for several threads at once: it remembers texts of times.
 
-    def __init__(self, shape: Shape) -> None:
+    Args:
+        shape: What they look like.
+        opener: Opens the messages that they come in; None: a message is a JSON object with the contract's columns.
+    """
+
+    def __init__(self, shape: Shape, opener: Opener | None = None) -> None:
         import msgspec
 
-        self._shape = shape
+        self._shape, self._open = shape, None if opener is None or opener.plain else opener
         time = shape.contract.column(shape.time)
         self._time = time.of_step(shape.grid.step, events=bool(shape.aggregates))
         self._ends, self._lag = self._time.ends is not None, shape.lag_us
@@ -171,17 +184,22 @@ class EventDecoder:
         plain = all(map(_is_plain, others))
         self._quick = msgspec.json.Decoder(self._typed).decode if plain else None
         self._lines = msgspec.json.Decoder(self._typed).decode_lines if plain else None
-        self._times: dict[str | float, int] = {}
-        self._written: dict[str | float, int] = {}
-        self._kinds = (str, int, float) if self._time.format in EPOCHS else (str,)
+        self._times: dict[str | float | date, int] = {}
+        self._written: dict[str | float | date, int] = {}
+        self._kinds = (*_TYPED, str, int, float) if self._time.format in EPOCHS else (*_TYPED, str)
 
-    def __call__(self, values: Sequence[bytes | None], received: Sequence[int]) -> Events:
+    def __call__(
+        self, values: Sequence[bytes | None], received: Sequence[int], headers: Sequence[Headers | None] = ()
+    ) -> Events:
         """Decode a batch.
 
         Args:
             values: The bytes of each event; None for a message without a value.
             received: When the broker got each, milliseconds since 1970.
+            headers: Of each message; empty where no message has any.
         """
+        if self._open is not None:
+            return self._one_by_one(values, received, headers)
         rows = self._together(values)
         if rows is not None:
             try:
@@ -192,12 +210,16 @@ class EventDecoder:
                 return self._events(range(len(rows)), rows, times, [])
         return self._one_by_one(values, received)
 
-    def _one_by_one(self, values: Sequence[bytes | None], received: Sequence[int]) -> Events:
+    def _one_by_one(
+        self, values: Sequence[bytes | None], received: Sequence[int], headers: Sequence[Headers | None] = ()
+    ) -> Events:
         """The same, and what is wrong with each bad one."""
-        place, rows, times, bad = [], [], [], list[tuple[int, Reason]]()
+        place, rows, times, bad, ignored = [], [], [], list[tuple[int, Reason]](), list[tuple[int, str]]()
         for i, (value, latest) in enumerate(zip(values, self._latest(received), strict=True)):
             try:
-                row = self._decoded(value)
+                row = (
+                    self._decoded(value) if self._open is None else self._opened(value, (headers and headers[i]) or ())
+                )
                 time = self._moment(row.time)
                 (written,) = self._as_written([row], [time])
                 if written > latest:
@@ -205,10 +227,15 @@ class EventDecoder:
             except _Refused as refused:
                 bad.append((i, refused.reason))
                 continue
+            except Ignored as other:
+                ignored.append((i, str(other)))
+                continue
             place.append(i)
             rows.append(row)
             times.append(time)
-        return self._events(place, rows, times, bad)
+        events = self._events(place, rows, times, bad)
+        events.ignored = ignored
+        return events
 
     def _events(self, place: Sequence[int], rows: list[Any], times: list[int], bad: list[tuple[int, Reason]]) -> Events:
         import numpy as np
@@ -265,8 +292,7 @@ class EventDecoder:
         """The typed row, and the time as it came."""
         if value is None:
             raise _Refused((None, "the message has no value"))
-        if len(value) > self._shape.largest:
-            raise _Refused((None, f"is {len(value):,} bytes long, at most {self._shape.largest:,} are read"))
+        self._bounded(value)
         if self._quick is not None:
             try:
                 row = self._quick(value)
@@ -274,6 +300,22 @@ class EventDecoder:
                 return self._checked(value)  # which says what is wrong with it
             return self._checked(value) if any(self._gone([row])) else row
         return self._checked(value)
+
+    def _bounded(self, value: bytes) -> None:
+        if len(value) > self._shape.largest:
+            raise _Refused((None, f"is {len(value):,} bytes long, at most {self._shape.largest:,} are read"))
+
+    def _opened(self, value: bytes | None, headers: Headers) -> Any:
+        """The row inside of a message."""
+        assert self._open is not None
+        if value is not None:
+            self._bounded(value)
+        try:
+            return self._judged(self._open(value, headers))
+        except Unfit as unfit:
+            raise _Refused((unfit.column, str(unfit))) from unfit
+        except Unreadable as unreadable:
+            raise _Refused((None, str(unreadable))) from unreadable
 
     def _checked(self, value: bytes) -> Any:
         """The row by every rule of the contract."""
@@ -283,6 +325,10 @@ class EventDecoder:
             raise _Refused((None, f"is not JSON: {error}{_why(value)}")) from error
         if type(data) is not dict:
             raise _Refused((None, "is not a JSON object"))
+        return self._judged(data)
+
+    def _judged(self, data: dict[str, Any]) -> Any:
+        """The same, of what a document holds."""
         row, faults = self._row({name: data[name] for name in self._names if name in data})
         if faults:
             told = ((fault["loc"][0], fault["msg"]) for fault in faults)

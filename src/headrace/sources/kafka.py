@@ -23,6 +23,7 @@ from headrace.sources.base import Reader, Records, Since, Source, require_zone
 from headrace.sources.broker import Broker, Log
 from headrace.sources.events import NEVER, EventDecoder, Events, Facts, Shape, known_at
 from headrace.sources.keys import agrees, note, text_of
+from headrace.sources.messages.opening import Opener, as_it_is
 from headrace.sources.stamps import Clock, received
 from headrace.sources.topics import Topics
 
@@ -43,6 +44,7 @@ class Stream:
         clock: By what an event is in the future.
         topics: Of the system.
         moves: Whether events are sent to the partition of their series, rather than refused elsewhere.
+        opener: Opens the messages that events come in.
     """
 
     shape: Shape
@@ -50,6 +52,7 @@ class Stream:
     clock: Clock = "message"
     topics: Topics | None = None
     moves: bool = False
+    opener: Opener | None = None
 
 
 @dataclass
@@ -188,7 +191,8 @@ class _Facts:
         self._names = [called(name) for name in shape.keys]
         self._shape, self._place, self._as_of, self._keyless = shape, place, as_of, keyless
         self._clock = of.clock
-        self._decode = EventDecoder(shape)
+        self._decode = EventDecoder(shape, of.opener)
+        self._key = as_it_is if of.opener is None else of.opener.key
         self.rows = Facts(shape, self._decode)
         self._waits: set[int] = set()
 
@@ -201,7 +205,7 @@ class _Facts:
         """Take events in their order, up to the first of each partition that is not known yet."""
         # By the worker's clock none is refused here: the worker has said which it refused, others wait to be known.
         came = received([m.timestamp() for m in messages], self._clock, _FAR)
-        events = self._decode([m.value() for m in messages], came)
+        events = self._decode([m.value() for m in messages], came, [m.headers() for m in messages])
         good = {
             place: i
             for i, place in enumerate(events.place)
@@ -228,7 +232,7 @@ class _Facts:
         if home is not None and home != message.partition():
             return True
         first = json.dumps([message.partition(), *keys]) not in self._place.series
-        return first and not self._moves and not agrees(message.key(), self._names, keys)
+        return first and not self._moves and not agrees(self._key(message.key()), self._names, keys)
 
     def _take(self, events: Events, i: int, partition: int) -> bool:
         series = json.dumps([partition, *events.keys[i]])

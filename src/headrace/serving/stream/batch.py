@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from headrace.sources.messages.base import Headers
+from headrace.sources.messages.declared import TRACING
 from headrace.sources.stamps import Clock, received
+
+_LONGEST, _MOST = 4_096, 16
+"""Bytes of a header, and headers, that go on: an answer must fit into its topic."""
 
 
 class Message(NamedTuple):
@@ -18,6 +23,7 @@ class Message(NamedTuple):
     key: bytes | None
     value: bytes | None
     timestamp: int
+    headers: Headers | None = None
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,15 @@ class Batch:
     """When each came, by the clock that counts; the stamps where there is none."""
     epochs: Mapping[int, int] = field(default_factory=dict, kw_only=True)
     """Of each partition, the leader that the last message was read from."""
+    headers: Sequence[Headers | None] = field(default=(), kw_only=True)
+    """Of each message; empty where no message has any."""
 
     @classmethod
     def of(cls, messages: Sequence[Message]) -> Batch:
         """The same as columns."""
-        columns: Sequence[Sequence[Any]] = list(zip(*messages, strict=True)) or [()] * 5
-        return cls(*columns)
+        columns: Sequence[Sequence[Any]] = list(zip(*messages, strict=True)) or [()] * 6
+        *said, headers = columns
+        return cls(*said, headers=headers if any(headers) else ())
 
     @classmethod
     def taken(cls, messages: Sequence[Any], clock: Clock = "auto") -> Batch:
@@ -47,6 +56,7 @@ class Batch:
         partition = [m.partition() for m in messages]
         back = partition[::-1]
         last = {each: messages[-1 - back.index(each)] for each in set(partition)}
+        headers = [m.headers() for m in messages]
         return cls(
             partition,
             [m.offset() for m in messages],
@@ -55,6 +65,7 @@ class Batch:
             [at for _, at in stamps],
             received=received(stamps, clock, int(time.time() * 1000)),
             epochs={each: -1 if (epoch := m.leader_epoch()) is None else epoch for each, m in last.items()},
+            headers=headers if any(headers) else (),
         )
 
     def without(self, partitions: Set[int]) -> Batch:
@@ -69,7 +80,8 @@ class Batch:
 
     def __getitem__(self, place: int) -> Message:
         return Message(
-            *(self.partition[place], self.offset[place], self.key[place], self.value[place], self.timestamp[place])
+            *(self.partition[place], self.offset[place], self.key[place], self.value[place], self.timestamp[place]),
+            headers=self.headers[place] if self.headers else None,
         )
 
     @property
@@ -97,6 +109,8 @@ class Answered:
         moved: Messages of series of other partitions, with that partition.
         anomalies: Answers whose observation lay outside its interval.
         logs: Of each partition, which of the logs of its topic's name the messages are of; the first, if not said.
+        ignored: Messages that are no events, with what they are.
+        passed: Names of headers that go on from a message to its answer, in lower case.
     """
 
     batch: Batch
@@ -108,6 +122,17 @@ class Answered:
     moved: list[tuple[Message, int]] = field(default_factory=list)
     anomalies: int = 0
     logs: Mapping[int, int] = field(default_factory=dict)
+    ignored: list[tuple[Message, str]] = field(default_factory=list)
+    passed: frozenset[str] = frozenset(TRACING)
+
+    def going_on(self) -> dict[int, list[Any]]:
+        """By place of a message, the headers of its that go on to its answer."""
+        going = {place: self._going(headers) for place, headers in enumerate(self.batch.headers) if headers}
+        return {place: headers for place, headers in going.items() if headers}
+
+    def _going(self, headers: Headers) -> list[Any]:
+        named = [each for each in headers if each[0].lower() in self.passed]
+        return [each for each in named if len(each[1] or b"") <= _LONGEST][:_MOST]
 
     @property
     def outputs(self) -> list[tuple[Message, bytes]]:

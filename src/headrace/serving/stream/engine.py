@@ -31,6 +31,8 @@ from headrace.serving.stream.rings import Floats, Ints, Keys, Rings, Series
 from headrace.serving.stream.seeding import Seeded
 from headrace.serving.stream.spill import Spill
 from headrace.sources.events import NEVER, EventDecoder, Events, Shape
+from headrace.sources.messages.declared import TRACING
+from headrace.sources.messages.opening import Opener, as_it_is
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,13 +72,27 @@ class Engine:
         topic: Name of the input topic, for ids of events.
         seed: Looks up what the tables know of series that are new here; kept as an attribute.
         accept_unknown: Whether series that the model was not fitted on are answered.
+        opener: Opens the messages that events come in.
+
+    Attributes:
+        key: What a message's key says of its series, as text.
     """
 
     def __init__(
-        self, system: str, shape: Shape, champion: Champion, topic: str, *, seed: Seed, accept_unknown: bool = False
+        self,
+        system: str,
+        shape: Shape,
+        champion: Champion,
+        topic: str,
+        *,
+        seed: Seed,
+        accept_unknown: bool = False,
+        opener: Opener | None = None,
     ) -> None:
         self._shape, self.seed, self._accept = shape, seed, accept_unknown
-        self._decode = EventDecoder(shape)
+        self._decode = EventDecoder(shape, opener)
+        self._passed = frozenset(TRACING) if opener is None else opener.passed
+        self.key = as_it_is if opener is None else opener.key
         self._answers = Answers(system, topic, shape.keys, shape.grid)
         self._folding = Folding(len(shape.columns), shape.aggregates)
         self.changelog = Changelog.of(shape)
@@ -150,9 +166,10 @@ class Engine:
             keyless: Whether messages without a key are fine, because there is one partition only.
         """
         batch = messages if isinstance(messages, Batch) else Batch.of(messages)
-        answered = Answered(batch, logs=self._answers.logs)
-        events = self._decode(batch.value, batch.received or batch.timestamp)
+        answered = Answered(batch, logs=self._answers.logs, passed=self._passed)
+        events = self._decode(batch.value, batch.received or batch.timestamp, batch.headers)
         answered.dead += [(batch[place], reason) for place, reason in events.bad]
+        answered.ignored += [(batch[place], what) for place, what in events.ignored]
         refused = self._refused(batch, events, keyless)
         moved = dict[int, int]()
         if self.placing is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -215,7 +215,8 @@ def _commit(
     producer.begin_transaction()
     for message, value in sent:
         cause = f"{topic}-{message.partition()}-{message.offset()}"
-        producer.produce(events, key=message.key(), value=value, headers={"resent_from": cause.encode()})
+        headers = [*as_it_came(message.headers() or []), ("resent_from", cause.encode())]
+        producer.produce(events, key=message.key(), value=value, headers=headers)
     for message in part:
         if not choice.takes(message):
             producer.produce(topic, key=message.key(), value=message.value(), headers=message.headers())
@@ -223,6 +224,12 @@ def _commit(
     offsets = [TopicPartition(topic, partition, offset) for partition, offset in ends.items()]
     producer.send_offsets_to_transaction(offsets, group.consumer_group_metadata(), TIMEOUT)
     producer.commit_transaction(TIMEOUT)
+
+
+def as_it_came(headers: Sequence[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
+    """A letter's headers without those that say why it is one: they come last, and begin with the reason."""
+    ours = max((place for place, (name, _) in enumerate(headers) if name == "reason"), default=len(headers))
+    return [each for each in headers[:ours] if each[0] != "resent_from"]
 
 
 def _begin(broker: Broker, topics: Topics, topic: str) -> dict[int, int]:

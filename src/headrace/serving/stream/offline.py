@@ -12,6 +12,7 @@ from typing import Any
 from headrace.contract.apart import called
 from headrace.errors import StreamError
 from headrace.home import Home
+from headrace.pipelines.messages import opener
 from headrace.serving.stream.batch import Answered, Batch
 from headrace.serving.stream.champions import champion
 from headrace.serving.stream.changelog import Change
@@ -52,13 +53,20 @@ class Offline:
         seeding = Seeding(system.name, home, shape)
         who = champion(system, home, datetime.now(UTC))
         accept = system.stream.unknown == "accept"
-        self.engine = Engine(system.name, shape, who, self.topics.events, seed=seeding, accept_unknown=accept)
+        self.engine = Engine(
+            *(system.name, shape, who, self.topics.events),
+            seed=seeding,
+            accept_unknown=accept,
+            opener=opener(system, home, broker.patience),
+        )
         self.again = Again(system.keys, partitions == 1, seeding.replayed, system.stream.clock)
         self._homes: Homes | None = None
         if partitions > 1:
             self._homes = Homes(broker, self.topics)
             moves = system.stream.mismatched == "repartition"
-            self.engine.placing = Placing(tuple(map(called, system.keys)), self._homes.settle, moves=moves)
+            self.engine.placing = Placing(
+                tuple(map(called, system.keys)), self._homes.settle, moves=moves, key=self.engine.key
+            )
 
     def __enter__(self) -> Offline:
         from confluent_kafka import Consumer

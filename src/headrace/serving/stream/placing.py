@@ -10,7 +10,9 @@ from headrace.serving.stream.batch import Batch
 from headrace.serving.stream.rings import Keys, Series
 from headrace.sources.events import Events
 from headrace.sources.keys import agrees
+from headrace.sources.messages.opening import as_it_is
 
+Key = Callable[[bytes | None], bytes | None]
 Settle = Callable[[Iterable[Series]], Mapping[Keys, int]]
 """The partition of each series, given partitions on which they were found; see `Homes.settle`."""
 
@@ -35,9 +37,11 @@ class Placing:
         names: The key columns, as messages call them.
         moves: Whether events are sent to the right partition, rather than refused.
         settle: Says where a series is.
+        key: What a message's key says, as text.
     """
 
-    def __init__(self, names: tuple[str, ...], settle: Settle, *, moves: bool) -> None:
+    def __init__(self, names: tuple[str, ...], settle: Settle, *, moves: bool, key: Key = as_it_is) -> None:
+        self._key = key
         self._names, self._settle, self._moves = names, settle, moves
         self._fine: set[Series] = set()
         self._elsewhere: dict[Keys, int] = {}
@@ -70,7 +74,7 @@ class Placing:
         return placed
 
     def _named(self, batch: Batch, events: Events, i: int) -> bool:
-        return agrees(batch.key[events.place[i]], self._names, events.keys[i])
+        return agrees(self._key(batch.key[events.place[i]]), self._names, events.keys[i])
 
     def _place(self, batch: Batch, events: Events, i: int, partition: int, placed: Placed) -> None:
         key, keys = batch.key[events.place[i]], events.keys[i]
@@ -86,7 +90,7 @@ class Placing:
 
     def _reason(self, key: bytes, keys: Keys, home: int | None, partition: int) -> str:
         told, series = key[:80].decode(errors="backslashreplace"), json.dumps(list(keys))
-        if not agrees(key, self._names, keys):
+        if not agrees(self._key(key), self._names, keys):
             return f"the message's key {told!r} is not that of its series {series}"
         return (
             f"the series {series} is on partition {home}, where it was seen first, and this message, with the key "

@@ -22,6 +22,7 @@ from headrace.serving.stream.batch import Answered, Message
 from headrace.serving.stream.identity import fenced
 from headrace.serving.stream.positions import source_of
 from headrace.sources.broker import Broker
+from headrace.sources.messages.base import Headers
 from headrace.sources.patience import TIMEOUT
 from headrace.sources.topics import LARGEST, Topics
 
@@ -141,15 +142,19 @@ class Sender:
         try:
             self._attempt(self._producer.begin_transaction)
             keys, partitions, topic = batch.key, batch.partition, self._topics.predictions
+            going_on = answered.going_on()
             for place, answer in zip(answered.places, answered.answers, strict=True):
-                produce(topic, answer, keys[place], partitions[place])
+                if place in going_on:
+                    produce(topic, answer, keys[place], partitions[place], headers=going_on[place])
+                else:
+                    produce(topic, answer, keys[place], partitions[place])
             topic = self._topics.state
             for partition, key, value in answered.changes:
                 produce(topic, value, key, partition)
             for message, partition in answered.moved:
                 cause = f"{self._topics.events}-{message.partition}-{message.offset}"
-                headers: dict[str, Any] = {"moved_from": cause.encode()}
-                produce(self._topics.events, message.value, message.key, partition, headers=headers)
+                told: list[Any] = [*(message.headers or ()), ("moved_from", cause.encode())]
+                produce(self._topics.events, message.value, message.key, partition, headers=told)
             self._pass_on(self._topics.dead_letters, answered.dead, answered.logs)
             self._pass_on(self._topics.late, answered.late, answered.logs)
         except (KafkaException, BufferError) as error:  # of handing a record over
@@ -212,30 +217,36 @@ class Sender:
 
     def _pass_on(self, topic: str, letters: Sequence[tuple[Message, str]], logs: Mapping[int, int]) -> None:
         for message, reason in letters:
-            headers: dict[str, str | bytes | None] = {
-                "reason": reason.encode()[:4096],
-                "early": b"true" if getattr(reason, "early", False) else None,
-                "source_topic": source_of(self._topics.events, logs.get(message.partition, 1)).encode(),
-                "source_partition": str(message.partition).encode(),
-                "source_offset": str(message.offset).encode(),
-                "source_timestamp": str(message.timestamp).encode(),
-            }
-            value = self._fitting(topic, message.value)
+            value, own = self._fitting(topic, message)
+            headers: list[tuple[str, str | bytes | None]] = [
+                *own,  # as the event came; what follows has the last word where names are the same
+                ("reason", reason.encode()[:4096]),
+                ("early", b"true" if getattr(reason, "early", False) else None),
+                ("source_topic", source_of(self._topics.events, logs.get(message.partition, 1)).encode()),
+                ("source_partition", str(message.partition).encode()),
+                ("source_offset", str(message.offset).encode()),
+                ("source_timestamp", str(message.timestamp).encode()),
+            ]
             if value is not message.value:
-                headers["cut_from"] = str(len(message.value or b"")).encode()
+                headers.append(("cut_from", str(len(message.value or b"")).encode()))
             self._producer.produce(topic, key=message.key, value=value, headers=headers)
 
-    def _fitting(self, topic: str, value: bytes | None) -> bytes | None:
+    def _fitting(self, topic: str, message: Message) -> tuple[bytes | None, Headers]:
         """As much of a letter as its topic takes: a longer one would fail every transaction that it is in."""
-        if value is None or len(value) < _SMALL:
-            return value
+        value, own = message.value, message.headers or ()
+        beside = sum(len(name) + len(told or b"") for name, told in own)
+        if len(value or b"") + beside < _SMALL:
+            return value, own
         if topic not in self._most:
             try:
                 self._most[topic] = int(self._broker.configs([topic])[topic]["max.message.bytes"])
             except StreamError:  # not everybody may see it: it is as the stream makes it
                 self._most[topic] = LARGEST
         most = self._most[topic] - HEADERS
-        return value if len(value) <= most else value[:most]
+        if beside > most // 2:
+            own, beside = (), 0
+        most -= beside
+        return value if value is None or len(value) <= most else value[:most], own
 
     def _abort(self, cause: BaseException) -> None:
         try:

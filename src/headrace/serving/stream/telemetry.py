@@ -36,6 +36,7 @@ class Telemetry:
         self.late = made(Counter, "late", "Events set apart because they came too late")
         self.lost = made(Counter, "lost", "Offsets that the log no longer had when they were to be read")
         self.moved = made(Counter, "moved", "Events sent to the partition of their series")
+        self.ignored = made(Counter, "ignored", "Messages that are no events, such as deletions")
         self.anomalies = made(Counter, "anomalies", "Observations outside the interval predicted before")
         self.commits = made(Counter, "commits", "Transactions committed")
         self.aborts = made(Counter, "aborts", "Transactions aborted")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.contract.apart import called
 from headrace.errors import BrokerUnavailableError, FencedError, HeadraceError, StreamError
 from headrace.home import Home
+from headrace.pipelines.messages import opener
 from headrace.serving.stream.batch import Answered, Batch
 from headrace.serving.stream.champions import Watch, champion
 from headrace.serving.stream.changelog import Change
@@ -173,6 +174,7 @@ class Worker:
             *(self._topics.system, shape, first, self._topics.events),
             seed=seeding,
             accept_unknown=self._system.stream.unknown == "accept",
+            opener=opener(self._system, self._home, self._broker.patience),
         )
         self.telemetry.model_version.set(first.pins.model_version)
         again = Again(self._system.keys, self._keyless, seeding.replayed, self._system.stream.clock)
@@ -243,7 +245,7 @@ class Worker:
         self._homes = Homes(self._broker, self._topics)
         names = tuple(map(called, self._system.keys))
         moves = self._system.stream.mismatched == "repartition"
-        self._engine.placing = Placing(names, self._homes.settle, moves=moves)
+        self._engine.placing = Placing(names, self._homes.settle, moves=moves, key=self._engine.key)
 
     def _new_sender(self) -> Sender:
         identity = f"{self._topics.group}.{self._name}"
@@ -312,7 +314,7 @@ class Worker:
 
     def _done(self) -> dict[str, Any]:
         t = self.telemetry
-        counters = ("events", "answers", "dead_letters", "late", "moved", "anomalies", "commits", "aborts")
+        counters = ("events", "answers", "dead_letters", "late", "moved", "ignored", "anomalies", "commits", "aborts")
         names = {name: f"headrace_stream_{name}_total" for name in counters}
         value = t.registry.get_sample_value
         return {name: int(value(full, {"system": self._system.name}) or 0) for name, full in names.items()}
@@ -463,6 +465,7 @@ class Worker:
         t.dead_letters.inc(len(answered.dead))
         t.late.inc(len(answered.late))
         t.moved.inc(len(answered.moved))
+        t.ignored.inc(len(answered.ignored))
         t.anomalies.inc(answered.anomalies)
         t.batch_size.observe(len(answered.batch))
         t.batch_seconds.observe(time.monotonic() - began)
