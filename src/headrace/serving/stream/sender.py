@@ -219,7 +219,8 @@ class Sender:
         for message, reason in letters:
             value, own = self._fitting(topic, message)
             headers: list[tuple[str, str | bytes | None]] = [
-                *own,  # as the event came; what follows has the last word where names are the same
+                # As the event came; what follows has the last word where names are the same.
+                *(each for each in own if each[0] != "cut_from"),
                 ("reason", reason.encode()[:4096]),
                 ("early", b"true" if getattr(reason, "early", False) else None),
                 ("source_topic", source_of(self._topics.events, logs.get(message.partition, 1)).encode()),
