@@ -179,8 +179,9 @@ def test_exit_codes_of_a_process(home, tmp_path):
         assert ("error" in json.loads(out)) == (code > 0)
 
 
-def test_a_run_tells_what_the_interface_names(home):
-    ran = energy("run", home, "--source", "simulated:?series=4&days=3")
+def test_a_run_tells_what_the_interface_names(tmp_path):
+    home = tmp_path / "home"
+    ran = energy("run", home, "--source", "simulated:?series=4&days=30")
     keys = (
         "run_id",
         "system",
@@ -195,7 +196,7 @@ def test_a_run_tells_what_the_interface_names(home):
     )
     assert set(ran.json) >= set(keys)
     assert all(set(step) == {"name", "seconds", "rows"} for step in ran.json["steps"])
-    ingested = energy("ingest", home, "--source", "simulated:?series=4&days=3").json
+    ingested = energy("ingest", home, "--source", "simulated:?series=4&days=30").json
     assert [step["name"] for step in ingested["steps"]] == ["ingest", "validate"]
     assert (ingested["ingested"], ingested["predictions"], ingested["pins"]) == (0, 0, None)
 
@@ -209,8 +210,9 @@ def test_the_truth_is_ingested_before_it_is_compared(home):
     assert (seen["ingested"], seen["matured"]) == (4 * 47, 96)  # the first of the 48 hours was known
 
 
-def test_people_see_tables(home, tmp_path):
-    ran = headrace("run", ENERGY, "--home", home, *SMALL, "--source", "simulated:?series=4&days=3", "--as-of", AS_OF)
+def test_people_see_tables(tmp_path):
+    home = tmp_path / "home"
+    ran = headrace("run", ENERGY, "--home", home, *SMALL, "--source", "simulated:?series=4&days=30", "--as-of", AS_OF)
     assert ran.code == 0
     for text in ("predict", "baseline_1d", "headrace trace"):
         assert text in ran.out

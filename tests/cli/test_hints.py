@@ -14,9 +14,10 @@ from headrace.cli import app
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "headrace"
 COMMANDS = {name: {o for p in command.params for o in p.opts} for name, command in get_command(app).commands.items()}
 EVERY = set().union(*COMMANDS.values()) | {"--help", "--version"}
-OTHERS = {"--short", "--porcelain"}
+KAFKA = {"--bootstrap-server", "--create", "--topic", "--replication-factor", "--config", "--alter", "--add-config"}
+OTHERS = {"--short", "--porcelain"} | KAFKA
 """Options of other programs."""
-_COMMAND = re.compile(r"\bheadrace ([a-z][a-z-]+)\b(?=([^;`,]*))")
+_COMMAND = re.compile(r"\bheadrace ((?:stream (?:topics|rebuild|savepoint|reprocess))|[a-z][a-z-]+)\b(?=([^;`,]*))")
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 PROSE = {
     "is",

@@ -52,8 +52,8 @@ def test_predictions_show_what_matters_newest_first(home: Path, width: int) -> N
     assert headrace("trace", named[1], "--home", home).code == 0
 
 
-def test_a_run_its_models_and_runs(home: Path, width: int) -> None:
-    source = "simulated:?series=4&days=3"
+def test_a_run_its_models_and_runs(tmp_path: Path, width: int) -> None:
+    home, source = tmp_path / "home", "simulated:?series=4&days=30"
     ran = headrace("run", ENERGY, "--home", home, *SMALL, "--source", source, "--as-of", AS_OF.isoformat())
     fits(ran.out, width)
     assert {"area", "industry", "next", "value"} <= set(shown(ran.out))

@@ -51,7 +51,7 @@ def _steps(use: Common, name: str, source: str | None, times: tuple[str | None, 
 
 @command
 def run(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None, simulated: Simulated = False) -> None:
-    """Ingest, validate, features, train when due, predict, monitor."""
+    """Ingest, train when due, predict and monitor."""
     _steps(use, name, source, (as_of, simulated), ("ingest", "validate", "features", "train", "predict", "monitor"))
 
 
