@@ -15,7 +15,8 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "headrace"
 COMMANDS = {name: {o for p in command.params for o in p.opts} for name, command in get_command(app).commands.items()}
 EVERY = set().union(*COMMANDS.values()) | {"--help", "--version"}
 KAFKA = {"--bootstrap-server", "--create", "--topic", "--replication-factor", "--config", "--alter", "--add-config"}
-OTHERS = {"--short", "--porcelain"} | KAFKA
+PROTOC = {"--include_imports", "--include", "--descriptor_set_out", "--descriptor"}
+OTHERS = {"--short", "--porcelain"} | KAFKA | PROTOC
 """Options of other programs."""
 _COMMAND = re.compile(r"\bheadrace ((?:stream (?:topics|rebuild|savepoint|reprocess))|[a-z][a-z-]+)\b(?=([^;`,]*))")
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")

@@ -146,7 +146,7 @@ class Rebuild:
         yield part, done
 
 
-_HINT = "where the tables have them (headrace archive): headrace stream rebuild SYSTEM --from-tables"
+_HINT = "where the tables have them, after `headrace archive`: headrace stream rebuild SYSTEM --from-tables"
 
 
 def _batches(messages: Iterable[Any]) -> Iterator[list[Any]]:
