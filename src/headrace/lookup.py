@@ -28,6 +28,8 @@ VERSIONS = "_stored"
 _AT = "_at"
 
 Row = dict[str, Any]
+_Asked = tuple[datetime, list[Row], dict[str, int]]
+"""When rows were asked for, the rows, and the versions that they are told from."""
 
 
 @dataclass(frozen=True)
@@ -154,14 +156,30 @@ class Lookups:
             OnlineUnavailableError: The online side is away.
             NotFoundError: A group is not online.
         """
-        for at, some in self._by_time(rows, now):
-            versions: dict[str, int] = {}
-            for source in self._sources:
+        self.fill_each(rows, [now] * len(rows))
+
+    def fill_each(self, rows: Sequence[Row], times: Sequence[datetime]) -> None:
+        """As `fill`, for rows that were asked for at times of their own.
+
+        Raises:
+            OnlineUnavailableError: The online side is away.
+            NotFoundError: A group is not online.
+        """
+        asked = [(at, some, dict[str, int]()) for at, some in self._by_time(rows, times)]
+        for source in self._sources:
+            past = []
+            for at, some, versions in asked:
                 version = source.online(self._online, some, at)
-                if version is not None and version < self._followed.get(source.label, 0):
+                if version is None:
+                    past.append((at, some, versions))
+                    continue
+                if version < self._followed.get(source.label, 0):
                     said = f"has version {version}, and had {self._followed[source.label]}"
                     raise OnlineUnavailableError(said, where=source.label, hint="it follows its table soon")
-                versions[source.label] = self._from_table(source, some, at) if version is None else version
+                versions[source.label] = version
+            if past:
+                self._from_table(source, past)
+        for _, some, versions in asked:
             for row in some:
                 row[VERSIONS] = versions
 
@@ -210,23 +228,26 @@ class Lookups:
         latest = pl.lit(at, pl.Datetime("us", "UTC"))
         return latest if self._time is None else pl.min_horizontal(pl.col(self._time), latest)
 
-    def _by_time(self, rows: Sequence[Row], now: datetime) -> Iterator[tuple[datetime, list[Row]]]:
+    def _by_time(self, rows: Sequence[Row], times: Sequence[datetime]) -> Iterator[tuple[datetime, list[Row]]]:
         by: dict[datetime, list[Row]] = {}
-        for row in rows:
+        for row, now in zip(rows, times, strict=True):
             own = row[self._time] if self._time is not None else None
             by.setdefault(now if own is None else min(own, now), []).append(row)
         yield from by.items()
 
-    def _from_table(self, source: _Source, rows: Sequence[Row], at: datetime) -> int:
+    def _from_table(self, source: _Source, asked: Sequence[_Asked]) -> None:
         import polars as pl
 
+        rows = [(at, row) for at, some, _ in asked for row in some]
         dtypes = {name: dtype_of(self._types[name]) for name in source.key}
-        frame = pl.DataFrame({name: [row[name] for row in rows] for name in dtypes}, schema=dtypes)
+        frame = pl.DataFrame({name: [row[name] for _, row in rows] for name in dtypes}, schema=dtypes)
+        times = pl.Series(_AT, [at for at, _ in rows], dtype=pl.Datetime("us", "UTC"))
         version = source.group.table.version()
-        for column in source.join(frame, pl.lit(at, pl.Datetime("us", "UTC")), version):
-            for row, value in zip(rows, column.to_list(), strict=True):
+        for column in source.join(frame.with_columns(times), pl.col(_AT), version):
+            for (_, row), value in zip(rows, column.to_list(), strict=True):
                 row[column.name] = value
-        return version
+        for _, _, versions in asked:
+            versions[source.label] = version
 
 
 def look_up(view: FeatureView, key: Sequence[str], *, at: datetime, last: int = 0) -> list[Observed]:

@@ -159,6 +159,8 @@ class Stream(Messages):
             is not its series': ``refuse`` sets it apart, ``repartition`` sends it to that partition.
         idle: A series without an event for this long (by the clock) leaves the memory until its next one.
         batch: Events that are answered in one transaction at most.
+        remembered: Of a system that scores rows, so many keys of each partition, the newest, are remembered with their
+            answers: the same key again is the same prediction.
         topics: Names of the topics, and how those are made that are missing.
     """
 
@@ -169,6 +171,7 @@ class Stream(Messages):
     mismatched: Literal["refuse", "repartition"] = "refuse"
     idle: Every = timedelta(hours=24)
     batch: int = Field(default=16_000, ge=1, le=100_000)
+    remembered: int = Field(default=100_000, ge=1, le=10_000_000)
     topics: StreamTopics = Field(default_factory=StreamTopics)
 
 
@@ -328,7 +331,7 @@ class System(Declared):
         of = self.stream.topics
         given = {kind: name for kind in KINDS if (name := getattr(of, kind)) is not None}
         partitions = of.partitions if self.keys else 1  # a lone series is on one
-        made = (partitions, of.replication, of.retention, of.create)
+        made = (partitions, of.replication, of.retention, of.create, self.forecasts)
         return Topics(self.name, given, of.prefix, of.group, *made)
 
     @property

@@ -15,16 +15,27 @@ from tests.cli.helpers import headrace
 
 from headrace import Classifier, Column, Contract, Linear, Schedule, System
 from headrace.doctor import examine
-from headrace.errors import DeclarationError, ModelError, NotFoundError, OnlineUnavailableError
+from headrace.errors import (
+    BrokerUnavailableError,
+    DeclarationError,
+    ModelError,
+    NotFoundError,
+    OnlineUnavailableError,
+)
 from headrace.features import col, native, stored
+from headrace.features.compiled import dtype_of
 from headrace.features.view import Features
 from headrace.flow.run import Request, run
 from headrace.home import PREDICTIONS, Home
 from headrace.lookup import VERSIONS, Lookups
 from headrace.pipelines.inference import replay
+from headrace.pipelines.messages import opener
 from headrace.pipelines.row_inference import export
 from headrace.serving.http.app import Application
 from headrace.serving.http.options import Options
+from headrace.serving.stream.batch import Message
+from headrace.serving.stream.champions import answering
+from headrace.serving.stream.rows import RowEngine
 from headrace.settings import Settings
 from headrace.sources import Source
 from headrace.store import FeatureGroup, FeatureView
@@ -312,3 +323,55 @@ def test_one_command_makes_the_online_side_anew(home):
     for arguments in (("nope",), ("shop", "--group", "nope")):
         refused = headrace("online", *arguments, "--home", home.path, "--json")
         assert (refused.code, refused.json["error"]) == (2, "NotFoundError")
+
+
+def test_the_stream_looks_up_what_was_known_when_each_row_came(home, door, tmp_path):
+    system = shop()
+    done = ran(system, home, tmp_path)
+    inputs = [json.loads(text) for text in done.scored["inputs"]]
+    posted = [{k: v for k, v in each.items() if "[" not in k and k != VERSIONS} for each in inputs]
+    champion = answering(system, home, NOW)
+    engine = RowEngine(system, "shop", "shop.events", champion, opener(system, home))
+
+    def said(rows, times):
+        log = [
+            Message(0, n, None, json.dumps(row).encode(), at // timedelta(milliseconds=1))
+            for n, (row, at) in enumerate(zip(rows, [t - datetime(1970, 1, 1, tzinfo=UTC) for t in times], strict=True))
+        ]
+        engine.drop(0)
+        found = engine.answer(log, keyless=True)
+        assert not found.dead
+        return [json.loads(answer)["probability"] for answer in found.answers]
+
+    with door(system) as client:
+        answers = client.post("/v1/systems/shop/predict", json=posted).json()["predictions"]
+    assert said(posted, [datetime.now(UTC)] * 10) == [a["probability"] for a in answers]
+    # A backlog: each as of its own time, most of them from before what is kept online.
+    times = [NOW - timedelta(days=70 - 7 * n, seconds=n) for n in range(10)]
+    lookups = Lookups.of(system.features, system, home)
+    expected = []
+    for row, at in zip(posted, times, strict=True):
+        typed = {**dict.fromkeys(system.contract.names), **row}
+        frame = pl.DataFrame([typed], schema=champion_types(system))
+        joined, _ = lookups.join(frame, at)
+        expected.append(champion.predictor.answer(joined.row(0, named=True))["probability"])
+    assert said(posted, times) == expected
+    assert len({*expected}) > 5
+
+
+def test_a_stream_waits_for_the_online_side(home, tmp_path, monkeypatch):
+    system = shop()
+    ran(system, home, tmp_path)
+    engine = RowEngine(system, "shop", "shop.events", answering(system, home, NOW), opener(system, home))
+
+    def away(*_, **__):
+        raise OnlineUnavailableError("is away", where="online")
+
+    monkeypatch.setattr(home.online, "look_up", away)
+    row = {"order": 1, "customer": "c1", "amount": 3.0}
+    with pytest.raises(BrokerUnavailableError, match="stored features cannot be looked up: is away"):
+        engine.answer([Message(0, 0, None, json.dumps(row).encode(), 1_767_225_600_000)], keyless=True)
+
+
+def champion_types(system):
+    return {column.name: dtype_of(column.type) for column in system.contract.columns}

@@ -194,10 +194,11 @@ def logged(system: System, home: Home, entries: list[tuple[int, Entry]]) -> pl.D
                 ROLE: pins[entry.pins].get(ROLE),
             }
         )
-    return pl.DataFrame(rows, schema=_schema(system), orient="row")
+    return pl.DataFrame(rows, schema=schema(system), orient="row")
 
 
-def _schema(system: System) -> dict[str, Any]:
+def schema(system: System) -> dict[str, Any]:
+    """Columns of the predictions table, and their types."""
     import polars as pl
 
     from headrace.features.compiled import dtype_of
@@ -243,7 +244,7 @@ def read(
     where = inside(where or {}, system.keys)
     table, parts = home.table(system.name, PREDICTIONS), []
     if table.exists():
-        columns = [name for name in _schema(system) if name != ROLE or name in table.schema()]
+        columns = [name for name in schema(system) if name != ROLE or name in table.schema()]
         parts.append(table.read(identity=["id"], columns=[*columns, "_version"], as_of=as_of, order=[]))
     after = _exported(system, home)
     while home.has_ledger and (entries := home.ledger.read(system.name, after=after)):

@@ -18,6 +18,7 @@ KINDS = {
     "state": "the workers' state, as many partitions as the events",
     "series": "on which partition each series is",
 }
+_OF_SERIES = ("late", "series")
 _MILLISECOND = timedelta(milliseconds=1)
 _COMPACTED = {
     "cleanup.policy": "compact",
@@ -77,6 +78,7 @@ class Topics:
         replication: Copies of topics that are made; None: the cluster's default.
         retention: How long topics that are made keep what is on them, the state aside; None: the cluster's default.
         create: Whether topics that are missing are made.
+        of_series: Whether events are of series: rows cannot be late, and have keys without end.
     """
 
     system: str
@@ -87,6 +89,7 @@ class Topics:
     replication: int | None = None
     retention: timedelta | None = None
     create: bool = True
+    of_series: bool = True
 
     def named(self, kind: str) -> str:
         """The name of the topic of a kind."""
@@ -143,4 +146,5 @@ class Topics:
         return [
             Wanted(kind, self.named(kind), counts.get(kind, partitions), self.replication, config[kind])
             for kind in KINDS
+            if self.of_series or kind not in _OF_SERIES
         ]

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from headrace.errors import ModelError
 from headrace.home import Home
 from headrace.lineage import PINNED, Pins, code_revision
 from headrace.lookup import Lookups
+from headrace.pipelines.row_champion import taken_up
 from headrace.row_predictor import RowPredictor
 from headrace.system import System
 
@@ -110,11 +110,7 @@ def take_up(
     now = datetime.now(UTC)
     predictor, lookups = None, None
     if not system.forecasts:
-        predictor = RowPredictor.load(home.registry.fetch(version))
-        lookups = Lookups.of(predictor.model.features, system, home)
-        refuse_other(system, predictor, lookups)
-        lookups.follow(now)
-        predictor.warm()
+        predictor, lookups = taken_up(system, home, version, now)
     pins = pins_of(system, version, now)
     pinned = ""
     if logged and predictor is not None:
@@ -133,21 +129,6 @@ def pins_of(system: System, version: ModelVersion, now: datetime) -> Pins:
         config_digest=str(version.pins["config_digest"]),
         code_revision=code_revision(system.folder),
     )
-
-
-def refuse_other(system: System, predictor: RowPredictor, lookups: Lookups) -> None:
-    """A declaration or a feature group that has changed since the training may lack what the model reads.
-
-    Raises:
-        ModelError: It does.
-    """
-    model, contract = predictor.model, system.contract
-    types: dict[str, str] = {column.name: column.type for column in contract.columns} | lookups.types
-    other = [name for name, kind in model.types.items() if types.get(name) != kind]
-    if other or model.target != system.target:
-        what = ", ".join(other) or system.target
-        hint = f"train again: headrace train {system.name}"
-        raise ModelError(f"the model was trained with another contract ({what})", where="contract", hint=hint)
 
 
 class Versions:

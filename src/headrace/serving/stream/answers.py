@@ -168,7 +168,7 @@ class Answers:
                 b',"observed":%b,"value":',
                 said,
                 b",",
-                b'"model_version":%d,"pins":%b' % (pins.model_version, self._json(_digests(pins)).replace(b"%", b"%%")),
+                b'"model_version":%d,"pins":%b' % (pins.model_version, self._json(short(pins)).replace(b"%", b"%%")),
                 known,
                 b"}",
             )
@@ -205,7 +205,7 @@ def _text(micros: int) -> bytes:
     return iso(_EPOCH + micros * _MICROSECOND).encode()
 
 
-def _digests(pins: Pins) -> dict[str, str]:
+def short(pins: Pins) -> dict[str, str]:
     """Versions as short digests."""
     return {
         "model": pins.model_digest.removeprefix("sha256:")[:12],

@@ -7,15 +7,16 @@ may be repeated: facts and predictions that are there already are not added agai
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from headrace.home import Home
 from headrace.lineage import digest_of
 from headrace.pipelines import feature
-from headrace.serving.stream.stored import StoredAnswers
+from headrace.serving.stream.stored import Answer, StoredAnswers
+from headrace.serving.stream.stored_rows import RowAnswer, StoredRows
 from headrace.sources.broker import Broker
 from headrace.sources.kafka import Place
 from headrace.system import System
@@ -24,12 +25,25 @@ _CHUNK = 2_000
 """Answers that are stored at once."""
 _SAID = frozenset({"event_id", "as_of", "origin", "predictions", "pins", "model_version"})
 
+T = TypeVar("T")
+Said_contra = TypeVar("Said_contra", contravariant=True)
+
+
+class _Stored(Protocol[Said_contra]):
+    """Stores answers of one kind, and counts."""
+
+    counts: dict[str, int]
+
+    def add(self, answers: Iterable[Said_contra]) -> None:
+        """Store what is not there yet."""
+
 
 def archive(system: System, home: Home, broker: Broker, now: datetime) -> dict[str, Any]:
-    """Archive what came since the last time; returns ``events predictions differing foreign``.
+    """Archive what came since the last time; returns ``events predictions differing foreign``, of rows ``repeated``.
 
     Every answer is computed again from the archived facts on the way: `differing` counts those that are not equal.
-    `foreign` counts messages that no worker wrote; they stay on the topic alone.
+    `foreign` counts messages that no worker wrote; they stay on the topic alone. Rows are no facts: their answers are
+    stored with the rows that they are for.
 
     Args:
         system: The declaration.
@@ -41,26 +55,50 @@ def archive(system: System, home: Home, broker: Broker, now: datetime) -> dict[s
         StreamError: The cluster failed.
         StoreError: A table could not be written.
     """
-    topics, added = system.topics, 0
-    source = f"kafka://{broker.bootstrap}/{topics.events}"
+    topic = system.topics.predictions
+    if not system.forecasts:
+        rows = StoredRows(system, home)
+        return _Answers(system, home, broker, topic, RowAnswer.of, rows).store()
+    added = _facts(system, home, broker, now)
+    stored = _Answers(system, home, broker, topic, _answer_of, StoredAnswers(system, home)).store()
+    return {"events": added, **stored}
+
+
+def _facts(system: System, home: Home, broker: Broker, now: datetime) -> int:
+    source, added = f"kafka://{broker.bootstrap}/{system.topics.events}", 0
     while True:
         records = feature.read(system, home, source=source, as_of=now, now=now)
         if not records.frame.height:
             records.stored()
-            break
+            return added
         added += feature.validate(system, home, records, as_of=now, now=now).added
-    stored = _Answers(system, home, broker, topics.predictions).store()
-    return {"events": added, **stored}
 
 
-class _Answers:
-    """The answers on the output topic that are not in the tables yet."""
+class _Answers(Generic[T]):
+    """The answers on the output topic that are not in the tables yet.
 
-    def __init__(self, system: System, home: Home, broker: Broker, topic: str) -> None:
+    Args:
+        system: The declaration.
+        home: Where the tables are.
+        broker: The cluster.
+        topic: The output topic.
+        read: What a worker said in a message; None for what somebody else put there.
+        stored: Stores answers, and counts.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        home: Home,
+        broker: Broker,
+        topic: str,
+        read: Callable[[Any], T | None],
+        stored: _Stored[T],
+    ) -> None:
         self._broker, self._topic = broker, topic
         name = f"answers-{topic}-{digest_of(broker.bootstrap, 8)}.json"
         self._path: Path = home.path / "cache" / system.name / name
-        self._stored, self._foreign = StoredAnswers(system, home), 0
+        self._read, self._stored, self._foreign = read, stored, 0
 
     def store(self) -> dict[str, int]:
         place, log = Place.load(self._path), self._broker.log(self._topic)
@@ -78,20 +116,22 @@ class _Answers:
             return
         answers = []
         for message in messages:
-            said = _answer_of(message.value())
-            if said is None:
+            answer = self._read(message)
+            if answer is None:
                 self._foreign += 1
             else:
-                answers.append((said, datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)))
+                answers.append(answer)
             place.offsets[message.partition()] = message.offset() + 1
         self._stored.add(answers)
         place.save(self._path)
 
 
-def _answer_of(body: bytes | None) -> dict[str, Any] | None:
-    """What a worker said; None for what somebody else put on the topic."""
+def _answer_of(message: Any) -> Answer | None:
+    """What a worker said, and when; None for what somebody else put on the topic."""
     try:
-        said = json.loads(body or b"")
+        said = json.loads(message.value() or b"")
     except ValueError:
         return None
-    return said if isinstance(said, dict) and said.keys() >= _SAID else None
+    if not isinstance(said, dict) or not said.keys() >= _SAID:
+        return None
+    return said, datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)

@@ -110,6 +110,8 @@ class Answered:
         anomalies: Answers whose observation lay outside its interval.
         logs: Of each partition, which of the logs of its topic's name the messages are of; the first, if not said.
         ignored: Messages that are no events, with what they are.
+        repeated: Answers that were given to the same row before.
+        beside: Headers of answers, by place of their message.
         passed: Names of headers that go on from a message to its answer, in lower case.
     """
 
@@ -124,10 +126,13 @@ class Answered:
     logs: Mapping[int, int] = field(default_factory=dict)
     ignored: list[tuple[Message, str]] = field(default_factory=list)
     passed: frozenset[str] = frozenset(TRACING)
+    repeated: int = 0
+    beside: dict[int, list[Any]] = field(default_factory=dict)
 
     def going_on(self) -> dict[int, list[Any]]:
-        """By place of a message, the headers of its that go on to its answer."""
+        """By place of a message, the headers of its answer: those of its own that go on, and those beside."""
         going = {place: self._going(headers) for place, headers in enumerate(self.batch.headers) if headers}
+        going |= {place: [*going.get(place, ()), *headers] for place, headers in self.beside.items()}
         return {place: headers for place, headers in going.items() if headers}
 
     def _going(self, headers: Headers) -> list[Any]:

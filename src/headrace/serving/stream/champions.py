@@ -11,25 +11,54 @@ from datetime import UTC, datetime
 from headrace.errors import HeadraceError, NotFoundError
 from headrace.home import Home
 from headrace.lineage import Pins, code_revision
+from headrace.pipelines.row_champion import taken_up
 from headrace.predictor import Predictor, Schema
+from headrace.registry import ModelVersion
 from headrace.serving.stream.engine import Champion
+from headrace.serving.stream.rows import RowChampion
 from headrace.system import System
 
 _LOOK = 30.0
 """Seconds between two looks for versions that are not the champion."""
 
 
+def answering(system: System, home: Home, now: datetime) -> Champion | RowChampion:
+    """The champion of a system of either kind, ready to predict.
+
+    Raises:
+        NotFoundError: There is none, or a feature group that it looks up is not online.
+        ModelError: It was trained with another contract.
+        ArtefactError: Its files are damaged.
+        OnlineUnavailableError: The online side of its feature groups is away.
+    """
+    if system.forecasts:
+        return champion(system, home, now)
+    version = _version(system, home)
+    predictor, lookups = taken_up(system, home, version, now)
+    return RowChampion(predictor, _pins(system, version, now), lookups or None)
+
+
 def champion(system: System, home: Home, now: datetime) -> Champion:
-    """The champion by all that was decided, ready to predict; `now` is only written down.
+    """The champion of a system that forecasts; `now` is only written down.
 
     Raises:
         NotFoundError: There is none.
         ArtefactError: Its files are damaged.
     """
+    version = _version(system, home)
+    others = _Others(system, home, version.version)
+    return Champion(Predictor.load(home.registry.fetch(version)), _pins(system, version, now), others)
+
+
+def _version(system: System, home: Home) -> ModelVersion:
     version = home.registry.champion(system.name)
     if version is None:
         raise NotFoundError("there is no model yet", where=system.name, hint=f"headrace run {system.name}")
-    pins = Pins(
+    return version
+
+
+def _pins(system: System, version: ModelVersion, now: datetime) -> Pins:
+    return Pins(
         as_of=now,
         data_version=0,
         feature_version=str(version.pins["feature_version"]),
@@ -38,7 +67,6 @@ def champion(system: System, home: Home, now: datetime) -> Champion:
         config_digest=str(version.pins["config_digest"]),
         code_revision=code_revision(system.folder),
     )
-    return Champion(Predictor.load(home.registry.fetch(version)), pins, _Others(system, home, version.version))
 
 
 class _Others:
@@ -64,7 +92,7 @@ class _Others:
 
 
 class Watch:
-    """Looks for a new champion every few seconds, in a thread of its own.
+    """Looks for a new champion every few seconds, in a thread of its own, and keeps its look-ups current.
 
     Args:
         system: The declaration.
@@ -75,11 +103,16 @@ class Watch:
     """
 
     def __init__(
-        self, system: System, home: Home, first: Champion, every: float, failed: Callable[[Exception], None]
+        self,
+        system: System,
+        home: Home,
+        first: Champion | RowChampion,
+        every: float,
+        failed: Callable[[Exception], None],
     ) -> None:
         self._system, self._home, self._every, self._failed = system, home, every, failed
-        self._version = first.pins.model_version
-        self._found: queue.SimpleQueue[Champion] = queue.SimpleQueue()
+        self._present = first
+        self._found: queue.SimpleQueue[Champion | RowChampion] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, name="champions", daemon=True)
 
@@ -87,7 +120,7 @@ class Watch:
         """Begin to look."""
         self._thread.start()
 
-    def taken(self) -> Champion | None:
+    def taken(self) -> Champion | RowChampion | None:
         """A champion that is new since the last call, or None."""
         try:
             return self._found.get_nowait()
@@ -102,9 +135,11 @@ class Watch:
     def _look(self) -> None:
         while not self._stop.wait(self._every):
             try:
-                version = self._home.registry.champion(self._system.name)
-                if version is not None and version.version != self._version:
-                    self._found.put(champion(self._system, self._home, datetime.now(UTC)))
-                    self._version = version.version
+                version, now = self._home.registry.champion(self._system.name), datetime.now(UTC)
+                if version is not None and version.version != self._present.pins.model_version:
+                    self._present = answering(self._system, self._home, now)
+                    self._found.put(self._present)
+                elif isinstance(self._present, RowChampion) and self._present.lookups is not None:
+                    self._present.lookups.follow(now)
             except (HeadraceError, OSError) as error:
                 self._failed(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from headrace.models.forecast import Forecast
 from headrace.predictor import Predictor
 from headrace.serving.stream.answers import Answers, Said
 from headrace.serving.stream.batch import Answered, Batch, Message
-from headrace.serving.stream.changelog import Change, Changelog
+from headrace.serving.stream.changelog import Change, Changelog, Record
 from headrace.serving.stream.checks import Remembered
 from headrace.serving.stream.folding import Folding
 from headrace.serving.stream.placing import Placing
@@ -136,6 +136,24 @@ class Engine:
     def follow(self, partition: int, log: int) -> None:
         """Name the events of a partition as those of this log of its topic, of which there may have been several."""
         self._answers.follow(partition, log)
+
+    def restore(self, partition: int, records: Iterable[Record]) -> int:
+        """Put in the good records of a partition, in their order; returns how many series there are."""
+        count = self.changelog.restore(self.rings, partition, records)
+        self.rings.used[self.rings.used == 0] = time.time()
+        return count
+
+    def count(self, partition: int) -> int:
+        """How many series of a partition are in memory."""
+        return sum(of == partition for of, _ in self.rings.index)
+
+    def size(self) -> tuple[int, int]:
+        """How many series are in memory, and the bytes that they take."""
+        return len(self.rings), self.rings.nbytes
+
+    def close(self) -> None:
+        """Let go of files."""
+        self.spill.close()
 
     def written_anew(self, partition: int) -> Iterator[list[Change]]:
         """All records of a partition's state, as if none had been written before, in parts."""

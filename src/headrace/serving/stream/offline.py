@@ -9,21 +9,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from headrace.contract.apart import called
 from headrace.errors import StreamError
 from headrace.home import Home
-from headrace.pipelines.messages import opener
 from headrace.serving.stream.batch import Answered, Batch
-from headrace.serving.stream.champions import champion
+from headrace.serving.stream.champions import answering
 from headrace.serving.stream.changelog import Change
-from headrace.serving.stream.engine import Engine
-from headrace.serving.stream.homes import Homes
+from headrace.serving.stream.engines import engine_of, placed
 from headrace.serving.stream.outcomes import Outcome, newest
-from headrace.serving.stream.placing import Placing
 from headrace.serving.stream.positions import Position
-from headrace.serving.stream.rebuild import Again, Rebuild
+from headrace.serving.stream.rebuild import Rebuild
 from headrace.serving.stream.restore import Found, found
-from headrace.serving.stream.seeding import Seeding
 from headrace.serving.stream.sender import Aborted, Sender
 from headrace.sources.broker import Broker, Log
 from headrace.sources.patience import TIMEOUT
@@ -47,26 +42,12 @@ class Offline:
         self.topics, self.broker = system.topics, broker
         refuse_while_live(broker, self.topics.group)
         partitions = broker.ensure(self.topics, system.topics.partitions if system.keys else 1)
-        log, shape = broker.log(self.topics.events), system.event_shape(home.grid(system))
+        log = broker.log(self.topics.events)
         assert log is not None, "it was made"
         self.log: Log = log
-        seeding = Seeding(system.name, home, shape)
-        who = champion(system, home, datetime.now(UTC))
-        accept = system.stream.unknown == "accept"
-        self.engine = Engine(
-            *(system.name, shape, who, self.topics.events),
-            seed=seeding,
-            accept_unknown=accept,
-            opener=opener(system, home, broker.patience),
-        )
-        self.again = Again(system.keys, partitions == 1, seeding.replayed, system.stream.clock)
-        self._homes: Homes | None = None
-        if partitions > 1:
-            self._homes = Homes(broker, self.topics)
-            moves = system.stream.mismatched == "repartition"
-            self.engine.placing = Placing(
-                tuple(map(called, system.keys)), self._homes.settle, moves=moves, key=self.engine.key
-            )
+        who = answering(system, home, datetime.now(UTC))
+        self.engine, self.again = engine_of(system, home, broker, self.topics, who, partitions=partitions)
+        self._homes = placed(self.engine, system, broker, self.topics) if partitions > 1 else None
 
     def __enter__(self) -> Offline:
         from confluent_kafka import Consumer
@@ -82,7 +63,7 @@ class Offline:
         self._group.close()
         if self._homes is not None:
             self._homes.close()
-        self.engine.spill.close()
+        self.engine.close()
 
     def committed(self) -> dict[int, int]:
         """The group's offsets; negative where there is none."""
@@ -172,7 +153,7 @@ def rebuild(system: System, home: Home, broker: Broker, *, tables: bool = False)
             position = offline.position(state, committed.get(partition, -1))
             making = Rebuild(offline.engine, broker, offline.topics, offline.log, offline.again)
             events = making.state(partition, position, tables=tables)
-            series = sum(of == partition for of, _ in offline.engine.rings.index)
+            series = offline.engine.count(partition)
             for changes, last in making.records(partition, position, state.keys):
                 position = last or position
                 offline.write(changes, {partition: position.offset})

@@ -35,7 +35,7 @@ def newest(broker: Broker, topics: Topics, partition: int) -> Outcome | None:
     """
     counts = broker.partitions()
     found = [
-        *_newest(broker, topics.predictions, [partition], _of_answer(topics.events, partition), counts),
+        *_newest(broker, topics.predictions, [partition], outcome_of_answer(topics.events, partition), counts),
         *_newest(broker, topics.dead_letters, None, _of_letter(topics.events, partition), counts),
         *_newest(broker, topics.late, None, _of_letter(topics.events, partition), counts),
     ]
@@ -54,7 +54,7 @@ def first_known(broker: Broker, topics: Topics, partition: int, columns: Sequenc
     if there is None or there.begins.get(partition, 0) > 0 or not there.ends.get(partition, 0):
         return {}
     found: dict[Keys, int] = {}
-    outcome, seen = _of_answer(topics.events, partition), set[bytes | None]()
+    outcome, seen = outcome_of_answer(topics.events, partition), set[bytes | None]()
     for message in broker.read(topics.predictions, {partition: 0}):
         if message.key() in seen or outcome(message) is None:
             continue
@@ -88,7 +88,8 @@ def _newest(
             until, back = begin, back * 10
 
 
-def _of_answer(topic: str, partition: int) -> Callable[[Any], Outcome | None]:
+def outcome_of_answer(topic: str, partition: int) -> Callable[[Any], Outcome | None]:
+    """Tells of a message of the answers which event of a partition it is for; None for others."""
     named = re.compile(rf"{re.escape(topic)}(?:@(\d+))?-{partition}-(\d+)")
 
     def outcome(message: Any) -> Outcome | None:

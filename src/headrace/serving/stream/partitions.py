@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.errors import StreamError
+from headrace.serving.stream.base import StreamEngine
 from headrace.serving.stream.batch import Batch
 from headrace.serving.stream.changelog import Change
-from headrace.serving.stream.engine import Engine
 from headrace.serving.stream.outcomes import newest
 from headrace.serving.stream.positions import POSITION, Position, Total
-from headrace.serving.stream.rebuild import Again, Rebuild
+from headrace.serving.stream.rebuild import Rebuild, Remake
 from headrace.serving.stream.restore import Found, restore
 from headrace.serving.stream.restore import found as read
 from headrace.serving.stream.resume import Now, Resumed, resumed
@@ -36,17 +36,17 @@ class Partitions:
         telemetry: Counts what was lost.
         log: Where to tell.
         write: Writes outside of a batch.
-        again: How events are answered once more.
+        again: What a lost state is made of.
         begins: Where to begin with partitions of which nothing is known; None: with their first events.
     """
 
-    engine: Engine
+    engine: StreamEngine
     broker: Broker
     topics: Topics
     telemetry: Telemetry
     log: Any
     write: Write
-    again: Again
+    again: Remake
     begins: Mapping[int, int] | None = None
 
     def __post_init__(self) -> None:

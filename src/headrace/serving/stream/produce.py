@@ -50,6 +50,8 @@ def produce(
 ) -> dict[str, Any]:
     """Send the events in the order of their times; returns ``topic sent unreadable seconds``.
 
+    Rows without a time are sent in their order, as fast as possible.
+
     Raises:
         SourceError: The records cannot be read.
         StreamError: The cluster failed, or did not take an event.
@@ -67,7 +69,7 @@ def produce(
             refused.append(error.str())
 
     began, sent = time.monotonic(), 0
-    for part in paced(frame, system.event_time, playing.speed, stop):
+    for part in paced(frame, system.time, playing.speed, stop):
         for row in as_sent(system, part).iter_rows(named=True):
             key, value = message_of(system, row)
             while True:
@@ -104,23 +106,23 @@ def events(system: System, playing: Playing) -> tuple[pl.DataFrame, int]:
     wrong = pl.Series([False]).new_from_index(0, records.frame.height)
     for fault in (fault for each in parsed for fault in each.faults):
         wrong = wrong | fault.mask
-    frame = (
-        pl.DataFrame([each.values if each.ends is None else each.ends for each in parsed])
-        .filter(~wrong)
-        .sort(system.event_time, maintain_order=True)
-    )
-    utc, at = pl.Datetime("us", "UTC"), pl.col(system.event_time)
+    frame = pl.DataFrame([each.values if each.ends is None else each.ends for each in parsed]).filter(~wrong)
+    if system.time is None:
+        return frame, int(wrong.sum())
+    frame = frame.sort(system.time, maintain_order=True)
+    utc, at = pl.Datetime("us", "UTC"), pl.col(system.time)
     frame = frame.filter(at <= pl.lit(playing.end, utc))
     if playing.start is not None:
         frame = frame.filter(at >= pl.lit(playing.start, utc))
     return frame, int(wrong.sum())
 
 
-def paced(frame: pl.DataFrame, time_column: str, speed: float, stop: threading.Event) -> Iterator[pl.DataFrame]:
-    """Parts of the events, each when its time has come."""
+def paced(frame: pl.DataFrame, time_column: str | None, speed: float, stop: threading.Event) -> Iterator[pl.DataFrame]:
+    """Parts of the events, each when its time has come; at once where they have none."""
     if not frame.height:
         return
-    micros = frame[time_column].to_physical().to_numpy()
+    speed = 0 if time_column is None else speed
+    micros = frame[time_column or frame.columns[0]].to_physical().to_numpy()
     began, at = time.monotonic(), 0
     while at < frame.height and not stop.is_set():
         end = min(at + _CHUNK, frame.height)

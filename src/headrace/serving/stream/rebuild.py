@@ -1,14 +1,15 @@
-"""The state made anew from the log: the events that it was made of are answered once more, and nothing is sent."""
+"""The state made anew from the log: of series by events, which are answered once more without sending anything."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from headrace.errors import StreamError
+from headrace.serving.stream.base import StreamEngine
 from headrace.serving.stream.batch import Batch
 from headrace.serving.stream.changelog import Change
 from headrace.serving.stream.engine import Engine, Seed
@@ -25,17 +26,28 @@ _BATCH = 16_000
 """Events that are answered at once, and records that are written in one transaction."""
 
 
+class Remake(Protocol):
+    """What a state is made of: events that are answered once more, or answers that were given."""
+
+    def state(
+        self, making: Rebuild, partition: int, position: Position, *, tables: bool = False, base: Found | None = None
+    ) -> int:
+        """As `Rebuild.state`."""
+
+
 @dataclass(frozen=True)
 class Again:
-    """How events are answered once more.
+    """How events of series are answered once more.
 
     Attributes:
+        engine: What answers them.
         columns: The key columns.
         keyless: Whether messages without a key are fine.
         seed: What the tables knew of series before events that became known at some times.
         clock: By which events came.
     """
 
+    engine: Engine
     columns: tuple[str, ...]
     keyless: bool
     seed: Seed
@@ -59,41 +71,12 @@ class Again:
 
         return seed
 
-
-@dataclass(frozen=True)
-class Rebuild:
-    """What is needed to make the state of partitions anew.
-
-    Attributes:
-        engine: Takes the state in.
-        broker: The cluster.
-        topics: Of the system.
-        log: The input topic as it is.
-        again: How events are answered.
-        turn: Told after every batch.
-    """
-
-    engine: Engine
-    broker: Broker
-    topics: Topics
-    log: Log
-    again: Again
-    turn: Callable[[], None] = lambda: None
-
-    def state(self, partition: int, position: Position, *, tables: bool = False, base: Found | None = None) -> int:
-        """Make the state of a partition up to a position; returns the number of events that were answered for it.
-
-        Args:
-            partition: Its number.
-            position: Up to where.
-            tables: Begin with what the tables know where the log has lost its beginning.
-            base: A whole state from before, to begin with.
-
-        Raises:
-            StreamError: The log does not have the events any more, or cannot be read.
-            StoreError: The tables cannot be read.
-        """
-        topic, begin, end = self.topics.events, *self._bounds(partition)
+    def state(
+        self, making: Rebuild, partition: int, position: Position, *, tables: bool = False, base: Found | None = None
+    ) -> int:
+        """`Rebuild.state`, by the events."""
+        topic, engine = making.topics.events, self.engine
+        begin, end = making.log.begins.get(partition, 0), making.log.ends.get(partition, 0)
         where, first = f"{topic}[{partition}]", 0
         if base is not None and base.position is not None:
             first = base.position.offset
@@ -104,23 +87,60 @@ class Rebuild:
         if (begin > first or anew) and position.offset > first and not tables:
             gone = f"the events before offset {begin} are gone" if begin else "events are of a topic that is no more"
             raise StreamError(f"the state cannot be made anew from the log: {gone}", where=where, hint=_HINT)
-        self.engine.drop(partition)
-        self.engine.follow(partition, position.log)
-        if base is not None:
-            restore(self.engine, base)
+        making.begun(partition, position.log, base)
         begin = max(begin, first)
-        count, seed, self.engine.seed = 0, self.engine.seed, self.again.of(self.broker, self.topics, [partition])
+        count, seed, engine.seed = 0, engine.seed, self.of(making.broker, making.topics, [partition])
         try:
-            for some in _batches(self.broker.read(topic, {partition: begin}, until={partition: position.offset})):
-                self.engine.answer(Batch.taken(some, self.again.clock), keyless=self.again.keyless)
+            for some in _batches(making.broker.read(topic, {partition: begin}, until={partition: position.offset})):
+                engine.answer(Batch.taken(some, self.clock), keyless=self.keyless)
                 count += len(some)
-                self.turn()
+                making.turn()
         finally:
-            self.engine.seed = seed
+            engine.seed = seed
         return count
 
-    def _bounds(self, partition: int) -> tuple[int, int]:
-        return self.log.begins.get(partition, 0), self.log.ends.get(partition, 0)
+
+@dataclass(frozen=True)
+class Rebuild:
+    """What is needed to make the state of partitions anew.
+
+    Attributes:
+        engine: Takes the state in.
+        broker: The cluster.
+        topics: Of the system.
+        log: The input topic as it is.
+        again: What the state is made of.
+        turn: Told after every batch.
+    """
+
+    engine: StreamEngine
+    broker: Broker
+    topics: Topics
+    log: Log
+    again: Remake
+    turn: Callable[[], None] = lambda: None
+
+    def state(self, partition: int, position: Position, *, tables: bool = False, base: Found | None = None) -> int:
+        """Make the state of a partition up to a position; returns of how many events, or answers, it was made.
+
+        Args:
+            partition: Its number.
+            position: Up to where.
+            tables: Go on with what is known where the log has lost its beginning.
+            base: A whole state from before, to begin with.
+
+        Raises:
+            StreamError: The log does not have what it takes any more, or cannot be read.
+            StoreError: The tables cannot be read.
+        """
+        return self.again.state(self, partition, position, tables=tables, base=base)
+
+    def begun(self, partition: int, log: int, base: Found | None) -> None:
+        """Begin a partition's state: with nothing, or with one from before."""
+        self.engine.drop(partition)
+        self.engine.follow(partition, log)
+        if base is not None:
+            restore(self.engine, base)
 
     def records(
         self, partition: int, position: Position, before: Iterable[bytes]

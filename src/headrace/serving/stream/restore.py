@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headrace.errors import StreamError
-from headrace.serving.stream.changelog import Changelog, Record, total_of
-from headrace.serving.stream.engine import Engine
+from headrace.serving.stream.base import Records, StreamEngine
+from headrace.serving.stream.changelog import Record, total_of
 from headrace.serving.stream.positions import POSITION, Position
 from headrace.sources.broker import BEGINNING, Broker
 
@@ -75,7 +74,7 @@ class Found:
         return self.position.state.records if self.position else 0
 
 
-def found(changelog: Changelog, broker: Broker, topic: str, partition: int) -> Found:
+def found(changelog: Records, broker: Broker, topic: str, partition: int) -> Found:
     """Read what the state topic has of a partition.
 
     To be called after the committed offsets of the partition were read, and were stable: then every transaction that
@@ -89,7 +88,7 @@ def found(changelog: Changelog, broker: Broker, topic: str, partition: int) -> F
 
 
 def found_of(
-    changelog: Changelog, partition: int, records: Iterable[tuple[bytes | None, bytes | None, int]], topic: str
+    changelog: Records, partition: int, records: Iterable[tuple[bytes | None, bytes | None, int]], topic: str
 ) -> Found:
     """What records (key, value, offset), in their order, come to."""
     live: dict[bytes, bytes] = {}
@@ -117,9 +116,7 @@ def found_of(
     return Found(partition, good, frozenset(live), position, troubles)
 
 
-def restore(engine: Engine, state: Found) -> int:
-    """Drop what is remembered of a partition and put in what was found; returns the number of series."""
+def restore(engine: StreamEngine, state: Found) -> int:
+    """Drop what is remembered of a partition and put in what was found; returns how many series or keys there are."""
     engine.drop(state.partition)
-    count = engine.changelog.restore(engine.rings, state.partition, state.records)
-    engine.rings.used[engine.rings.used == 0] = time.time()
-    return count
+    return engine.restore(state.partition, state.records)

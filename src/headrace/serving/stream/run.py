@@ -62,7 +62,8 @@ def run(job: Job, workers: int, on_start: Callable[[], None] = lambda: None) -> 
         BrokerUnavailableError: The cluster was away for longer than it is waited for.
         HeadraceError: A worker failed before it answered anything, or again and again.
     """
-    job.system.event_shape()
+    if job.system.forecasts:
+        job.system.event_shape()
     shape.check(job.system, Home(job.settings))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

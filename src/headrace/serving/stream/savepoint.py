@@ -14,7 +14,7 @@ from typing import Any
 
 from headrace.errors import StreamError, UsageError
 from headrace.home import Home
-from headrace.serving.stream.changelog import Changelog
+from headrace.serving.stream.engines import changelog_of
 from headrace.serving.stream.offline import Offline
 from headrace.serving.stream.positions import POSITION
 from headrace.serving.stream.rebuild import Rebuild
@@ -39,7 +39,7 @@ def save(system: System, home: Home, broker: Broker, path: Path) -> dict[str, An
     Raises:
         StreamError: There is no state, it is damaged, or the cluster failed.
     """
-    topics, shape = system.topics, system.event_shape(home.grid(system))
+    topics, changelog = system.topics, changelog_of(system, home)
     count = broker.partitions().get(topics.state)
     if count is None:
         raise StreamError("there is no state", where=topics.state, hint="the first worker makes it")
@@ -56,7 +56,7 @@ def save(system: System, home: Home, broker: Broker, path: Path) -> dict[str, An
             put({"format": _FORMAT, "system": system.name, "at": datetime.now(UTC).isoformat(), "partitions": count})
             for partition in range(count):
                 records = _committed(broker, topics.state, partition)
-                state = found_of(Changelog.of(shape), partition, records, topics.state)
+                state = found_of(changelog, partition, records, topics.state)
                 if state.position is None or not state.whole:
                     hint = f"headrace stream rebuild {system.name}"
                     raise StreamError(state.damage, where=f"{topics.state}[{partition}]", hint=hint)

@@ -37,6 +37,7 @@ class Telemetry:
         self.lost = made(Counter, "lost", "Offsets that the log no longer had when they were to be read")
         self.moved = made(Counter, "moved", "Events sent to the partition of their series")
         self.ignored = made(Counter, "ignored", "Messages that are no events, such as deletions")
+        self.repeated = made(Counter, "repeated", "Rows that were answered before, and got the same answer")
         self.anomalies = made(Counter, "anomalies", "Observations outside the interval predicted before")
         self.commits = made(Counter, "commits", "Transactions committed")
         self.aborts = made(Counter, "aborts", "Transactions aborted")
@@ -49,7 +50,7 @@ class Telemetry:
             Histogram, "latency_seconds", "From the arrival of a batch's oldest event to its commit", buckets=_SECONDS
         )
         self.restore_seconds = made(Histogram, "restore_seconds", "Time to restore state", buckets=_SECONDS)
-        self.series = made(Gauge, "series", "Series in memory")
+        self.series = made(Gauge, "series", "Series, or keys of rows, in memory")
         self.state_bytes = made(Gauge, "state_bytes", "Bytes of the state in memory")
         self.model_version = made(Gauge, "model_version", "Version of the model that answers")
         self._lag = made(Gauge, "lag", "Events that wait on a partition, whoever works on it", "partition")

@@ -14,23 +14,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from headrace.contract.apart import called
 from headrace.errors import BrokerUnavailableError, FencedError, HeadraceError, StreamError
 from headrace.home import Home
-from headrace.pipelines.messages import opener
 from headrace.serving.stream.batch import Answered, Batch
-from headrace.serving.stream.champions import Watch, champion
+from headrace.serving.stream.champions import Watch, answering
 from headrace.serving.stream.changelog import Change
-from headrace.serving.stream.engine import Champion, Engine
+from headrace.serving.stream.engine import Champion
+from headrace.serving.stream.engines import engine_of, placed
 from headrace.serving.stream.fence import Fence
 from headrace.serving.stream.homes import Homes
 from headrace.serving.stream.identity import fenced
 from headrace.serving.stream.lag import LagWatch, Told
 from headrace.serving.stream.log import logger
 from headrace.serving.stream.partitions import Partitions
-from headrace.serving.stream.placing import Placing
-from headrace.serving.stream.rebuild import Again
-from headrace.serving.stream.seeding import Seeding
+from headrace.serving.stream.rows import RowChampion
 from headrace.serving.stream.sender import Aborted, Lost, Sender
 from headrace.serving.stream.telemetry import Telemetry
 from headrace.sources.broker import Broker
@@ -124,6 +121,7 @@ class Worker:
         self._came: set[int] = set()
         self._told: dict[str, float] = {}
         self._consumer: Any = None
+        self._homes: Homes | None = None
         self._nothing_from: dict[int, int] = {}
         self._outage_at = -_AFTER
 
@@ -136,7 +134,7 @@ class Worker:
             BrokerUnavailableError: The cluster was away for longer than it is waited for.
             StreamError: The cluster refuses, or the topics do not fit.
         """
-        first = champion(self._system, self._home, datetime.now(UTC))
+        first = answering(self._system, self._home, datetime.now(UTC))
         self._stop, self._patience = stop, Patience(self._options.patience, stop, self._waiting)
         self._broker = replace(self._broker, patience=self._patience)
         try:
@@ -159,28 +157,21 @@ class Worker:
             watch.stop()
             lag.stop()
             self.telemetry.reason = "has stopped"
-            self._engine.spill.close()
-            if self._engine.placing is not None:
+            self._engine.close()
+            if self._homes is not None:
                 self._homes.close()
             self._log.info("stopped", **self._done())
         return self._done()
 
-    def _start(self, first: Champion) -> None:
+    def _start(self, first: Champion | RowChampion) -> None:
         """See to the topics, and make ready to answer with a model."""
         self._partitions = self._fitting()
-        shape = self._system.event_shape(self._home.grid(self._system))
-        seeding = Seeding(self._system.name, self._home, shape)
-        self._engine = Engine(
-            *(self._topics.system, shape, first, self._topics.events),
-            seed=seeding,
-            accept_unknown=self._system.stream.unknown == "accept",
-            opener=opener(self._system, self._home, self._broker.patience),
+        self._engine, again = engine_of(
+            *(self._system, self._home, self._broker, self._topics, first),
+            partitions=self._partitions,
+            begins=self._options.begins,
         )
         self.telemetry.model_version.set(first.pins.model_version)
-        again = Again(self._system.keys, self._keyless, seeding.replayed, self._system.stream.clock)
-        if self._options.begins is not None:  # events that were answered before
-            self._engine.seed = again.of(self._broker, self._system.topics, range(self._partitions))
-            again = replace(again, seed=self._engine.seed)
         self._parts = Partitions(
             *(self._engine, self._broker, self._topics, self.telemetry, self._log, self._write),
             begins=self._options.begins,
@@ -240,12 +231,8 @@ class Worker:
 
     def _place(self) -> None:
         """See to it that every series is answered on one partition."""
-        if self._keyless or self._engine.placing is not None:
-            return
-        self._homes = Homes(self._broker, self._topics)
-        names = tuple(map(called, self._system.keys))
-        moves = self._system.stream.mismatched == "repartition"
-        self._engine.placing = Placing(names, self._homes.settle, moves=moves, key=self._engine.key)
+        if not self._keyless and self._homes is None:
+            self._homes = placed(self._engine, self._system, self._broker, self._topics)
 
     def _new_sender(self) -> Sender:
         identity = f"{self._topics.group}.{self._name}"
@@ -314,7 +301,8 @@ class Worker:
 
     def _done(self) -> dict[str, Any]:
         t = self.telemetry
-        counters = ("events", "answers", "dead_letters", "late", "moved", "ignored", "anomalies", "commits", "aborts")
+        made = ("answers", "dead_letters", "late", "moved", "ignored", "repeated", "anomalies")
+        counters = ("events", *made, "commits", "aborts")
         names = {name: f"headrace_stream_{name}_total" for name in counters}
         value = t.registry.get_sample_value
         return {name: int(value(full, {"system": self._system.name}) or 0) for name, full in names.items()}
@@ -466,6 +454,7 @@ class Worker:
         t.late.inc(len(answered.late))
         t.moved.inc(len(answered.moved))
         t.ignored.inc(len(answered.ignored))
+        t.repeated.inc(answered.repeated)
         t.anomalies.inc(answered.anomalies)
         t.batch_size.observe(len(answered.batch))
         t.batch_seconds.observe(time.monotonic() - began)
@@ -495,11 +484,12 @@ class Worker:
 
     def _tell(self) -> None:
         """What changes slowly: sizes."""
-        rings, t, idle = self._engine.rings, self.telemetry, self._system.stream.idle
+        t, idle = self.telemetry, self._system.stream.idle
         if idle is not None:
             self._engine.evict(time.time() - idle.total_seconds())
-        t.series.set(len(rings))
-        t.state_bytes.set(rings.nbytes)
+        count, size = self._engine.size()
+        t.series.set(count)
+        t.state_bytes.set(size)
 
     # What the group does: the callbacks run inside `consume`, and first wait for the transaction that is open.
 
@@ -572,7 +562,7 @@ class Worker:
         # Committed offsets first: they wait for open transactions, which the changelog then holds to their end.
         committed = self._committed(asked) if asked else []
         begin = self._parts.take_up({each.partition: each.offset for each in committed})
-        seconds, series = time.monotonic() - began, len(self._engine.rings)
+        seconds, series = time.monotonic() - began, self._engine.size()[0]
         self.telemetry.restore_seconds.observe(seconds)
         self.telemetry.reason, self.telemetry.worked = "", True
         self._patience.rewarded()

@@ -1,0 +1,82 @@
+"""The state of a stream of rows made anew: from the answers that were given, which say all that is remembered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from headrace.errors import StreamError
+from headrace.serving.stream.memory import Kept
+from headrace.serving.stream.outcomes import outcome_of_answer
+from headrace.serving.stream.positions import Position
+from headrace.serving.stream.rebuild import Rebuild
+from headrace.serving.stream.restore import Found
+from headrace.serving.stream.rows import DIGEST, RowEngine
+
+_EVENT = b',"event_id":'
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """How answers are learnt.
+
+    Attributes:
+        engine: What remembers them.
+        columns: The key columns.
+        most: How many keys of a partition are remembered.
+    """
+
+    engine: RowEngine
+    columns: Sequence[str]
+    most: int
+
+    def state(
+        self, making: Rebuild, partition: int, position: Position, *, tables: bool = False, base: Found | None = None
+    ) -> int:
+        """`Rebuild.state`, by the answers; `tables` takes what there is of them, though the first ones are gone."""
+        topic, engine = making.topics.predictions, self.engine
+        making.begun(partition, position.log, base)
+        first = (1, 0) if base is None or base.position is None else (base.position.log, base.position.offset)
+        there, count = making.broker.log(topic), 0
+        if there is None or partition not in there.ends:
+            return 0
+        begin, outcome = there.begins[partition], outcome_of_answer(making.topics.events, partition)
+        for message in making.broker.read(topic, {partition: begin}):
+            cause = outcome(message)
+            if cause is None or not first <= cause < (position.log, position.offset):
+                continue
+            told = answer_of(message)
+            if told is not None:
+                said, digest, body = told
+                engine.learn(
+                    partition, msgspec.json.encode([said[c] for c in self.columns]).decode(), Kept(digest, body)
+                )
+                count += 1
+        if begin > 0 and base is None and engine.count(partition) < self.most and not tables:
+            raise StreamError(
+                f"the answers before offset {begin} are gone: what was said to their keys is not known any more",
+                where=f"{topic}[{partition}]",
+                hint="put a savepoint back, or go on with what there is: headrace stream rebuild SYSTEM --from-tables",
+            )
+        return count
+
+
+def answer_of(message: Any) -> tuple[dict[str, Any], str, bytes] | None:
+    """What a first answer says, the digest of its row, and its body without the event.
+
+    None for an answer that repeats another, and for what no worker wrote.
+    """
+    digest = dict(message.headers() or []).get(DIGEST)
+    value = message.value() or b""
+    cut = value.rfind(_EVENT)
+    if digest is None or cut < 0:
+        return None
+    try:
+        said = json.loads(value)
+    except ValueError:
+        return None
+    return (said, digest.decode(errors="replace"), value[:cut]) if isinstance(said, dict) else None
