@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.errors import DeclarationError
+from headrace.errors import DeclarationError, LedgerUnavailableError
 from headrace.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class Home:
         from headrace.ledger import Ledger
 
         uri = self.settings.ledger_uri
+        if uri is None and not self._make and not self.path.exists():
+            raise LedgerUnavailableError("the home is gone", where=str(self.path), hint="put it back")
         place = uri.get_secret_value() if uri else f"sqlite:///{self.path / 'ledger.db'}"
         return Ledger.open(place, timeout=self.settings.ledger_timeout, known=self._known)
 

@@ -246,3 +246,16 @@ def test_a_server_that_began_anew_answers_no_series_from_tables_that_are_gone(
         for name, value in more.items():
             environment.setenv(name, value)
         assert ran("export", LIVE, home).json["differing"] == 0
+
+
+def test_no_ledger_is_made_where_the_home_was(folder: Path) -> None:
+    """The first event makes it; where the home was put aside it would be in the way of the one that comes back."""
+    home = folder / "live_metrics"
+    assert not (home / "ledger.db").exists()
+    with serving(home, systems=(LIVE,)) as server:
+        moved(home)
+        assert server.post(event(1), EVENTS).status_code == 503
+        assert not (home / "ledger.db").exists()
+        back(home)
+        until(lambda: server.post(event(1), EVENTS).status_code == 200)
+    assert len(keys(home)) == 1

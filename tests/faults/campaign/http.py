@@ -54,6 +54,8 @@ def run(rounds: int, seed: int, first: int) -> int:
                 server.close()
             if mounted:
                 subprocess.run(["umount", "-l", name], check=False)
+            for each in (f"{name}.log", f"{name}.clock"):
+                Path(each).unlink(missing_ok=True)
     return campaign.end()
 
 
@@ -166,16 +168,10 @@ def _stored(room: Room, clients: list[Client], tally: Tally) -> None:
 
 def _champion(room: Room, tally: Tally) -> None:
     """The one that was promoted answers soon."""
-    import urllib.request
-
     now, end, found = room.champion(), time.monotonic() + 15, None
     while time.monotonic() < end:
-        body = json.dumps(room.fresh()).encode()
-        asked = urllib.request.Request(
-            f"http://127.0.0.1:{room.port}{room.path}", body, {"content-type": "application/json"}
-        )
-        with suppress(OSError), urllib.request.urlopen(asked, timeout=10) as answer:
-            found = json.load(answer)["model_version"]
+        with suppress(OSError):
+            found = room.post(room.fresh())["model_version"]
         if found == now:
             return
         time.sleep(0.1)

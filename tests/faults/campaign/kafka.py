@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from confluent_kafka import KafkaException
 from tests import kafka
 from tests.cli.helpers import headrace
 from tests.faults.campaign.kafka_faults import Fault, Scene, drawn
@@ -111,6 +112,8 @@ def _live(scene: Scene, fault: Fault) -> None:
 def _done(scene: Scene, fault: Fault) -> None:
     try:
         fault.does(scene)
+    except (KafkaException, TimeoutError):  # the cluster does not answer, by another fault: so this one did not happen
+        scene.tally.add("not made")
     except Exception as error:  # noqa: BLE001 - told as a failure of the round
         scene.tally.bad("stuck", f"{fault.name}: {error!r}")
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -56,6 +57,7 @@ class Room:
         self.folder, self.home, self.backup = folder, folder / "home", folder / "backup"
         shutil.copytree(template, self.home)
         self.workers, self.database, self.port = workers, database, free_port()
+        Path(f"{folder.parent}.log").write_text("")
         self.clock = Path(f"{folder.parent}.clock") if clock and FAKETIME else None
         self._environment = {"HEADRACE_LEDGER_TIMEOUT": "3"}
         if database:
@@ -66,6 +68,7 @@ class Room:
             self._faked = more | {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
         self._read, self.ids = 0, dict[str, bytes]()
         self.start()
+        self.post(self.fresh())  # the first one makes the ledger
         shutil.copytree(self.home, self.backup)
 
     def __str__(self) -> str:
@@ -86,8 +89,14 @@ class Room:
         ]
         command += ["--port", str(self.port), "--workers", str(self.workers), "--access-log", "off"]
         environment = os.environ | self._environment | (self._faked if self.clock is not None else {})
-        with (self.folder / "serve.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        # By way of another process, whose files may grow; and not on the file system that may be full.
+        with Path(f"{self.folder.parent}.log").open("ab") as log:
+            cat = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=log)
+        self.process = subprocess.Popen(
+            command, stdout=cat.stdin, stderr=cat.stdin, env=environment, start_new_session=True
+        )
+        assert cat.stdin is not None
+        cat.stdin.close()
         self.ready()
 
     def tell(self, offset: str) -> None:
@@ -99,8 +108,6 @@ class Room:
 
     def ready(self, within: float = 60.0) -> bool:
         """Wait until it says that it is."""
-        import urllib.request
-
         end = time.monotonic() + within
         while time.monotonic() < end and self.process.poll() is None:
             try:
@@ -109,6 +116,15 @@ class Room:
             except OSError:
                 time.sleep(0.05)
         return False
+
+    def post(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What a body is answered with."""
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{self.path}", json.dumps(body).encode(), {"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
 
     @property
     def processes(self) -> list[int]:
@@ -143,8 +159,8 @@ class Room:
 
     def troubles(self) -> list[str]:
         """Errors that the server logged."""
-        lines = (self.folder / "serve.log").read_text().splitlines()
-        return [line for line in lines if '"log.level":"error"' in line or not line.startswith("{")]
+        lines = Path(f"{self.folder.parent}.log").read_text().splitlines()
+        return [line for line in lines if '"log.level":"error"' in line or "Error" in line]
 
     def promote(self, version: int) -> None:
         """Make a version the champion."""
@@ -297,6 +313,10 @@ class Events(Room):
         table = home.table(self.kind, "raw")
         by_version = {v: Predictor.load(home.registry.fetch(home.registry.get(self.kind, v))) for v in (1, 2)}
         told = [each for each in logged if each["predictions"]]
+        if done["differing"]:
+            Path("faults-differing.json").write_text(
+                json.dumps([json.loads(a) | {"_key": k} for k, a in self.logged()])
+            )
         for answer in told if done["differing"] else told[-6:]:
             as_of = datetime.fromisoformat(answer["as_of"])
             said = [(step["value"], step["lower"], step["upper"]) for step in answer["predictions"]]

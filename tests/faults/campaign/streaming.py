@@ -142,7 +142,7 @@ class Workers:
         if process.returncode:
             self.refused = json.loads(out)["message"] if out.startswith("{") else err[-300:]
         with self.log.open("a") as log:
-            log.write('"the state was made anew" by the operator\n')
+            log.write(f'"the state was made anew" by the operator: {" ".join(out.split())}\n')
         for place in range(count):
             self.start(place)
 

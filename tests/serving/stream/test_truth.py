@@ -216,6 +216,27 @@ def live(stream):
     return False
 
 
+def test_a_state_of_nothing_is_whole(stream):
+    """Damaged, and all events that it was made of are gone: it begins with what the tables know, once and for all."""
+    stream.send(20)
+    stream.drain()
+    ends = stream.ends()
+    partition = next(p for p, end in ends.items() if end)
+    key = next(k for k in stream.state(partition) if k is not None and k.startswith(b"["))
+    stream.put_state(key, None, partition)
+    stream.cut_before({partition: ends[partition]})
+    stream.send(2)
+    with pytest.raises(StreamError, match="cannot be made anew from the log") as failure:
+        stream.drain()
+    assert "headrace stream rebuild live_metrics --from-tables" in failure.value.hint
+    kafka.eventually(lambda: not live(stream))
+    rebuild(stream.system, stream.home, stream.broker, tables=True)
+    assert not said(stream.drain(), "made anew")
+    stream.send(2)
+    assert not said(stream.drain(), "made anew")
+    assert len(stream.outcomes()) == 24 * 8
+
+
 def test_the_outcomes_are_of_another_topic(stream):
     stream.send(20)
     stream.drain()

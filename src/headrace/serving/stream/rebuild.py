@@ -14,7 +14,7 @@ from headrace.serving.stream.batch import Batch
 from headrace.serving.stream.changelog import Change
 from headrace.serving.stream.engine import Engine, Seed
 from headrace.serving.stream.outcomes import first_known
-from headrace.serving.stream.positions import POSITION, Position
+from headrace.serving.stream.positions import POSITION, Position, Total
 from headrace.serving.stream.restore import Found, restore
 from headrace.serving.stream.rings import Ints, Keys
 from headrace.serving.stream.seeding import Seeded
@@ -86,7 +86,9 @@ class Again:
         anew = position.log > (1 if base is None or base.position is None else base.position.log)
         if (begin > first or anew) and position.offset > first and not tables:
             gone = f"the events before offset {begin} are gone" if begin else "events are of a topic that is no more"
-            raise StreamError(f"the state cannot be made anew from the log: {gone}", where=where, hint=_HINT)
+            again = f"headrace stream rebuild {making.topics.system} --from-tables"
+            hint = f"where the tables have them, after `headrace archive`: {again}"
+            raise StreamError(f"the state cannot be made anew from the log: {gone}", where=where, hint=hint)
         making.begun(partition, position.log, base)
         begin = max(begin, first)
         count, seed, engine.seed = 0, engine.seed, self.of(making.broker, making.topics, [partition])
@@ -160,13 +162,9 @@ class Rebuild:
                 yield part, None
                 part = []
         part += [(partition, key, None) for key in sorted(gone)]
-        total = self.engine.changelog.totals.get(partition)
-        done = position if total is None else position.with_state(total)
+        done = position.with_state(self.engine.changelog.totals.get(partition, Total()))
         part.append((partition, POSITION, done.encode(partition)))
         yield part, done
-
-
-_HINT = "where the tables have them, after `headrace archive`: headrace stream rebuild SYSTEM --from-tables"
 
 
 def _batches(messages: Iterable[Any]) -> Iterator[list[Any]]:
