@@ -7,8 +7,11 @@ import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from headrace import Column, Contract, Forecaster, Monitoring, Source
+from headrace.features import lag, rolling_mean, seasonal_features
 from headrace.flow.run import Request, run
 from headrace.home import Home
 from headrace.ledger import Entry
@@ -20,6 +23,7 @@ from headrace.serving.stream.engine import Engine, Message
 from headrace.serving.stream.produce import Playing, events, message_of
 from headrace.serving.stream.seeding import Seeding
 from headrace.settings import Settings
+from headrace.sources import simulated
 from headrace.system import System
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +42,41 @@ SYSTEMS |= {
         str(ROOT / "systems" / "live_metrics"), [*ENDING, "contract.columns.value.aggregate=sum"]
     ),
 }
+
+
+def several(*, as_of: datetime, series: int = 3, days: float = 40.0) -> pl.DataFrame:
+    """The values of metrics, and two columns more, which are missing now and then."""
+    rows = simulated.metrics(as_of=as_of, series=series, days=days)
+    place = pl.int_range(pl.len())
+    return rows.with_columns(
+        visits=pl.when(place % 3 > 0).then(pl.col("value") * 2 + place % 7),
+        returns=pl.when(place % 5 > 0).then((pl.col("value") // 3).cast(pl.Int64)),
+    )
+
+
+SYSTEMS["several_columns"] = System(
+    name="several",
+    source=Source(simulate=several),
+    contract=Contract(
+        columns=(
+            *(Column("metric", "category"), Column("time", "time", zone="UTC"), Column("value", "float")),
+            *(Column("visits", "float", nullable=True), Column("returns", "integer", nullable=True)),
+        )
+    ),
+    keys=("metric",),
+    time="time",
+    step="5m",
+    target="value",
+    features={
+        **seasonal_features("value", seasons=("24h",)),
+        "visits_before": lag("visits", "5m"),
+        "visits_mean": rolling_mean("visits", "1h"),
+        "returned": lag("returns", "10m") / lag("value", "10m"),
+    },
+    model=Forecaster(seasons=("24h",), history="90d", trees=5, max_rows=1000),
+    horizon="1h",
+    monitoring=Monitoring(baselines=("24h",)),
+)
 
 
 def posted(system: System) -> list[bytes]:
