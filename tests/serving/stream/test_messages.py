@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from headrace.serving.stream.batch import Batch, Message
 from headrace.serving.stream.engine import Engine
 from headrace.serving.stream.letters import as_it_came
@@ -77,3 +79,20 @@ def test_a_key_in_the_format_of_the_values_names_its_series(world):
     assert agrees(opener.key(b"orders"), ["metric"], ["orders"])
     assert opener.key(b"\x00\x00\x00\x00\x07{") == b"\x00\x00\x00\x00\x07{"
     assert opener.key(None) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "trace"),
+    [
+        (TRACE[1], {"trace.id": "0af7651916cd43dd8448eb211c80319c", "span.id": "b7ad6b7169203331"}),
+        (TRACE[1] + b"-more", {"trace.id": "0af7651916cd43dd8448eb211c80319c", "span.id": "b7ad6b7169203331"}),
+        (TRACE[1][:-1], {}),
+        (b"nonsense\n", {}),
+        (b"\xff", {}),
+        (None, {}),
+    ],
+)
+def test_a_log_line_names_the_trace_of_a_message(told, trace):
+    message = Message(1, 7, None, b"", 0, [("Traceparent", told)])
+    assert message.named() == {"partition": 1, "offset": 7, **trace}
+    assert Message(1, 7, None, b"", 0).named() == {"partition": 1, "offset": 7}

@@ -140,7 +140,11 @@ def test_changes_in_avro_are_answered_once_their_registry_is_there(world, home, 
     letters = kafka.committed(broker, "live_metrics.dead_letters")
     assert letters == [] or os.environ.get("SCHEMA_REGISTRY")
     come()
-    done = kafka.finish(streaming)
+    out, logged = streaming.communicate(timeout=300)
+    assert streaming.returncode == 0, logged
+    done = json.loads(out)
+    apart = [line for line in map(json.loads, filter(None, logged.splitlines())) if "set apart" in line["message"]]
+    assert {line["trace"]["id"] for line in apart} == {TRACE.decode().split("-")[1]}, logged
     assert (done["events"], done["answers"], done["ignored"], done["dead_letters"]) == (65, 60, 2, 3)
     answers = kafka.committed(broker, "live_metrics.predictions")
     assert len({json.loads(each.value())["event_id"] for each in answers}) == 60

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from headrace.sources.messages.base import Headers
-from headrace.sources.messages.declared import TRACING
+from headrace.sources.messages.base import Headers, header
+from headrace.sources.messages.declared import TRACEPARENT, TRACING
 from headrace.sources.stamps import Clock, received
 
+_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?").fullmatch
 _LONGEST, _MOST = 4_096, 16
 """Bytes of a header, and headers, that go on: an answer must fit into its topic."""
 
@@ -24,6 +26,12 @@ class Message(NamedTuple):
     value: bytes | None
     timestamp: int
     headers: Headers | None = None
+
+    def named(self) -> dict[str, object]:
+        """What a log line says of it: where it is, and the trace that it belongs to, if a header tells one."""
+        said: dict[str, object] = {"partition": self.partition, "offset": self.offset}
+        found = _TRACE(header(self.headers or (), TRACEPARENT) or "")
+        return said if found is None else {**said, "trace.id": found[1], "span.id": found[2]}
 
 
 @dataclass(frozen=True)

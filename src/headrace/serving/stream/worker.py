@@ -405,12 +405,12 @@ class Worker:
             raise BrokerUnavailableError(error.str(), where=self._broker.bootstrap)
         self._tell_once("trouble", error.str())
 
-    def _tell_once(self, what: str, detail: str) -> None:
+    def _tell_once(self, what: str, detail: str, **more: object) -> None:
         """Log trouble, of each kind once in a while."""
         now = time.monotonic()
         if now - self._told.get(what, -_QUIET) >= _QUIET:
             self._told[what] = now
-            self._log.warning(what, detail=detail)
+            self._log.warning(what, detail=detail, **more)
 
     def _answer(self, batch: Batch) -> None:
         began = time.monotonic()
@@ -452,6 +452,9 @@ class Worker:
         t.answers.inc(len(answered.answers))
         t.dead_letters.inc(len(answered.dead))
         t.late.inc(len(answered.late))
+        for message, reason in (*answered.dead[:1], *answered.late[:1]):
+            count = len(answered.dead) + len(answered.late)
+            self._tell_once("set apart", reason, letters=count, **message.named())
         t.moved.inc(len(answered.moved))
         t.ignored.inc(len(answered.ignored))
         t.repeated.inc(answered.repeated)

@@ -11,7 +11,8 @@ from headrace.sources.messages.paths import ENVELOPE, parsed
 
 Format = Literal["json", "json_schema", "avro", "protobuf"]
 Envelope = Literal["none", "cloudevents", "debezium", "connect"]
-TRACING = ("traceparent", "tracestate")
+TRACEPARENT = "traceparent"
+TRACING = (TRACEPARENT, "tracestate")
 """Headers that always go on from an event to its outcome: W3C Trace Context."""
 _FRAMED = ("avro", "protobuf")
 
