@@ -29,6 +29,8 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 PINNED = ("model_version", "model_digest", "feature_version", "data_version", "config_digest", "code_revision")
 """The pins that every stored prediction carries beside its `as_of`."""
+SHADOW_OF = "shadow_of"
+"""Beside what a shadow said: the id of the prediction that was answered."""
 ROLE, ANSWERED, CANARY, SHADOW = "role", "answered", "canary", "shadow"
 """What a version was to a prediction: it answered as the champion or because it was asked for, it answered as the
 canary, or it was asked beside the one that answered. The first is meant where none is told."""

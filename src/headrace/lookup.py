@@ -183,6 +183,37 @@ class Lookups:
             for row in some:
                 row[VERSIONS] = versions
 
+    def fill_past(self, rows: Sequence[Row], asked: Sequence[datetime]) -> None:
+        """`fill` for logged rows, each as of when it was asked for: what it was told stays, the rest is read from the
+        tables, at the versions that its other columns were read from.
+
+        Args:
+            rows: With what they were told, and under `VERSIONS` where from.
+            asked: When each was asked for, UTC.
+        """
+        for source in self._sources:
+            lacking: dict[int, list[int]] = {}
+            for place, row in enumerate(rows):
+                told = row.get(VERSIONS) or {}
+                if any(row.get(column) is None for column in source.features):
+                    version = told.get(source.label) or source.group.table.version()
+                    lacking.setdefault(version, []).append(place)
+            for version, places in lacking.items():
+                some = [rows[place] for place in places]
+                self._join_past(source, some, [asked[place] for place in places], version)
+                for row in some:
+                    row[VERSIONS] = {**(row.get(VERSIONS) or {}), source.label: version}
+
+    def _join_past(self, source: _Source, rows: Sequence[Row], asked: Sequence[datetime], version: int) -> None:
+        import polars as pl
+
+        own = [row[self._time] if self._time is not None else None for row in rows]
+        moments = [at if its is None else min(its, at) for its, at in zip(own, asked, strict=True)]
+        at = pl.lit(pl.Series(moments, dtype=pl.Datetime("us", "UTC")))
+        for column in source.join(self._keys_of(source, rows), at, version):
+            for row, value in zip(rows, column.to_list(), strict=True):
+                row[column.name] = value
+
     def follow(self, now: datetime) -> None:
         """Bring the online side of every group up to its table.
 
@@ -239,8 +270,7 @@ class Lookups:
         import polars as pl
 
         rows = [(at, row) for at, some, _ in asked for row in some]
-        dtypes = {name: dtype_of(self._types[name]) for name in source.key}
-        frame = pl.DataFrame({name: [row[name] for _, row in rows] for name in dtypes}, schema=dtypes)
+        frame = self._keys_of(source, [row for _, row in rows])
         times = pl.Series(_AT, [at for at, _ in rows], dtype=pl.Datetime("us", "UTC"))
         version = source.group.table.version()
         for column in source.join(frame.with_columns(times), pl.col(_AT), version):
@@ -248,6 +278,12 @@ class Lookups:
                 row[column.name] = value
         for _, _, versions in asked:
             versions[source.label] = version
+
+    def _keys_of(self, source: _Source, rows: Sequence[Row]) -> pl.DataFrame:
+        import polars as pl
+
+        dtypes = {name: dtype_of(self._types[name]) for name in source.key}
+        return pl.DataFrame({name: [row[name] for row in rows] for name in dtypes}, schema=dtypes)
 
 
 def look_up(view: FeatureView, key: Sequence[str], *, at: datetime, last: int = 0) -> list[Observed]:

@@ -50,6 +50,7 @@ def serve(
 def export(use: Common, name: Name) -> None:
     """Copy what was logged to the store, once. Predictions, and posted events as facts."""
     from headrace import console
+    from headrace.pipelines import shadows
     from headrace.pipelines.row_inference import export
     from headrace.serving.posted.export import export as export_events
 
@@ -59,6 +60,8 @@ def export(use: Common, name: Name) -> None:
             done = export_events(system, home, tell)
         else:
             done = {"exported": export(system, home, on_progress=tell)}
+            if beside := shadows.export(system, home, on_progress=tell):
+                done["shadows"] = beside
     console.print_tree({"system": system.name, **done}, as_json=use.json)
     if done.get("differing"):
         raise typer.Exit(1)

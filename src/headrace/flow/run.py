@@ -283,9 +283,10 @@ class _Run:
     def _monitor(self) -> int:
         r = self._request
         if not self._system.forecasts:
-            from headrace.pipelines import row_inference, row_monitoring
+            from headrace.pipelines import row_inference, row_monitoring, shadows
 
             row_inference.export(self._system, self._home)
+            shadows.export(self._system, self._home)
             self._result.monitored = row_monitoring.monitor(
                 self._system, self._home, as_of=r.as_of, data_version=self._data_version
             )

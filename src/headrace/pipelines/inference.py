@@ -17,8 +17,8 @@ from headrace.contract.apart import inside
 from headrace.declaration import MONTH, format_duration
 from headrace.errors import NotEnoughDataError, NotExportedError, NotFoundError, ReplayError
 from headrace.features.keyed import key_frame, numbers_in
-from headrace.home import PREDICTIONS, Home
-from headrace.lineage import ANSWERED, PINNED, ROLE, Pins, as_of_in, iso, prediction_ids
+from headrace.home import PREDICTIONS, SHADOWS, Home
+from headrace.lineage import ANSWERED, PINNED, ROLE, SHADOW, SHADOW_OF, Pins, as_of_in, iso, prediction_ids
 from headrace.models.forecast import SERVED
 from headrace.pipelines import runs, shape
 from headrace.pipelines.conditions import conditions, refuse_unknown
@@ -282,15 +282,22 @@ def find(home: Home, prediction_id: str) -> tuple[str, dict[str, Any]]:
 
     made = pl.lit(as_of_in(prediction_id), pl.Datetime("us", "UTC"))
     slot = pl.col("as_of").is_between(made, made + timedelta(milliseconds=1))
-    for system in home.store.systems():
-        table = home.table(system, PREDICTIONS)
-        if table.exists():
-            rows = table.collect(table.scan(where=slot & (pl.col("id") == prediction_id)))
-            if rows.height:
-                return system, rows.drop("_version").row(0, named=True)
+    for name, more in ((PREDICTIONS, {}), (SHADOWS, {ROLE: SHADOW})):
+        for system in home.store.systems():
+            table = home.table(system, name)
+            if table.exists():
+                rows = table.collect(table.scan(where=slot & (pl.col("id") == prediction_id)))
+                if rows.height:
+                    return system, rows.drop("_version").row(0, named=True) | more
     found = home.ledger.get(prediction_id) if home.has_ledger else None
     if found is not None:
         return found[0].system, _of_entry(*found)
+    beside = home.ledger.shadows.get(prediction_id) if home.has_ledger else None
+    if beside is not None:
+        shadow, answered, pins = beside
+        inputs = answered.inputs if shadow.inputs is None else shadow.inputs
+        entry = answered._replace(id=shadow.id, inputs=inputs, answer=shadow.answer)
+        return entry.system, _of_entry(entry, pins) | {SHADOW_OF: answered.id}
     hint = (
         "ids are listed by `headrace predictions SYSTEM`; answers on a stream are known after `headrace archive SYSTEM`"
     )
@@ -398,9 +405,12 @@ def _replay_row(home: Home, system: str, prediction_id: str, row: Mapping[str, A
     predictor = RowPredictor.load(home.registry.fetch(home.registry.get(system, row["model_version"])))
     model = predictor.model
     inputs = decoded(row["inputs"], model.types)
+    if row.get("error"):
+        raise ReplayError(f"it could not be made: {row['error']}", where=prediction_id)
     replayed = predictor.answer(inputs)
     stored = {name: row[name] for name in replayed}
-    logged = features_of(row["inputs"])
+    # A shadow has the inputs of the prediction that it stands beside, whose features are those of another model.
+    logged = None if row.get(ROLE) == SHADOW else features_of(row["inputs"])
     again = None if logged is None else predictor.features({name: [value] for name, value in inputs.items()})[0]
     told = {} if logged is None else {"features": {"stored": logged, "replayed": again}}
     return {

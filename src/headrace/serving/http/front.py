@@ -99,6 +99,7 @@ class Front:
         for name, each in self._served.items():
             if each.champion is not None:
                 self._telemetry.version.labels(name).set(each.champion.version.version)
+            self._telemetry.followed(name, each.following)
         text = self._telemetry.text(several=self._several)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

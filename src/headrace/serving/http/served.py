@@ -21,6 +21,7 @@ from headrace.serving.http.problem import outward
 from headrace.system import System
 
 if TYPE_CHECKING:
+    from headrace.ledger.shadows import Follower
     from headrace.registry import ModelVersion
 
 _log = logging.getLogger("headrace.serving")
@@ -39,6 +40,7 @@ class Served:
         lost: Why the model that is there must not answer any more.
         kept: Says why a system's predictions cannot be kept; None: they can.
         beside: Versions that score beside the champion.
+        following: How far those are that score what was answered, each with how many entries wait for it.
         numbers: Of the versions that there are.
     """
 
@@ -53,6 +55,7 @@ class Served:
     lost: str | None = None
     kept: Callable[[str], str | None] = _kept
     beside: Beside = field(default_factory=Beside)
+    following: tuple[tuple[Follower, int], ...] = ()
     numbers: tuple[int, ...] = ()
     versions: Versions = field(init=False)
     _taken: Canary | None = None
@@ -69,6 +72,9 @@ class Served:
         ``/ready``."""
         try:
             self._champion()
+            if self.beside.shadows:
+                every = self.home.ledger.shadows.followers(self.system.name)
+                self.following = tuple(each for each in every if each[0].model_version in self.beside.shadows)
             if self.forecasts is not None:
                 self.forecasts.refresh()
         except (HeadraceError, OSError) as error:
@@ -152,7 +158,14 @@ class Served:
 
     def _told_beside(self) -> dict[str, Any]:
         """What is said of the versions beside, where there are any."""
-        told: dict[str, Any] = {"shadows": list(self.beside.shadows)} if self.beside.shadows else {}
+        told: dict[str, Any] = {}
+        if self.beside.shadows:
+            done = {each.model_version: {**each._asdict(), "waiting": waiting} for each, waiting in self.following}
+            names = ("scored", "failed", "own", "waiting")
+            told["shadows"] = [
+                {"model_version": number, **{name: done.get(number, {}).get(name) for name in names}}
+                for number in self.beside.shadows
+            ]
         if self.beside.canary is not None:
             told["canary"] = {"model_version": self.beside.canary, "share": self.beside.share}
         return told

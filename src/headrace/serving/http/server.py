@@ -21,6 +21,8 @@ from headrace.serving.http.beside import beside, refuse_missing
 from headrace.serving.http.binding import BACKLOG, Binding
 from headrace.serving.http.grpc.address import At
 from headrace.serving.http.options import Options
+from headrace.serving.http.shadowing import Job, Keeper, begin
+from headrace.serving.http.telemetry import LOGGING
 from headrace.settings import Settings
 from headrace.system import System
 
@@ -28,16 +30,6 @@ GRACE = 30
 """Seconds that requests under way have to be answered after SIGTERM."""
 COLLECTED = (700, 10, 10)
 """When the collector of garbage looks: the interpreter's own."""
-_LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "ecs": {"()": "headrace.serving.http.telemetry.LogLines", "exclude_fields": ["process", "log.original"]}
-    },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "ecs", "stream": "ext://sys.stderr"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-}
-"""Everything on stderr is one JSON line in the Elastic Common Schema, as the access log's lines are."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +96,7 @@ def serve(
             root_path=binding.root_path,
             forwarded_allow_ips=binding.forwarded_allow_ips,
             access_log=False,
-            log_config=_LOGGING,
+            log_config=LOGGING,
             timeout_graceful_shutdown=GRACE,
             timeout_keep_alive=options.idle_timeout,  # type: ignore[arg-type]  # it is handed to the loop as it is
             ws="none",
@@ -115,6 +107,7 @@ def serve(
             **tls,
         )
         sock = binding.bound()
+        keeper = _keeper(systems, home, settings, options, known)
         on_start()
         try:
             if several:
@@ -123,6 +116,22 @@ def serve(
                 uvicorn.Server(config).run(sockets=[sock])
         finally:
             binding.clear()
+            if keeper is not None:
+                keeper.close()
+
+
+def _keeper(
+    systems: Sequence[System], home: Home, settings: Settings, options: Options, known: Known | None
+) -> Keeper | None:
+    """What has versions score beside, started; None where none is to."""
+    wanted = {name: each.shadows for name, each in beside(options, systems).items() if each.shadows}
+    if not wanted:
+        return None
+    job = Job(tuple(systems), settings, wanted, known)
+    begin(job, home)
+    keeper = Keeper(job)
+    keeper.start()
+    return keeper
 
 
 def _known(systems: Sequence[System], home: Home) -> Known | None:

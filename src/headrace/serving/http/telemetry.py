@@ -9,10 +9,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ecs_logging
 import msgspec
@@ -29,6 +29,9 @@ from prometheus_client import (
 
 from headrace._version import __version__
 from headrace.serving.http.process import Process
+
+if TYPE_CHECKING:
+    from headrace.ledger.shadows import Follower
 
 _BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 ECS, SERVICE = "8.11.0", "headrace"
@@ -66,6 +69,18 @@ def request_id_of(given: bytes) -> bytes:
     return given if _PLAIN_ID(given) else b"%b%08x" % (_PROCESS, next(_COUNT) & 0xFFFFFFFF)
 
 
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "ecs": {"()": "headrace.serving.http.telemetry.LogLines", "exclude_fields": ["process", "log.original"]}
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "ecs", "stream": "ext://sys.stderr"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+}
+"""Everything on stderr is one JSON line in the Elastic Common Schema, as the access log's lines are."""
+
+
 class Telemetry:
     """The metrics of one process. Make one a process: Prometheus keeps them in a registry of its own."""
 
@@ -83,6 +98,13 @@ class Telemetry:
         )
         self.version = Gauge(
             "headrace_model_version", "The version that predicts.", ["system"], multiprocess_mode="mostrecent", **kept
+        )
+        self.shadows = Gauge(
+            "headrace_shadow_rows",
+            "Answered rows by what a version beside did: scored, failed, own (it had answered), waiting.",
+            ["system", "model_version", "state"],
+            multiprocess_mode="mostrecent",
+            **kept,
         )
         self._process = None
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
@@ -106,6 +128,13 @@ class Telemetry:
         """Note answered rows; `fold` counts them."""
         key = (system, version)
         self._predicted[key] = self._predicted.get(key, 0) + rows
+
+    def followed(self, system: str, versions: Iterable[tuple[Follower, int]]) -> None:
+        """Say how far versions are that score beside: each with how many entries wait for it."""
+        for each, waiting in versions:
+            states = {"scored": each.scored, "failed": each.failed, "own": each.own, "waiting": waiting}
+            for state, rows in states.items():
+                self.shadows.labels(system, str(each.model_version), state).set(rows)
 
     def fold(self) -> None:
         """Count what was noted since the last time. Called from the event loop, every few seconds and when asked."""
