@@ -105,6 +105,7 @@ def test_scores_do_not_depend_on_when_they_were_computed(tmp_path):
             scored(home, FIRST + n * day, unknown, tmp_path, flipped)
     late = homes[1]
     shutil.rmtree(tmp_path / "late" / "store" / "coins" / METRICS)
+    (tmp_path / "late" / "store" / "coins" / "_tables" / f"{METRICS}.json").unlink()
     moments = [FIRST + n * day for n in (3, 0, 2, 1, 0)]
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda at: run(SYSTEM, late, Request(at, at, steps=("monitor",))), moments))
