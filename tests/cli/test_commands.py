@@ -135,11 +135,11 @@ def test_what_the_parser_refuses_is_json_too(arguments, message, monkeypatch, ca
     assert message in err
 
 
-def test_a_system_of_rows_is_not_streamed(tmp_path):
+def test_a_stream_without_a_model_says_so(tmp_path):
     titanic = Path(ENERGY).with_name("titanic")
     for workers in (1, 2):
         done = headrace("stream", titanic, "--home", tmp_path, "--bootstrap", "x:1", "--workers", workers, "--json")
-        assert refused(done, 2, "DeclarationError")["where"] == "horizon"
+        assert "no model" in refused(done, 2, "NotFoundError")["message"]
 
 
 def test_a_bug_is_one_document_too(monkeypatch, capsys):

@@ -87,11 +87,13 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize("harm", [Path.unlink, flip])
 def test_a_models_files_are_compared_too(what, harm, template, tmp_path):
     home = copy_of_trained(template, tmp_path / "home")
-    path = sorted(home.glob(what))[0]
-    harm(path)
+    paths = list(home.glob(what))  # a training that was tried twice leaves files of no version
+    for path in paths:
+        harm(path)
     found = headrace("verify", "--home", home, "--deep", "--json")
     (bad,) = [each for each in found.json["tables"] if not each["ok"]]
-    assert (found.code, bad["name"]) == (1, str(path.parent.relative_to(home)))
+    assert found.code == 1
+    assert bad["name"] in {str(path.parent.relative_to(home)) for path in paths}
     assert "version 1 of energy" in bad["problems"][0]
 
 
