@@ -49,7 +49,7 @@ def by_hand(model, history, series, origin):
     """Value and half width of one forecast, by the rule in plain Python."""
     fixed, h, several = replace(model, since=None), model.horizon, -(-STEPS // model.horizon)
     hours = (START - datetime(1970, 1, 1, tzinfo=UTC)) // HOUR
-    newest = origin - (origin + hours) % h
+    base = origin - (origin + hours) % (h * several)
     bounds = [*sorted({b for b in (0, 1, 3, max(h // 2, 3)) if b < h}), h]
     places = sorted(model.factors)
     first = model.losses[places.index(f"[{series}]") + 1]
@@ -63,7 +63,7 @@ def by_hand(model, history, series, origin):
         weights = np.where(np.isfinite(said), np.repeat(weights, np.diff(bounds), axis=1), 0)
         return (weights * np.nan_to_num(said)).sum(axis=0) / weights.sum(axis=0)
 
-    for check in range(newest - window(h) * h, newest + 1, h):
+    for check in range(base - window(h) * h, origin + 1, h):
         if not FIT <= check < origin:
             continue
         said = fixed.forecast(history, np.array([series]), np.array([check]))

@@ -1,12 +1,15 @@
 """Forecasts that learn from what came true since the fit, as a function of the model and the history alone.
 
 The model also forecasts from its *checks*: every `horizon`-th step, counted from a fixed time. So every step has one
-forecast from the check before it, and an error as soon as its value is known. The newest `remembered` checks, oldest
-first, say whom to listen to and how wide intervals are (`models.weights`). Errors from before the fit's end do not
-count: the model was fitted on them.
+forecast from the check before it, and an error as soon as its value is known. The newest checks, oldest first, say whom
+to listen to and how wide intervals are (`models.weights`). Errors from before the fit's end do not count: the model was
+fitted on them.
 
 Checks are fixed in time, so neighbouring origins share them: n origins of a series cost n / horizon more forecasts, and
 those of the checks before the first. Whoever goes on in time (a stream) remembers them and pays for none.
+
+What checks say together is computed at *bases*: every check of `STEPS` steps or more, of shorter ones every so many
+that they have these steps. An origin goes on from the base before it with the few checks since: origins share that too.
 """
 
 from __future__ import annotations
@@ -84,18 +87,23 @@ class Memory(Protocol):
 
 
 def window(horizon: int) -> int:
-    """How many checks before the newest one count for a forecast."""
-    return WINDOW * -(-STEPS // horizon)
+    """How many checks before the newest base count for a forecast."""
+    return WINDOW * between(horizon)
+
+
+def between(horizon: int) -> int:
+    """How many checks there are from one base to the next."""
+    return -(-STEPS // horizon)
 
 
 def shape_of(rule: Rule) -> Shape:
     """What is remembered of a series."""
-    return Shape(window(rule.horizon) + 1, rule.candidates, rule.horizon, rule.size)
+    return Shape(window(rule.horizon) + between(rule.horizon), rule.candidates, rule.horizon, rule.size)
 
 
 def reach(horizon: int) -> int:
     """How many steps before an origin the oldest check that counts may lie."""
-    return (window(horizon) + 1) * horizon
+    return (window(horizon) + between(horizon)) * horizon
 
 
 class Feedback:
@@ -126,15 +134,19 @@ class Feedback:
         first = max(history.position(since - MICROSECOND) + 1, 0)
         self._before, self._width = reach(horizon), history.length + reach(horizon)
         self._asked = self._code(series, origin)
-        self._elapsed = (origin + history.first) % horizon
-        self._newest, self._of = np.unique(self._asked - self._elapsed, return_inverse=True)
-        self._state = self._recall(self._newest)[1].state
+        self._elapsed = (origin + history.first) % (horizon * between(horizon))
+        self._base, self._of = np.unique(self._asked - self._elapsed, return_inverse=True)
+        self._state = self._recall(self._base)[1].state
         self._new = np.flatnonzero(np.isnan(self._state[:, 0]))
-        past = self._newest[self._new, None] - horizon * np.arange(window(horizon), 0, -1)
-        codes = [np.where(self._positions(each) >= first, each, NONE) for each in (self._newest, past)]
+        past = self._base[self._new, None] - horizon * np.arange(window(horizon), 0, -1)
+        ahead = horizon * np.arange(between(horizon))
+        after = np.where(ahead <= self._elapsed[:, None], (self._asked - self._elapsed)[:, None] + ahead, NONE)
+        codes = [np.where(self._positions(each) >= first, each, NONE) for each in (self._base, past, after)]
         needed = np.unique(np.concatenate([each.ravel() for each in codes]))
         self._needed = needed[needed != NONE]
-        self._now, self._past = (np.where(c != NONE, np.searchsorted(self._needed, c), NONE) for c in codes)
+        self._now, self._past, self._after = (
+            np.where(c != NONE, np.searchsorted(self._needed, c), NONE) for c in codes
+        )
         self._known, self._said = self._recall(self._needed)
         self._unknown = np.flatnonzero(~self._known)
         self._made, self._missing = self._sought(self._needed[self._unknown])
@@ -160,18 +172,20 @@ class Feedback:
         """
         self._said.value[self._unknown], self._said.half[self._unknown] = value[self._made], half[self._made]
         said = _with_none(self._said)
-        state, newest = self._rule.first(self._new.size), self._newest[self._new]
-        if newest.size:
-            actual = self._came_true(newest, self._past)
+        state, base = self._rule.first(self._new.size), self._base[self._new]
+        if base.size:
+            actual = self._came_true(base, self._past)
             for i, at in enumerate(self._past.T):
-                state = self._moved(state, newest // self._width, said, at, actual[:, i])
+                state = self._moved(state, base // self._width, said, at, actual[:, i])
         self._state[self._new] = state
         if self._memory is not None:
             self._keep(self._memory)
-        at = self._now[self._of]
-        actual = self._came_true(self._asked, at[:, None])[:, 0]
-        seen = np.where(np.arange(self._rule.horizon) < self._elapsed[:, None], actual, np.nan)
-        return self._moved(self._state[self._of], self._asked // self._width, said, at, seen)
+        state, actual = self._state[self._of], self._came_true(self._asked, self._after)
+        steps = np.arange(self._rule.horizon)
+        for i, at in enumerate(self._after.T):
+            seen = np.where(steps < (self._elapsed - i * self._rule.horizon)[:, None], actual[:, i], np.nan)
+            state = self._moved(state, self._asked // self._width, said, at, seen)
+        return state
 
     def _moved(self, state: Array, series: Ints, said: Checks, at: Ints, actual: Array) -> Array:
         return self._rule.moved(state, self._beginning[series], said.value[at], said.half[at], actual)
@@ -194,7 +208,7 @@ class Feedback:
         return np.where(inside, known[row[:, None, None], np.where(inside, at, 0)], np.nan)
 
     def _keep(self, memory: Memory) -> None:
-        """Have the new remembered: forecasts, and states at the newest checks."""
+        """Have the new remembered: forecasts, and states at the bases."""
         now, said, changed = self._now[self._new], self._said, ~self._known
         counts = now != NONE
         said.state[now[counts]] = self._state[self._new[counts]]
