@@ -49,14 +49,17 @@ def logged(home: Path) -> dict[str, Any]:
 def follower_of(server: Server) -> int:
     """The process that scores beside; it is nicer than the others."""
 
-    def found() -> list[int]:
+    seen: list[int] = []
+
+    def found() -> bool:
         children = Path(f"/proc/{server.process.pid}/task").glob("*/children")
         every = [int(pid) for each in children for pid in each.read_text().split()]
         usual = os.getpriority(os.PRIO_PROCESS, server.process.pid)
-        return [pid for pid in every if not _zombie(pid) and os.getpriority(os.PRIO_PROCESS, pid) > usual]
+        seen[:] = [pid for pid in every if not _zombie(pid) and os.getpriority(os.PRIO_PROCESS, pid) > usual]
+        return bool(seen)
 
     until(found)
-    return found()[0]
+    return seen[0]
 
 
 def test_a_shadow_scores_what_is_answered_and_is_never_answered(home: Path) -> None:

@@ -37,7 +37,14 @@ class Stream:
     def clear(self):
         kafka.delete(self.bootstrap, "live_metrics")
         self.forget_group()
-        kafka.eventually(lambda: not [t for t in self.broker.partitions() if t.startswith("live_metrics.")])
+
+        def gone():
+            if any(t.startswith("live_metrics.") for t in self.broker.partitions()):
+                kafka.delete(self.bootstrap, "live_metrics")  # a broker that has just begun may have refused
+                return False
+            return True
+
+        kafka.eventually(gone, every=1.0)
         self.broker.ensure(self.system.topics, 4)
 
     def forget_group(self):
