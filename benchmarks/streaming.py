@@ -107,8 +107,8 @@ def _copies() -> list[object]:
     return [NewTopic("bench.copy", PARTITIONS)]
 
 
-def events(broker: Broker, of: Streamed, count: int, series: int = 0, rate: float = 0.0) -> None:
-    """Put events on the topic; with a rate, so many a second."""
+def events(broker: Broker, of: Streamed, count: int, series: int = 0, rate: float = 0.0, pause: float = 0.0) -> None:
+    """Put events on the topic; with a rate, so many a second; with a pause, seconds between the steps of all series."""
     from confluent_kafka import Producer
 
     producer = Producer(
@@ -127,6 +127,9 @@ def events(broker: Broker, of: Streamed, count: int, series: int = 0, rate: floa
         producer.produce(f"{of.name}.events", key=name_of(place), value=body)
         if i % 1000 == 0:
             producer.poll(0)
+        if pause and place == series - 1:
+            producer.flush(60)
+            time.sleep(pause)
     if producer.flush(60):
         raise SystemExit("the events could not be sent")
 
@@ -282,9 +285,12 @@ def latency(broker: Broker, of: Streamed, count: int, rate: float) -> dict[str, 
 def restored(broker: Broker, of: Streamed, series: int) -> dict[str, float]:
     """Seconds to restore series with a day behind them, and how many records each has in the changelog."""
     fresh(broker, of)
-    events(broker, of, series * 300, series)
-    accept = ("--stop-when-idle", "5s", "--set", "stream.unknown=accept", "--set", "stream.idle=never")
-    measured(stream(broker, of, *accept))
+    accept = ("--stop-when-idle", "10s", "--set", "stream.unknown=accept", "--set", "stream.idle=never")
+    worker = subprocess.Popen(stream(broker, of, *accept), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(5)
+    events(broker, of, series * 300, series, pause=0.2)  # step by step, as they come in a day
+    if worker.wait(600):
+        raise SystemExit("the worker failed")
     done = subprocess.run(stream(broker, of, *accept), capture_output=True, text=True, check=True, timeout=900)
     told = [json.loads(line) for line in done.stderr.splitlines() if '"restored"' in line]
     kept = {m.key() for m in broker.read(f"{of.name}.state", dict.fromkeys(range(PARTITIONS), BEGINNING))}

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from headrace.errors import KeyConflictError, LateEventError, LedgerUnavailableError
+from headrace.errors import KeyConflictError, LateEventError, LedgerUnavailableError, StoreError
 from headrace.home import Home
 from headrace.ledger import Entry, Ledger
 from headrace.lineage import PINNED
 from headrace.serving.posted.export import export
 from headrace.serving.posted.log import EventLog
+from headrace.serving.stream.seeding import Seeding
 from headrace.settings import Settings
 
 
@@ -92,6 +93,32 @@ def test_a_commit_that_fails_or_is_not_heard_of_changes_no_number(
         answers += told(worker.write_groups([[each]])[0])
     assert answers == wanted
     assert len(own.ledger.read("live_metrics")) == len(entries)
+
+
+def test_a_series_whose_tables_could_not_be_read_is_read_again(
+    world, champion, own: Home, log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two come back from the log at once, and the tables go while they do: neither stays as far as it came."""
+    entries = [entry(world, hour, hour / 8, metric) for hour in (1, 2, 3) for metric in ("orders", "revenue")]
+    wanted, first, again = expected(world, champion, own, entries), log(own), log(own)
+    answers = [told(first.write_groups([[each]])[0])[0] for each in entries[:4]]
+    again.open()
+    plain, calls = Seeding.replayed, iter([False, True])
+
+    def gone(self: Seeding, *arguments: Any) -> Any:
+        if next(calls, False):
+            raise StoreError("the table is gone")
+        return plain(self, *arguments)
+
+    for when in ([False, True], [True]):
+        calls = iter(when)
+        with monkeypatch.context() as patch:
+            patch.setattr(Seeding, "replayed", gone)
+            with pytest.raises(StoreError):
+                again.write_groups([entries[4:5]])
+                again.write_groups([entries[5:]])
+    answers += told(again.write_groups([entries[4:]])[0])
+    assert answers == wanted
 
 
 def test_every_worker_sees_what_the_others_logged(world, champion, own: Home, log) -> None:
