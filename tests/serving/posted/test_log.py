@@ -115,8 +115,7 @@ def test_a_series_whose_tables_could_not_be_read_is_read_again(
         with monkeypatch.context() as patch:
             patch.setattr(Seeding, "replayed", gone)
             with pytest.raises(StoreError):
-                for some in (entries[4:5], entries[5:]):
-                    again.write_groups([some])
+                [again.write_groups([some]) for some in (entries[4:5], entries[5:])]
     answers += told(again.write_groups([entries[4:]])[0])
     assert answers == wanted
 
