@@ -1,11 +1,11 @@
 """Isolated absurd values: stored and answered as they are, but no forecast is made from them.
 
-From the history alone, without a model or a clock. A day (the shorter season where that is longer) is judged by the
-seven before it: the medians of their greatest and of their least values are usual bounds, and a value beyond them by
-more than `FAR` times their distance is *odd*. An odd value with at most one other odd value of its side within `NEAR`
-steps of it is a *glitch*: features, levels and scales read the value a season before in its place, and nothing is
-learnt from it. Values too high and too low count apart: no -9999 speaks for a 5e9. The third odd value confirms all
-three: from its time on they are read as they are, so a new level speaks for itself.
+From the history alone, without a model or a clock. A day (another time where seasons are longer or shorter, see `_day`)
+is judged by the seven before it: the medians of their greatest and of their least values are usual bounds, and a value
+beyond them by more than `FAR` times their distance is *odd*. An odd value with at most one other odd value of its side
+within `NEAR` steps of it is a *glitch*: features, levels and scales read the value a season before in its place, and
+nothing is learnt from it. Values too high and too low count apart: no -9999 speaks for a 5e9. The third odd value
+confirms all three: from its time on they are read as they are, so a new level speaks for itself.
 
 What an origin sees depends on nothing after it. So where a new level was confirmed, earlier origins keep a view of
 their own: `cleaned` gives a history with a row for every view, and says which row each forecast reads.
@@ -252,5 +252,9 @@ def _before(daily: Array) -> Array:
 
 
 def _day(frame: Frame) -> int:
-    """Steps of a day, or of the shorter season where that is longer."""
-    return max(DAY // frame.step, frame.short // frame.step, 1)
+    """Steps of a day; of the shorter season where that is longer, and of the longer one where that is shorter.
+
+    `NEAR` steps are enough for the latter: series whose seasons are minutes need not remember days of minutes.
+    """
+    day = min(DAY // frame.step, max(frame.long // frame.step, NEAR))
+    return max(day, frame.short // frame.step, 1)
