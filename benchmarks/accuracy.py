@@ -33,8 +33,8 @@ from headrace import metrics
 from headrace.features.arrays import Array
 from headrace.features.matrix import Examples
 from headrace.models import forecaster
+from headrace.models.backtest import Backtest, backtest
 from headrace.models.baselines import last_value, mean_value, seasonal_naive
-from headrace.models.forecaster import Backtest, backtest
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.md"
 CACHE = Path(tempfile.gettempdir()) / "headrace-boosters"

@@ -18,7 +18,7 @@ from headrace.features.arrays import Array, History, history_of
 from headrace.features.view import Features
 from headrace.grid import Cadence, Grid
 from headrace.grid.grid import EPOCH, MICROSECOND
-from headrace.models.forecaster import Task
+from headrace.models.backtest import ForecastProblem
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
@@ -58,9 +58,9 @@ class Dataset:
         """The default forecaster with this set's seasons."""
         return Forecaster(seasons=self.seasons, **settings)
 
-    def task(self, model: Forecaster) -> Task:
+    def task(self, model: Forecaster) -> ForecastProblem:
         """What is forecast."""
-        return Task(model.frame("y", self.history.step), self.horizon, self.features)
+        return ForecastProblem(model.frame("y", self.history.step), self.horizon, self.features)
 
     def windows(self, choose: bool) -> tuple[int, np.ndarray]:
         """The last position that a fit may see, and the origins: of the reported window, or of the one before it."""

@@ -20,8 +20,8 @@ from datasets import NAB, SHARED, Dataset, anomalies, streams
 from headrace import Forecaster, metrics
 from headrace.features.arrays import Array
 from headrace.features.matrix import Examples
+from headrace.models.backtest import Backtest, ForecastProblem, backtest
 from headrace.models.baselines import seasonal_naive
-from headrace.models.forecaster import Backtest, Task, backtest
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 RESULTS = Path(__file__).parent / "results" / "live_metrics.md"
@@ -29,7 +29,7 @@ RESULTS = Path(__file__).parent / "results" / "live_metrics.md"
 
 def rolling(data: Dataset, model: Forecaster, choose: bool, fits: int) -> Backtest:
     """Forecasts from the window's origins, each by the newest of `fits` models fitted at even distances."""
-    task = Task(model.frame("y", data.history.step), data.horizon, data.features)
+    task = ForecastProblem(model.frame("y", data.history.step), data.horizon, data.features)
     _, origins = data.windows(choose)
     parts = []
     for some in np.array_split(origins, fits):

@@ -74,7 +74,7 @@ def check(online: Online, group: FeatureGroup, keys: list[str], columns: list[st
     """Compare a sample of the answers with the join; exit on a difference."""
     spine = pl.DataFrame({"key": [*keys[:500], "absent"]}).with_columns(pl.lit(NOW, UTC_TIME).alias("time"))
     expected = FeatureView("v", [(group, columns)]).training_set(spine).frame.select(columns).rows()
-    found = online.get_many(group, spine["key"].to_list(), at=NOW)
+    found = online.get_many(group, spine["key"].to_list(), as_of=NOW)
     told = [tuple(each.values()) if each is not None else (None,) * len(columns) for each in found]
     if told != expected:
         raise SystemExit("the online side and the point-in-time join disagree")
@@ -94,11 +94,11 @@ def measure(folder: Path, uri: str, count: int, width: int) -> dict[str, float]:
     view = FeatureView("view", [(group, columns)])
     hours = iter(range(1, 100))
     found = {
-        "get, 1 key": median(lambda: online.get(group, random.choice(keys), at=NOW), 5000),
-        "get, 100 keys": median(lambda: online.get_many(group, random.sample(keys, 100), at=NOW), 500),
-        "view of a group, 1 key": median(lambda: view.get(random.choice(keys), at=NOW), 5000),
-        "view of a group, 100 keys": median(lambda: view.get_many(random.sample(keys, 100), at=NOW), 500),
-        f"history, {HISTORY} observations": median(lambda: online.history(series, keys[7], HISTORY, at=NOW), 500),
+        "get, 1 key": median(lambda: online.get(group, random.choice(keys), as_of=NOW), 5000),
+        "get, 100 keys": median(lambda: online.get_many(group, random.sample(keys, 100), as_of=NOW), 500),
+        "view of a group, 1 key": median(lambda: view.get(random.choice(keys), as_of=NOW), 5000),
+        "view of a group, 100 keys": median(lambda: view.get_many(random.sample(keys, 100), as_of=NOW), 500),
+        f"history, {HISTORY} observations": median(lambda: online.history(series, keys[7], HISTORY, as_of=NOW), 500),
         "write of 500 keys, table included": median(lambda: group.write(rows(next(hours), 500, columns)), 20),
         f"rebuild of {count:,} keys": median(lambda: online.rebuild(group, now=NOW), 3),
     }

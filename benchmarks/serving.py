@@ -1,9 +1,11 @@
 """Requests per second of the HTTP door beside other servers, on one pinned core each, under wrk on another.
 
     python benchmarks/serving.py [--seconds 6] [--peers DIR] [--only NAME ...] [--write]
+    python benchmarks/serving.py --listings [--seconds 6] [--write]
 
-Peers come from environments of their own below DIR (`env-mlflow`, `env-bentoml`); those that are absent are skipped and
-said to be. Without ../shared the passengers are simulated.
+`--listings` posts listings of price_alchemy, whose model reads words, instead of passengers; no peers. Peers come from
+environments of their own below DIR (`env-mlflow`, `env-bentoml`); those that are absent are skipped and said to be.
+Without ../shared the passengers and listings are simulated.
 """
 
 from __future__ import annotations
@@ -35,9 +37,12 @@ RESULTS = Path(__file__).parent / "results" / "serving.md"
 CONNECTIONS = (16, 64)
 MANY = {10: 16, 100: 4, 1000: 2}
 """Rows of a body, and on how many connections such bodies are sent."""
+LISTINGS = DATA.parents[1] / "mercari" / "train.tsv.gz"
+OF_LISTINGS = "## Listings"
 DIFFERENT = 500
 """Passengers that are posted, one after another."""
 LOAD = os.getloadavg()
+HEADRACE = [sys.executable, "-m", "headrace"]
 NAIVE, BENTO = "FastAPI + pandas + commit", "BentoML, batching"
 LUA = """
 local count, passengers = {first}, {{{passengers}}}
@@ -93,16 +98,37 @@ def passengers(path: Path) -> list[str]:
     return [text.replace('"PassengerId": 0', '"PassengerId": %d') for text in bodies]
 
 
-def servers(folder: Path, data: Path, peers: Path) -> Iterator[Server]:
-    """All servers whose environment is there."""
-    python, home = sys.executable, folder / "home"
-    ours = [python, "-m", "headrace", "serve", str(ROOT / "systems" / "titanic"), "--home", str(home)]
+def listings(path: Path) -> list[str]:
+    """The same of listings: those of Mercari, where they are there."""
+    import polars as pl
+
+    from headrace.sources.simulated import listings as simulate
+
+    if LISTINGS.exists():
+        shutil.copy(LISTINGS, path)
+        frame = pl.read_csv(path, separator="\t", quote_char=None, infer_schema_length=None)
+    else:
+        frame = simulate(as_of=datetime.now(UTC), rows=3500)
+        frame.write_csv(path, separator="\t")
+    rows = frame.drop("price").head(DIFFERENT).to_dicts()
+    bodies = (json.dumps(row | {"train_id": 0}).replace("%", "%%") for row in rows)
+    return [text.replace('"train_id": 0', '"train_id": %d') for text in bodies]
+
+
+def own(system: str, home: Path) -> Iterator[Server]:
+    """The echo, and this one's servers of a system."""
+    ours = [*HEADRACE, "serve", str(ROOT / "systems" / system), "--home", str(home)]
     ours += ["--port", "{port}", "--access-log"]
-    path, plain = "/v1/systems/titanic/predict", (("", ""), ("[", "]"))
-    yield Server("echo", [python, str(HERE / "serve_echo.py"), "{port}"], "/", *plain, "/")
+    path, plain = f"/v1/systems/{system}/predict", (("", ""), ("[", "]"))
+    yield Server("echo", [sys.executable, str(HERE / "serve_echo.py"), "{port}"], "/", *plain, "/")
     yield Server("headrace, unlogged", [*ours, "off", "--unlogged"], path, *plain, "/ready")
     yield Server("headrace", [*ours, "off"], path, *plain, "/ready")
     yield Server("headrace, access log", [*ours, "on"], path, *plain, "/ready")
+
+
+def servers(folder: Path, data: Path, peers: Path) -> Iterator[Server]:
+    """All servers whose environment is there."""
+    yield from own("titanic", folder / "home")
     model = [str(HERE / "passengers_model.py"), str(data)]
     if (peers / "env-mlflow").exists():
         python, saved = str(peers / "env-mlflow" / "bin" / "python"), str(folder / "naive.joblib")
@@ -240,9 +266,9 @@ def wrong(home: Path, port: int, server: Server, data: Path) -> int:
 
     from headrace.home import Home
     from headrace.loading import load_system
-    from headrace.row_predictor import RowPredictor
     from headrace.settings import load_settings
     from headrace.sources.simulated import passengers as simulate
+    from headrace.tasks.rows.predictor import RowPredictor
 
     system = load_system(str(ROOT / "systems" / "titanic"))
     frame = simulate(as_of=datetime.now(UTC), rows=10_000, unknown=10_000, seed=1)
@@ -250,7 +276,8 @@ def wrong(home: Path, port: int, server: Server, data: Path) -> int:
     registry = Home(load_settings(home)).registry
     champion = registry.champion(system.name, datetime.now(UTC))
     assert champion is not None
-    told = RowPredictor.load(registry.fetch(champion)).predict(frame)["probability"].to_list()
+    told = RowPredictor.load(registry.fetch(champion)).predict(frame)
+    told = [each["probability"] for each in told]
     rows = frame.drop("Survived").to_dicts()
     with running(server, port):
         url = f"http://127.0.0.1:{port}{server.path}"
@@ -278,6 +305,15 @@ def table(found: list[dict[str, Any]], bad: int, seconds: int) -> str:
         "decodes the body and sends it back. FastAPI + pandas + commit: another, slower model (a scikit-learn pipeline "
         "over a frame of one row), one commit a request; it shows a way of working, not what FastAPI can do.",
         "",
+        rows_of(found),
+        f"{bad} of 10,000 answers over HTTP differ from the offline pipeline's.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def rows_of(found: list[dict[str, Any]]) -> str:
+    """The figures as a table of Markdown."""
+    lines = [
         "| | 16 conn., req/s | p99 ms | CPU µs | 64 conn., req/s | p99 ms | CPU µs "
         f"| {' | '.join(f'rows/s by {rows:,} | CPU µs' for rows in MANY)} | MB | start s |",
         "|---" * (9 + 2 * len(MANY)) + "|",
@@ -289,7 +325,6 @@ def table(found: list[dict[str, Any]], bad: int, seconds: int) -> str:
             f"| {each['rps64']:,.0f} | {each['p99_64']:.1f} | {each['cpu64']:,.0f} "
             f"| {many} | {each['memory']:,.0f} | {each['start']:.1f} |"
         )
-    lines += ["", f"{bad} of 10,000 answers over HTTP differ from the offline pipeline's."]
     return "\n".join(lines) + "\n"
 
 
@@ -299,23 +334,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--peers", type=Path, default=Path("peers"))
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--listings", action="store_true")
     parser.add_argument("--write", action="store_true", help="Write results/serving.md.")
     options = parser.parse_args()
     if shutil.which("wrk") is None or shutil.which("taskset") is None:
         sys.exit("needs wrk and taskset: apt-get install wrk util-linux")
+    if options.listings:
+        of_listings(options)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = folder / "train.csv"
         texts = passengers(data)
-        run = [
-            sys.executable,
-            "-m",
-            "headrace",
-            "run",
-            str(ROOT / "systems" / "titanic"),
-            "--home",
-            str(folder / "home"),
-        ]
+        run = [*HEADRACE, "run", str(ROOT / "systems" / "titanic"), "--home", str(folder / "home")]
         subprocess.run([*run, "--source", f"file:{data}", "--json"], check=True, stdout=subprocess.DEVNULL)
         found, there = [], list(servers(folder, data, options.peers.absolute()))
         for missing in {"MLflow", BENTO} - {server.name for server in there}:
@@ -329,7 +360,36 @@ def main() -> None:
         text = table(found, wrong(folder / "home", 8199, durable, data), options.seconds)
     print(text)
     if options.write:
-        RESULTS.write_text(f"# Serving\n\n{text}", encoding="utf-8")
+        _, mark, beside = RESULTS.read_text(encoding="utf-8").partition(OF_LISTINGS)
+        RESULTS.write_text(f"# Serving\n\n{text}\n{mark}{beside}".rstrip() + "\n", encoding="utf-8")
+
+
+def of_listings(options: argparse.Namespace) -> None:
+    """Measure the servers of listings, beside an echo of the same bodies."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = folder / ("train.tsv.gz" if LISTINGS.exists() else "train.tsv")
+        texts, home = listings(data), folder / "home"
+        run = [*HEADRACE, "run", str(ROOT / "systems" / "price_alchemy"), "--home", str(home)]
+        subprocess.run([*run, "--source", f"file:{data}", "--json"], check=True, stdout=subprocess.DEVNULL)
+        found = []
+        for place, server in enumerate(own("price_alchemy", home)):
+            print(server.name, file=sys.stderr)
+            found.append(measure(server, 8300 + place, texts, options.seconds))
+            print(found[-1], file=sys.stderr)
+    echo, durable = found[0], found[2]
+    shares = (f"{durable[f'rps{n}'] / echo[f'rps{n}']:.0%} on {n}" for n in CONNECTIONS)
+    size = sum(map(len, texts)) / len(texts)
+    text = (
+        f"`python benchmarks/serving.py --listings --seconds {options.seconds}`, {datetime.now(UTC):%Y-%m-%d}, as "
+        f"above, load average {LOAD[0]:.1f}, with the listings of price_alchemy ({size:,.0f} bytes each), "
+        f"which three members read. Of the requests of one row that the echo answers, it logs and answers "
+        f"{' and '.join(shares)} connections.\n\n{rows_of(found)}"
+    )
+    print(text)
+    if options.write:
+        kept = RESULTS.read_text(encoding="utf-8").partition(OF_LISTINGS)[0].rstrip()
+        RESULTS.write_text(f"{kept}\n\n{OF_LISTINGS}\n\n{text}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from datasets import DAY, HOUR, Dataset
 from headrace import metrics
 from headrace.features.arrays import Array, History
 from headrace.features.matrix import Examples
+from headrace.models.backtest import Backtest, backtest
 from headrace.models.baselines import last_value, mean_value, seasonal_naive
-from headrace.models.forecaster import Backtest, ForecastModel, backtest
+from headrace.models.forecast import ForecastModel
 
 KINDS = ("x1.6", "x.5", "+2 sd", "-1 sd")
 PLACES = 3

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from headrace.flow.run import Request, run
+from headrace.flow.run import RunRequest, run
 from headrace.home import Home
 from headrace.loading import load_system
 from headrace.settings import Settings
@@ -70,7 +70,9 @@ class Streamed:
 
 def lean(folder: Path) -> Streamed:
     """The lean system, trained."""
-    found = Streamed("bench", HERE / "streaming_system", folder, timedelta(minutes=1), 1000, ("stream.grace=1m",))
+    found = Streamed(
+        "bench", HERE / "streaming_system", folder, timedelta(minutes=1), 1000, ("stream.allowed_lateness=1m",)
+    )
     return _trained(found, f"simulated:?series={found.series}&days=0.3&step=1m")
 
 
@@ -81,7 +83,7 @@ def shipped(folder: Path) -> Streamed:
 
 
 def _trained(of: Streamed, source: str) -> Streamed:
-    request = Request(START, START, source, ("ingest", "validate", "train"))
+    request = RunRequest(START, START, source, ("ingest", "validate", "train"))
     run(load_system(str(of.folder)), Home(Settings(home=of.home)), request)
     return of
 
@@ -227,7 +229,7 @@ def memory(broker: Broker, of: Streamed, count: int) -> dict[str, float]:
     found: dict[str, float] = {}
     while points and worker.poll() is None:
         time.sleep(0.2)
-        answered = told(port, "headrace_stream_answers_total")
+        answered = told(port, "headrace_stream_predictions_total")
         children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
         pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in children]
         while points and answered >= points[0]:
@@ -285,7 +287,7 @@ def latency(broker: Broker, of: Streamed, count: int, rate: float) -> dict[str, 
 def restored(broker: Broker, of: Streamed, series: int) -> dict[str, float]:
     """Seconds to restore series with a day behind them, and how many records each has in the changelog."""
     fresh(broker, of)
-    accept = ("--stop-when-idle", "10s", "--set", "stream.unknown=accept", "--set", "stream.idle=never")
+    accept = ("--stop-when-idle", "10s", "--set", "stream.unseen_series=accept", "--set", "stream.idle=never")
     worker = subprocess.Popen(stream(broker, of, *accept), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(5)
     events(broker, of, series * 300, series, pause=0.2)  # step by step, as they come in a day

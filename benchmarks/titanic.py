@@ -23,8 +23,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 from headrace import metrics
 from headrace.loading import load_system
-from headrace.models.classifier import stratified
-from headrace.pipelines.row_training import fit
+from headrace.tasks.rows.folds import RowFolds
+from headrace.tasks.rows.training import fit
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data" / "titanic" / "train.csv"
@@ -49,7 +49,7 @@ def fold_of(rows: pl.DataFrame, target: np.ndarray, held: np.ndarray, seed: int)
     """Probabilities of every candidate for the rows held out."""
     kept = np.setdiff1d(np.arange(rows.height), held)
     system = load_system(str(ROOT / "systems" / "titanic"))
-    ours = fit(system, rows[kept]).model.probabilities(rows[held])
+    ours = fit(system, rows[kept]).model.numbers(rows[held])
     forest = RandomForestClassifier(random_state=seed).fit(usual(rows[kept]), target[kept])
     return {
         "headrace": ours,
@@ -73,7 +73,8 @@ def main() -> None:
     began = time.process_time()
     for seed in range(options.repeats):
         once: dict[str, np.ndarray] = {}
-        for held in stratified(target, options.folds, seed):
+        folds = RowFolds.of(options.folds, target.size, None, None, target.astype(int))
+        for held in (fold.held for fold in folds.each(seed)):
             for name, found in fold_of(rows, target, held, seed).items():
                 once.setdefault(name, np.empty(rows.height))[held] = found
         for name, found in once.items():

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests import commands
 from tests.ports import free_port
 from tests.services import missing
 
@@ -89,6 +91,29 @@ def delete(bootstrap: str, system: str) -> None:
             print(f"not deleted: {error}")
 
 
+def clear(bootstrap: str, system: str) -> None:
+    """Delete a system's topics and its group, and wait until they are gone."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+    group = f"headrace.{system}"
+
+    def gone() -> bool:
+        if any(name.startswith(f"{system}.") for name in admin.list_topics(timeout=30).topics):
+            delete(bootstrap, system)  # once more: a broker that has just begun may have refused
+            return False
+        try:
+            admin.delete_consumer_groups([group])[group].result(20)
+        except TimeoutError:  # it may have no coordinator yet, either
+            return False
+        except KafkaException as error:
+            return error.args[0].name() == "GROUP_ID_NOT_FOUND"
+        return True
+
+    eventually(gone)
+
+
 def committed(bootstrap: str, topic: str) -> list:
     """Every committed message of a topic."""
     from headrace.sources.broker import BEGINNING, Broker
@@ -102,6 +127,19 @@ def headrace(*arguments: object, **environment: str) -> subprocess.Popen:
     """A command in a process of its own."""
     command, piped = [sys.executable, "-m", "headrace", *map(str, arguments)], subprocess.PIPE
     return subprocess.Popen(command, stdout=piped, stderr=piped, text=True, env={**os.environ, **environment})
+
+
+def ran(*arguments: object, **environment: str) -> Any:
+    """The document that a command prints, run in this process: starting another takes a second of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        done = commands.headrace(*arguments)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert done.code == 0, done.err
+    return done.json
 
 
 def finish(process: subprocess.Popen, within: float = 300) -> dict:

@@ -19,13 +19,13 @@ import polars as pl
 from headrace.features.matrix import Examples
 from headrace.home import RAW, Home
 from headrace.loading import load_system
-from headrace.models.forecaster import Forecaster, Task, covered
+from headrace.models.backtest import ForecastProblem
+from headrace.models.forecaster import Forecaster, covered
 from headrace.models.member import LEVEL, Transform, View
 from headrace.models.sampling import sample, spans
-from headrace.pipelines import feature
 from headrace.settings import load_settings
-from headrace.store.history import Seen
-from headrace.store.views import read_views
+from headrace.store.history import KnownAsOf
+from headrace.store.snapshots import read_snapshots
 from headrace.system import System
 
 
@@ -70,21 +70,21 @@ def compare(system: System, home: Home, as_of: datetime, path: Path) -> None:
 def learn(system: System, home: Home, as_of: datetime, *, fit: bool) -> None:
     """CPU and wall seconds of the features of the training sample, for both members, or of the whole fit."""
     raw = home.table(system.name, RAW)
-    seen, series = Seen(as_of, raw.version()), feature.series_of(system, home)
+    seen, series = KnownAsOf(as_of, raw.version()), home.series(system)
     model = system.model
     if not isinstance(model, Forecaster) or system.step is None:
         raise SystemExit("the system has no Forecaster")
     frame = model.frame(system.target, system.step)
-    history = read_views(raw, series, [as_of], seen.version, span=timedelta(days=60)).history
+    history = read_snapshots(raw, series, [as_of], seen.version, span=timedelta(days=60)).history
     at, horizon = history.length - 1, system.steps
     cpu, wall = time.process_time(), time.perf_counter()
     if fit:
-        model.fit(Task(frame, horizon, system.features), history, at, workers=2)
+        model.fit(ForecastProblem(frame, horizon, system.features), history, at, workers=2)
         rows, columns, what = model.max_rows, len(system.features), 4
     else:
         span = spans(history.values[system.target], warm_up=frame.long // frame.step, end=at, longest=10**6)
         used = covered(system.features, history.step * at)
-        picked = sample(history.values[system.target], span, horizon=horizon, end=at, most=model.max_rows, seed=0)
+        picked = sample(history.values[system.target], span, horizon=horizon, end=at, limit=model.max_rows, seed=0)
         examples = Examples(picked.series, picked.origin, picked.ahead)
         level = Transform(log=False, anchor=LEVEL)
         matrix = View(level, frame, history, examples).matrix(frame.bound(used, level))

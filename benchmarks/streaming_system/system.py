@@ -13,7 +13,9 @@ system = System(
     step="1m",
     target="value",
     features={f"lag_{k}": scaled(lag("value", f"{k}m")) for k in range(24)},
-    model=Forecaster(seasons=("24m",), trees=250, max_rows=20_000),  # series that persist: two members of 50 trees
+    model=Forecaster(
+        seasons=("24m",), n_estimators=250, max_rows=20_000
+    ),  # series that persist: two members of 50 trees
     horizon="1m",
     monitoring=Monitoring(baselines=("24m",)),
 )

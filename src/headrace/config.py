@@ -12,8 +12,11 @@ from pydantic import ValidationError
 from headrace.contract import declaration_error
 from headrace.declaration import Declared
 from headrace.errors import ConfigError, DeclarationError
+from headrace.models.base import Model
 
 D = TypeVar("D", bound=Declared)
+_NEAR = 0.75
+"""A name that is less alike is another word, not a slip."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -74,22 +77,46 @@ def override(base: D, changes: Mapping[str, Any], where: str = "") -> D:
         values[name] = _changed(values[name], change, path)
     try:
         return type(base)(**values)
-    except ValidationError as error:
-        mistake = declaration_error(error, where)
-        raise ConfigError(mistake.message, where=mistake.where, hint=mistake.hint) from error
     except DeclarationError as error:
-        raise ConfigError(error.message, where=error.where, hint=error.hint) from error
+        cause = error.__cause__
+        mistake = error  # a part of a system tells its whole path already
+        if isinstance(cause, ValidationError) and (where or cause.title == type(base).__name__):
+            mistake = declaration_error(cause, where)
+        raise ConfigError(mistake.message, where=mistake.where, hint=mistake.hint) from error
+
+
+def reached(base: Declared, path: str) -> Any:
+    """The value at a path, such as ``model.members.linear.C``.
+
+    Raises:
+        ConfigError: There is no such path.
+    """
+    value: Any = base
+    for name in path.split("."):
+        if isinstance(value, Declared) and name in type(value).model_fields:
+            value = getattr(value, name)
+        elif isinstance(value, tuple) and name in _named(value):
+            value = value[_named(value)[name]]
+        elif isinstance(value, Mapping) and name in value:
+            value = value[name]
+        else:
+            raise ConfigError("no such setting", where=path)
+    return value
 
 
 def _changed(value: Any, change: Any, path: str) -> Any:
+    if isinstance(value, Model) and isinstance(change, Mapping) and "kind" in change:
+        if change["kind"] != getattr(value, "kind", None):
+            return dict(change)  # a model of another kind, whose settings are its own
+        change = {name: setting for name, setting in change.items() if name != "kind"}
     if isinstance(value, Declared) and isinstance(change, Mapping):
         return override(value, change, path)
     if isinstance(change, Mapping) and isinstance(value, tuple):
-        named = {getattr(item, "name", None): i for i, item in enumerate(value)}
+        named = _named(value)
         items = list(value)
         for name, inner in change.items():
             if name not in named:
-                raise _unknown(f"{path}.{name}", str(name), [str(n) for n in named])
+                raise _unknown(f"{path}.{name}", str(name), list(named))
             items[named[name]] = _changed(items[named[name]], inner, f"{path}.{name}")
         return tuple(items)
     if isinstance(change, Mapping) and isinstance(value, Mapping):
@@ -99,8 +126,14 @@ def _changed(value: Any, change: Any, path: str) -> Any:
     return change
 
 
+def _named(items: tuple[Any, ...]) -> dict[str, int]:
+    """Places of items by what they are reached by: their name, or else their kind where no other one has it."""
+    names = [getattr(item, "name", None) or getattr(item, "kind", None) for item in items]
+    return {str(name): place for place, name in enumerate(names) if name is not None and names.count(name) == 1}
+
+
 def _unknown(path: str, name: str, known: list[str]) -> ConfigError:
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
     return ConfigError("no such setting", where=path, hint=hint)
 
@@ -127,15 +160,15 @@ def together(changes: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return stages
 
 
-def _merged(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any] | None:
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any] | None:
     """Both as one; None where `then` goes into a value that `first` sets as a whole."""
-    found = dict(first)
-    for name, change in then.items():
+    merged = dict(first)
+    for name, change in second.items():
         before = first.get(name)
         if name not in first or not isinstance(change, Mapping):
-            found[name] = change
+            merged[name] = change
         elif isinstance(before, Mapping) and (inner := _merged(before, change)) is not None:
-            found[name] = inner
+            merged[name] = inner
         else:
             return None
-    return found
+    return merged

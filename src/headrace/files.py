@@ -7,6 +7,18 @@ import uuid
 from pathlib import Path
 
 
+def absolute(path: str | Path) -> Path:
+    """A path from the root, without ``..``: libraries that read files take it for a name, or refuse it.
+
+    What leads up is followed as the system follows it; a link at the end stays one, for what it leads to may change.
+    """
+    whole = Path(path).absolute()
+    if ".." not in whole.parts:
+        return whole
+    up = len(whole.parts) - whole.parts[::-1].index("..")
+    return Path(*whole.parts[:up]).resolve() / Path(*whole.parts[up:])
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file, or replace one, by a rename; its folder is made when missing.
 
@@ -42,9 +54,9 @@ def disk_trouble(error: BaseException | None) -> str | None:
     Args:
         error: Of the operating system or of SQLite, perhaps wrapped by libraries into others.
     """
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    inodes: set[int] = set()
+    while error is not None and id(error) not in inodes:
+        inodes.add(id(error))
         if isinstance(error, OSError) and error.errno in _ERRNO:
             return _ERRNO[error.errno]
         code = getattr(error, "sqlite_errorcode", None)

@@ -1,4 +1,4 @@
-"""Where a prediction comes from: pins, prediction ids, run ids, digests."""
+"""Where a prediction comes from: pins, prediction ids, run ids and digests."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import hashlib
 import json
 import subprocess
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from headrace._version import __version__
 from headrace.errors import NotFoundError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_TURN, _STEP, _LOW = 0x9E3779B97F4A7C15, 1_000_003, (1 << 62) - 1
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
@@ -34,6 +35,27 @@ SHADOW_OF = "shadow_of"
 ROLE, ANSWERED, CANARY, SHADOW = "role", "answered", "canary", "shadow"
 """What a version was to a prediction: it answered as the champion or because it was asked for, it answered as the
 canary, or it was asked beside the one that answered. The first is meant where none is told."""
+FEATURES = "_features"
+"""Among the inputs of a prediction: the features that were computed for it, where they are logged."""
+INPUTS, DIGEST = "inputs", "row_digest"
+"""Headers of an answer to a row on a topic: what it was made from as JSON, with what was looked up; and the digest of
+the row."""
+
+
+class Versioned(Protocol):
+    """What pins take of a model version."""
+
+    @property
+    def version(self) -> int:
+        """Its number in the registry."""
+
+    @property
+    def digest(self) -> str:
+        """Of its files."""
+
+    @property
+    def pins(self) -> Mapping[str, Any]:
+        """What it was made from."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +80,31 @@ class Pins:
     config_digest: str
     code_revision: str
 
+    @classmethod
+    def of(cls, model: Versioned, as_of: datetime, folder: Path, data_version: int | None = None) -> Self:
+        """What a prediction by this version carries.
+
+        Args:
+            model: The version.
+            as_of: What was known at this time, UTC, is what the prediction is made from.
+            folder: Of the system, whose code it is.
+            data_version: Logical version of the raw table; None: the one that the model learnt from.
+        """
+        return cls(
+            as_of=as_of,
+            data_version=int(model.pins["data_version"]) if data_version is None else data_version,
+            feature_version=str(model.pins["feature_version"]),
+            model_version=model.version,
+            model_digest=model.digest,
+            config_digest=str(model.pins["config_digest"]),
+            code_revision=code_revision(folder),
+        )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """What `as_dict` gave."""
+        return cls(**{**data, "as_of": datetime.fromisoformat(data["as_of"])})
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; times as ISO 8601 in UTC."""
         return vars(self) | {"as_of": iso(self.as_of)}
@@ -81,7 +128,7 @@ def run_id(system: str, as_of: datetime, now: datetime) -> str:
 
 
 def id_bytes(
-    system: str, pins: Pins, keys: list[str], of: Ints, as_of: Ints, ahead: Ints, revision: Ints
+    system: str, pins: Pins, keys: list[str], series: Ints, as_of: Ints, ahead: Ints, revision: Ints
 ) -> list[bytes]:
     """Ids of predictions, in ASCII: the same cause gives the same id.
 
@@ -93,7 +140,7 @@ def id_bytes(
         system: Name of the system.
         pins: Their model, features and configuration; their time is not looked at.
         keys: Texts that identify series.
-        of: Per prediction the index of its series in `keys`.
+        series: Per prediction the index of its series in `keys`.
         as_of: Per prediction, in microseconds since 1970.
         ahead: Steps ahead per prediction.
         revision: 0, or how many other numbers were stored before for the same pins.
@@ -102,23 +149,43 @@ def id_bytes(
 
     head = f"{system}|{pins.model_digest}|{pins.feature_version}|{pins.config_digest}"
     digests = b"".join(_digested(head, key) for key in keys)
-    words = np.frombuffer(digests, dtype=">u8").astype(np.uint64).reshape(-1, 2)[of]
+    words = np.frombuffer(digests, dtype=">u8").astype(np.uint64).reshape(-1, 2)[series]
     # Multiplying by an odd constant modulo 2^62 keeps (step, revision) distinct within a key.
-    turn = (ahead * 1_000_003 + revision).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    turn = (ahead * _STEP + revision).astype(np.uint64) * np.uint64(_TURN)
     high = (as_of // 1000).astype(np.uint64) << np.uint64(16) | np.uint64(7 << 12) | words[:, 0] >> np.uint64(52)
     low = (words[:, 1] + turn) & np.uint64((1 << 62) - 1) | np.uint64(2 << 62)
     digits = np.stack([high, low], axis=1).astype(">u8").tobytes().hex().encode()
-    written = np.full((of.size, 36), ord("-"), dtype=np.uint8)
+    written = np.full((series.size, 36), ord("-"), dtype=np.uint8)
     written[:, [i for i in range(36) if i not in (8, 13, 18, 23)]] = np.frombuffer(digits, np.uint8).reshape(-1, 32)
     text = written.tobytes()
     return [text[i : i + 36] for i in range(0, len(text), 36)]
 
 
 def prediction_ids(
-    system: str, pins: Pins, keys: list[str], of: Ints, as_of: Ints, ahead: Ints, revision: Ints
+    system: str, pins: Pins, keys: list[str], series: Ints, as_of: Ints, ahead: Ints, revision: Ints
 ) -> list[str]:
     """Ids of predictions as `id_bytes` makes them."""
-    return [id_.decode() for id_ in id_bytes(system, pins, keys, of, as_of, ahead, revision)]
+    return [id_.decode() for id_ in id_bytes(system, pins, keys, series, as_of, ahead, revision)]
+
+
+def beside(prediction_id: str, steps: int, revisions: int = 0) -> str:
+    """The id of the prediction of the same series and pins so many steps further ahead, and so many revisions later.
+
+    Args:
+        prediction_id: As `prediction_ids` made it.
+        steps: May be negative, as `revisions` may.
+
+    >>> beside(beside("01700000-0000-7000-8000-000000000000", 2), -2)
+    '01700000-0000-7000-8000-000000000000'
+    """
+    value = uuid.UUID(prediction_id).int
+    low = (value + (steps * _STEP + revisions) * _TURN) & _LOW
+    return str(uuid.UUID(int=value & ~_LOW | low))
+
+
+def row_cause(system: str, pins: Pins) -> str:
+    """What shapes a system's predictions of rows, as the first part of `row_prediction_id`."""
+    return f"{system}|{pins.model_digest}|{pins.feature_version}|{pins.config_digest}"
 
 
 def row_prediction_id(cause: str, key: str, as_of: datetime) -> str:
@@ -168,6 +235,19 @@ def as_of_in(prediction_id: str) -> datetime:
         ) from error
 
 
+def is_id(text: str) -> bool:
+    """Whether a text is the id of a prediction, rather than the name of something.
+
+    >>> is_id("0185cfa3-2c00-7000-8000-000000000000"), is_id("energy")
+    (True, False)
+    """
+    try:
+        as_of_in(text)
+    except NotFoundError:
+        return False
+    return True
+
+
 def _time_ordered(time: datetime, bits: int) -> uuid.UUID:
     milliseconds = (time - _EPOCH) // timedelta(milliseconds=1)
     value = (milliseconds << 80) | (bits & ((1 << 80) - 1))
@@ -189,7 +269,7 @@ def code_revision(folder: Path) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
     )
-    return done.stdout.strip()
+    return process.stdout.strip()

@@ -6,10 +6,19 @@ a single pair the result is NaN.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+STORED: dict[str, tuple[str, ...]] = {
+    "forecast": ("mape", "wape", "rmse", "mase", "rmsse", "bias", "mae", "coverage"),
+    "binary": ("accuracy", "log_loss", "brier", "auc", "calibration", "rate", "predicted_rate"),
+    "multiclass": ("accuracy", "log_loss", "brier", "macro_f1", "calibration", "confidence"),
+    "regression": ("mae", "rmse", "rmsle", "wape", "bias", "r2", "coverage", "width"),
+}
+"""What is measured of stored predictions, by what they are: forecasts, or an output of rows."""
 
 
 def mape(actual: Array, predicted: Array) -> float:
@@ -30,6 +39,24 @@ def rmse(actual: Array, predicted: Array) -> float:
     """Root mean squared error, in the target's unit."""
     a, p = _pairs(actual, predicted)
     return float(np.sqrt(_mean((a - p) ** 2)))
+
+
+def rmse_error(actual: Array, predicted: Array) -> float:
+    """Standard error of `rmse`, in the target's unit: that of the mean squared error, divided by 2 RMSE (delta method).
+
+    NaN for fewer than two pairs.
+    """
+    a, p = _pairs(actual, predicted)
+    squares = (a - p) ** 2
+    if squares.size < 2 or not squares.any():
+        return float("nan") if squares.size < 2 else 0.0
+    return float(squares.std(ddof=1) / math.sqrt(squares.size) / (2 * np.sqrt(squares.mean())))
+
+
+def mae(actual: Array, predicted: Array) -> float:
+    """Mean absolute error, in the target's unit."""
+    a, p = _pairs(actual, predicted)
+    return _mean(np.abs(a - p))
 
 
 def bias(actual: Array, predicted: Array) -> float:

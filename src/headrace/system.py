@@ -3,59 +3,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    PrivateAttr,
-    SerializeAsAny,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PlainSerializer, SerializeAsAny, ValidationError, model_validator
 
 from headrace.contract import Contract, apart, declaration_error
 from headrace.contract.times import moment_of
-from headrace.declaration import BUSINESS_DAY, MONTH, Declared, Duration, format_duration, parse_duration
+from headrace.declaration import BUSINESS_DAY, Duration, Every, Located, format_duration, parse_duration
 from headrace.errors import DeclarationError
 from headrace.features.view import Features
 from headrace.grid import Cadence, Grid, steps_of
 from headrace.grid.calendars import BUSINESS_DAYS, kind_of
+from headrace.hooks import hears
 from headrace.lineage import digest_of
+from headrace.metrics import STORED
 from headrace.models.base import Model
+from headrace.models.series import SeriesModel
+from headrace.models.tabular import Tabular, declared_values
+from headrace.models.wrapped import as_model
+from headrace.monitoring import Monitoring, watched
+from headrace.schedule import Schedule
 from headrace.shaping import shaping
 from headrace.sources import Source
-from headrace.sources.events import Shape
+from headrace.sources.events import LEAST_JUMP, EventShape
 from headrace.sources.messages.declared import Messages
 from headrace.sources.stamps import Clock
+from headrace.sources.stream_topics import StreamPredictions, StreamTopics
 from headrace.sources.topics import KINDS, Topics
+from headrace.tuning.declared import Tuning
 
 if TYPE_CHECKING:
-    from headrace.store.history import Series
+    from headrace.store.history import SeriesLayout
 
 FORMAT = 1
 """Part of every config digest: raise it when the same declaration starts to mean something else."""
 
-
-def _never_or_duration(value: object) -> timedelta | None:
-    if value is None or value == "never":
-        return None
-    duration = parse_duration(value)
-    if duration <= timedelta():
-        raise ValueError(f"{value!r} is no time at all; write never where there is none")
-    return duration
-
-
-Every = Annotated[
-    timedelta | None,
-    BeforeValidator(_never_or_duration),
-    PlainSerializer(lambda v: "never" if v is None else format_duration(v), return_type=str, when_used="json"),
-]
-"""A duration, or ``"never"``."""
 
 FeatureSet = Annotated[
     Features,
@@ -64,141 +49,56 @@ FeatureSet = Annotated[
 ]
 
 
-class Schedule(Declared):
-    """How often things are due.
-
-    Attributes:
-        predict: Time between runs.
-        train: Time between trainings; ``"never"`` trains once, when there is no model.
-        beat_baselines: Whether a new version takes the place only if it is better than the best baseline, the first
-            one too.
-    """
-
-    predict: Every = timedelta(hours=1)
-    train: Every = timedelta(days=7)
-    beat_baselines: bool = False
-
-
-class Monitoring(Declared):
-    """What is watched.
-
-    Attributes:
-        baselines: Seasons of the seasonal-naive forecasts that are stored beside every prediction, and the last value.
-        window: How far back from `as_of` matured predictions enter the metrics of a run.
-    """
-
-    baselines: tuple[Duration, ...] = (timedelta(days=1), timedelta(days=7))
-    window: Duration = timedelta(days=30)
-
-    @property
-    def compared(self) -> tuple[timedelta, ...]:
-        """The seasons of all baselines: no time at all is the last value's, which stands beside every forecast."""
-        return (timedelta(), *self.baselines)
-
-
-_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}").fullmatch
-
-
-class StreamTopics(Declared):
-    """Names of a stream's topics, and how those are made that are missing.
-
-    Attributes:
-        events: Name of the topic that events come on; like those below ``SYSTEM.events`` and so on if not given.
-        predictions: Of the answers.
-        dead_letters: Of bad events.
-        late: Of events that came too late.
-        state: Of the workers' state.
-        series: Of the partition of each series.
-        prefix: Before the names that are not given, and before the group's.
-        group: The consumers' group; ``headrace.SYSTEM`` if not given. It begins the names of transactions, too.
-        partitions: Of topics that are made.
-        replication: Copies of topics that are made; the cluster's default if not given.
-        retention: How long topics that are made keep what is on them; the state is kept. The cluster's default if not
-            given.
-        create: Whether missing topics are made; otherwise the stream says which are to be made, and how.
-    """
-
-    events: str | None = None
-    predictions: str | None = None
-    dead_letters: str | None = None
-    late: str | None = None
-    state: str | None = None
-    series: str | None = None
-    prefix: str = ""
-    group: str | None = None
-    partitions: int = Field(default=4, ge=1, le=10_000)
-    replication: int | None = Field(default=None, ge=1, le=32_767)
-    retention: Duration | None = None
-    create: bool = True
-
-    @model_validator(mode="after")
-    def _legal(self) -> Self:
-        given = {kind: name for kind in KINDS if (name := getattr(self, kind)) is not None}
-        for name in given.values():
-            if not _TOPIC(name) or name in (".", ".."):
-                raise ValueError(f"{name!r} is no name of a topic: up to 249 of letters, digits, '.', '_' and '-'")
-        if len(set(given.values())) < len(given):
-            raise ValueError("two of the topics have one name")
-        if self.prefix and not _TOPIC(self.prefix):
-            raise ValueError(f"{self.prefix!r} cannot begin a topic's name: use letters, digits, '.', '_' and '-'")
-        return self
-
-
 class Stream(Messages):
     """How events on a Kafka topic are answered; how they are written in messages says `Messages`.
 
     Attributes:
-        grace: An event this much older than the newest of its series still corrects what is known; an older one is
-            set apart.
-        ahead: An event time may be this much later than the time at which the broker got the event.
+        allowed_lateness: An event this much older than the newest of its series still corrects what is known; an older
+            one is set apart.
+        max_clock_skew: An event time may be this much later than the time at which the broker got the event.
+        jump: An event this much later than the newest of its series, and more than ten steps, is set apart, because its
+            clock may be wrong. ``never``: there is no limit.
+        agreeing: The last of so many events in a row that are that far after their series, each later than the one
+            before, is believed.
         clock: By what that time is known: ``auto`` is the broker's stamp, or the worker's clock where the topic has the
             producers' own stamps; ``message`` the stamp in any case, ``worker`` the worker's clock.
-        unknown: What becomes of a series that the model was not fitted on: ``refuse`` sets its events apart,
+        unseen_series: What becomes of a series that the model was not fitted on: ``reject`` sets its events apart,
             ``accept`` answers them once there are enough.
         mismatched: What becomes of an event that is not on the partition where its series was seen first, or whose key
-            is not its series': ``refuse`` sets it apart, ``repartition`` sends it to that partition.
+            is not its series': ``reject`` sets it apart, ``repartition`` sends it to that partition.
         idle: A series without an event for this long (by the clock) leaves the memory until its next one.
         batch: Events that are answered in one transaction at most.
-        remembered: Of a system that scores rows, so many keys of each partition, the newest, are remembered with their
-            answers: the same key again is the same prediction.
+        remembered: So many keys of rows, or ids of events, of each partition, the newest, are remembered: the same key
+            again is the same prediction.
         topics: Names of the topics, and how those are made that are missing.
+        predictions: What predictions are written in.
     """
 
-    grace: Duration = timedelta(hours=1)
-    ahead: Duration = timedelta(minutes=5)
+    allowed_lateness: Duration = timedelta(hours=1)
+    max_clock_skew: Duration = timedelta(minutes=5)
+    jump: Every = timedelta(days=30)
+    agreeing: int = Field(default=2, ge=2, le=1_000_000)
     clock: Clock = "auto"
-    unknown: Literal["refuse", "accept"] = "refuse"
-    mismatched: Literal["refuse", "repartition"] = "refuse"
+    unseen_series: Literal["reject", "accept"] = "reject"
+    mismatched: Literal["reject", "repartition"] = "reject"
     idle: Every = timedelta(hours=24)
     batch: int = Field(default=16_000, ge=1, le=100_000)
     remembered: int = Field(default=100_000, ge=1, le=10_000_000)
     topics: StreamTopics = Field(default_factory=StreamTopics)
+    predictions: StreamPredictions = Field(default_factory=StreamPredictions)
 
 
-class System(Declared):
-    """A model with everything around it, as one immutable declaration.
-
-    With a `horizon` the system forecasts series: it has `time`, a regular `step`, and features relative to a forecast
-    origin. Without one it scores rows.
+class DeclaredSystem(Located, ABC):
+    """What a system with a model and one of features both declare.
 
     Attributes:
         name: Lower-case letters, digits and underscores.
         source: Where records come from.
         contract: What a good record is.
         keys: Columns that tell one series, or one row, from another; empty for a lone series.
-        target: The column to predict.
-        features: Names to expressions.
-        model: What learns.
         time: Column of the event time.
-        step: Time between two records of one series: ``15m``, ``1h``, or by the calendar of the zone of `time`: ``1d``,
-            ``1w``, ``1mo``, ``1q``, ``1y``, ``1b`` (business days).
-        phase: A time at which a step begins, such as ``2024-01-03`` for weeks from Wednesday on; in the zone of `time`
-            where it has no offset. Not declared, it is that of most rows of the first ingest.
-        horizon: How far ahead to predict.
-        schedule: How often to predict and to train.
-        monitoring: What is watched.
+        features: Names to expressions.
         stream: How events are answered.
-        log_features: Whether a posted row is logged with the features that were computed for it.
 
     Raises:
         DeclarationError: On any mistake, with the path of the field.
@@ -208,19 +108,9 @@ class System(Declared):
     source: Source = Field(default_factory=Source)
     contract: Contract
     keys: tuple[str, ...] = ()
-    target: str
-    features: FeatureSet
-    model: SerializeAsAny[Model]
     time: str | None = None
-    step: Duration | None = None
-    phase: str | None = None
-    horizon: Duration | None = None
-    schedule: Schedule = Field(default_factory=Schedule)
-    monitoring: Monitoring = Field(default_factory=Monitoring)
+    features: FeatureSet = Features()
     stream: Stream = Field(default_factory=Stream)
-    log_features: bool = False
-    _folder: Path | None = PrivateAttr(default=None)
-    _found: tuple[Any, ...] | None = PrivateAttr(default=None)
 
     def __init__(self, **data: Any) -> None:
         try:
@@ -229,34 +119,70 @@ class System(Declared):
             raise declaration_error(error) from error
 
     @property
+    @abstractmethod
+    def config_digest(self) -> str:
+        """Digest of what shapes the numbers."""
+
+    def check_name(self) -> None:
+        """Refuse a name that cannot be that of a folder, a topic and a route.
+
+        Raises:
+            DeclarationError: It is none of lower-case letters, digits and underscores.
+        """
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
+            hint = "use lower-case letters, digits and _"
+            raise DeclarationError(f"{self.name!r} is not a good name", where="name", hint=hint)
+
+
+class System(DeclaredSystem):
+    """A model with everything around it, as one immutable declaration.
+
+    With a `horizon` the system forecasts series: it has `time`, a regular `step`, and features relative to a forecast
+    origin. Without one it scores rows, unless a `task` of your own says what it does.
+
+    Attributes:
+        target: The column to predict.
+        model: What learns.
+        task: What the system does with its model, where it is not told by the `horizon`: the kind of a task of your
+            own; see `headrace.tasks`.
+        step: Time between two records of one series: ``15m``, ``1h``, or by the calendar of the zone of `time`: ``1d``,
+            ``1w``, ``1mo``, ``1q``, ``1y``, ``1b`` (business days).
+        phase: A time at which a step begins, such as ``2024-01-03`` for weeks from Wednesday on; in the zone of `time`
+            where it has no offset. Not declared, it is that of most rows of the first ingest.
+        horizon: How far ahead to predict.
+        schedule: How often to predict and to train.
+        monitoring: What is watched.
+        tuning: Which settings are searched, and how; see `Tuning`.
+        hooks: Functions and objects of yours that are told what was done; see `headrace.hooks`.
+        description: What it does, in a sentence or two; stands on the model card.
+        intended_use: What its predictions are for, and what not; stands on the model card.
+        log_features: Whether a posted row is logged with the features that were computed for it.
+        train_on: What a training learns from: ``recomputed``, the features of every row computed anew, or ``served``,
+            those that were logged for a row when it was asked for, and computed for the others.
+
+    Raises:
+        DeclarationError: On any mistake, with the path of the field.
+    """
+
+    target: str
+    model: SerializeAsAny[Model]
+    task: str | None = None
+    step: Duration | None = None
+    phase: str | None = None
+    horizon: Duration | None = None
+    schedule: Schedule = Field(default_factory=Schedule)
+    monitoring: Monitoring = Field(default_factory=Monitoring)
+    tuning: Tuning = Field(default_factory=Tuning)
+    hooks: tuple[Any, ...] = Field(default=(), exclude=True)
+    description: str = ""
+    intended_use: str = ""
+    log_features: bool = False
+    train_on: Literal["recomputed", "served"] = "recomputed"
+
+    @property
     def forecasts(self) -> bool:
         """Whether it forecasts series, rather than scoring rows."""
         return self.horizon is not None
-
-    @property
-    def folder(self) -> Path:
-        """Where `system.py` lies; the current folder for a system made in a notebook."""
-        return self._folder or Path.cwd()
-
-    def at(self, folder: Path, again: Callable[[], System] | None = None) -> System:
-        """The same system, found in `folder`.
-
-        Args:
-            folder: Where `system.py` lies.
-            again: Finds it once more. Another process gets this in its place (it is what is pickled), because
-                functions and classes of a user's own file can be imported nowhere else.
-        """
-        self._folder = folder
-        self._found = None if again is None else (again, *self.__dict__.values())
-        return self
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """How to find it again; for one that was made or changed in a program, what it holds."""
-        if self._found is not None:
-            again, *fields = self._found
-            if all(one is other for one, other in zip(fields, self.__dict__.values(), strict=True)):
-                return again, ()
-        return super().__reduce_ex__(protocol)
 
     @property
     def steps(self) -> int:
@@ -292,12 +218,12 @@ class System(Declared):
     @property
     def identity(self) -> list[str]:
         """The columns that tell one record from another: the keys, and the event time where there is one."""
-        return [*self.keys, *([self.time] if self.time is not None else [])]
+        return list(dict.fromkeys([*self.keys, *([self.time] if self.time is not None else [])]))
 
     @property
-    def known_ahead(self) -> tuple[str, ...]:
+    def known_future(self) -> tuple[str, ...]:
         """Columns whose values are known before their time, in the contract's order."""
-        return tuple(c.name for c in self.contract.columns if c.known_ahead and c.name not in self.keys)
+        return tuple(c.name for c in self.contract.columns if c.known_future and c.name not in self.keys)
 
     @property
     def dates(self) -> str | None:
@@ -306,20 +232,20 @@ class System(Declared):
             return None
         return self.contract.column(self.time).zone
 
-    def series(self, grid: Grid) -> Series:
+    def series(self, grid: Grid) -> SeriesLayout:
         """How its table holds series, whose steps begin as `grid` says.
 
         Raises:
             DeclarationError: The system does not forecast.
         """
-        from headrace.store.history import Series
+        from headrace.store.history import SeriesLayout
 
         if self.step is None or self.horizon is None:
             raise DeclarationError("this system does not forecast", where="horizon", hint="declare step= and horizon=")
-        columns, ahead = self._history_columns(), set(self.known_ahead)
-        how = tuple(each for c in columns if (each := self.contract.column(c).aggregated) is not None)
-        told = tuple(c for c in columns if c in ahead)
-        return Series(self.keys, self.event_time, grid, columns, told, how, self.source.lag)
+        columns, ahead = self._history_columns(), set(self.known_future)
+        aggregate = tuple(each for c in columns if (each := self.contract.column(c).aggregated) is not None)
+        known_names = tuple(c for c in columns if c in ahead)
+        return SeriesLayout(self.keys, self.event_time, grid, columns, known_names, aggregate, self.source.lag)
 
     def _history_columns(self) -> tuple[str, ...]:
         """Columns whose past is looked at, the target first."""
@@ -329,39 +255,43 @@ class System(Declared):
     def topics(self) -> Topics:
         """Its topics in Kafka."""
         of = self.stream.topics
-        given = {kind: name for kind in KINDS if (name := getattr(of, kind)) is not None}
+        names_given = {kind: name for kind in KINDS if (name := getattr(of, kind)) is not None}
         partitions = of.partitions if self.keys else 1  # a lone series is on one
-        made = (partitions, of.replication, of.retention, of.create, self.forecasts)
-        return Topics(self.name, given, of.prefix, of.group, *made)
+        options = (partitions, of.replication, of.retention, of.create, self.forecasts)
+        return Topics(self.name, names_given, of.prefix, of.group, *options)
 
     @property
     def leads(self) -> dict[str, timedelta | Literal[True]]:
-        """How long before its event time each column known ahead is known, True for always, if it forecasts."""
+        """How long before its event time each column known in advance is known, True for always, if it forecasts."""
         rows = self.forecasts and not self.contract.aggregates  # an event tells nothing before it is known
-        columns = {c.name: c.known_ahead for c in self.contract.columns} if rows else {}
+        columns = {c.name: c.known_future for c in self.contract.columns} if rows else {}
         return {name: lead for name, lead in columns.items() if lead is not False and name not in self.identity}
 
-    def event_shape(self, grid: Grid | None = None) -> Shape:
+    def event_shape(self, grid: Grid | None = None) -> EventShape:
         """What its events look like on a topic; `grid` says when their steps begin, otherwise the declaration.
 
         Raises:
-            DeclarationError: It does not forecast, or needs columns that are known ahead, which no event brings.
+            DeclarationError: It does not forecast, or needs columns that are known in advance, which no event brings.
         """
         if self.cadence is None or self.horizon is None:
             raise DeclarationError("only a system that forecasts answers events", where="horizon")
-        if self.known_ahead and self.features.columns() & set(self.known_ahead):
-            raise DeclarationError("an event cannot bring what is known ahead", where="contract.columns")
+        if self.known_future and self.features.columns() & set(self.known_future):
+            raise DeclarationError("an event cannot bring what is known in advance", where="contract.columns")
         grid = grid or self.cadence.grid()
-        return Shape(
+        return EventShape(
             contract=self.contract,
             keys=self.keys,
             time=self.event_time,
             columns=self._history_columns(),
             grid=grid,
             lag=self.source.lag,
-            grace=self.stream.grace,
-            ahead=self.stream.ahead,
+            allowed_lateness=self.stream.allowed_lateness,
+            max_clock_skew=self.stream.max_clock_skew,
             aggregates=self.series(grid).aggregates,
+            retracts=self.source.retracts,
+            jump=None if self.stream.jump is None else max(self.stream.jump // grid.step, LEAST_JUMP),
+            agreeing=self.stream.agreeing,
+            false_alarms=self.monitoring.false_alarms,
         )
 
     def config(self) -> dict[str, Any]:
@@ -382,21 +312,20 @@ class System(Declared):
     @classmethod
     def _features_at_step(cls, data: dict[str, Any]) -> dict[str, Any]:
         features = data.get("features")
+        if "model" in data:
+            data = data | {"model": as_model(data["model"], forecasts=data.get("horizon") is not None)}
         try:
             step = parse_duration(data["step"])
         except (KeyError, ValueError):  # the field's own check names it
             return data
         if isinstance(features, Features):
             data = data | {"features": features.at(step)}
-        return data | _watched(data.get("monitoring"), step)
+        return data | watched(data.get("monitoring"), step)
 
     @model_validator(mode="after")
     def _check(self) -> System:
         columns = {column.name: column for column in self.contract.columns}
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
-            raise DeclarationError(
-                f"{self.name!r} is not a good name", where="name", hint="use lower-case letters, digits and _"
-            )
+        self.check_name()
         if not self.keys and self.horizon is None:
             hint = "name the column that tells one row from another; a system with a horizon may be one series"
             raise DeclarationError("a system that scores rows needs a key column", where="keys", hint=hint)
@@ -418,24 +347,73 @@ class System(Declared):
                 "one key at least must never be missing", where="keys", hint="drop its nullable=True"
             )
         self._check_labels()
+        self._check_event_id()
+        for place, hook in enumerate(self.hooks):
+            hears(hook, f"hooks[{place}]")
         self._check_horizon()
         self._check_aggregates()
-        if self.forecasts and self.log_features:
-            raise DeclarationError("only the features of posted rows are logged", where="log_features")
-        known_ahead = frozenset(self.known_ahead) if self.forecasts else None
-        self.features.check(frozenset(columns), known_ahead=known_ahead, step=self.step)
+        self._check_logged()
+        self._check_actions()
+        known_future = frozenset(self.known_future) if self.forecasts else None
+        self.features.check(frozenset(columns), known_future=known_future, step=self.step)
         if not self.forecasts:
             self._check_target_leak()
-        self.model.check(step=self.step, horizon=self.horizon)
+        self._check_model()
+        self._check_retrain()
+        scopes = self.keys if self.forecasts and self.task is None else None
+        self.monitoring.check(self.contract, scopes, self._measured())
+        beside = [name for name in self.contract.names if name != self.target]
+        self.monitoring.drift.check(self.keys if self.forecasts else beside)
         self._set_apart()
         return self
+
+    def _measured(self) -> tuple[str, ...] | None:
+        """The metrics of its predictions; None where a task or an output of your own says which there are."""
+        if self.task is not None:
+            return None
+        if self.forecasts:
+            return STORED["forecast"]
+        if not isinstance(self.model, Tabular):
+            return None
+        values = declared_values(self.contract.column(self.target)) if self.model.discrete else ()
+        sizes = (range(2), range(3)) if values is None else (values,)
+        measured = [STORED.get(self.model.output(tuple(size))) for size in sizes]
+        if None in measured:
+            return None
+        return tuple(dict.fromkeys(name for names in measured for name in names or ()))
+
+    def _check_retrain(self) -> None:
+        if self.schedule.cooldown < timedelta():
+            raise DeclarationError("is no time to wait", where="schedule.cooldown")
+        for place, rule in enumerate(self.schedule.retrain):
+            try:
+                rule.check(self.contract)
+            except DeclarationError as error:
+                where = ".".join(filter(None, (f"schedule.retrain[{place}]", error.where)))
+                raise DeclarationError(error.message, where=where, hint=error.hint) from error
+
+    def _check_model(self) -> None:
+        target, groups = self.contract.column(self.target), getattr(self.model, "groups", None)
+        for column in getattr(self.model, "columns_of_condition", ()):
+            _known(column, {one.name: one for one in self.contract.columns}, "model.learn_from")
+        if groups is not None:
+            _known(groups, {column.name: column for column in self.contract.columns}, "model.groups")
+        if self.model.reads_features and not self.features.names:
+            raise DeclarationError("there are none for the model to learn from", where="features")
+        if not callable(getattr(self.model, "fit", None)) and not hasattr(self.model, "members"):
+            hint = "a model of rows: Classifier(members=(...)); of series: FrameForecaster(model=...)"
+            raise DeclarationError(f"{type(self.model).__name__} has no fit", where="model", hint=hint)
+        self.model.check(target=target, features=self.features, step=self.step, horizon=self.horizon)
+        if self.forecasts and not isinstance(self.model, SeriesModel):
+            hint = "Forecaster(), or a forecaster of your own: FrameForecaster(model=...)"
+            raise DeclarationError(f"a {type(self.model).__name__} forecasts no series", where="model", hint=hint)
 
     def _set_apart(self) -> None:
         """Keep columns that have the names of the framework's own under others; see `headrace.contract.apart`."""
         names = apart.apart(self.contract.names, apart.FACTS)
-        own = apart.SERIES if self.forecasts else apart.ROWS
-        names |= apart.apart([*self.keys, *([] if self.forecasts else [self.target])], own)
-        names |= apart.apart([] if self.time is None else [self.time], own - {"time"})
+        places_form = apart.SERIES if self.forecasts else apart.ROWS
+        names |= apart.apart([*self.keys, *([] if self.forecasts else [self.target])], places_form)
+        names |= apart.apart([] if self.time is None else [self.time], places_form - {"time"})
         if not names:
             return
         for moved in names.values():
@@ -443,12 +421,12 @@ class System(Declared):
                 raise DeclarationError(f"{moved!r} is kept for {apart.called(moved)!r}", where="contract.columns")
         self._refuse_fixed(names)
         source = self.source
-        said = {**{name: name for name in names if name not in source.constants}, **source.columns}
+        columns_said = {**{name: name for name in names if name not in source.constants}, **source.columns}
         known_at = source.known_at
         if known_at is None and "known_at" in names and self.contract.column("known_at").type == "time":
             known_at = "known_at"  # needs no mention
         moved_source = {
-            "columns": {names.get(name, name): theirs for name, theirs in said.items()},
+            "columns": {names.get(name, name): source_name for name, source_name in columns_said.items()},
             "constants": {names.get(name, name): text for name, text in source.constants.items()},
             "known_at": known_at,
         }
@@ -480,8 +458,8 @@ class System(Declared):
             moment_of(self.contract.column(self.event_time), self.phase)
         if self.horizon is None:
             return
-        if self.contract.column(self.target).known_ahead:
-            raise DeclarationError(f"{self.target!r} is to be forecast and cannot be known ahead", where="target")
+        if self.contract.column(self.target).known_future:
+            raise DeclarationError(f"{self.target!r} is to be forecast and cannot be known in advance", where="target")
         if self.time is None or self.step is None:
             field: Literal["time", "step"] = "time" if self.time is None else "step"
             raise DeclarationError("a system with a horizon needs it", where=field)
@@ -496,6 +474,31 @@ class System(Declared):
         for where, duration in durations:
             if steps_of(duration, self.step, where=where) < 1:
                 raise DeclarationError(f"{format_duration(duration)} is no time at all", where=where)
+
+    def _check_actions(self) -> None:
+        """A search that alarms start has something to search."""
+        monitoring = self.monitoring
+        if not self.tuning.space and "retune" in map(monitoring.action_of, monitoring.watched):
+            message, hint = "an alarm retunes, and nothing says what is searched", "declare tuning=Tuning(space={...})"
+            raise DeclarationError(message, where="monitoring.on_alarm", hint=hint)
+
+    def _check_logged(self) -> None:
+        if self.forecasts and self.log_features:
+            raise DeclarationError("only the features of posted rows are logged", where="log_features")
+        if self.train_on == "served" and not self.log_features:
+            message, hint = "no features are logged that a training could learn from", "declare log_features=True"
+            raise DeclarationError(message, where="train_on", hint=hint)
+
+    def _check_event_id(self) -> None:
+        event_id = self.stream.event_id
+        if event_id is None:
+            return
+        if not self.forecasts:
+            raise DeclarationError("a row is told from others by its keys", where="stream.event_id")
+        kind, _, name = event_id.partition(":")
+        if kind == "column":
+            columns = {column.name: column for column in self.contract.columns if column.name != self.time}
+            _known(name, columns, "stream.event_id")
 
     def _check_labels(self) -> None:
         for place, column in enumerate(self.contract.columns):
@@ -519,10 +522,10 @@ class System(Declared):
             where = f"contract.columns[{places[name]}].aggregate"
             if name in self.keys and column.aggregate is not None:
                 raise DeclarationError(f"{name!r} is a key, which tells series apart", where=where)
-            if column.known_ahead:
+            if column.known_future:
                 raise DeclarationError(
-                    f"{name!r} is known ahead, and rows are events here, which tell nothing before they happen",
-                    where=f"contract.columns[{places[name]}].known_ahead",
+                    f"{name!r} is known in advance, and rows are events here, which tell nothing before they happen",
+                    where=f"contract.columns[{places[name]}].known_future",
                     hint="put a plan into a system whose rows are the values of steps",
                 )
             if name not in self.keys and column.aggregate is None:
@@ -543,32 +546,13 @@ class System(Declared):
 
 def _known(name: str, columns: dict[str, Any], where: str) -> None:
     if name not in columns:
-        raise DeclarationError(
-            f"column {name!r} is not in the contract",
-            where=where,
-            hint=f"the contract has {', '.join(columns)}",
-        )
-
-
-def _watched(monitoring: object, step: timedelta) -> dict[str, Monitoring]:
-    """What is watched, where that is not declared, on steps that a day is no multiple of.
-
-    Last week's or last year's value, or the last one; and a year, or a dozen steps.
-    """
-    given = Monitoring() if monitoring is None else monitoring
-    usual = Monitoring()
-    if not isinstance(given, Monitoring) or step <= timedelta() or not usual.baselines[0] % step:
-        return {}
-    own = tuple(season for season in (*usual.baselines, 12 * MONTH) if not season % step) or (step,)
-    watched: dict[str, object] = {"baselines": own, "window": max(usual.window, 12 * step)}
-    left = {name: value for name, value in watched.items() if name not in given.model_fields_set}
-    return {"monitoring": given.model_copy(update=left)}
+        hint = f"the contract has {', '.join(columns)}"
+        raise DeclarationError(f"column {name!r} is not in the contract", where=where, hint=hint)
 
 
 def _check_step(step: timedelta) -> None:
     if step <= timedelta():
         raise DeclarationError("a step is longer than nothing", where="step")
     if kind_of(step) == BUSINESS_DAYS and step != BUSINESS_DAY:
-        raise DeclarationError(
-            f"{format_duration(step)} is no step", where="step", hint="business days are counted one by one: 1b"
-        )
+        hint = "business days are counted one by one: 1b"
+        raise DeclarationError(f"{format_duration(step)} is no step", where="step", hint=hint)

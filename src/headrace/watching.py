@@ -9,6 +9,7 @@ from contextlib import contextmanager
 _lock = threading.Lock()
 _watcher: Callable[[int], None] | None = None
 _trees = 0
+_folds: Callable[[int, float], None] | None = None
 
 
 @contextmanager
@@ -35,3 +36,20 @@ def _grown(_: object) -> None:
         _trees += 1
         if _watcher is not None:
             _watcher(_trees)
+
+
+@contextmanager
+def holding_out(watcher: Callable[[int, float], None]) -> Iterator[None]:
+    """Tell `watcher` the number and the loss of every part that is held out in this process; it may raise."""
+    global _folds  # noqa: PLW0603
+    _folds = watcher
+    try:
+        yield
+    finally:
+        _folds = None
+
+
+def tell_held_out(place: int, loss: Callable[[], float]) -> None:
+    """Tell whoever watches how good a model is on a part that was held out: computed only then."""
+    if _folds is not None:
+        _folds(place, loss())

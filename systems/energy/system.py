@@ -3,10 +3,13 @@
 from headrace import Column, Contract, Forecaster, Monitoring, Schedule, Source, System
 from headrace.contract import Gaps, Share
 from headrace.features import seasonal_features
+from headrace.policy.monitoring import WorseThanBaseline, WorseThanHeldOut, default_rules
 from headrace.sources import simulated
 from headrace.sources.energidataservice import EnergiDataService
 
 SEASONS = ("24h", "168h")
+BY_SERIES = WorseThanBaseline(by="series", alarm=None)
+JUMP = WorseThanHeldOut("wape", warn=2, alarm=3, window="3d", consecutive=1)
 
 system = System(
     name="energy",
@@ -32,7 +35,7 @@ system = System(
             Share(column="consumption", condition="zero", at_most=0.1, severity="warn"),
             Gaps(at_most=0.05, severity="warn"),
         ),
-        max_bad_share=0.05,
+        max_invalid_fraction=0.05,
     ),
     keys=("area", "industry"),
     time="time",
@@ -42,5 +45,5 @@ system = System(
     model=Forecaster(seasons=SEASONS),
     horizon="24h",
     schedule=Schedule(predict="1h", train="7d"),
-    monitoring=Monitoring(baselines=SEASONS),
+    monitoring=Monitoring(baselines=SEASONS, rules=(*default_rules(), BY_SERIES, JUMP)),
 )

@@ -19,8 +19,8 @@ def test_a_day_ahead_for_every_area_and_industry() -> None:
 
 def test_configuration_shapes_the_digest_and_a_typo_is_refused() -> None:
     system = load_system(FOLDER)
-    assert load_system(FOLDER, ["model.trees=7"]).config_digest != system.config_digest
-    with pytest.raises(ConfigError, match=r"model\.trees"):
-        override(system, {"model": {"trees": 0}})
+    assert load_system(FOLDER, ["model.n_estimators=7"]).config_digest != system.config_digest
+    with pytest.raises(ConfigError, match=r"model\.n_estimators"):
+        override(system, {"model": {"n_estimators": 0}})
     with pytest.raises(ConfigError, match="did you mean 'horizon'"):
         load_system(FOLDER, ["horizn=1h"])

@@ -2,6 +2,7 @@
 
 from headrace import Column, Contract, Forecaster, Monitoring, Schedule, Source, System
 from headrace.features import seasonal_features
+from headrace.policy.monitoring import Coverage, Drifted, Quarantined, StaleSource, WorseThanBaseline
 from headrace.sources import simulated
 from headrace.system import Stream
 
@@ -16,7 +17,7 @@ system = System(
             Column("time", "time", zone="UTC", align=True),  # collectors report a few seconds after the step
             Column("value", "float"),
         ),
-        max_bad_share=0.05,
+        max_invalid_fraction=0.05,
         allow_empty=True,  # a topic without new events is fine
     ),
     keys=("metric",),
@@ -27,6 +28,11 @@ system = System(
     model=Forecaster(seasons=SEASONS, history="90d"),
     horizon="1h",
     schedule=Schedule(predict="5m", train="1d"),
-    monitoring=Monitoring(baselines=SEASONS),
-    stream=Stream(grace="1h"),
+    monitoring=Monitoring(
+        baselines=SEASONS,
+        every="1h",
+        rules=(WorseThanBaseline(), Coverage(), Quarantined(), StaleSource(at_least="30m"), Drifted()),
+        on_alarm="retrain",
+    ),
+    stream=Stream(allowed_lateness="1h"),
 )

@@ -1,7 +1,8 @@
 """Who survives the Titanic: rows posted to an endpoint, or scored in batch."""
 
-from headrace import Boosting, Classifier, Column, Contract, Linear, Schedule, Source, System
+from headrace import Boosting, Classifier, Column, Contract, Linear, Monitoring, Schedule, Source, System
 from headrace.features import col, join, minimum, target_mean
+from headrace.policy.monitoring import Threshold, default_rules
 from headrace.sources import simulated
 
 title = (
@@ -52,6 +53,10 @@ system = System(
         "age": col("Age"),
         "party": party,
     },
-    model=Classifier(members=(Linear(strength=0.3), Boosting(trees=120, leaves=5, min_leaf=15))),
+    model=Classifier(members=(Linear(C=0.3), Boosting(n_estimators=120, num_leaves=5, min_child_samples=15))),
     schedule=Schedule(predict="never", train="never"),
+    monitoring=Monitoring(
+        rules=(*default_rules(), Threshold("accuracy", warn=0.7, alarm=0.6, min_support=100)),
+        on_alarm="retrain",
+    ),
 )

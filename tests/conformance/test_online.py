@@ -22,15 +22,15 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.facts import Row, facts, hour, hourly
 from tests.postgres import Postgres, new_database
-from tests.store.helpers import Row, facts, hour, hourly
 
 from headrace.errors import ConfigError, NotFoundError, OnlineUnavailableError, StoreError, UsageError
 from headrace.store import FeatureGroup, FeatureView, Store
-from headrace.store.online import Found, Online
+from headrace.store.online import KeyedValues, Online
 from headrace.store.online.online import CLOCKS
 
-WORKER = Path(__file__).parents[1] / "store" / "online_worker.py"
+WORKER = Path(__file__).parents[1] / "system/store/online_worker.py"
 numbers = itertools.count()
 
 
@@ -72,7 +72,7 @@ def test_the_latest_values_by_key(online: Online, tmp_path: Path) -> None:
     lags.write(facts([("a", 1, 2, 1.5), ("b", 1, 2, None), (None, 0, 1, 3.0)]))
     found = online.get(lags, "a")
     assert found == {"value": 1.5}
-    assert isinstance(found, Found)
+    assert isinstance(found, KeyedValues)
     assert (found.time, found.known_at, found.version) == (hour(1), hour(2), 1)
     assert found.age(hour(5)) == timedelta(hours=4)
     assert online.get_many(lags, ["b", "x", None, "a", "b"]) == [
@@ -101,9 +101,9 @@ def test_older_facts_do_not_overwrite_and_corrections_do(online: Online, tmp_pat
 def test_what_is_too_old_or_not_known_yet_is_no_answer(online: Online, tmp_path: Path) -> None:
     lags = group(tmp_path, online)
     lags.write(facts([("a", 5, 7, 5.0)]))
-    asked = {h: online.get(lags, "a", at=hour(h)) for h in (4, 6, 7, 9)}
+    asked = {h: online.get(lags, "a", as_of=hour(h)) for h in (4, 6, 7, 9)}
     assert asked == {4: None, 6: None, 7: {"value": 5.0}, 9: {"value": 5.0}}
-    aged = {h: online.get_many(lags, ["a"], at=hour(h), ttl=timedelta(hours=3)) for h in (8, 9)}
+    aged = {h: online.get_many(lags, ["a"], as_of=hour(h), ttl=timedelta(hours=3)) for h in (8, 9)}
     assert aged == {8: [{"value": 5.0}], 9: [None]}
 
 
@@ -151,7 +151,7 @@ def test_the_history_that_lags_need(online: Online, tmp_path: Path) -> None:
     assert online.history(lags, "s0", 3) == [{"value": 200.0}, {"value": 300.0}, {"value": 400.0}]
     assert [each.time for each in online.history(lags, "s1", 2)] == [hour(3), hour(4)]
     assert online.history(lags, "s1", 2) == [{"value": -1.0}, {"value": 401.0}]
-    assert online.history(lags, "s1", 2, at=hour(2)) == []
+    assert online.history(lags, "s1", 2, as_of=hour(2)) == []
     assert online.history(lags, "x", 2) == []
     with pytest.raises(UsageError, match="3 are kept"):
         online.history(lags, "s0", 4)
@@ -184,24 +184,24 @@ def test_a_view_is_looked_up_as_it_is_joined(online: Online, tmp_path: Path) -> 
         spine = pl.DataFrame(asked, schema={"key": pl.String, "shop": pl.String}, orient="row")
         for at in (16, 17, 30):
             frame, _ = some.training_set(spine.with_columns(pl.lit(hour(at)).alias("time")))
-            told = [(f["value"], f["n"]) if f else (None, None) for f in some.get_many(asked, at=hour(at))]
+            told = [(f["value"], f["n"]) if f else (None, None) for f in some.get_many(asked, as_of=hour(at))]
             assert told == frame.select("value", "n").rows()
-            assert some.get(asked[0], at=hour(at)) == some.get_many(asked[:1], at=hour(at))[0]
-    found = view.get(("a", "y"), at=hour(30))
+            assert some.get(asked[0], as_of=hour(at)) == some.get_many(asked[:1], as_of=hour(at))[0]
+    found = view.get(("a", "y"), as_of=hour(30))
     assert found is not None
     assert (found["n"], list(found.parts)) == (None, ["lags"])
     assert found.time == found.parts["lags"].time <= found.known_at
     with pytest.raises(UsageError, match="keys are key, shop"):
-        view.get("a", at=hour(30))
+        view.get("a", as_of=hour(30))
 
 
 def test_the_history_of_a_view_is_that_of_its_groups(online: Online, tmp_path: Path) -> None:
     one, two, view = pair(tmp_path, online)
     one.write(facts([("a", h, h, float(h)) for h in (0, 2, 4, 6)]))
     two.write(shops([("a", h, h, h) for h in (3, 4)]))
-    told = [(each.time, each["value"], each["n"]) for each in view.history(("a", "x"), 3, at=hour(9))]
+    told = [(each.time, each["value"], each["n"]) for each in view.history(("a", "x"), 3, as_of=hour(9))]
     assert told == [(hour(3), None, 3), (hour(4), 4.0, 4), (hour(6), 6.0, None)]
-    assert view.history(("a", "x"), 2, at=hour(3)) == [{"value": 2.0, "n": None}, {"value": None, "n": 3}]
+    assert view.history(("a", "x"), 2, as_of=hour(3)) == [{"value": 2.0, "n": None}, {"value": None, "n": 3}]
     assert view.history(("z", "x"), 3) == view.history(("a", "x"), 0) == []
     with pytest.raises(UsageError, match="3 are kept"):
         view.history(("a", "x"), 4)
@@ -236,7 +236,7 @@ def test_a_view_is_known_by_its_name(online: Online, tmp_path: Path) -> None:
 class Remembered:
     """A group and its table in memory: what the online side asks of them, without a file for every example."""
 
-    keys, time, columns, system = ("key",), "time", {"value": pl.Float64()}, "energy"
+    keys, time, columns, system, fed = ("key",), "time", {"value": pl.Float64()}, "energy", False
 
     def __init__(self, keep: int) -> None:
         self.name, self.online, self.table = f"lags{next(numbers)}", keep, self
@@ -283,16 +283,16 @@ def test_property_any_writes_are_as_in_a_model(
     online.follow(lags, now=hour(now))
     stored, asked = lags.frame.to_dicts(), ["a", None, "b"]
     for at in range(now, 10):
-        found = online.look_up(lags, asked, at=hour(at))
+        found = online.look_up(lags, asked, as_of=hour(at))
         assert found.version == lags.version()
         for key, each in zip(asked, found.found, strict=True):
             known = past(stored, key, at, keep)
             assert each == ({"value": answer(stored, key, at)} if known else None)
-            assert online.get(lags, key, at=hour(at)) == each
-            assert [one["value"] for one in online.history(lags, key, keep, at=hour(at))] == known
-    before = online.get_many(lags, asked, at=hour(now))
+            assert online.get(lags, key, as_of=hour(at)) == each
+            assert [one["value"] for one in online.history(lags, key, keep, as_of=hour(at))] == known
+    before = online.get_many(lags, asked, as_of=hour(now))
     online.rebuild(lags, now=hour(now))
-    assert online.get_many(lags, asked, at=hour(now)) == before
+    assert online.get_many(lags, asked, as_of=hour(now)) == before
 
 
 def test_what_another_left_undone_is_done_by_the_next(online: Online, tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_what_another_left_undone_is_done_by_the_next(online: Online, tmp_path: 
     with pytest.raises(NotFoundError):
         online.follow(lags, now=hour(0))
     elsewhere.write(hourly(0))
-    with pytest.raises(NotFoundError, match="headrace online energy"):
+    with pytest.raises(NotFoundError, match="headrace materialize online energy"):
         online.get(lags, "s0")
     assert online.version(lags) is None
     assert lags.write(hourly(0)).added == 0  # the table has it; the online side has not
@@ -414,7 +414,7 @@ def test_mistakes_are_named(online: Online, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has 2 values"):
         online.get(lags, ("a", "b"))
     with pytest.raises(UsageError, match="time zone"):
-        online.get(lags, "a", at=hour(0).replace(tzinfo=None))
+        online.get(lags, "a", as_of=hour(0).replace(tzinfo=None))
     with pytest.raises(UsageError, match="when it is asked"):
         online.get(lags, "a", ttl=timedelta(1))
     with pytest.raises(UsageError, match="no online side"):
@@ -518,4 +518,17 @@ def test_the_clock_of_a_reader_may_be_a_little_behind(online: Online, tmp_path: 
     truth, lags = group(tmp_path, None, 0), group(tmp_path, online)
     truth.write(facts([("a", 1, 1, 1.0), ("a", 2, 2, 2.0)]))
     online.follow(lags, now=hour(2))
-    assert online.get(lags, "a", at=hour(2) - CLOCKS) == {"value": 1.0}
+    assert online.get(lags, "a", as_of=hour(2) - CLOCKS) == {"value": 1.0}
+
+
+def test_a_deleted_system_is_online_no_more(online: Online, tmp_path: Path) -> None:
+    lags = group(tmp_path, online)
+    lags.write(facts([("a", 1, 2, 1.5)]))
+    online.forget("energ")  # another one
+    assert online.get(lags, "a") == {"value": 1.5}
+    online.forget("energy")
+    online.forget("energy")
+    with pytest.raises(NotFoundError):
+        online.get(lags, "a")
+    online.rebuild(lags, now=hour(9))
+    assert online.get(lags, "a") == {"value": 1.5}

@@ -22,11 +22,21 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
+from tests.docs.commands import commands
+from tests.effort import THOROUGH
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [page for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))) if page.name != "decisions.md"]
 SECONDS = 600
+QUICK = {
+    "energy": {"n_estimators": 20, "max_rows": 5000},
+    "live_metrics": {"n_estimators": 20, "max_rows": 5000},
+    "price_alchemy": {"folds": 2},
+    "titanic": {"folds": 2, "repeats": 1},
+}
+"""What models are fitted with where a page runs with the settings of its systems; all of them in a thorough run."""
 
 FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}) *(?P<language>[\w+-]*)")
 NOT_RUN = re.compile(r"<!--\s*not run:\s*(?P<reason>.*?)\s*-->")
@@ -85,14 +95,15 @@ def fail(page: Path, block: Block, why: str) -> BlockFailed:
     return BlockFailed(f"{page.name}, {block.language} block at line {block.line}:\n{numbered}\n\n{why}")
 
 
-def run_bash(page: Path, block: Block, folder: Path) -> None:
-    """Run one block as a script in `folder`, with this environment's commands first on the path.
+def run_bash(page: Path, block: Block, folder: Path, quick: Path | None) -> None:
+    """Run one block as a script in `folder`, with this environment's commands first on the path, or quick ones.
 
     What it starts ends with it; a server that it leaves running would hold a pipe open, so what it says goes to a file.
     """
     __tracebackhide__ = True
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    folders = [*([] if quick is None else [quick]), Path(sys.executable).parent, environment["PATH"]]
+    environment["PATH"] = os.pathsep.join(map(str, folders))
     script = ["bash", "-euo", "pipefail", "-c", block.text]
     with tempfile.TemporaryFile() as said:
         where = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
@@ -119,7 +130,7 @@ def run_python(page: Path, block: Block, namespace: dict[str, object]) -> None:
         raise fail(page, block, "".join(traceback.format_exception(error))) from error
 
 
-def run_page(page: Path, folder: Path) -> Iterator[Block]:
+def run_page(page: Path, folder: Path, quick: Path | None = None) -> Iterator[Block]:
     """Run a page's blocks in order; yields each block that says it is not run."""
     __tracebackhide__ = True
     module = ModuleType("page")
@@ -132,27 +143,41 @@ def run_page(page: Path, folder: Path) -> Iterator[Block]:
         elif block.language in ALIASES:
             raise fail(page, block, f"write ```{ALIASES[block.language]}, so that it runs")
         elif block.language == "bash":
-            run_bash(page, block, folder)
+            run_bash(page, block, folder, quick)
         elif block.language == "python":
             run_python(page, block, module.__dict__)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a page's reader stands: an empty folder that holds a copy of the reference systems."""
+    """Where a page's reader stands: an empty folder that holds a copy of the reference systems, quick to train."""
     if (ROOT / "systems").exists():
         leave = shutil.ignore_patterns("__pycache__", ".headrace", ".hypothesis")
         shutil.copytree(ROOT / "systems", tmp_path / "systems", ignore=leave)
+        for name, model in {} if THOROUGH else QUICK.items():
+            config = tmp_path / "systems" / name / "config.yaml"
+            values = yaml.safe_load(config.read_text(encoding="utf-8"))
+            config.write_text(yaml.safe_dump(values | {"model": values.get("model", {}) | model}), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HEADRACE_HOME", raising=False)
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+    """Where a `headrace` is that starts at once; None in a thorough run."""
+    if THOROUGH:
+        yield None
+        return
+    with commands(tmp_path_factory.mktemp("commands")) as folder:
+        yield folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_page(page: Path, folder: Path, subtests: pytest.Subtests) -> None:
+def test_page(page: Path, folder: Path, quick: Path | None, subtests: pytest.Subtests) -> None:
     assert page.exists(), f"{page} is missing"
-    for block in run_page(page, folder):
+    for block in run_page(page, folder, quick):
         with subtests.test(f"line {block.line}"):
             pytest.skip(f"not run: {block.not_run}")
 

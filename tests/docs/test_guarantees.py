@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
-PAGE = TESTS.parent / "docs" / "guarantees.md"
+PAGE = TESTS.parent / "docs" / "how-it-works" / "guarantees.md"
 NAMED = set(re.findall(r"`([\w/]+\.py)::(test_\w+)`", PAGE.read_text()))
 
 

@@ -10,14 +10,13 @@ import os
 import sys
 import threading
 
-from tests.ledger.helpers import entry
-
 from headrace.errors import HeadraceError
-from headrace.ledger import Ledger, Writer
+from headrace.ledger import Ledger, LedgerWriter
+from headrace.testing.ledger import entry
 
 
 def stream(ledger, name):
-    writer = Writer(ledger)
+    writer = LedgerWriter(ledger)
     room = threading.Semaphore(300)
 
     def done(outcome):

@@ -14,18 +14,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.serving.stream.worlds import system
+from tests.worlds.stream import system
 
 from headrace.errors import FencedError
 from headrace.home import Home
 from headrace.serving.stream import sender
 from headrace.serving.stream.identity import Identity
+from headrace.serving.stream.options import WorkerOptions
 from headrace.serving.stream.sender import Sender
-from headrace.serving.stream.worker import Options, Worker
+from headrace.serving.stream.worker import StreamWorker
 from headrace.settings import Settings
 from headrace.sources.broker import Broker
 
-OPTIONS = Options(partitions=4, poll=8.0, session=6.0)
+OPTIONS = WorkerOptions(partitions=4, poll=8.0, session=6.0)
 FENCED = 7
 sender.CALL, sender.STUCK = 3.0, 6.0
 
@@ -68,7 +69,7 @@ def main() -> int:
     faulthandler.register(signal.SIGUSR1)
     home = Home(Settings(home=Path(home)))
     identity = Identity(home.path / "stream", None if replica == "-" else replica, 0)
-    worker = Worker(system(), home, Broker(bootstrap), identity.name, OPTIONS)
+    worker = StreamWorker(system(), home, Broker(bootstrap), identity.name, OPTIONS)
     try:
         print(json.dumps(worker.run(stop)))
     except FencedError as error:

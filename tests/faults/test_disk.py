@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -10,14 +12,20 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.ledger.helpers import entry
-from tests.store.helpers import append, hourly
+from tests.facts import append, hourly
+from tests.servers import titanic_template
 
 from headrace.errors import HeadraceError
+from headrace.home import Home
+from headrace.housekeeping.pruning import Retention, prune
+from headrace.housekeeping.removal import delete
 from headrace.ledger import Ledger
 from headrace.registry import Registry
+from headrace.serving.stream.identity import Identity
+from headrace.settings import Settings
 from headrace.store import FeatureGroup, Store
 from headrace.store.online import Online
+from headrace.testing.ledger import entry
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 pytestmark = pytest.mark.fault
@@ -77,6 +85,11 @@ def note(home: Path) -> None:
         Store(home / "store").note(f"energy/note{n}.json", b'"' + b"x" * 3000 + b'"')
 
 
+def name(home: Path) -> None:
+    for n in range(50):
+        Identity(home / f"stream{n}", None, 0)
+
+
 def refused(work: Callable[[Path], None], home: Path) -> HeadraceError:
     with pytest.raises(HeadraceError) as caught:
         work(home)
@@ -85,11 +98,40 @@ def refused(work: Callable[[Path], None], home: Path) -> HeadraceError:
     return caught.value
 
 
-@pytest.mark.parametrize(("work", "size"), [(store, "128k"), (note, "128k"), (log, "400k"), (online, "400k")])
+@pytest.mark.parametrize(
+    ("work", "size"), [(store, "128k"), (note, "128k"), (log, "400k"), (online, "400k"), (name, "64k")]
+)
 def test_a_full_disk_is_told_as_such(disk, capfd, work, size):
     error = refused(work, disk(size))
     assert any(said in str(error) for said in ("no space left", "the disk fails"))  # SQLite maps its index into memory
     assert "panicked" not in capfd.readouterr().err
+
+
+def fill(folder: Path) -> None:
+    """Leave no block."""
+    with (folder / "full").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 4096):
+            continue
+
+
+@pytest.mark.parametrize("work", ["delete", "prune"])
+def test_a_full_disk_is_freed(disk, work, tmp_path_factory):
+    made = titanic_template(tmp_path_factory.getbasetemp())
+    path = disk("60m") / "home"
+    shutil.copytree(made, path)
+    fill(path.parent)
+    home = Home(Settings(home=path))
+    before = shutil.disk_usage(path).free
+    if work == "delete":
+        delete(home, "titanic")
+        assert not home.store.systems()
+        assert shutil.disk_usage(path).free > before + 20_000
+    else:
+        prune(home, "titanic", Retention(datetime(2200, 1, 1, tzinfo=UTC), runs=0), dry=False)
+        assert shutil.disk_usage(path).free > before + 20_000
+        champion = home.registry.champion("titanic")
+        assert champion is not None
+        assert home.registry.fetch(champion).is_dir()
 
 
 @pytest.mark.parametrize("size", ["100k", "500k", "1400k", "2200k"])
@@ -97,9 +139,11 @@ def test_a_full_disk_is_told_by_the_registry(disk, size):
     assert "no space left" in str(refused(register, disk(size)))
 
 
-@pytest.mark.parametrize("work", [store, note, log, online, register])
-def test_a_read_only_disk_is_told_as_such(disk, work):
-    folder = disk("4m")
+@pytest.mark.parametrize("work", [store, note, log, online, register, name])
+def test_a_read_only_disk_is_told_as_such(disk, capfd, work):
+    folder = disk("4m" if work is not store else "100m")  # one with room enough is no reason to expect a failure
+    append(Store(folder / "store").table("energy", "raw"), hourly(0))
     subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
     error = refused(work, folder)
     assert any(said in str(error) for said in ("read-only", "access denied", "cannot be opened", "Read-only")), error
+    assert "panicked" not in capfd.readouterr().err

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.faults.test_serving import locked
-from tests.serving.http.helpers import EVENTS, LIVE, Server, event, live_template, ran, serving
+from tests.servers import EVENTS, LIVE, Server, event, live_template, ran, serving
 from tests.waiting import until
 
 from headrace.ledger import Entry, Ledger

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.effort import THOROUGH, rounds
 
 from headrace.home import Home
 from headrace.settings import Settings
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.fault
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = "simulated:?series=4&days=40&bad=0.002"
-SETTINGS = ["--set", "model.trees=5", "--set", "model.max_rows=2000"]
+SETTINGS = ["--set", "model.n_estimators=5", "--set", "model.max_rows=2000"]
 AS_OF = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
@@ -63,7 +65,7 @@ def same(home, reference):
 def test_killed_over_and_over_then_run_once(clean, tmp_path):
     reference, seconds = clean
     chance, killed, home = random.Random(7), 0, tmp_path / "0"
-    while killed < 20:
+    while killed < rounds(4, 20):
         process = start(home)
         try:
             process.wait(chance.uniform(0.2, seconds))
@@ -78,10 +80,10 @@ def test_killed_over_and_over_then_run_once(clean, tmp_path):
     same(home, reference)
 
 
-def test_four_at_once_equal_one_after_another(tmp_path):
+def test_four_at_once_equal_one_after_another(clean, tmp_path):
     times = [AS_OF + timedelta(hours=h) for h in range(1, 5)]
     for home in ("together", "apart"):
-        finish(start(tmp_path / home))
+        shutil.copytree(clean[0], tmp_path / home)
     for process in [start(tmp_path / "together", each) for each in times]:
         assert finish(process)["predictions"] == 96
     for each in times:
@@ -92,10 +94,13 @@ def test_four_at_once_equal_one_after_another(tmp_path):
     assert contents(tmp_path / "together", "raw").equals(contents(tmp_path / "apart", "raw"), null_equal=True)
 
 
+HOURS = 36 if THOROUGH else 18
+
+
 def start_backfill(home):
     command = [sys.executable, "-m", "headrace", "backfill", str(ROOT / "systems" / "energy"), "--home", str(home)]
-    command += ["--start", AS_OF.isoformat(), "--end", (AS_OF + timedelta(hours=36)).isoformat(), "--every", "1h"]
-    command += ["--workers", "2", "--source", SOURCE, "--json", *SETTINGS, "--set", "schedule.train=12h"]
+    command += ["--start", AS_OF.isoformat(), "--end", (AS_OF + timedelta(hours=HOURS)).isoformat(), "--every", "1h"]
+    command += ["--workers", "2", "--source", SOURCE, "--json", *SETTINGS, "--set", f"schedule.train={HOURS // 3}h"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -103,9 +108,13 @@ def test_a_backfill_that_is_killed_goes_on_where_it_was(tmp_path):
     began = time.perf_counter()
     expected = finish(start_backfill(tmp_path / "clean"))
     seconds = time.perf_counter() - began
-    assert (expected["runs"], expected["predictions"], expected["trained"]) == (37, 37 * 96, [1, 2, 3, 4])
+    assert (expected["runs"], expected["predictions"], expected["trained"]) == (
+        HOURS + 1,
+        (HOURS + 1) * 96,
+        [1, 2, 3, 4],
+    )
     chance, home = random.Random(11), tmp_path / "killed"
-    for at in (0.3, 0.5, 0.7, 0.85):
+    for at in (0.3, 0.5, 0.7, 0.85) if THOROUGH else (0.4, 0.8):
         process = start_backfill(home)
         try:
             process.wait(seconds * at * chance.uniform(0.9, 1.1))
@@ -114,13 +123,13 @@ def test_a_backfill_that_is_killed_goes_on_where_it_was(tmp_path):
         process.communicate()
         assert gone(process.pid), "a worker outlived the backfill"
     done = finish(start_backfill(home))
-    assert (done["runs"], done["predictions"], done["failed"]) == (37, 37 * 96, [])
+    assert (done["runs"], done["predictions"], done["failed"]) == (HOURS + 1, (HOURS + 1) * 96, [])
     for name in ("raw", "predictions", "metrics"):
         ours, theirs = (contents(place, name, DROP_OF_METRICS) for place in (home, tmp_path / "clean"))
         assert ours.height > 0, name
         assert ours.equals(theirs, null_equal=True), name
     again = finish(start_backfill(home))
-    assert (again["repeated"], again["stored"], again["scored"], again["ingested"]) == (37, 0, 0, 0)
+    assert (again["repeated"], again["stored"], again["scored"], again["ingested"]) == (HOURS + 1, 0, 0, 0)
 
 
 DROP_OF_METRICS = ("run_id", "created_at", "_version", "data_version", "predictions_version", "model_version")
@@ -138,7 +147,7 @@ def gone(group, within=60):
 
 
 def test_a_broken_contract_stores_nothing_but_the_quarantine_and_why_it_failed(tmp_path):
-    process = start(tmp_path, AS_OF, "--set", "contract.max_bad_share=0.0001")
+    process = start(tmp_path, AS_OF, "--set", "contract.max_invalid_fraction=0.0001")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 3, err
     assert json.loads(out)["error"] == "ContractBroken"

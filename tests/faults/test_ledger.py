@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import event
-from tests.ledger.helpers import PINS, entry
 from tests.postgres import Postgres, new_database
 from tests.waiting import PATIENCE, until
 
 from headrace.errors import HeadraceError, LedgerFullError, LedgerUnavailableError
-from headrace.ledger import Ledger, Writer
+from headrace.ledger import Ledger, LedgerWriter
+from headrace.testing.ledger import PINS, entry
 
 pytestmark = pytest.mark.fault
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,7 +126,7 @@ class Load:
     """Writes one key after another through a writer, each until it is acknowledged, as clients would."""
 
     def __init__(self, ledger):
-        self.ledger, self.writer = ledger, Writer(ledger, capacity=50)
+        self.ledger, self.writer = ledger, LedgerWriter(ledger, capacity=50)
         self.acknowledged, self.errors, self.slowest = [], [], 0.0
         ledger.pin(PINS)  # else a client that is late writes them itself, with the database away
         self.stop = threading.Event()

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from tests import kafka
 from tests.ports import free_port
-from tests.serving.stream import worlds
+from tests.worlds import stream as worlds
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
@@ -27,7 +27,7 @@ def broker(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    return worlds.train(tmp_path_factory.mktemp("outages"))
+    return worlds.trained(tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("outages") / "home")
 
 
 def command(place, bootstrap, name, *more):
@@ -97,5 +97,5 @@ def test_it_stops_at_once_while_it_waits(place):
     kafka.eventually(lambda: process.poll() is None and time.sleep(6) is None)
     process.send_signal(signal.SIGTERM)
     began = time.monotonic()
-    assert kafka.finish(process, within=30)["answers"] == 0
+    assert kafka.finish(process, within=30)["predictions"] == 0
     assert time.monotonic() - began < 20

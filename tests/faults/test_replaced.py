@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
-from tests.ledger.helpers import entry
 from tests.postgres import Postgres
 
 from headrace.errors import LedgerReplacedError, LedgerUnavailableError
 from headrace.ledger import Ledger
+from headrace.testing.ledger import entry
 
 pytestmark = pytest.mark.fault
 
@@ -150,6 +150,28 @@ def test_it_goes_on_when_the_file_is_back(home: Path, folder: bool) -> None:
     assert keys(Ledger.open(at(home))) == ["before", "after"]
 
 
+@pytest.mark.parametrize("how", ["by hand", "by a tool that opens an empty file"])
+def test_a_deleted_log_is_named_and_a_clean_end_writes_what_it_held(home: Path, how: str) -> None:
+    ledger = Ledger.open(at(home))
+    ledger.write([entry(ledger, "before")])
+    if how == "by hand":
+        (home / "ledger.db-wal").unlink()
+    else:
+        (home / "ledger.db").rename(home / "away")
+        (home / "ledger.db").touch()
+        with closing(sqlite3.connect(home / "ledger.db")) as other:
+            other.execute("PRAGMA user_version").fetchone()
+        (home / "away").replace(home / "ledger.db")
+    assert not (home / "ledger.db-wal").exists()
+    with pytest.raises(LedgerReplacedError, match=r"its write-ahead log is gone") as refused:
+        ledger.write([entry(ledger, "after")])
+    assert "SIGTERM" in str(refused.value)
+    ledger.close()
+    with closing(Ledger.open(at(home))) as again:
+        assert keys(again) == ["before"]
+        again.write([entry(again, "after")])
+
+
 def test_compacting_it_is_no_loss(home: Path) -> None:
     ledger = Ledger.open(at(home))
     ledger.write([entry(ledger, str(n), inputs=bytes(2000)) for n in range(2000)])
@@ -170,6 +192,29 @@ def test_a_process_that_wrote_nothing_yet_notices_an_earlier_state(home: Path) -
     put_back(home)
     with pytest.raises(LedgerReplacedError):
         looking.ping()
+
+
+@pytest.mark.parametrize("change", ["forget", "rename"])
+def test_a_system_that_goes_is_no_loss_to_a_process_that_serves_another(home: Path, change: str) -> None:
+    serving, other = Ledger.open(at(home)), Ledger.open(at(home))
+    serving.pin({"not": "answered with yet"})
+    other.write([entry(other, "before", system="other", pins=other.pin({"of": "other"}))])
+    serving.ping(["titanic"])
+    other.owned.forget("other") if change == "forget" else other.owned.rename("other", "new")
+    serving.ping(["titanic"])
+    serving.write([entry(serving, "after")])
+    other.owned.forget("titanic")
+    with pytest.raises(LedgerReplacedError):
+        serving.ping(["titanic"])
+
+
+def test_an_earlier_state_is_noticed_by_each_system_that_is_served(home: Path) -> None:
+    writing, looking = Ledger.open(at(home)), Ledger.open(at(home))
+    writing.write([entry(writing, "before", system="first"), entry(writing, "before", system="second")])
+    looking.ping(["first"])
+    put_back(home)
+    with pytest.raises(LedgerReplacedError):
+        looking.ping(["first"])
 
 
 def test_a_process_that_starts_later_takes_no_other_ledger_up(home: Path) -> None:

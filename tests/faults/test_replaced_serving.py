@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.faults.test_serving import locked
-from tests.serving.http.helpers import (
+from tests.servers import (
     EVENTS,
     LIVE,
     TITANIC,

@@ -17,7 +17,15 @@ from typing import Any
 import httpx
 import pytest
 from tests.postgres import Postgres
-from tests.serving.http.helpers import PREDICT, Server, answers, passengers, serving, titanic_template
+from tests.servers import (
+    PREDICT,
+    Server,
+    answers,
+    endless_passengers,
+    passengers,
+    serving,
+    titanic_template,
+)
 from tests.waiting import until
 
 from headrace.ledger import Ledger
@@ -44,7 +52,7 @@ class Load:
 
     def _post(self, number: int) -> None:
         with self._server.client() as client:
-            for row in passengers(3000, first=1 + number * 10_000):
+            for row in endless_passengers(1 + number * 1_000_000):
                 if self._stopped.is_set():
                     return
                 sent = [float("inf")]
@@ -115,7 +123,7 @@ def test_a_killed_server_loses_no_acknowledged_prediction(home: Path) -> None:
         assert_all_stored(load, of(home))
     with serving(home) as server:
         for key, answer in list(load.acknowledged.items())[-20:]:
-            row = passengers(3000, first=key // 10_000 * 10_000 + 1)[key % 10_000 - 1]
+            row = next(endless_passengers(key))
             assert server.post(row).json() == answer
     assert_all_stored(load, of(home))
 

@@ -14,18 +14,19 @@ from pathlib import Path
 
 import pytest
 from tests import kafka
+from tests.effort import rounds
 from tests.faults.stream_worker import FENCED
-from tests.serving.stream import worlds
+from tests.worlds import stream as worlds
 
-from headrace.serving.stream.engine import Message
-from headrace.serving.stream.seeding import Seeding
+from headrace.serving.engine.engine import Message
+from headrace.serving.engine.seeding import Seeding
 from headrace.sources.broker import Broker
 from headrace.sources.topics import Topics
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 SERIES = ("orders", "revenue", "cost_per_click", "requests", "taxi_trips", "metric_0005", "metric_0006", "metric_0007")
-KILLS = 10
+KILLS = rounds(3, 10)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,9 @@ class Workers:
         """Those that have restored some partitions."""
         return [p for p in self.running if '"restored"' in self.log_of[p].read_text()]
 
+    def last_lines(self, process, count=30):
+        return "\n".join(self.log_of[process].read_text().splitlines()[-count:])
+
     def all_logs(self):
         return "".join(log.read_text() for log in self.logs)
 
@@ -131,7 +135,7 @@ def test_nothing_is_lost_doubled_or_wrong(broker, tmp_path):
                 workers.end(workers.running[0], signal.SIGTERM)
                 time.sleep(1.0)
                 workers.start()
-            if turn == 4 and broker.own:
+            if turn == KILLS - 1 and broker.own:
                 broker.stop()
                 time.sleep(2)
                 broker.start()
@@ -144,7 +148,9 @@ def test_nothing_is_lost_doubled_or_wrong(broker, tmp_path):
         kafka.eventually(lambda: workers.all_logs().count("not come back") > before, within=180)
         # On a slow machine the zombie's session may have run out: then it joins its group again before it is fenced,
         # and the one that replaced it is fenced as well. None may end in any other way.
-        assert all(process.poll() in (None, FENCED) for process in workers.running)
+        ended = {process: process.poll() for process in workers.running}
+        wrong = {p: code for p, code in ended.items() if code not in (None, FENCED)}
+        assert not wrong, "\n".join(f"ended with {code}: {workers.last_lines(p)}" for p, code in wrong.items())
         source.stopping.set()
         source.join(90)
         settled(broker, source)

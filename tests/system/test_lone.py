@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.helpers import headrace
-from tests.serving.http.helpers import serving
-from tests.serving.stream import worlds
+from tests.commands import headrace
+from tests.servers import serving
+from tests.worlds import stream as worlds
 
 from headrace import Classifier, Column, Contract, System
 from headrace.errors import DeclarationError
 from headrace.features import col
 from headrace.home import Home
 from headrace.loading import load_system
-from headrace.serving.posted.state import EVER
+from headrace.serving.engine.engine import Engine, Message
 from headrace.serving.stream.champions import champion
-from headrace.serving.stream.engine import Engine, Message
 from headrace.serving.stream.produce import message_of
 from headrace.settings import Settings
+from headrace.sources.events import EVER
 
 SYSTEM = """
 from headrace import Column, Contract, Forecaster, Monitoring, Schedule, Source, System
@@ -33,12 +33,12 @@ from headrace.features import seasonal_features
 system = System(
     name="lone",
     source=Source(columns={"time": "Datetime", "load": "PJME_MW"}),
-    contract=Contract(columns=(Column("time", "time", zone="UTC"), Column("load", "float")), max_bad_share=0.05),
+    contract=Contract(columns=(Column("time", "time", zone="UTC"), Column("load", "float")), max_invalid_fraction=0.05),
     time="time",
     step="1h",
     target="load",
     features=seasonal_features("load", step="1h", seasons=("24h",)),
-    model=Forecaster(seasons=("24h",), trees=5, leaves=5, min_leaf=20),
+    model=Forecaster(seasons=("24h",), n_estimators=5, num_leaves=5, min_child_samples=20),
     horizon="6h",
     schedule=Schedule(predict="1h", train="never"),
     monitoring=Monitoring(baselines=("24h",)),

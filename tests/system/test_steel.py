@@ -4,11 +4,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from headrace.flow.run import Request, run
+from headrace.flow.run import RunRequest, run
 from headrace.home import Home
 from headrace.loading import load_system
-from headrace.pipelines.inference import read_predictions, replay
+from headrace.pipelines.predictions import replay
 from headrace.settings import Settings
+from headrace.tasks.forecast.inference import read_predictions
 
 FOLDER = Path(__file__).parent / "steel"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -18,7 +19,7 @@ def test_steel_forecasts_two_hours_and_beats_the_same_time_yesterday(shared_data
     uri = f"file:{shared_data('steel_industry/Steel_industry_data.csv.gz')}"
     system, home = load_system(str(FOLDER)), Home(Settings(home=tmp_path))
     as_of = datetime(2018, 9, 20, 12, tzinfo=UTC)
-    first = run(system, home, Request(as_of, NOW, uri))
+    first = run(system, home, RunRequest(as_of, NOW, uri))
     assert first.quarantined == 0
     frame = read_predictions(system, home)
     assert frame["ahead"].to_list() == list(range(1, 9))
@@ -28,8 +29,8 @@ def test_steel_forecasts_two_hours_and_beats_the_same_time_yesterday(shared_data
     scores = first.as_dict()["model"]["metrics"]
     assert scores["wape"] < 0.8 * min(scores["naive_1d_wape"], scores["naive_7d_wape"])
     for hours in range(1, 6):
-        run(system, home, Request(as_of + timedelta(hours=hours), NOW, uri))
-    later = run(system, home, Request(as_of + timedelta(hours=6), NOW, uri))
+        run(system, home, RunRequest(as_of + timedelta(hours=hours), NOW, uri))
+    later = run(system, home, RunRequest(as_of + timedelta(hours=6), NOW, uri))
     # The runs at 0 to 4 h have all eight steps by then, the one at 5 h has four.
     assert later.as_dict()["matured"] == 8 * 5 + 4
     assert all(replay(home, each)["identical"] for each in frame["id"])

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import polars as pl
 import pytest
-from prometheus_client import REGISTRY
+from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
-from tests.cli.helpers import headrace
+from tests.commands import headrace
 
 from headrace import Classifier, Column, Contract, Linear, Schedule, System
 from headrace.doctor import examine
@@ -25,20 +25,20 @@ from headrace.errors import (
 from headrace.features import col, native, stored
 from headrace.features.compiled import dtype_of
 from headrace.features.view import Features
-from headrace.flow.run import Request, run
+from headrace.flow.run import RunRequest, run
 from headrace.home import PREDICTIONS, Home
-from headrace.lookup import VERSIONS, Lookups
-from headrace.pipelines.inference import replay
 from headrace.pipelines.messages import opener
-from headrace.pipelines.row_inference import export
+from headrace.pipelines.predictions import replay
+from headrace.serving.engine.batch import Message
 from headrace.serving.http.app import Application
 from headrace.serving.http.options import Options
-from headrace.serving.stream.batch import Message
 from headrace.serving.stream.champions import answering
 from headrace.serving.stream.rows import RowEngine
 from headrace.settings import Settings
 from headrace.sources import Source
 from headrace.store import FeatureGroup, FeatureView
+from headrace.tasks.rows.inference import export
+from headrace.tasks.rows.lookups import VERSIONS, Lookups
 
 TIME = pl.Datetime("us", "UTC")
 NOW = datetime(2020, 1, 1, tzinfo=UTC)  # set anew for each test
@@ -121,15 +121,14 @@ def home(clock, tmp_path):
 
 @pytest.fixture
 def door(home):
-    """Opens the HTTP door; its metrics go with it, for Prometheus has one registry a process."""
-    before = set(REGISTRY._collector_to_names)
-    yield lambda system: TestClient(Application([system], home, Options(access_log="off")))
-    for each in set(REGISTRY._collector_to_names) - before:
-        REGISTRY.unregister(each)
+    """Opens the HTTP door; its metrics stand apart."""
+    return lambda system: TestClient(
+        Application([system], home, Options(access_log="off"), registry=CollectorRegistry())
+    )
 
 
 def ran(system, home, folder):
-    return run(system, home, Request(NOW, NOW, orders(folder, system)))
+    return run(system, home, RunRequest(NOW, NOW, orders(folder, system)))
 
 
 @pytest.mark.parametrize("timed", [False, True])
@@ -137,7 +136,7 @@ def test_every_door_gives_the_same_number_and_replays_it(home, door, tmp_path, t
     system = shop(timed=timed)
     done = ran(system, home, tmp_path)
     assert done.trained.version.pins["stored"] == {"shop/customers": 1}
-    batch = {row["order"]: row for row in done.scored.to_dicts()}
+    batch = {row["order"]: row for row in done.predicted.frame.to_dicts()}
     assert len(batch) == 10
     names = list(Lookups.of(system.features, system, home).types)
     assert names == ["customers[customer].spend", "customers[customer 30d].visits"]
@@ -159,7 +158,7 @@ def test_every_door_gives_the_same_number_and_replays_it(home, door, tmp_path, t
             assert now["probability"] != one["probability"]
     for answer in (*answers, one):
         assert replay(home, answer["id"])["identical"]
-    assert replay(home, done.scored["id"][0])["identical"]
+    assert replay(home, done.predicted.frame["id"][0])["identical"]
     assert export(system, home) > 0
     logged = home.table("shop", PREDICTIONS).read(identity=["id"], where=pl.col("id") == one["id"])
     assert json.loads(logged["inputs"][0])[VERSIONS] == {"shop/customers": 1}
@@ -171,10 +170,10 @@ def test_batch_predicts_again_only_where_a_value_is_another(home, tmp_path):
     assert first.stored == 10
     again = {"as_of": NOW, "now": NOW, "steps": ("predict",)}
     customers(home).write(known([("nobody", 1, 1.0, 0)]))
-    assert run(system, home, Request(**again)).stored == 0
-    someone = first.scored["inputs"].str.json_path_match("$.customer")[0]
+    assert run(system, home, RunRequest(**again)).stored == 0
+    someone = first.predicted.frame["inputs"].str.json_path_match("$.customer")[0]
     customers(home).write(known([(someone, 1, 1.0, 0)]))
-    assert run(system, home, Request(**again)).stored >= 1
+    assert run(system, home, RunRequest(**again)).stored >= 1
 
 
 def test_a_view_is_looked_up_by_name_at_every_door(home, door, tmp_path):
@@ -187,7 +186,7 @@ def test_a_view_is_looked_up_by_name_at_every_door(home, door, tmp_path):
     system = shop(amount=col("amount"), due=viewed["spend"] * viewed["rate"], visits=viewed["visits"])
     done = ran(system, home, tmp_path)
     assert done.trained.version.pins["stored"] == {"shop/customers": 1, "shop/tiers": 1}
-    batch = done.scored.to_dicts()
+    batch = done.predicted.frame.to_dicts()
     names = list(Lookups.of(system.features, system, home).types)
     assert sorted(names) == [f"shop/loyalty[customer].{name}" for name in ("rate", "spend", "visits")]
     inputs = [json.loads(row["inputs"]) for row in batch]
@@ -205,7 +204,7 @@ def test_a_view_is_looked_up_by_name_at_every_door(home, door, tmp_path):
 
 def test_the_command_line_looks_up(home):
     FeatureView("loyalty", [(customers(home), ["spend"])]).declare("shop")
-    found = home.online.get(customers(home), "c1", at=NOW)
+    found = home.online.get(customers(home), "c1", as_of=NOW)
     for view, values in (("loyalty", {"spend": found["spend"]}), ("customers", dict(found))):
         said = headrace("lookup", "shop", view, "c1", "--home", home.path, "--json")
         assert said.code == 0
@@ -250,7 +249,7 @@ def test_a_model_is_not_registered_where_the_online_side_disagrees(home, tmp_pat
     database.commit()
     database.close()
     assert home.online.get(group, "c1")["spend"] == 99.0
-    with pytest.raises(ModelError, match=r"headrace online shop"):
+    with pytest.raises(ModelError, match=r"headrace materialize online shop"):
         ran(shop(), home, tmp_path)
     home.online.rebuild(group, now=NOW)
     assert ran(shop(), home, tmp_path).trained is not None
@@ -317,18 +316,18 @@ def test_one_command_makes_the_online_side_anew(home):
         path.unlink()
     home.online.version(group)
     assert found()[0] == "warning"
-    said = headrace("online", "shop", "--home", home.path, "--json")
+    said = headrace("materialize", "online", "shop", "--home", home.path, "--json")
     assert (said.code, said.json) == (0, {"system": "shop", "online": {"customers": 1}})
     assert home.online.get(group, "c1") == before
     for arguments in (("nope",), ("shop", "--group", "nope")):
-        refused = headrace("online", *arguments, "--home", home.path, "--json")
+        refused = headrace("materialize", "online", *arguments, "--home", home.path, "--json")
         assert (refused.code, refused.json["error"]) == (2, "NotFoundError")
 
 
 def test_the_stream_looks_up_what_was_known_when_each_row_came(home, door, tmp_path):
     system = shop()
     done = ran(system, home, tmp_path)
-    inputs = [json.loads(text) for text in done.scored["inputs"]]
+    inputs = [json.loads(text) for text in done.predicted.frame["inputs"]]
     posted = [{k: v for k, v in each.items() if "[" not in k and k != VERSIONS} for each in inputs]
     champion = answering(system, home, NOW)
     engine = RowEngine(system, "shop", "shop.events", champion, opener(system, home))

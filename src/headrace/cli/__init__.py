@@ -17,7 +17,8 @@ from headrace.errors import UsageError
 
 # Commands are listed in this order.
 # isort: off
-from headrace.cli import pipelines, reading, versions, doors, topics, streaming, project  # noqa: F401
+from headrace.cli import pipelines, tuning, reading, apart, watching, versions  # noqa: F401
+from headrace.cli import doors, pages, topics, streaming, sinks, home, project  # noqa: F401
 
 # isort: on
 
@@ -27,8 +28,8 @@ _REFUSED: Any = typer.BadParameter.__base__
 """What the parser raises on a wrong option, argument or command; typer gives it no name of its own."""
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(shown: bool) -> None:
+    if shown:
         typer.echo(f"headrace {__version__}")
         raise typer.Exit
 
@@ -44,9 +45,9 @@ def _every(
 
 def _application(name: str) -> typer.Typer:
     """All commands, or the one of this name: typer prepares what it is given, for as long as importing it took."""
-    asked = [c for c in app.registered_commands if getattr(c.callback, "__name__", "").partition("__")[0] == name]
+    commands = [c for c in app.registered_commands if c.name and c.name.partition(" ")[0] == name]
     chosen = copy.copy(app)
-    chosen.registered_commands = asked or app.registered_commands
+    chosen.registered_commands = commands or app.registered_commands
     return chosen
 
 

@@ -2,74 +2,47 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Annotated
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headrace.cli.command import (
-    AsOf,
-    Common,
-    End,
-    Every,
-    Name,
-    Simulated,
-    SourceUri,
-    Start,
-    command,
-    duration_of,
-    refuse_future,
-    stretch_of,
-    time_of,
-)
-from headrace.errors import UsageError
+from headrace.cli.command import AsOf, Common, End, Every, ExecutorName, Name, Simulated, SourceUri, Start, command
 
-HEADING = "Run"
+if TYPE_CHECKING:
+    from headrace.api.bound import BoundSystem
+    from headrace.api.results import Run
 
 
-def _steps(use: Common, name: str, source: str | None, times: tuple[str | None, bool], steps: tuple[str, ...]) -> None:
-    """Do some steps; `times` are `--as-of` and `--simulated`."""
+def _print_run(use: Common, system: BoundSystem, run: Run) -> None:
     from headrace import console
-    from headrace.flow.run import Request, run
 
-    now = datetime.now(UTC)
-    as_of, simulated = times
-    moment = refuse_future(time_of(as_of, now), now, "--as-of", simulated=simulated)
-    retrain = "train" in steps and "predict" not in steps
-    system, home = use.system(name), use.open()
-    with console.progress(system.name) as on_progress:
-
-        def on_step(step: str) -> None:
-            on_progress(step, steps.index(step), len(steps))
-
-        result = run(system, home, Request(moment, now, source, steps, retrain, on_step))
     if use.json:
-        console.print_json(result.as_dict())
+        console.print_json(run.as_dict())
     else:
-        console.run_report(system, home, result)
+        console.run_report(system.declaration, system.workspace.home, run.result)
 
 
 @command
 def run(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None, simulated: Simulated = False) -> None:
     """Ingest, train when due, predict and monitor."""
-    _steps(use, name, source, (as_of, simulated), ("ingest", "validate", "features", "train", "predict", "monitor"))
+    system = use.bound(name)
+    _print_run(use, system, system.run(as_of, source=source, simulated=simulated))
 
 
 @command
 def ingest(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None, simulated: Simulated = False) -> None:
     """Read the source, validate, store what is new."""
-    _steps(use, name, source, (as_of, simulated), ("ingest", "validate"))
-
-
-def _ingested(source: str | None) -> tuple[str, ...]:
-    """The steps before one that reads the store only: a source that is named is ingested first."""
-    return () if source is None else ("ingest", "validate")
+    system = use.bound(name)
+    _print_run(use, system, system.ingest(as_of, source=source, simulated=simulated))
 
 
 @command
 def train(use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None, simulated: Simulated = False) -> None:
     """Train a version now, champion if it wins. It must beat the present one; --source is ingested first."""
-    _steps(use, name, source, (as_of, simulated), (*_ingested(source), "train"))
+    system = use.bound(name)
+    _print_run(use, system, system.train(as_of, source=source, simulated=simulated))
 
 
 @command
@@ -77,7 +50,8 @@ def predict(
     use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None, simulated: Simulated = False
 ) -> None:
     """Predict every series or waiting row. A row waits that has no target; --source is ingested first."""
-    _steps(use, name, source, (as_of, simulated), (*_ingested(source), "features", "predict"))
+    system = use.bound(name)
+    _print_run(use, system, system.predict(as_of, source=source, simulated=simulated))
 
 
 @command
@@ -85,7 +59,18 @@ def monitor(
     use: Common, name: Name, source: SourceUri = None, as_of: AsOf = None, simulated: Simulated = False
 ) -> None:
     """Compare predictions with the truth. Of what has matured; --source is ingested first."""
-    _steps(use, name, source, (as_of, simulated), (*_ingested(source), "monitor"))
+    system = use.bound(name)
+    _print_run(use, system, system.monitor(as_of, source=source, simulated=simulated))
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """How many runs are done side by side, and where."""
+
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes. Default: one a core.")
+    ] = None
+    executor: ExecutorName = None
 
 
 @command
@@ -95,26 +80,58 @@ def backfill(
     start: Start,
     end: End,
     every: Every,
+    parallel: Parallel,
     source: SourceUri = None,
-    workers: Annotated[int, typer.Option("--workers", metavar="N", help="Processes. Default: one a core.")] = 0,
     simulated: Simulated = False,
 ) -> None:
     """Do all runs between two times, as if live. In parallel, equal row for row."""
     from headrace import console
-    from headrace.flow.backfill import Request, backfill
 
-    system, home = use.system(name), use.open()
-    stretch, now = stretch_of(start, end, every, system.dates), datetime.now(UTC)
-    refuse_future(stretch.times()[-1], now, "--end", simulated=simulated)
-    with console.progress(system.name) as on_progress:
-        request = Request(stretch, now, source, workers or home.workers, on_progress)
-        done = backfill(system, home, request)
+    system = use.bound(name)
+    result = system.backfill(start, end, every, source=source, simulated=simulated, **asdict(parallel))
     if use.json:
-        console.print_json(done.as_dict())
+        console.print_json(result.as_dict())
     else:
-        console.backfill_report(system, home, done)
-    if done.failed:
+        console.backfill_report(system.declaration, system.workspace.home, result.result)
+    if result.failed:
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Which policies are tried, and beside what."""
+
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option("--compare", metavar="A.yaml B.yaml", help="Policies, as config.yaml is, instead of the own."),
+    ] = None
+    beside: Annotated[
+        str, typer.Option("--beside", metavar="LIST", help="Calendars to hold against it: never,1d,7d.")
+    ] = ""
+    keep: Annotated[Path | None, typer.Option("--keep", metavar="DIR", help="Keep the simulated home there.")] = None
+
+
+@command
+def simulate(
+    use: Common,
+    name: Name,
+    start: Start,
+    end: End,
+    every: Every,
+    tried: Tried,
+    source: SourceUri = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes. Default: one a core.")
+    ] = None,
+) -> None:
+    """Try the policy over the past. Runs, trainings and alerts, in a home that is thrown away."""
+    from headrace import console
+
+    files = tried.compare or ()
+    result = use.bound(name).simulate(
+        start, end, every, compare=files, beside=tried.beside, keep=tried.keep, source=source, workers=workers
+    )
+    console.print_simulations(result, as_json=use.json, several=bool(files))
 
 
 @command
@@ -125,7 +142,7 @@ def evaluate(
     end: Annotated[str | None, typer.Option("--end", metavar="TIME", help="No origin is later than this.")] = None,
     every: Annotated[str | None, typer.Option("--every", metavar="D", help="From one origin to the next.")] = None,
     retrain: Annotated[
-        str | None, typer.Option("--retrain", metavar="D", help="Train anew this often. Default: once, at the start.")
+        str | None, typer.Option("--retrain", metavar="D", help="Train anew this often. Default: once.")
     ] = None,
     source: SourceUri = None,
     data: Annotated[
@@ -135,23 +152,18 @@ def evaluate(
     """Backtest, or score held-out rows. From rolling origins, or of the champion; stores nothing."""
     from headrace import console
 
-    system, home = use.system(name), use.open(make=False)  # it stores nothing
-    if not system.forecasts:
-        from headrace.flow.holdout import holdout
+    evaluation = use.bound(name).evaluate(start, end, every, retrain=retrain, source=source, data=data)
+    console.evaluation_report(evaluation.evaluation, as_json=use.json)
 
-        if data is None or start or end or every or retrain:
-            raise UsageError(f"{system.name} scores rows", where="evaluate", hint="give it rows: --data FILE")
-        found = holdout(system, home, data, datetime.now(UTC))
-        console.print_tree(found, as_json=use.json)
-        return
-    from headrace.flow.evaluate import Request, evaluate
 
-    if data is not None or start is None or end is None or every is None:
-        raise UsageError(f"{system.name} forecasts", where="evaluate", hint="give --start, --end and --every")
-    stretch, again = stretch_of(start, end, every, system.dates), duration_of(retrain, "--retrain") if retrain else None
-    with console.progress(system.name) as on_progress:
-        done = evaluate(system, home, Request(stretch, datetime.now(UTC), again, source, on_progress))
+@command
+def plan(use: Common, name: Name) -> None:
+    """Show the steps of a run. With the tables that each reads and writes."""
+    from headrace import console
+    from headrace.console.table import TableStyle, print_table
+
+    steps = use.bound(name).plan()
     if use.json:
-        console.print_json(done.as_dict())
+        console.print_json(steps.as_dict())
     else:
-        console.evaluation_report(done)
+        print_table(steps.frame(), TableStyle(f"{steps.system}: the steps of a run"))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from headrace.cli.command import Common, Name, command, duration_of, time_of
-from headrace.cli.doors import Bootstrap
+from headrace.api.times import duration_of, place_of
+from headrace.cli.command import Common, Name, command
+from headrace.cli.doors import Bootstrap, Shadow
 from headrace.errors import UsageError
-
-HEADING = "Serve and stream"
 
 
 @command
@@ -21,16 +19,18 @@ def stream__rebuild(
     name: Name,
     bootstrap: Bootstrap,
     tables: Annotated[
-        bool, typer.Option("--from-tables", help="Begin with the tables where the log has lost its beginning.")
+        bool, typer.Option("--from-tables", help="Begin with the tables, where the log lacks events.")
     ] = False,
+    shadow: Shadow = None,
 ) -> None:
-    """Make the workers' state anew from the log. No event is answered twice; no worker may run."""
+    """Rebuild the workers' state from the log. No event is answered twice; no worker may run."""
     from headrace import console
     from headrace.serving.stream.offline import rebuild
     from headrace.sources.broker import Broker
 
     system, home = use.system(name), use.open()
-    console.print_tree(rebuild(system, home, Broker(bootstrap, home.kafka), tables=tables), as_json=use.json)
+    rebuilt = rebuild(system, home, Broker(bootstrap, home.kafka), tables=tables, shadow=shadow)
+    console.print_tree(rebuilt, as_json=use.json)
 
 
 @command
@@ -39,13 +39,14 @@ def stream__savepoint(
     name: Name,
     bootstrap: Bootstrap,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Default: SYSTEM.savepoint below the home.")
+        Path | None, typer.Option("--out", metavar="FILE", help="Default: below the home, stream/SYSTEM.savepoint.")
     ] = None,
     saved: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="Put this one back; no worker may run.")
     ] = None,
+    shadow: Shadow = None,
 ) -> None:
-    """Keep the workers' state in a file, or put it back. Events answered since are not answered twice."""
+    """Save the workers' state, or put it back. Events answered since are not answered twice."""
     from headrace import console
     from headrace.serving.stream import savepoint
     from headrace.sources.broker import Broker
@@ -55,10 +56,11 @@ def stream__savepoint(
     system, home = use.system(name), use.open()
     broker = Broker(bootstrap, home.kafka)
     if saved is not None:
-        done = savepoint.restore(system, home, broker, saved)
+        restored = savepoint.restore(system, home, broker, saved, shadow=shadow)
     else:
-        done = savepoint.save(system, home, broker, out or home.path / "stream" / f"{system.name}.savepoint")
-    console.print_tree(done, as_json=use.json)
+        path = home.path / "stream" / f"{system.topics.of_shadow(shadow).stream}.savepoint"
+        restored = savepoint.save(system, home, broker, out or path, shadow=shadow)
+    console.print_tree(restored, as_json=use.json)
 
 
 @command
@@ -70,20 +72,20 @@ def stream__reprocess(
     into: Annotated[str, typer.Option("--into", metavar="GROUP", help="Name of the second stream and its topics.")],
     idle: Annotated[str, typer.Option("--stop-when-idle", metavar="D", help="Stop after D without events.")] = "5s",
 ) -> None:
-    """Answer events once more, beside the first answers. On topics and in a group of another name."""
+    """Answer events again, beside the first answers. On topics and in a group of another name."""
     import signal
     import threading
 
     from headrace import console
+    from headrace.serving.stream.options import WorkerOptions
     from headrace.serving.stream.reprocess import reprocess
-    from headrace.serving.stream.worker import Options
     from headrace.sources.broker import Broker
 
-    stop, now = threading.Event(), datetime.now(UTC)
+    stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    first = int(begin) if begin.isdigit() else time_of(begin, now, "--from")
+    first = place_of(begin)
     system, home = use.system(name), use.open()
-    options = Options(idle=duration_of(idle, "--stop-when-idle").total_seconds())
-    done = reprocess(system, home, Broker(bootstrap, home.kafka), first, into, options, stop)
-    console.print_tree(done, as_json=use.json)
+    options = WorkerOptions(idle=duration_of(idle, "--stop-when-idle").total_seconds())
+    reprocessed = reprocess(system, home, Broker(bootstrap, home.kafka), first, into, options, stop)
+    console.print_tree(reprocessed, as_json=use.json)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.console.output import plain
-from headrace.console.table import Look, print_table
+from headrace.console.table import TableStyle, print_table
 from headrace.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def format_of(form: str | None, out: Path | None, *, as_json: bool) -> str:
     return form or (ending if ending in FORMATS else "json" if as_json else "table")
 
 
-def print_frame(frame: pl.DataFrame, look: Look, *, form: str, out: Path | None) -> None:
+def print_frame(frame: pl.DataFrame, look: TableStyle, *, form: str, out: Path | None) -> None:
     """Rows as a table, JSON, CSV or Parquet; to a file, or to stdout.
 
     Args:

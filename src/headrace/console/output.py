@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json as jsonlib
 import math
+import os
+import select
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,6 +21,26 @@ def failed(error: HeadraceError, *, as_json: bool) -> None:
     sys.stderr.write(f"{type(error).__name__}: {error}\n")
     if as_json:
         print_json(error.as_dict())
+
+
+def nobody_reads() -> bool:
+    """Whether the pipe behind stdout is closed, as after ``| head``; what is left to write then goes nowhere."""
+    if sys.stdout is None:
+        return False
+    try:
+        sys.stdout.flush()
+        poll = select.poll()  # a stdout without a buffer has nothing left to flush
+        poll.register(sys.stdout.fileno(), 0)
+        closed = any(event & select.POLLERR for _, event in poll.poll(0))
+    except BrokenPipeError:
+        closed = True
+    except io.UnsupportedOperation:  # no file is behind it, as in a notebook
+        return False
+    if closed:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    return closed
 
 
 def print_json(data: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,14 +18,57 @@ _DOING = {
     "monitor": "monitor",
     "export": "copy what was logged",
 }
+_PAUSE = 0.2
+"""Seconds between two updates of a line."""
 
 
 @contextmanager
-def progress(system: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr; call it with what is being done, how much of it is done, and of how much."""
-    if not sys.stderr.isatty():
-        yield lambda what, done, of: None
-        return
+def progress(system: str, *, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr, or a line in a notebook; nothing where neither is, or where it is to be `quiet`.
+
+    Call it with what is being done, how much of it is done, and of how much.
+    """
+    if quiet or not (sys.stderr.isatty() or in_notebook()):
+        yield lambda stage, count, total: None
+    elif in_notebook():
+        with _line(system) as tell:
+            yield tell
+    else:
+        with _bar(system) as tell:
+            yield tell
+
+
+def in_notebook() -> bool:
+    """Whether this runs in the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+@contextmanager
+def _line(system: str) -> Iterator[Callable[[str, int, int], None]]:
+    """One line of output, written anew; it is gone in the end."""
+    from IPython.display import display
+
+    def text(message: str) -> dict[str, str]:
+        return {"text/plain": message}
+
+    shown = display(text(system), raw=True, display_id=True)
+    written = 0.0
+
+    def tell(stage: str, count: int, total: int) -> None:
+        nonlocal written
+        if time.monotonic() - written >= _PAUSE:
+            shown.update(text(f"{system}: {_DOING.get(stage, stage)}, {count:,} of {total:,}"), raw=True)
+            written = time.monotonic()
+
+    try:
+        yield tell
+    finally:
+        shown.update(text(""), raw=True)
+
+
+@contextmanager
+def _bar(system: str) -> Iterator[Callable[[str, int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -39,11 +83,17 @@ def progress(system: str) -> Iterator[Callable[[str, int, int], None]]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None, system=system)
 
-        def tell(what: str, done: int, of: int) -> None:
-            bar.update(task, description=_DOING.get(what, what), completed=done, total=of)
+        doing, grown_before, grown_in_all = _DOING["train"], 0, 0
+
+        def tell(stage: str, count: int, total: int) -> None:
+            nonlocal doing, grown_before
+            doing, grown_before = _DOING.get(stage, stage), grown_in_all
+            bar.update(task, description=doing, completed=count, total=total)
 
         def grown(trees: int) -> None:
-            bar.update(task, description=f"{_DOING['train']}: {trees:,} trees")
+            nonlocal grown_in_all
+            grown_in_all = trees
+            bar.update(task, description=f"{doing}: {trees - grown_before:,} trees")
 
         with watching(grown):
             yield tell

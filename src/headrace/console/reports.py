@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from headrace.console.output import print_json
-from headrace.console.table import SHOWN, Look, cell, print_table, terminal
+from headrace.console.output import print_json, print_tree
+from headrace.console.table import SHOWN, TableStyle, cell, print_table, terminal
 from headrace.lineage import iso
+from headrace.policy.acting import of_each
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from headrace.flow.backfill import Backfilled
-    from headrace.flow.evaluate import Evaluation
-    from headrace.flow.run import Result
+    from headrace.flow.result import Result
     from headrace.home import Home
-    from headrace.registry import ModelVersion
+    from headrace.registry import ModelVersion, Trained
     from headrace.system import System
+    from headrace.tasks.evaluation import Evaluation
+    from headrace.tasks.sections import Block
 
 _FROM_STORE = "no source is named (--source file:PATH): what is stored was taken"
 METRICS = ("wape", "mape", "rmse", "coverage")
 _SCORES = (*METRICS, "accuracy", "log_loss", "brier", "auc")
-_HELD_BACK = ("mape", "wape", "rmsse", "coverage", "accuracy", "log_loss", "auc")
+_HELD_BACK = ("rmsle", "rmse", "mape", "wape", "rmsse", "coverage", "coverage_least", "accuracy", "log_loss", "auc")
 
 
 def print_started(where: Mapping[str, str], systems: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -34,32 +37,53 @@ def print_started(where: Mapping[str, str], systems: Sequence[Mapping[str, Any]]
     else:
         width = max(map(len, (*where, "system")))
         lines = [f"{name:<{width}}  {text}" for name, text in where.items()]
-        for each in systems:
-            says = each["says"] or f"version {each['version']}"
-            lines.append(f"{'system':<{width}}  {each['name']}, {says}")
+        for system in systems:
+            says = system["says"] or f"version {system['version']}"
+            lines.append(f"{'system':<{width}}  {system['name']}, {says}")
         sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()  # the command goes on, perhaps for months
 
 
-def print_runs(system: str, home: Home, found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+def print_runs(system: str, home: Home, runs: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Runs, how they ended, and why."""
     if as_json:
-        print_json({"system": system, "runs": found})
+        print_json({"system": system, "runs": runs})
         return
     import polars as pl
 
-    failed = any(run["error"] for run in found)
+    failed = any(run["error"] for run in runs)
     shown = ("as_of", "status", *(("error",) if failed else ()), "predictions", "created_at", "ended_at", "run_id")
-    if not found:
+    if not runs:
         sys.stdout.write(f"{system} has no such run in {home.path}: headrace run {system}\n")
         return
-    frame = pl.DataFrame([{name: run[name] for name in shown} for run in found], infer_schema_length=None)
+    frame = pl.DataFrame([{name: run[name] for name in shown} for run in runs], infer_schema_length=None)
     first = ("as_of", "status", "error", "predictions", "ended_at", "run_id")
-    print_table(frame, Look(f"{system}: runs, newest first", first, kept=("as_of", "status", "error")))
+    print_table(frame, TableStyle(f"{system}: runs, newest first", first, kept=("as_of", "status", "error")))
 
 
-def print_models(system: str, home: Home, versions: Sequence[ModelVersion], *, as_json: bool) -> None:
-    """Model versions with their state and scores."""
+_COSTS = {"train_cpu_s": "CPU s", "predict_us": "us each", "bytes": "bytes"}
+"""What a version cost to train, and costs to ask, and the size of its files."""
+
+
+def print_models(
+    system: str,
+    home: Home,
+    versions: Sequence[ModelVersion],
+    comparisons: Mapping[int, Mapping[str, Any]],
+    *,
+    as_json: bool,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Model versions with their state and scores, and how they stand beside the champion where monitoring said so.
+
+    Args:
+        system: The system's name.
+        home: Where they are.
+        versions: The versions.
+        comparisons: What monitoring said of a version beside the champion, by number.
+        as_json: One document.
+        more: What the document tells besides.
+    """
     shown = [name for name in _SCORES if not versions or any(name in v.metrics for v in versions)]
     rows = [
         {
@@ -69,22 +93,62 @@ def print_models(system: str, home: Home, versions: Sequence[ModelVersion], *, a
             **{name: v.metrics.get(name) for name in shown},
             "digest": v.digest[:8],
             "reason": v.reason,
+            **({"decision": v.decision, "by": v.decided_by} if any(v.decided_by for v in versions) else {}),
+            **{called: v.cost.get(name) for name, called in _COSTS.items()},
+            **({"beside": comparisons[v.version]["line"] if v.version in comparisons else None} if comparisons else {}),
         }
         for v in versions
     ]
     if as_json:
         champion = next((v.version for v in versions if v.state == "champion"), None)
-        full = [row | {"metrics": dict(v.metrics), "pins": dict(v.pins)} for row, v in zip(rows, versions, strict=True)]
-        print_json({"system": system, "champion": champion, "versions": full})
+        full = [_without_costs(row) | _whole(v, comparisons) for row, v in zip(rows, versions, strict=True)]
+        print_json({"system": system, "champion": champion, **(more or {}), "versions": full})
         return
     import polars as pl
 
     if not rows:
         sys.stdout.write(f"{system} has no model in {home.path}: headrace run {system}\n")
         return
-    first = ("version", "state", *shown[:2], "reason", "as_of", *shown[2:])
-    look = Look(f"{system}: model versions", first, kept=("version", "state", "reason"))
+    first = (
+        "version",
+        "state",
+        *shown[:2],
+        "reason",
+        "decision",
+        "by",
+        "beside",
+        *_COSTS.values(),
+        "as_of",
+        *shown[2:],
+    )
+    folding, kept = ("reason", "decision", "beside"), ("version", "state", "reason", "decision")
+    look = TableStyle(f"{system}: model versions", first, folding, kept)
     print_table(pl.DataFrame(rows, infer_schema_length=None), look)
+    if versions[-1].because is not None:
+        sys.stdout.write(f"version {versions[-1].version} was trained because {versions[-1].because}\n")
+    for v in versions:
+        if v.state == "pending":
+            commands = f"headrace promote {system} {v.version}, or headrace reject {system} {v.version}"
+            sys.stdout.write(f"version {v.version} waits for approval: {commands}\n")
+
+
+def _without_costs(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in _COSTS.values()}
+
+
+def _whole(version: ModelVersion, shadows: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """What only the document tells of a version."""
+    document: dict[str, Any] = {"metrics": dict(version.metrics), "pins": dict(version.pins)}
+    document["cost"] = dict(version.cost)
+    if version.version in shadows:
+        document["beside"] = shadows[version.version]
+    if version.evidence is not None:
+        document["evidence"] = version.evidence
+    if version.because is not None:
+        document["because"] = version.because
+    if version.decided_by is not None:
+        document |= {"decided_by": version.decided_by, "decided_at": version.decided_at}
+    return document
 
 
 def print_findings(findings: Sequence[Mapping[str, str]], *, as_json: bool) -> None:
@@ -101,18 +165,26 @@ def print_verified(done: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(done)
         return
-    for each in done["tables"]:
-        rows = "rows unknown" if each["rows"] is None else f"{each['rows']:,} rows"
-        put_back = f", {len(each['restored'])} commits put back" if each["restored"] else ""
-        state = "ok" if each["ok"] else "damaged"
-        name = "/".join(part for part in (each["system"], each["name"]) if part)
+    for table in done["tables"]:
+        rows = "rows unknown" if table["rows"] is None else f"{table['rows']:,} rows"
+        put_back = f", {len(table['restored'])} commits put back" if table["restored"] else ""
+        state = "ok" if table["ok"] else "damaged"
+        name = "/".join(part for part in (table["system"], table["name"]) if part)
         sys.stdout.write(f"{state:>8}  {name}: {rows}{put_back}\n")
-        for problem in each["problems"]:
+        for problem in table["problems"]:
             sys.stdout.write(f"{'':>10}{problem}\n")
-        if "hint" in each:
-            sys.stdout.write(f"{'':>10}hint: {each['hint']}\n")
+        if "hint" in table:
+            sys.stdout.write(f"{'':>10}hint: {table['hint']}\n")
     if not done["tables"]:
         sys.stdout.write("nothing is stored\n")
+
+
+def print_report(done: Mapping[str, Any], *, as_json: bool) -> None:
+    """Where a report was written, its figures, and a line for each warning."""
+    warnings = [] if as_json else done.get("warnings", [])
+    print_tree({name: value for name, value in done.items() if as_json or name != "warnings"}, as_json=as_json)
+    for text in warnings:
+        terminal().print(f"warning  {text}", soft_wrap=True)
 
 
 def print_decision(system: str, version: int, since: datetime, before: int | None) -> None:
@@ -124,17 +196,33 @@ def print_decision(system: str, version: int, since: datetime, before: int | Non
     sys.stdout.write(f"{system}: now version {version}, from {iso(since)} on{was}\n")
 
 
-def print_made(files: Sequence[Path], system: str, *, as_json: bool) -> None:
-    """The files of a new system."""
+def print_made(files: Sequence[Path], system: str, findings: Sequence[tuple[str, str, str]], *, as_json: bool) -> None:
+    """The files of a new system, and what was seen in the file that it was made from: what, its value, and why."""
     if as_json:
-        print_json({"system": system, "files": [str(file) for file in files], "next": f"headrace run {system}"})
+        rows = [{"what": subject, "value": value, "why": reason} for subject, value, reason in findings]
+        summary = {"system": system, "files": [str(file) for file in files], "next": f"headrace run {system}"}
+        print_json(summary | ({"findings": rows} if rows else {}))
         return
-    lines = [f"made     {file}" for file in files]
-    sys.stdout.write("\n".join([*lines, f"next     headrace run {system}"]) + "\n")
+    width = max((len(subject) for subject, _, _ in findings), default=8)
+    lines = [f"{subject:{width}} {value}" + (f"  ({reason})" if reason else "") for subject, value, reason in findings]
+    room, indent = terminal().width, " " * (width + 1)
+    lines = [part for line in lines for part in wrap(line, room, subsequent_indent=indent, break_on_hyphens=False)]
+    lines += [f"{'made':{width}} {file}" for file in files]
+    sys.stdout.write("\n".join([*lines, f"{'next':{width}} headrace run {system}"]) + "\n")
+
+
+def _held_back(metrics: Mapping[str, float | None]) -> Iterator[str]:
+    """Metrics of a training in a few words, the one that has a standard error with it."""
+    for name in _HELD_BACK:
+        if (value := metrics.get(name)) is not None and value:
+            error = metrics.get(f"{name}_se")
+            yield f"{name} {value:.3g}" + (f" ± {error:.1g}" if error else "")
 
 
 def run_report(system: System, home: Home, result: Result) -> None:
     """What a run did: steps, validation, forecasts beside the baseline's, and where things are."""
+    from headrace.tasks import task_of
+
     console = terminal()
     if result.validation is not None and result.validation.remarkable:
         console.print(result.validation.as_table(f"{system.name}: validation"))
@@ -143,46 +231,89 @@ def run_report(system: System, home: Home, result: Result) -> None:
     for text in result.warnings:
         console.print(f"warning  {text}", soft_wrap=True)
     for step in result.steps:
-        console.print(f"{step['name']:>10}  {step['rows']:>9,} rows  {step['seconds']:7.2f} s")
-    _counted(result.rows)
+        unit = "model" if step["name"] == "train" else "rows"  # what a training makes is a version, of none or one
+        console.print(f"{step['name']:>10}  {step['rows']:>9,} {unit:<5}  {step['seconds']:7.2f} s")
+    _counted(result.rows, result.raw)
     if result.trained is not None:
-        version = result.trained.version
-        scores = ", ".join(f"{n} {version.metrics[n]:.3g}" for n in _HELD_BACK if version.metrics.get(n))
-        outcome = "champion" if result.trained.promoted else "not promoted"
-        held = f"; held back: {scores}" if scores else ""
-        console.print(f"\nmodel version {version.version}: {outcome} ({result.trained.reason}){held}")
-    if result.predicted is not None:
-        _forecasts(system, result)
-        for what, rows in (
-            ("too young for the model:", result.predicted.young),
-            ("no forecast for", result.predicted.skipped),
-        ):
-            for row in rows[:SHOWN]:
-                name = ", ".join(str(row[k]) for k in system.keys) or system.name
-                console.print(what, name, "-", row["reason"])
+        _trained(system, result, result.trained)
+    acted = [fact.line for fact in of_each(result.acted)]
+    for line in [*acted, *([] if result.watched is None else result.watched.lines())]:
+        console.print(line, soft_wrap=True, markup=False)
+    if result.waits is not None:
+        console.print(f"\ntraining is due: {result.waits}", markup=False)
+    summary = None if result.predicted is None else task_of(system).summary(result.predicted)
+    if summary is not None:
+        _blocks(summary.blocks)
     if result.monitored is not None:
         _errors(system, result)
+        _beside(result)
     console.print(f"\ntables   {home.store.uri}/{system.name}\nreports  {home.reports(system.name)}", soft_wrap=True)
-    if result.scored is not None:
-        _rows(system, result)
-    at = _at(home)
-    if result.frame is not None:
-        first = result.frame["id"][0] if result.frame.height else "ID"
-        console.print(f"next     headrace predictions {system.name}{at}; headrace trace {first}{at}", soft_wrap=True)
+    for word, text in ({} if summary is None else summary.commands).items():
+        console.print(f"{word:<8} {text}{_at(home)}", soft_wrap=True)
+    _go_on(system, home, result)
+
+
+def _trained(system: System, result: Result, trained: Trained) -> None:
+    """What was trained, why, and what became of it."""
+    console = terminal()
+    version = trained.version
+    scores = ", ".join(_held_back(version.metrics))
+    waits = "pending approval" if trained.held else "not promoted"
+    outcome = "champion" if trained.promoted else waits
+    held = f"; held back: {scores}" if scores else ""
+    if system.time is not None and version.params.get("held_by") == "random":
+        held += " (of random rows: too few are later than others)"
+    if result.because is not None:
+        console.print(f"\ntrained because {result.because}")
+    console.print(f"model version {version.version}: {outcome} ({trained.reason}){held}")
+    if "config_version" in version.pins:
+        replaced = version.pins.get("config_replaced")
+        but = f", but for what --set replaced: {', '.join(replaced)}" if replaced else ""
+        console.print(f"configuration {version.pins['config_version']}, found by tuning, was used{but}", soft_wrap=True)
+    if (learnt := trained.learnt_from) is not None:
+        message = f"{learnt['served']:,} rows as they were served, {learnt['recomputed']:,} recomputed"
+        console.print(f"learnt from {message}")
+    if trained.sampled is not None:
+        learners, rows = ", ".join(trained.sampled["learners"]), trained.sampled["rows"]
+        console.print(f"{learners}: learnt from {rows:,} of {version.pins['rows']:,} rows (model.max_rows)")
+    if trained.apart:
+        console.print(f"learnt without {trained.apart:,} rows that learn_from sets apart")
+
+
+def _go_on(system: System, home: Home, result: Result) -> None:
+    """What can be looked at next."""
+    console, shown_home = terminal(), _at(home)
+    if result.frame is not None and result.frame.height:
+        first = result.frame["id"][0]
+        console.print(
+            f"next     headrace predictions {system.name}{shown_home}; headrace trace {first}{shown_home}",
+            soft_wrap=True,
+        )
     elif result.monitored is not None:
-        console.print(f"next     headrace report {system.name}{at}", soft_wrap=True)
+        console.print(f"next     headrace report {system.name}{shown_home}", soft_wrap=True)
 
 
-def _counted(rows: Mapping[str, int]) -> None:
-    """What became of every row that was read."""
+def _blocks(blocks: Sequence[Block]) -> None:
+    """Lines and tables of a task."""
+    for block in blocks:
+        if isinstance(block, str):
+            terminal().print(block, soft_wrap=True)
+        else:
+            print_table(block.frame, TableStyle(block.title, tuple(block.first), kept=tuple(block.kept)))
+
+
+def _counted(rows: Mapping[str, int], raw: int | None) -> None:
+    """What became of every row that was read, and of how many raw rows a function of the source's made them."""
+    if raw is not None:
+        terminal().print(f"{raw:,} raw rows, prepared", soft_wrap=True)
     if rows:
         parts = " + ".join(f"{count:,} {name}" for name, count in rows.items() if name != "read")
         terminal().print(f"{rows['read']:,} rows read = {parts}", soft_wrap=True)
 
 
-def print_next(command: str, home: Home) -> None:
-    """A command that goes on from here."""
-    sys.stdout.write(f"next     {command}{_at(home)}\n")
+def print_next(command: str, home: Home, why: str = "") -> None:
+    """A command that goes on from here, and in a comment behind all its options what for."""
+    sys.stdout.write(f"next     {command}{_at(home)}{f'  # {why}' if why else ''}\n")
 
 
 def _at(home: Home) -> str:
@@ -199,39 +330,28 @@ def backfill_report(system: System, home: Home, done: Backfilled) -> None:
         f"{done.runs:,} runs ({done.repeated:,} were there), {done.predictions:,} predictions ({done.stored:,} new), "
         f"{len(done.trained)} trainings, {done.scored:,} new scores in {done.seconds:,.1f} s"
     )
-    _counted(done.rows)
-    for each in done.failed[:SHOWN]:
-        console.print(f"failed as of {each['as_of']}: {each['message']}")
+    _counted(done.rows, done.raw)
+    actions = {(each["as_of"], each["action"], each["outcome"]): each for each in done.actions}  # alarms share one
+    for action in list(actions.values())[-SHOWN:]:
+        console.print(f"{action['as_of']}  {action['action']} {action['outcome']}: {action['reason']}", soft_wrap=True)
+    for failure in done.failed[:SHOWN]:
+        console.print(f"failed as of {failure['as_of']}: {failure['message']}")
     if len(done.failed) > SHOWN:
         console.print(f"... and {len(done.failed) - SHOWN:,} more failed")
-    at = _at(home)
-    console.print(f"next     headrace monitor {system.name}{at}; headrace report {system.name}{at}", soft_wrap=True)
+    shown_home = _at(home)
+    console.print(
+        f"next     headrace monitor {system.name}{shown_home}; headrace report {system.name}{shown_home}",
+        soft_wrap=True,
+    )
 
 
-def evaluation_report(done: Evaluation) -> None:
-    """How good the forecasts were: over all, beside the baselines, by series and by step ahead."""
-    import polars as pl
-
-    data, keys = done.as_dict(), done.system.keys
-    rows = [{"forecast": done.system.name, "n": data["matured"], **data["metrics"]}]
-    for name, found in data["baselines"].items():
-        own = {metric: value for metric, value in found.items() if not metric.startswith("model_")}
-        rows.append({"forecast": name, **own})
-        if found["n"] != data["matured"]:  # on the pairs of a baseline: said where these are not all
-            on_its = {metric: found[f"model_{metric}"] for metric in own if f"model_{metric}" in found}
-            rows.append({"forecast": f"{name}_model", "n": found["n"], **on_its})
-    title = f"{data['matured']:,} of {data['rows']:,} predictions from {done.origins:,} origins, "
-    title += f"{len(done.trainings)} trainings, {done.seconds:,.1f} s"
-    first = ("forecast", "n", *METRICS)
-    print_table(pl.DataFrame(rows, infer_schema_length=None), Look(title, first, kept=("forecast",)))
-    most = "wape" if data["metrics"]["wape"] is not None else "rmsse"
-    naive, shown = [f"{name}_{most}" for name in data["baselines"]], dict.fromkeys(("n", *METRICS, most))
-    if keys:
-        by_series = done.table(*keys).sort(most, descending=True, nulls_last=True).select(*keys, *shown, *naive)
-        print_table(by_series, Look("by series, worst first", (*keys, most, *naive), kept=keys))
-    by_step = done.table("ahead").select("ahead", *shown, *naive)
-    print_table(by_step, Look("by step ahead", ("ahead", most, *naive), kept=("ahead",)))
-    _without_wape(data["matured"], data["metrics"]["wape"])
+def evaluation_report(evaluation: Evaluation, *, as_json: bool) -> None:
+    """How good predictions were: the one document, or what the task shows of it."""
+    blocks = [] if as_json else evaluation.blocks()
+    if blocks:
+        _blocks(blocks)
+    else:
+        print_tree(evaluation.as_dict(), as_json=as_json)
 
 
 def _without_wape(matured: int, wape: float | None) -> None:
@@ -242,63 +362,48 @@ def _without_wape(matured: int, wape: float | None) -> None:
         )
 
 
-def _rows(system: System, result: Result) -> None:
-    """How many rows were predicted, and what."""
-    frame = result.scored
-    assert frame is not None
-    counts = frame[system.target].value_counts(sort=True).iter_rows()
-    told = ", ".join(f"{count:,} x {value}" for value, count in counts) or "no row waits for a prediction"
-    console = terminal()
-    console.print(f"\n{system.name}: {frame.height:,} rows without {system.target}, {result.stored:,} new: {told}")
-    console.print(f"serve    headrace serve {system.name}")
-
-
 def _errors(system: System, result: Result) -> None:
     """The metrics of what has matured, beside the baselines' where there are some."""
     import polars as pl
 
     assert result.monitored is not None
-    found, rests = dict(result.monitored.overall), result.monitored.completeness
-    made = rests.get("expected", rests.get("predictions", 0))
-    if not found:
+    metrics, rests = dict(result.monitored.overall), result.monitored.completeness
+    expected = rests.get("expected", rests.get("predictions", 0))
+    if not metrics:
         terminal().print("\nno truth is known yet of what was predicted")
+        _known_before(system, rests)
         return
-    prefixes = dict.fromkeys(name.rpartition("_")[0] for name in found if name.startswith("naive_"))
-    ours = {n: v for n, v in found.items() if not n.startswith("naive_")}
-    rows = [{"forecast": system.name, "n": rests["matured"], **ours}]
+    prefixes = dict.fromkeys(name.rpartition("_")[0] for name in metrics if name.startswith("naive_"))
+    model_metrics = {n: v for n, v in metrics.items() if not n.startswith("naive_")}
+    rows = [{"forecast": system.name, "n": rests["matured"], **model_metrics}]
     for prefix in prefixes:
         if prefix.endswith("_model"):  # on the pairs of a baseline: said where these are not all
-            if found.get(f"{prefix.removesuffix('_model')}_n") == rests["matured"]:
+            if metrics.get(f"{prefix.removesuffix('_model')}_n") == rests["matured"]:
                 continue
-            found[f"{prefix}_n"] = found.get(f"{prefix.removesuffix('_model')}_n")
-        rows.append({"forecast": prefix, **{n: found.get(f"{prefix}_{n}") for n in rows[0] if n != "forecast"}})
-    title = f"errors of {rests['matured']:,} of {made:,} predictions, {cell(rests['since'])} to {cell(rests['until'])}"
+            metrics[f"{prefix}_n"] = metrics.get(f"{prefix.removesuffix('_model')}_n")
+        rows.append({"forecast": prefix, **{n: metrics.get(f"{prefix}_{n}") for n in rows[0] if n != "forecast"}})
+    title = (
+        f"errors of {rests['matured']:,} of {expected:,} predictions, {cell(rests['since'])} to {cell(rests['until'])}"
+    )
     first = ("forecast", "n", *_SCORES)
     terminal().print()
-    print_table(pl.DataFrame(rows, infer_schema_length=None), Look(title, first, kept=("forecast",)))
-    if "wape" in ours:
-        _without_wape(rests["matured"], ours["wape"])
+    print_table(pl.DataFrame(rows, infer_schema_length=None), TableStyle(title, first, kept=("forecast",)))
+    if "wape" in model_metrics:
+        _without_wape(rests["matured"], model_metrics["wape"])
+    _known_before(system, rests)
 
 
-def _forecasts(system: System, result: Result) -> None:
-    """The horizon's sum per series beside each baseline's, the largest series first."""
-    import polars as pl
+def _known_before(system: System, rests: Mapping[str, Any]) -> None:
+    """Which truths do not count, and what to do where they should."""
+    if not (count := rests.get("known_before")):
+        return
+    reason = f"{count:,} predictions have a {system.target} that was known before they were made: they prove nothing"
+    if system.time is not None and system.source.known_at is None and not system.source.lag:
+        reason += f"; if it comes later than {system.time}, declare source.lag or source.known_at"
+    terminal().print(reason, soft_wrap=True)
 
-    assert result.predicted is not None
-    frame = result.predicted.frame
-    baselines = [c for c in frame.columns if c.startswith("baseline_")]
-    nearest = pl.col("ahead") == 1
-    table = (
-        frame.group_by(system.keys, maintain_order=True)
-        .agg(
-            pl.col(system.event_time).filter(nearest).first().alias("next"),
-            *(pl.col(c).filter(nearest).first() for c in ("value", "lower", "upper")),
-            pl.col("value").sum().alias("horizon sum"),
-            *(pl.when(pl.col(c).count() > 0).then(pl.col(c).sum()) for c in baselines),
-        )
-        .sort("horizon sum", descending=True, maintain_order=True)
-    )
-    title = f"{system.name}: {frame.height:,} forecasts of {system.target}, {result.predicted.stored:,} new"
-    first = (*system.keys, "next", "value", "lower", "upper", "horizon sum", *baselines)
-    terminal().print(f"\nthe newest value known is of {cell(result.predicted.origin)}: forecasts begin after it")
-    print_table(table, Look(title, first, kept=(*system.keys, "next", "value")))
+
+def _beside(result: Result) -> None:
+    """How versions stand that scored beside the champion."""
+    for version in result.beside:
+        terminal().print(f"beside   {version.line()}", soft_wrap=True)

@@ -5,20 +5,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from headrace.contract.bands import BeyondZ, MeanBand, SpreadBand
 from headrace.contract.column import Column, ColumnType
 from headrace.contract.declared import Contract
 from headrace.contract.finding import Finding
-from headrace.contract.known import KNOWN_AT, Known
-from headrace.contract.mistakes import declaration_error, field_path
-from headrace.contract.rules import Gaps, MinimumRows, Share, Staleness, ZScore
+from headrace.contract.known import KNOWN_AT, KnownTimes
+from headrace.contract.rules import Gaps, MaximumRows, MinimumRows, Staleness, ZScore
+from headrace.contract.shares import URL, Forbids, LevelCount, Matches, OutOfRange, Share, Unique
+from headrace.declaration import declaration_error, field_path
 
 if TYPE_CHECKING:
     from headrace.contract.checking import check
-    from headrace.contract.parts import Seen, check_parts
+    from headrace.contract.parts import CheckContext, check_parts
     from headrace.contract.validation import Validation
 
 _HOMES = {
-    "Seen": "headrace.contract.parts",
+    "CheckContext": "headrace.contract.parts",
     "Validation": "headrace.contract.validation",
     "check": "headrace.contract.checking",
     "check_parts": "headrace.contract.parts",
@@ -26,16 +28,26 @@ _HOMES = {
 
 __all__ = [
     "KNOWN_AT",
+    "URL",
+    "BeyondZ",
+    "CheckContext",
     "Column",
     "ColumnType",
     "Contract",
     "Finding",
+    "Forbids",
     "Gaps",
-    "Known",
+    "KnownTimes",
+    "LevelCount",
+    "Matches",
+    "MaximumRows",
+    "MeanBand",
     "MinimumRows",
-    "Seen",
+    "OutOfRange",
     "Share",
+    "SpreadBand",
     "Staleness",
+    "Unique",
     "Validation",
     "ZScore",
     "check",

@@ -50,23 +50,23 @@ def with_absent(
     return frame.with_columns(pl.lit(None).alias(name) for name in absent), tuple(absent)
 
 
-def absence(names: Iterable[str], wanted: Collection[str], frame: pl.DataFrame) -> list[Finding]:
+def absence(names: Iterable[str], declared: Collection[str], frame: pl.DataFrame) -> list[Finding]:
     """A finding for each column that the source lacks and that is taken as missing."""
     findings = []
     for name in names:
-        near = near_name(name, wanted, frame)
-        also = f"; is it {near!r}? then say so: {_said(name, near)}" if near else ""
-        text = f"the source has no column {name!r}: it is missing in every row{also}"
+        near = near_name(name, declared, frame)
+        suggestion = f"; is it {near!r}? then say so: {_said(name, near)}" if near else ""
+        text = f"the source has no column {name!r}: it is missing in every row{suggestion}"
         findings.append(Finding(ABSENT, "warn", False, text, {"column": name}))
     return findings
 
 
-def near_name(name: str, wanted: Collection[str], frame: pl.DataFrame) -> str | None:
+def near_name(name: str, declared: Collection[str], frame: pl.DataFrame) -> str | None:
     """The undeclared column of a frame that may be meant by a name; None where none is like it."""
-    free = [each for each in declared_names(frame.columns) if each not in wanted]
-    close = difflib.get_close_matches(name.lower(), [each.lower() for each in free], n=1, cutoff=0.5)
-    return next((each for each in free if each.lower() == close[0]), None) if close else None
+    free = [name for name in declared_names(frame.columns) if name not in declared]
+    close = difflib.get_close_matches(name.lower(), [name.lower() for name in free], n=1, cutoff=0.5)
+    return next((name for name in free if name.lower() == close[0]), None) if close else None
 
 
-def _said(name: str, theirs: str) -> str:
-    return f"Source(columns={{{name!r}: {theirs!r}}})"
+def _said(name: str, column_name: str) -> str:
+    return f"Source(columns={{{name!r}: {column_name!r}}})"

@@ -33,4 +33,4 @@ class Aggregate:
 
 def waits(aggregates: Iterable[Aggregate]) -> bool:
     """Whether the value of a step counts only once the step is over: until then it is a part of what it will be."""
-    return any(each.kind not in CHOOSING for each in aggregates)
+    return any(aggregate.kind not in CHOOSING for aggregate in aggregates)

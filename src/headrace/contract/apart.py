@@ -33,7 +33,7 @@ SERIES = frozenset(
             "interval_n",
             "covered",
         ),
-        *("mape", "wape", "rmse", "mase", "bias", "coverage", "next", "anomaly", "pins", "prediction_id"),
+        *("mape", "wape", "rmse", "mase", "bias", "coverage", "next", "anomaly", "degree", "pins", "prediction_id"),
     )
 )
 """Own columns beside the keys and the event time of series: of predictions, scores, answers and the steps between."""
@@ -41,7 +41,9 @@ ROWS = frozenset(
     (
         *_PREDICTIONS,
         *("probability", "inputs", "row_digest", "door", "logged", "learnt", "stamp", "right", "tenth", "parameter"),
-        *("log_loss", "brier", "accuracy", "stored"),
+        *("log_loss", "brier", "accuracy", "stored", "probabilities", "predicted", "true", "lower", "upper", "label"),
+        *("truth", "class", "hit", "absolute", "squared", "error", "size", "covered", "width", "predictions"),
+        *("members", "notes"),
     )
 )
 """Own columns beside the keys and the target of rows."""
@@ -62,5 +64,5 @@ def apart(names: Iterable[str], own: frozenset[str]) -> dict[str, str]:
 
 def inside(names: Mapping[str, str], keys: Iterable[str]) -> dict[str, str]:
     """Conditions by name, where a user's key comes before a column of the framework's."""
-    there = set(keys)
-    return {PREFIX + name if PREFIX + name in there else name: text for name, text in names.items()}
+    present = set(keys)
+    return {PREFIX + name if PREFIX + name in present else name: text for name, text in names.items()}

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 
 from headrace.contract.absent import absence, with_absent
 from headrace.contract.alike import alike_keys
+from headrace.contract.batch import CheckedRows
 from headrace.contract.column import Column
 from headrace.contract.declared import Contract
-from headrace.contract.duplicates import duplicate_faults
-from headrace.contract.faults import RAW, WRITTEN, Fault, said
+from headrace.contract.duplicates import duplicate_faults, without_copies
+from headrace.contract.faults import RAW, WRITTEN, RuleFault, said
 from headrace.contract.finding import Finding
-from headrace.contract.known import KNOWN_AT, Known, is_pending
+from headrace.contract.known import KNOWN_AT, KnownTimes, is_pending
 from headrace.contract.malformed import MALFORMED, alone, malformed_faults
 from headrace.contract.naming import under_names
+from headrace.contract.outcome import RowPlaces
 from headrace.contract.parse import parse_columns
 from headrace.contract.quarantine import KNOWN, bad_rows
 from headrace.contract.rowrules import row_faults, run, time_rules
-from headrace.contract.rules import Batch, Staleness, ZScore
+from headrace.contract.rules import Staleness, ZScore
 from headrace.contract.validation import Validation
 from headrace.errors import UsageError
 from headrace.grid import Cadence, Grid
@@ -40,7 +42,7 @@ def check(
     grid: Grid | Cadence | None = None,
     as_of: datetime,
     now: datetime,
-    known: Known | None = None,
+    known: KnownTimes | None = None,
 ) -> Validation:
     """Parses ``frame`` to the declared types and separates good rows, bad rows and rows not yet known.
 
@@ -63,7 +65,7 @@ def check(
         UsageError: ``as_of`` or ``now`` has no zone.
         DeclarationError: ``keys`` or ``time`` are not in the contract.
     """
-    known = known or Known()
+    known = known or KnownTimes()
     for name, moment in (("as_of", as_of), ("now", now)):
         if moment.tzinfo is None:
             raise UsageError("the time has no zone", where=name, hint="write it as 2023-01-20T16:00:00Z")
@@ -76,8 +78,7 @@ def check(
     subject = _Subject.parse(contract.model_copy(update={"columns": tuple(columns)}), frame, keys, time, known, as_of)
     subject = replace(subject, raw=came)
     latest = None if known.awaited else max(as_of, now)
-    written = None if time is None else subject.work[WRITTEN if WRITTEN in subject.work.columns else time]
-    pending = is_pending(subject.work[KNOWN], written, as_of, latest)
+    pending = is_pending(subject.work[KNOWN], subject.written(time), as_of, latest)
     if pending.any():
         subject = subject.filter(~pending)
     if time is not None and grid is not None:
@@ -89,25 +90,34 @@ def check(
     if time is not None:
         faults += run([*time_rules(time, None if events else steps, latest, work), *known.rules(time, KNOWN)], work)
     if not events:
-        unique = (*keys, *([time] if time is not None else []), *([KNOWN] if known.column is not None else []))
+        clocks = ([time] if time is not None else []), ([KNOWN] if known.column is not None else [])
+        unique = tuple(dict.fromkeys((*keys, *clocks[0], *clocks[1])))  # the time of rows may be their key
         clock = contract.column(time) if time is not None else None
         faults += duplicate_faults(work, unique, ~_any(faults, work.height), clock, steps=steps is not None)
-    findings = _judge(contract, work, faults, Batch(work, keys, time, steps, as_of))
+    findings = _judge(contract, work, faults, CheckedRows(work, keys, time, steps, as_of))
+    is_left_out = _any(faults, work.height)
+    faults = faults if time is not None else without_copies(faults)
     findings = [*emptiness(contract, frame.height, work.height, as_of), *findings]
     findings += absence(absent, contract.names, came)
     is_bad = _any(faults, work.height)
     return Validation(
-        good=_good(contract, work if not faults else work.filter(~is_bad)),
+        good=_good(contract, work.filter(~is_left_out) if is_left_out.any() else work),
         bad=bad_rows(subject.raw, work, faults, is_bad, time, as_of),
         findings=tuple(findings),
         rows=frame.height,
         pending=frame.height - work.height,
         reasons=_counted(faults),
         extra=_extra(contract, came, known),
-        max_bad_share=contract.max_bad_share,
+        max_invalid_fraction=contract.max_invalid_fraction,
         as_of=as_of,
         grid=steps,
+        places=_places(pending, is_bad, is_left_out),
     )
+
+
+def _places(pending: pl.Series, is_bad: pl.Series, is_left_out: pl.Series) -> RowPlaces:
+    rows = (~pending).arg_true()
+    return RowPlaces(rows.filter(is_bad), pending.arg_true(), rows.filter(is_left_out & ~is_bad), pending.len())
 
 
 CAME = ":came"
@@ -120,7 +130,7 @@ class _Subject:
 
     raw: pl.DataFrame
     work: pl.DataFrame
-    faults: tuple[Fault, ...]
+    faults: tuple[RuleFault, ...]
 
     @classmethod
     def parse(
@@ -129,7 +139,7 @@ class _Subject:
         frame: pl.DataFrame,
         keys: tuple[str, ...],
         time: str | None,
-        known: Known,
+        known: KnownTimes,
         as_of: datetime,
     ) -> _Subject:
         import polars as pl
@@ -137,16 +147,20 @@ class _Subject:
         read = [*contract.columns]
         if known.column is not None and known.column not in contract.names:
             read.append(_known_column(contract, time, known.column))
-        parsed = {column.name: each for column, each in zip(read, parse_columns(read, frame, keys), strict=True)}
-        faults = [fault for each in parsed.values() for fault in each.faults]
+        parsed = {column.name: series for column, series in zip(read, parse_columns(read, frame, keys), strict=True)}
+        faults = [fault for column_parse in parsed.values() for fault in column_parse.faults]
         columns = [parsed[name].values for name in contract.names]
         columns += [frame[name].alias(RAW + name) for name in (*parsed, MALFORMED) if name in frame.columns]
-        own = parsed[known.column].values if known.column is not None else None
+        known_values = parsed[known.column].values if known.column is not None else None
         work = pl.DataFrame({series.name: series for series in columns})
         ends = parsed[time].ends if time is not None else None
         work = work if ends is None else work.with_columns(ends.alias(WRITTEN))
-        times = known.times(work[time] if time is not None else None, own, as_of, frame.height, ends)
+        times = known.times(work[time] if time is not None else None, known_values, as_of, frame.height, ends)
         return cls(frame, work.with_columns(times.alias(KNOWN)), tuple(alone(malformed_faults(frame), faults)))
+
+    def written(self, time: str | None) -> pl.Series | None:
+        """The times that the rows bear."""
+        return None if time is None else self.work[WRITTEN if WRITTEN in self.work.columns else time]
 
     def aligned(self, time: str, grid: Grid) -> _Subject:
         import polars as pl
@@ -167,17 +181,17 @@ def _known_column(contract: Contract, time: str | None, name: str) -> Column:
     return Column(name, "time", zone=like.zone, ambiguous=like.ambiguous)
 
 
-def _extra(contract: Contract, frame: pl.DataFrame, known: Known) -> tuple[str, ...]:
+def _extra(contract: Contract, frame: pl.DataFrame, known: KnownTimes) -> tuple[str, ...]:
     return tuple(name for name in frame.columns if name not in (*contract.names, known.column, MALFORMED))
 
 
-def _any(faults: list[Fault], rows: int) -> pl.Series:
+def _any(faults: list[RuleFault], rows: int) -> pl.Series:
     import polars as pl
 
-    found = pl.Series([False], dtype=pl.Boolean).new_from_index(0, rows)
+    broken = pl.Series([False], dtype=pl.Boolean).new_from_index(0, rows)
     for fault in faults:
-        found = found | fault.mask
-    return found
+        broken = broken | fault.mask
+    return broken
 
 
 def _good(contract: Contract, work: pl.DataFrame) -> pl.DataFrame:
@@ -188,7 +202,7 @@ def _good(contract: Contract, work: pl.DataFrame) -> pl.DataFrame:
     return work.select(*contract.names, pl.col(KNOWN).alias(KNOWN_AT))
 
 
-def _counted(faults: list[Fault]) -> dict[str, int]:
+def _counted(faults: list[RuleFault]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for fault in faults:
         counts[fault.label] += int(fault.mask.sum())
@@ -203,7 +217,7 @@ def emptiness(contract: Contract, rows: int, known: int, as_of: datetime) -> lis
     return [Finding("empty", "stop", False, text, {"rows": rows})]
 
 
-def _judge(contract: Contract, work: pl.DataFrame, faults: list[Fault], batch: Batch) -> list[Finding]:
+def _judge(contract: Contract, work: pl.DataFrame, faults: list[RuleFault], batch: CheckedRows) -> list[Finding]:
     """Runs the rules over the batch; those that set rows apart first, so that the others see what is left."""
     findings: dict[int, Finding] = {}
     for place, rule in enumerate(contract.rules):
@@ -212,21 +226,21 @@ def _judge(contract: Contract, work: pl.DataFrame, faults: list[Fault], batch: B
     return judge(contract, _part(batch, work, ~_any(faults, work.height)), findings)
 
 
-def judge(contract: Contract, batch: Batch, findings: Mapping[int, Finding] | None = None) -> list[Finding]:
+def judge(contract: Contract, batch: CheckedRows, findings: Mapping[int, Finding] | None = None) -> list[Finding]:
     """What all rules over the batch find, in their order, but for those that have found it already, by place."""
-    done = findings or {}
-    found = [done[place] if place in done else rule.judge(batch) for place, rule in enumerate(contract.rules)]
+    judged = findings or {}
+    results = [judged[place] if place in judged else rule.judge(batch) for place, rule in enumerate(contract.rules)]
     if contract.staleness is not None:
-        found.append(Staleness(at_most=contract.staleness).judge(batch))
-    return [*found, *alike_keys(batch)]
+        results.append(Staleness(at_most=contract.staleness).judge(batch))
+    return [*results, *alike_keys(batch)]
 
 
-def _part(batch: Batch, work: pl.DataFrame, keep: pl.Series) -> Batch:
+def _part(batch: CheckedRows, work: pl.DataFrame, keep: pl.Series) -> CheckedRows:
     rows = work if keep.all() else work.filter(keep)
-    return Batch(rows, batch.keys, batch.time, batch.grid, batch.as_of)
+    return CheckedRows(rows, batch.keys, batch.time, batch.grid, batch.as_of)
 
 
-def _set_apart(rule: ZScore, batch: Batch, work: pl.DataFrame, faults: list[Fault]) -> Finding:
+def _set_apart(rule: ZScore, batch: CheckedRows, work: pl.DataFrame, faults: list[RuleFault]) -> Finding:
     import polars as pl
 
     good = ~_any(faults, work.height)
@@ -236,8 +250,8 @@ def _set_apart(rule: ZScore, batch: Batch, work: pl.DataFrame, faults: list[Faul
     if beyond.any():
         mask = pl.Series([False], dtype=pl.Boolean).new_from_index(0, work.height)
         mask = mask.scatter(good.arg_true().filter(beyond), True)
-        what = f"is more than {rule.limit:g} standard deviations from its series"
-        reason = said(rule.column, pl.col(rule.column).cast(pl.String), what)
-        faults.append(Fault(f"{rule.column}: {what}", mask, reason))
+        message = f"is more than {rule.limit:g} standard deviations from its series"
+        reason = said(rule.column, pl.col(rule.column).cast(pl.String), message)
+        faults.append(RuleFault(f"{rule.column}: {message}", mask, reason))
     worst = scores.abs().max()
     return rule.counted(int(beyond.sum()), part.rows.height, float(worst) if isinstance(worst, float) else 0.0)

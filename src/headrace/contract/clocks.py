@@ -45,37 +45,52 @@ def clock_of(form: str) -> Clock:
     """The clock of a format; none where it has a directive whose texts are not known here."""
     for short, long in _WHOLE.items():
         form = form.replace(short, long)
-    found = _JOINED.search(form)
+    match = _JOINED.search(form)
     joined, width = None, 0
-    if found is not None and not _touches_digits(form, found):
-        parts = [_pattern(form[: found.start()]), _pattern(form[found.end() :])]
-        width = 6 if found[1] else 4
+    if match is not None and not _touches_digits(form, match):
+        parts = [_pattern(form[: match.start()]), _pattern(form[match.end() :])]
+        width = 6 if match[1] else 4
         joined = None if None in parts else rf"^({parts[0]})(\d{{1,{width - 1}}})({parts[1]})$"
     hour = re.search(r"%[-_0]?[Hk]", form)
     before, after = (_pattern(form[: hour.start()]), _pattern(form[hour.end() :])) if hour else (None, None)
     return Clock(None if before is None or after is None else f"^({before})24({after})$", joined, width)
 
 
-def _touches_digits(form: str, found: re.Match[str]) -> bool:
+def _touches_digits(form: str, match: re.Match[str]) -> bool:
     """Whether other digits may stand right beside the number, so that its length tells nothing."""
-    before, after = form[: found.start()], form[found.end() :]
+    before, after = form[: match.start()], form[match.end() :]
     return bool(re.search(r"(%[-_0]?[a-zA-Z]|\d)$", before)) or after[:1] == "%" or after[:1].isdigit()
 
 
 def _pattern(form: str) -> str | None:
     """What a part of a format matches; None where a directive is not known."""
-    pattern, at = "", 0
-    for each in _DIRECTIVE.finditer(form):
-        part = _PARTS.get(each[0].replace("%-", "%").replace("%_", "%").replace("%0", "%"))
+    pattern, position = "", 0
+    for directive in _DIRECTIVE.finditer(form):
+        part = _PARTS.get(directive[0].replace("%-", "%").replace("%_", "%").replace("%0", "%"))
         if part is None:
             return None
-        pattern += _literal(form[at : each.start()]) + part
-        at = each.end()
-    return pattern + _literal(form[at:])
+        pattern += _literal(form[position : directive.start()]) + part
+        position = directive.end()
+    return pattern + _literal(form[position:])
 
 
 def _literal(text: str) -> str:
     return re.sub(r"\s+", r"\\s*", re.sub(r"([^\w\s])", r"\\\1", text))
+
+
+_DAYS = re.compile(r"%[-_0]?[deDFjxcsvaAuw+]")
+_MONTHS, _YEARS, _WEEKS = re.compile(r"%[-_0]?[mbBh]"), re.compile(r"%[-_0]?[Yy]"), re.compile(r"%[-_0]?[GV]")
+
+
+def completed(form: str) -> tuple[str, str] | None:
+    """What makes texts of months, years or weeks texts of a day, and their format one; None where a day is there."""
+    if _DAYS.search(form):
+        return None
+    if _WEEKS.search(form):
+        return " 1", " %u"
+    if not _YEARS.search(form):
+        return None
+    return (" 01", " %d") if _MONTHS.search(form) else (" 01 01", " %m %d")
 
 
 def padded(raw: pl.Series, form: str) -> pl.Series:

@@ -11,10 +11,11 @@ from pydantic import PrivateAttr, ValidationError
 
 from headrace.contract.aggregation import Aggregate, Empty, Kind
 from headrace.contract.apart import called
-from headrace.contract.mistakes import declaration_error
-from headrace.declaration import Declared, Duration
+from headrace.declaration import Declared, Duration, declaration_error
 
 ColumnType = Literal["time", "category", "text", "float", "integer", "boolean"]
+Ambiguous = Literal["raise", "earliest", "latest", "in_order"]
+Label = Literal["begin", "end"]
 Bound = int | float | datetime
 Value = str | int | float
 
@@ -33,13 +34,14 @@ class _Fields(TypedDict, total=False):
     maximum: Bound | None
     values: tuple[Value, ...] | None
     pattern: str | None
-    known_ahead: bool | timedelta | str
+    forbids: str | None
+    known_future: bool | timedelta | str
     align: bool
     aggregate: Kind | None
     empty: Empty
-    ambiguous: Literal["raise", "earliest", "latest", "in_order"]
+    ambiguous: Ambiguous
     format: str | None
-    label: Literal["begin", "end"]
+    label: Label
     midnight: Literal["begins", "ends"]
     decimal: Literal[".", ","]
     missing: tuple[Value, ...] | None
@@ -59,7 +61,8 @@ class Column(Declared):
         maximum: The largest allowed value, itself included.
         values: The allowed values.
         pattern: A regular expression that must be found in the text; anchor it with ``^`` and ``$``.
-        known_ahead: The value is known before its time comes: so long before as a duration says, such as ``"48h"`` (a
+        forbids: A regular expression that must not be found in it, such as `headrace.contract.URL`.
+        known_future: The value is known before its time comes: so long before as a duration says, such as ``"48h"`` (a
             weather forecast), or ``True``, always (a calendar, a plan; but where rows bring their known time, then).
         align: Event times between two steps are moved down to the step; when they became known stays exact. Otherwise
             such a row is bad. Two different rows of one step contradict one another.
@@ -95,13 +98,14 @@ class Column(Declared):
     maximum: Bound | None = None
     values: tuple[Value, ...] | None = None
     pattern: str | None = None
-    known_ahead: bool | Duration = False
+    forbids: str | None = None
+    known_future: bool | Duration = False
     align: bool = False
     aggregate: Kind | None = None
     empty: Empty = "missing"
-    ambiguous: Literal["raise", "earliest", "latest", "in_order"] = "raise"
+    ambiguous: Ambiguous = "raise"
     format: str | None = None
-    label: Literal["begin", "end"] = "begin"
+    label: Label = "begin"
     midnight: Literal["begins", "ends"] = "begins"
     decimal: Literal[".", ","] = "."
     missing: tuple[Value, ...] | None = None
@@ -174,8 +178,8 @@ class Column(Declared):
                 yield field, f"only a time column has a {field}, {self.name!r} is {self.type}"
         if self.format is not None and "%" not in self.format and self.format not in EPOCH_FORMATS:
             yield "format", f"{self.format!r} is none: write %Y-%m-%d %H:%M, or one of {', '.join(EPOCH_FORMATS)}"
-        if isinstance(self.known_ahead, timedelta) and self.known_ahead <= timedelta():
-            yield "known_ahead", "is no time before; write a duration such as 48h, or True"
+        if isinstance(self.known_future, timedelta) and self.known_future <= timedelta():
+            yield "known_future", "is no time before; write a duration such as 48h, or True"
         for field, plain in (("label", "begin"), ("midnight", "begins")):
             if getattr(self, field) != plain and self.type != "time":
                 yield field, f"only a time column has a {field}, {self.name!r} is {self.type}"
@@ -209,11 +213,12 @@ class Column(Declared):
             yield "minimum", f"the minimum {low} is above the maximum {high}"
 
     def _value_mistakes(self) -> Iterator[tuple[str, str]]:
-        if self.pattern is not None:
-            if not self.textual:
-                yield "pattern", f"only a text or category column has a pattern, {self.name!r} is {self.type}"
-            elif (problem := _bad_pattern(self.pattern)) is not None:
-                yield "pattern", problem
+        for field in ("pattern", "forbids"):
+            pattern = getattr(self, field)
+            if pattern is not None and not self.textual:
+                yield field, f"only a text or category column has a pattern, {self.name!r} is {self.type}"
+            elif pattern is not None and (problem := bad_pattern(pattern)) is not None:
+                yield field, problem
         if self.values is None:
             return
         allowed: tuple[type, ...] = {"float": (int, float), "integer": (int,)}.get(self.type, (str,))
@@ -221,7 +226,7 @@ class Column(Declared):
             yield "values", f"a {self.type} column has no value set"
         elif not self.values:
             yield "values", "an empty value set allows no row at all"
-        elif wrong := [each for each in self.values if not isinstance(each, allowed)]:
+        elif wrong := [value for value in self.values if not isinstance(value, allowed)]:
             yield "values", f"{wrong[0]!r} is not a {self.type} value"
 
 
@@ -235,7 +240,8 @@ def _zone_exists(zone: str) -> bool:
     return True
 
 
-def _bad_pattern(pattern: str) -> str | None:
+def bad_pattern(pattern: str) -> str | None:
+    """What is wrong with a pattern; None where a table can be checked with it."""
     try:
         re.compile(pattern)
     except re.error as error:

@@ -14,11 +14,11 @@ from pydantic import (
     model_validator,
 )
 
+from headrace.contract.batch import OfColumn
 from headrace.contract.column import Column, Value
-from headrace.contract.mistakes import declaration_error
-from headrace.contract.rules import Rule, Share, ZScore
+from headrace.contract.rules import Rule
 from headrace.contract.table import missing_of
-from headrace.declaration import Declared, Duration
+from headrace.declaration import Declared, Duration, declaration_error
 from headrace.errors import DeclarationError
 
 
@@ -27,10 +27,10 @@ class Contract(Declared):
 
     Args:
         columns: The declared columns; other columns of a source are ignored, and named in the report.
-        max_bad_share: The share of bad rows, of those known at ``as_of``, past which a run stops (exit 3).
+        max_invalid_fraction: The share of bad rows, of those known at ``as_of``, past which a run stops (exit 3).
         missing: Spellings of a missing value, such as ``("NA", "null", -9999)``, in columns that declare none
             themselves. An empty or blank text is a missing value always.
-        rules: Rules over the whole batch: `Share`, `ZScore`, `Gaps`, `Staleness`, `MinimumRows`.
+        rules: Rules over the whole batch, such as `Share`, `MeanBand`, `Forbids`, `Gaps`, `MinimumRows`.
         staleness: Shorthand for ``Staleness(at_most=...)``, a warning.
         allow_empty: Whether a source without any row is fine. Otherwise it breaks the contract.
 
@@ -40,7 +40,7 @@ class Contract(Declared):
 
     missing: tuple[Value, ...] = ()
     columns: tuple[Column, ...] = Field(min_length=1)
-    max_bad_share: float = Field(default=0.05, ge=0, le=1)
+    max_invalid_fraction: float = Field(default=0.05, ge=0, le=1)
     rules: tuple[Rule, ...] = ()
     staleness: Duration | None = None
     allow_empty: bool = False
@@ -60,7 +60,9 @@ class Contract(Declared):
     def _columns_from_data(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple):
             return value
-        return tuple(_column(place, each) if isinstance(each, Mapping) else each for place, each in enumerate(value))
+        return tuple(
+            _column(place, column) if isinstance(column, Mapping) else column for place, column in enumerate(value)
+        )
 
     @field_validator("columns")
     @classmethod
@@ -100,7 +102,7 @@ class Contract(Declared):
         columns = tuple(c.model_copy(update={"name": names.get(c.name, c.name)}) for c in self.columns)
         rules = tuple(
             rule.model_copy(update={"column": names.get(rule.column, rule.column)})
-            if isinstance(rule, Share | ZScore)
+            if isinstance(rule, OfColumn)
             else rule
             for rule in self.rules
         )
@@ -120,30 +122,35 @@ class Contract(Declared):
 
 
 def _refuse_contradictions(contract: Contract) -> None:
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for place, column in enumerate(contract.columns):
         for field, message in column.mistakes():
             raise DeclarationError(message, where=f"contract.columns[{place}].{field}")
         for value in filter(missing_of(column), column.values or ()):
             text = f"{value!r} means a missing value, which nullable=True allows"
             raise DeclarationError(text, where=f"contract.columns[{place}].values")
-        if column.name in seen:
-            text = f"{column.name!r} is already the name of column {seen[column.name]}"
+        if column.name in counts:
+            text = f"{column.name!r} is already the name of column {counts[column.name]}"
             raise DeclarationError(text, where=f"contract.columns[{place}].name")
-        seen[column.name] = place
+        counts[column.name] = place
     for place, rule in enumerate(contract.rules):
-        if isinstance(rule, Share | ZScore):
-            _refuse_rule(contract, rule, f"contract.rules[{place}].column")
+        if isinstance(rule, OfColumn):
+            _refuse_rule(contract, rule, f"contract.rules[{place}]")
 
 
-def _refuse_rule(contract: Contract, rule: Share | ZScore, where: str) -> None:
+def _refuse_rule(contract: Contract, rule: OfColumn, where: str) -> None:
     if rule.column not in contract.names:
         text = f"the contract has no column {rule.column!r}"
-        raise DeclarationError(text, where=where, hint=f"it has {', '.join(contract.names)}")
-    numeric = isinstance(rule, ZScore) or rule.condition in ("zero", "negative")
-    kind = contract.column(rule.column).type
-    if numeric and kind not in ("float", "integer"):
-        raise DeclarationError(f"the rule needs a number, {rule.column!r} is {kind}", where=where)
+        raise DeclarationError(text, where=f"{where}.column", hint=f"it has {', '.join(contract.names)}")
+    column = contract.column(rule.column)
+    if rule.needs == "number" and column.type not in ("float", "integer"):
+        text = f"the rule needs a number, {rule.column!r} is {column.type}"
+        raise DeclarationError(text, where=f"{where}.column")
+    if rule.needs == "text" and not column.textual:
+        text = f"the rule needs a text, {rule.column!r} is {column.type}"
+        raise DeclarationError(text, where=f"{where}.column")
+    for field, message in rule.mistakes():
+        raise DeclarationError(message, where=f"{where}.{field}")
 
 
 def _column(place: int, fields: Mapping[str, Any]) -> Column:

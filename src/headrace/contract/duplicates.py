@@ -5,16 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.contract.column import Column
-from headrace.contract.faults import Fault
+from headrace.contract.faults import RuleFault
 from headrace.contract.twice import happens_twice
 
 if TYPE_CHECKING:
     import polars as pl
 
 
+COPY = "duplicate"
+"""The label of a row that says what another of the same batch says."""
+
+
+def without_copies(faults: list[RuleFault]) -> list[RuleFault]:
+    """The faults that make a row bad where a copy is merely one row too many: what is left of it is nothing new.
+
+    Where there are event times a copy may be an hour of a clock that was set back, and is bad.
+    """
+    others = [fault for fault in faults if fault.label != COPY]
+    bad = [RuleFault(f.label, _and_bad(f, others), f.reason) for f in faults if f.label == COPY]
+    return [fault for fault in (*others, *bad) if fault.mask.any()]
+
+
+def _and_bad(copies: RuleFault, others: list[RuleFault]) -> pl.Series:
+    """Which copies have another fault: of rows that contradict one another each has all its reasons."""
+    bad = copies.mask & False
+    for fault in others:
+        bad = bad | fault.mask
+    return copies.mask & bad
+
+
 def duplicate_faults(
     work: pl.DataFrame, by: tuple[str, ...], good: pl.Series, time: Column | None = None, *, steps: bool = False
-) -> list[Fault]:
+) -> list[RuleFault]:
     """Duplicates of ``by`` among the rows that are good so far: keys, event time, and a known time of the rows' own.
 
     Rows that say themselves that they became known at different times are corrections, and good. Of identical copies
@@ -42,31 +64,35 @@ def duplicate_faults(
     if not rows.height:
         return []
     values = [name for name in typed if name not in by]
-    same = pl.struct([*by, *values])
+    is_equal = pl.struct([*by, *values])
     rows = rows.with_columns(
-        (~same.is_first_distinct()).alias(":copy"),
+        (~is_equal.is_first_distinct()).alias(":copy"),
         (pl.struct(values).n_unique().over(by) if values else pl.lit(1)).alias(":kinds"),
     )
-    what = ", ".join(name for name in by if not name.startswith(":"))
-    against = f"conflicting duplicate: different values for one {what}"
+    names = ", ".join(name for name in by if not name.startswith(":"))
+    against = f"conflicting duplicate: different values for one {names}"
     against += "; rows that fall into one step are put together by Column(aggregate=...)" if steps else ""
-    found = (
-        ("duplicate", rows.filter(":copy")[":row"], f"duplicate: an identical row with this {what} came before"),
+    marks = (
+        (COPY, rows.filter(":copy")[":row"], f"duplicate: an identical row with this {names} came before"),
         ("conflicting duplicate", rows.filter(pl.col(":kinds") > 1)[":row"], against),
     )
-    faults = [Fault(label, _mask(work.height, which), pl.lit(text)) for label, which, text in found if which.len()]
+    faults = [
+        RuleFault(label, _mask(work.height, row_index), pl.lit(text))
+        for label, row_index, text in marks
+        if row_index.len()
+    ]
     if time is None or time.ambiguous not in ("earliest", "latest"):
         return faults
-    told = f"{time.name} happens twice in {time.zone} (clocks go back) and is read as the {time.ambiguous} of the two"
+    reason = f"{time.name} happens twice in {time.zone} (clocks go back) and is read as the {time.ambiguous} of the two"
     hint = 'ambiguous="in_order" tells them apart by the order of the rows'
-    texts = {label: f"{text}; {told}: {hint}" for label, _, text in found}
+    texts = {label: f"{text}; {reason}: {hint}" for label, _, text in marks}
     clocks = happens_twice(time, work[time.name])
-    back = [Fault(each.label, each.mask & clocks, pl.lit(texts[each.label])) for each in faults]
-    rest = [Fault(each.label, each.mask & ~clocks, each.reason) for each in faults]
-    return [each for each in (*rest, *back) if each.mask.any()]
+    backward = [RuleFault(fault.label, fault.mask & clocks, pl.lit(texts[fault.label])) for fault in faults]
+    rest = [RuleFault(fault.label, fault.mask & ~clocks, fault.reason) for fault in faults]
+    return [fault for fault in (*rest, *backward) if fault.mask.any()]
 
 
-def _mask(rows: int, which: pl.Series) -> pl.Series:
+def _mask(rows: int, row_index: pl.Series) -> pl.Series:
     import polars as pl
 
-    return pl.Series([False], dtype=pl.Boolean).new_from_index(0, rows).scatter(which, True)
+    return pl.Series([False], dtype=pl.Boolean).new_from_index(0, rows).scatter(row_index, True)

@@ -17,7 +17,7 @@ _SHOWN = 80
 
 
 @dataclass(frozen=True)
-class Fault:
+class RuleFault:
     """Which rows broke one rule, and how to say it.
 
     Args:
@@ -30,9 +30,9 @@ class Fault:
     mask: pl.Series
     reason: pl.Expr
 
-    def filter(self, keep: pl.Series) -> Fault:
+    def filter(self, keep: pl.Series) -> RuleFault:
         """The same fault over a part of the rows."""
-        return Fault(self.label, self.mask.filter(keep), self.reason)
+        return RuleFault(self.label, self.mask.filter(keep), self.reason)
 
 
 def shown(name: str, dtype: pl.DataType) -> pl.Expr:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Finding:
         passed: Whether the rule holds.
         message: What was found, with numbers.
         numbers: The same numbers by name.
+        column: The column that the rule looks at; None where it looks at none.
     """
 
     rule: str
@@ -23,8 +25,13 @@ class Finding:
     passed: bool
     message: str
     numbers: Mapping[str, float | int | str | None] = field(default_factory=dict)
+    column: str | None = None
 
     @property
     def stops(self) -> bool:
         """Whether this finding alone breaks the contract."""
         return not self.passed and self.severity == "stop"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready: ``rule severity passed message numbers column``."""
+        return vars(self) | {"numbers": dict(self.numbers)}

@@ -16,7 +16,7 @@ ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 """The known time of what is known always; no run is as of an earlier time."""
 
 
-class Known(Declared):
+class KnownTimes(Declared):
     """How the known time of a row is found.
 
     Args:
@@ -25,9 +25,9 @@ class Known(Declared):
         lag: Otherwise: how long after its event time a row becomes known; after the end of its step, where that is
             what its time names. Rows of a system without event time are known at ``as_of``.
         ahead: How long before its event time a row becomes known at the latest, whatever `column` and `lag` say; True
-            is always. For the part of a row that is known ahead.
+            is always. For the part of a row that is known in advance.
         target: The column whose value cannot be known before the event time, in a system that forecasts.
-        awaited: Rows of the future are no mistake: they tell what is known ahead, and the rest when its time comes.
+        awaited: Rows of the future are no mistake: they tell what is known in advance, the rest when its time comes.
     """
 
     column: str | None = None
@@ -75,10 +75,10 @@ class Known(Declared):
 
         if self.column is None or self.target is None:
             return []
-        what = f"{self.target} is known before its time"
-        told = pl.col(self.target).is_not_null() & (pl.col(time) > pl.col(known_at))
+        reason = f"{self.target} is known before its time"
+        is_early = pl.col(self.target).is_not_null() & (pl.col(time) > pl.col(known_at))
         event, known = (pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ") for name in (time, known_at))
-        return [(what, told, pl.concat_str([pl.lit(f"{what}: at "), known, pl.lit(" of "), event]))]
+        return [(reason, is_early, pl.concat_str([pl.lit(f"{reason}: at "), known, pl.lit(" of "), event]))]
 
 
 def is_pending(known_at: pl.Series, time: pl.Series | None, as_of: datetime, latest: datetime | None) -> pl.Series:

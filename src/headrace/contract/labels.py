@@ -32,19 +32,19 @@ def written_ends(column: Column, raw: pl.Series, local: pl.Series) -> pl.Series:
     import polars as pl
 
     frame = pl.DataFrame([local.alias("local"), raw.alias("raw")])
-    at, day = pl.col("local"), timedelta(days=1)
-    midnight = at.dt.time() == pl.time(0, 0)
-    whole = midnight if column.midnight == "ends" else pl.lit(False)
+    moment, day = pl.col("local"), timedelta(days=1)
+    midnight = moment.dt.time() == pl.time(0, 0)
+    is_end = midnight if column.midnight == "ends" else pl.lit(False)
     if column.named is None:
-        return frame.select(pl.when(whole).then(at + day).otherwise(at)).to_series().alias(local.name)
+        return frame.select(pl.when(is_end).then(moment + day).otherwise(moment)).to_series().alias(local.name)
     if raw.dtype == pl.Date or (column.format is not None and not any(sign in column.format for sign in _CLOCK)):
-        whole = pl.lit(True)
+        is_end = pl.lit(True)
     elif raw.dtype == pl.String and column.format is None:
-        whole = whole | ~pl.col("raw").str.contains(":", literal=True)
-    ends = pl.when(whole).then(at + day).otherwise(at)
+        is_end = is_end | ~pl.col("raw").str.contains(":", literal=True)
+    ends = pl.when(is_end).then(moment + day).otherwise(moment)
     if raw.dtype == pl.String and column.format is None and kind_of(column.named) == MONTHS:
         for name, months in _NAMES:
-            ends = pl.when(pl.col("raw").str.contains(name)).then(at.dt.offset_by(f"{months}mo")).otherwise(ends)
+            ends = pl.when(pl.col("raw").str.contains(name)).then(moment.dt.offset_by(f"{months}mo")).otherwise(ends)
     return frame.select(ends).to_series().alias(local.name)
 
 
@@ -73,8 +73,8 @@ def of_calendar(
 
     zone = column.zone or "UTC"
     if exact is not None:
-        there = exact.dt.convert_time_zone(zone).dt.replace_time_zone(None)
-        ends = pl.select(pl.coalesce(there, ends)).to_series()
+        local = exact.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+        ends = pl.select(pl.coalesce(local, ends)).to_series()
     return placed(begun(ends, length), zone), placed(ends, zone)
 
 

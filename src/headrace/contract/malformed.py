@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from headrace.contract.faults import RAW, Fault
+from headrace.contract.faults import RAW, RuleFault
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,11 +40,11 @@ class Malformed:
         if not self.places:
             return frame
         rows = pl.DataFrame({"row": self.places, "found": self.lines}, schema_overrides={"row": pl.UInt32})
-        told = frame.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row")).join(rows, "row", how="left")
-        return frame.with_columns(told["found"].alias(MALFORMED))
+        joined = frame.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row")).join(rows, "row", how="left")
+        return frame.with_columns(joined["found"].alias(MALFORMED))
 
 
-def malformed_faults(frame: pl.DataFrame) -> list[Fault]:
+def malformed_faults(frame: pl.DataFrame) -> list[RuleFault]:
     """The faults of lines that are no rows; their reasons stand in the working frame as ``RAW + MALFORMED``."""
     import polars as pl
 
@@ -52,13 +52,15 @@ def malformed_faults(frame: pl.DataFrame) -> list[Fault]:
         return []
     labels = frame[MALFORMED].struct.field("label")
     reason = pl.col(RAW + MALFORMED).struct.field("why")
-    return [Fault(label, (labels == label).fill_null(False), reason) for label in labels.unique().drop_nulls().sort()]
+    return [
+        RuleFault(label, (labels == label).fill_null(False), reason) for label in labels.unique().drop_nulls().sort()
+    ]
 
 
-def alone(malformed: list[Fault], others: list[Fault]) -> list[Fault]:
+def alone(malformed: list[RuleFault], others: list[RuleFault]) -> list[RuleFault]:
     """All faults; of a line that is no row nothing else is said."""
     for fault in malformed:
-        others = [Fault(each.label, each.mask & ~fault.mask, each.reason) for each in others]
+        others = [RuleFault(other.label, other.mask & ~fault.mask, other.reason) for other in others]
     return [*malformed, *(fault for fault in others if fault.mask.any())]
 
 

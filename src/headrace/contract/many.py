@@ -48,7 +48,9 @@ class ManyDecoder:
     """
 
     def __init__(self, contract: Contract, target: str) -> None:
-        self._columns = tuple(_Kept.of(column, place, target) for place, column in enumerate(contract.columns))
+        self._columns = tuple(
+            _RemainingColumn.of(column, place, target) for place, column in enumerate(contract.columns)
+        )
         self._plain = all(map(_is_plain, contract.columns))
         if self._plain:
             row: Any = _row_type(contract.columns, target)
@@ -84,7 +86,7 @@ class ManyDecoder:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _RemainingColumn:
     """What is left to look at in a column whose types and bounds are right.
 
     Attributes:
@@ -105,7 +107,7 @@ class _Kept:
     target: bool
 
     @classmethod
-    def of(cls, column: Column, place: int, target: str) -> _Kept:
+    def of(cls, column: Column, place: int, target: str) -> _RemainingColumn:
         """Of the column at that place of its contract."""
         rules = {rule.keyword: rule.operand for rule in rules_of(column)}
         allowed = frozenset(rules["values"]) if "values" in rules else None
@@ -130,25 +132,30 @@ class _Kept:
 
         What is missing, or no input, is left out of the rows.
         """
-        gone: set[Any] = set()
+        missing: set[Any] = set()
         if not self._plain(values):
-            given = set(values) - _NOTHING
-            gone = set(filter(self.missing, given)) if self.missing is not None else gone
-            if (self.allowed is not None and not given - gone <= self.allowed) or (gone and not self.optional):
+            distinct = set(values) - _NOTHING
+            missing = set(filter(self.missing, distinct)) if self.missing is not None else missing
+            if (self.allowed is not None and not distinct - missing <= self.allowed) or (missing and not self.optional):
                 return None
-        if not (self.target or gone or (self.optional and (_UNSET in values or None in values))):
+        if not (self.target or missing or (self.optional and (_UNSET in values or None in values))):
             return values
-        gone |= _NOTHING
+        missing |= _NOTHING
         for row, value in zip(rows, values, strict=True):
-            if value is not _UNSET and (self.target or value in gone):
+            if value is not _UNSET and (self.target or value in missing):
                 setattr(row, self.field, _UNSET)
-        return [None if value in gone else value for value in values]
+        return [None if value in missing else value for value in values]
 
 
 def _is_plain(column: Column) -> bool:
     """Whether all rules of a column can be checked for many values at once, and its name goes in and out as it is."""
     escaped = any(sign in '"\\' or sign < " " for sign in column.name)
-    return column.type in _TYPES and column.pattern is None and not escaped and column.called == column.name
+    return (
+        column.type in _TYPES
+        and column.pattern is column.forbids is None
+        and not escaped
+        and column.called == column.name
+    )
 
 
 def _row_type(columns: Sequence[Column], target: str) -> type[msgspec.Struct]:

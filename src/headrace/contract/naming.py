@@ -22,7 +22,7 @@ def found_as(name: str, names: Sequence[str]) -> str | None:
     """What a name is called among others: the very name, or the only one that reads the same; None if there is none."""
     if name in names:
         return name
-    alike = [each for each in names if plain_name(each) == plain_name(name)]
+    alike = [item for item in names if plain_name(item) == plain_name(name)]
     return alike[0] if len(alike) == 1 else None
 
 
@@ -36,7 +36,7 @@ def hint_of_header(frame: pl.DataFrame, name: str) -> str:
     return f"; {name!r} stands in a row below: if that is the header, say how many lines are above it: Source(skip=...)"
 
 
-def under_names(frame: pl.DataFrame, wanted: Iterable[str]) -> pl.DataFrame:
+def under_names(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
     """The frame with its columns called as wanted, where they read the same."""
-    found = {found_as(name, frame.columns): name for name in wanted if name not in frame.columns}
-    return frame.rename({theirs: name for theirs, name in found.items() if theirs is not None})
+    renames = {found_as(name, frame.columns): name for name in names if name not in frame.columns}
+    return frame.rename({old: name for old, name in renames.items() if old is not None})

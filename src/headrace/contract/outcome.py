@@ -17,12 +17,39 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RowPlaces:
+    """What became of which row, by its place in the frame that came; good are all others.
+
+    Attributes:
+        bad: Places of bad rows, in the order of ``bad``.
+        pending: Of those that are not known yet.
+        copies: Of rows that repeat another one of the frame, where rows have no event time.
+        rows: How many came.
+    """
+
+    bad: pl.Series
+    pending: pl.Series
+    copies: pl.Series
+    rows: int
+
+    @property
+    def good(self) -> pl.Series:
+        """Places of good rows, in the order of ``good``."""
+        import polars as pl
+
+        is_good = pl.repeat(True, self.rows, eager=True)
+        for places in (self.bad, self.pending, self.copies):
+            is_good = is_good.scatter(places, False)
+        return is_good.arg_true()
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
     """The outcome of a check, as data.
 
     Args:
         good: The typed rows: the declared columns and ``known_at``, times in UTC, in their order; of a check in parts
-            those that were kept.
+            those that were kept. Without event times copies of a row are in neither frame.
         bad: The rows set apart: ``id``, ``time``, ``known_at``, ``row`` (the row as it came, as JSON)
             and ``reasons``.
         findings: The rules over the batch.
@@ -30,9 +57,10 @@ class Outcome:
         pending: How many of them are not yet known at ``as_of``; they are in neither frame.
         reasons: How many rows broke each rule, most first; a row may break several.
         extra: Columns of the source that the contract does not declare.
-        max_bad_share: The allowed share.
+        max_invalid_fraction: The allowed share.
         as_of: The run's time.
         grid: The steps of event times; None where the system has none.
+        places: What became of which row; None of a check in parts.
     """
 
     good: pl.DataFrame
@@ -42,9 +70,10 @@ class Outcome:
     pending: int
     reasons: Mapping[str, int]
     extra: tuple[str, ...]
-    max_bad_share: float
+    max_invalid_fraction: float
     as_of: datetime
     grid: Grid | None = None
+    places: RowPlaces | None = None
 
     @property
     def known(self) -> int:
@@ -52,19 +81,19 @@ class Outcome:
         return self.rows - self.pending
 
     @property
-    def bad_share(self) -> float:
+    def invalid_fraction(self) -> float:
         """The share of bad rows among those known at ``as_of``."""
         return self.bad.height / self.known if self.known else 0.0
 
     @property
     def why_broken(self) -> tuple[str, ...]:
         """Why the contract is broken; empty when it holds."""
-        why = [finding.message for finding in self.findings if finding.stops]
-        if self.bad_share > self.max_bad_share:
+        reasons = [finding.message for finding in self.findings if finding.stops]
+        if self.invalid_fraction > self.max_invalid_fraction:
             top = "; ".join(f"{label} ({count:,})" for label, count in list(self.reasons.items())[:3])
-            share = f"{self.bad_share:.2%}, allowed {self.max_bad_share:.2%}"
-            why.insert(0, f"{self.bad.height:,} of {self.known:,} rows are bad ({share}): {top}")
-        return tuple(why)
+            share = f"{self.invalid_fraction:.2%}, allowed {self.max_invalid_fraction:.2%}"
+            reasons.insert(0, f"{self.bad.height:,} of {self.known:,} rows are bad ({share}): {top}")
+        return tuple(reasons)
 
     @property
     def broken(self) -> bool:
@@ -96,20 +125,11 @@ class Outcome:
             "good": self.known - self.bad.height,
             "bad": self.bad.height,
             "pending": self.pending,
-            "bad_share": self.bad_share,
-            "max_bad_share": self.max_bad_share,
+            "invalid_fraction": self.invalid_fraction,
+            "max_invalid_fraction": self.max_invalid_fraction,
             "broken": self.broken,
             "why_broken": list(self.why_broken),
             "reasons": dict(self.reasons),
             "extra_columns": list(self.extra),
-            "findings": [
-                {
-                    "rule": each.rule,
-                    "severity": each.severity,
-                    "passed": each.passed,
-                    "message": each.message,
-                    "numbers": dict(each.numbers),
-                }
-                for each in self.findings
-            ],
+            "findings": [finding.as_dict() for finding in self.findings],
         }

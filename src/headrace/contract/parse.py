@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.contract.column import Column
-from headrace.contract.faults import RAW, Fault, said, shown
+from headrace.contract.faults import RAW, RuleFault, said, shown
 from headrace.contract.table import BLANKS, EXACT, INT64, MISSING, NOT_FINITE, NOT_INT64, missing_of, refusal
 from headrace.contract.times import parse_times
 
@@ -23,7 +23,7 @@ class Parsed:
     """
 
     values: pl.Series
-    faults: tuple[Fault, ...]
+    faults: tuple[RuleFault, ...]
     ends: pl.Series | None = None
 
 
@@ -38,11 +38,11 @@ def parse_columns(columns: Sequence[Column], frame: pl.DataFrame, keys: Sequence
     import polars as pl
 
     ordered = [column for column in columns if column.ambiguous == "in_order"]
-    found = {c.name: parse_column(c, frame[c.name]) for c in columns if c not in ordered}
+    parsed = {c.name: parse_column(c, frame[c.name]) for c in columns if c not in ordered}
     one = pl.Series("", [0]).new_from_index(0, frame.height)  # without keys all rows are of one series
-    series = pl.DataFrame([one, *(found[name].values for name in keys if name in found)])
-    found |= {c.name: parse_column(c, frame[c.name], series) for c in ordered}
-    return [found[column.name] for column in columns]
+    series = pl.DataFrame([one, *(parsed[name].values for name in keys if name in parsed)])
+    parsed |= {c.name: parse_column(c, frame[c.name], series) for c in ordered}
+    return [parsed[column.name] for column in columns]
 
 
 def parse_column(column: Column, raw: pl.Series, series: pl.DataFrame | None = None) -> Parsed:
@@ -56,26 +56,28 @@ def parse_column(column: Column, raw: pl.Series, series: pl.DataFrame | None = N
         series: The keys of the rows, for local times that the order of the rows makes out.
     """
     raw = raw.alias(column.name)
-    plain, gone = _without_missing(column, raw)
+    plain, is_missing = _without_missing(column, raw)
     ends = None
     if column.type == "time":
         values, wrong, ends = parse_times(column, plain, series)
     else:
         values, wrong = _PARSERS[column.type](column, plain)
-    given = shown(RAW + column.name, raw.dtype)
+    shown_value = shown(RAW + column.name, raw.dtype)
     faults = [
-        Fault(f"{column.name}: {what}", mask, said(column.name, given, what)) for what, mask in wrong if mask.any()
+        RuleFault(f"{column.name}: {reason}", mask, said(column.name, shown_value, reason))
+        for reason, mask in wrong
+        if mask.any()
     ]
-    if not column.nullable and gone.any():
-        faults.append(_missing(column, gone))
+    if not column.nullable and is_missing.any():
+        faults.append(_missing(column, is_missing))
     return Parsed(values.alias(column.name), tuple(faults), ends)
 
 
-def _missing(column: Column, gone: pl.Series) -> Fault:
+def _missing(column: Column, is_missing: pl.Series) -> RuleFault:
     import polars as pl
 
     text = f"{column.name}: {MISSING}"
-    return Fault(text, gone, pl.lit(text))
+    return RuleFault(text, is_missing, pl.lit(text))
 
 
 def _without_missing(column: Column, raw: pl.Series) -> tuple[pl.Series, pl.Series]:
@@ -87,22 +89,22 @@ def _without_missing(column: Column, raw: pl.Series) -> tuple[pl.Series, pl.Seri
     missing = missing_of(column)
     if raw.dtype == pl.String:
         # The regular expression stops at the first sign of a long text.
-        kept = raw if column.textual else raw.str.strip_chars(BLANKS)
-        gone = raw.str.contains(_BLANK) if column.textual else kept == ""
+        stripped = raw if column.textual else raw.str.strip_chars(BLANKS)
+        is_missing = raw.str.contains(_BLANK) if column.textual else stripped == ""
         if missing.texts:
-            bare = raw.str.strip_chars(BLANKS) if column.textual else kept
-            gone = gone | bare.is_in(list(missing.texts))
+            bare = raw.str.strip_chars(BLANKS) if column.textual else stripped
+            is_missing = is_missing | bare.is_in(list(missing.texts))
         if missing.numeric and missing.numbers:  # one number may be written in several ways: 9999, 9999.0, 9.999e3
-            number = (_with_point(kept) if column.decimal == "," else kept).cast(pl.Float64, strict=False)
-            gone = gone | _among(number, missing.numbers).fill_null(False)
+            number = (_with_point(stripped) if column.decimal == "," else stripped).cast(pl.Float64, strict=False)
+            is_missing = is_missing | _among(number, missing.numbers).fill_null(False)
     elif raw.dtype.is_numeric() and column.missing:
-        kept, gone = raw, raw.is_null() | _among(raw, missing.numbers).fill_null(False)
+        stripped, is_missing = raw, raw.is_null() | _among(raw, missing.numbers).fill_null(False)
         if missing.nan and raw.dtype.is_float():
-            gone = gone | raw.is_nan()
+            is_missing = is_missing | raw.is_nan()
     else:
         return raw, raw.is_null()
-    gone = gone.fill_null(True)
-    return (kept.set(gone, None) if gone.any() else kept), gone
+    is_missing = is_missing.fill_null(True)
+    return (stripped.set(is_missing, None) if is_missing.any() else stripped), is_missing
 
 
 def _among(values: pl.Series, numbers: Iterable[float]) -> pl.Series:
@@ -110,8 +112,8 @@ def _among(values: pl.Series, numbers: Iterable[float]) -> pl.Series:
     import polars as pl
 
     if values.dtype.is_integer():
-        whole = [int(each) for each in numbers if each.is_integer() and abs(each) < INT64]
-        return values.cast(pl.Int64, strict=False).is_in(pl.Series(whole, dtype=pl.Int64).to_list())
+        integers = [int(number) for number in numbers if number.is_integer() and abs(number) < INT64]
+        return values.cast(pl.Int64, strict=False).is_in(pl.Series(integers, dtype=pl.Int64).to_list())
     values = values if values.dtype.is_float() else values.cast(pl.Float64)
     return values.is_in(pl.Series(list(numbers), dtype=pl.Float64).cast(values.dtype).to_list())
 
@@ -177,10 +179,10 @@ def _whole(raw: pl.Series) -> pl.Series:
         raw = raw.cast(pl.String).str.replace(r"\.0*$", "")
     number = raw.cast(pl.Float64, strict=False)
     exact = (number.floor() == number) & (number.abs() < EXACT)
-    whole = pl.when(exact).then(number).cast(pl.Int64, strict=False)
+    integer = pl.when(exact).then(number).cast(pl.Int64, strict=False)
     if raw.dtype == pl.String:
-        whole = pl.coalesce(raw.cast(pl.Int64, strict=False), whole)
-    return pl.select(whole).to_series()
+        integer = pl.coalesce(raw.cast(pl.Int64, strict=False), integer)
+    return pl.select(integer).to_series()
 
 
 def _boolean(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:

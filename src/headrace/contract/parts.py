@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from headrace.contract.absent import ABSENT
+from headrace.contract.batch import CheckedRows, OfColumn, Tallied
 from headrace.contract.checking import check, emptiness, judge
 from headrace.contract.declared import Contract
 from headrace.contract.finding import Finding
-from headrace.contract.known import Known
+from headrace.contract.known import KnownTimes
 from headrace.contract.quarantine import ids_of
-from headrace.contract.rules import Batch, Share, ZScore
 from headrace.contract.validation import Validation
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from headrace.grid import Cadence, Grid
 
 
-class Seen(TypedDict):
+class CheckContext(TypedDict):
     """What a check is told beside the contract and the rows."""
 
     keys: tuple[str, ...]
@@ -30,16 +31,16 @@ class Seen(TypedDict):
     grid: Grid | Cadence | None
     as_of: datetime
     now: datetime
-    known: Known
+    known: KnownTimes
 
 
 def check_parts(
     contract: Contract,
     frames: Iterable[pl.DataFrame],
     keep: Callable[[pl.DataFrame], pl.DataFrame],
-    **seen: Unpack[Seen],
+    **seen: Unpack[CheckContext],
 ) -> Validation:
-    """As `check`, of frames that have no event time in common, one after the other.
+    """As `check`, of frames that have no event time in common, or no keys where rows have none; one after the other.
 
     Between two parts only bad rows stay, what `keep` keeps of the good ones, and of these the columns that rules over
     the batch read. A contract that sets rows apart by the whole batch, aligns their times or tells them by their order
@@ -57,45 +58,69 @@ def check_parts(
     import polars as pl
 
     keys, time, as_of = seen["keys"], seen["time"], seen["as_of"]
-    whole = time is None or contract.column(time).align or contract.column(time).ambiguous == "in_order"
-    if whole or any(rule.severity == "quarantine" for rule in contract.rules):
-        frames = [pl.concat(frames, rechunk=True)]  # polars stumbles over empty chunks of text
-    alone = contract.model_copy(update={"rules": (), "staleness": None, "allow_empty": True})
+    if not divides(contract, time):
+        whole = check(contract, pl.concat(frames, rechunk=True), **seen)  # polars stumbles over empty chunks of text
+        return replace(whole, good=keep(whole.good))
+    plain = contract.model_copy(update={"rules": (), "staleness": None, "allow_empty": True})
     read = dict.fromkeys([*keys, *([time] if time is not None else []), *_ruled(contract)])
     good, bad, slim = [], [], []
     rows = pending = 0
     reasons: Counter[str] = Counter()
     extra: dict[str, None] = {}
+    tallies = dict[int, Any]()
     absent = dict[str, Finding]()
     for frame in frames:
-        one = check(alone, frame, **seen)
+        one = check(plain, frame, **seen)
         seen["grid"] = one.grid
         good.append(keep(one.good))
         bad.append(one.bad)
+        _add_tallies(contract, one.good, tallies)
         slim.append(one.good.select(_small(one.good, read)))
         rows, pending = rows + one.rows, pending + one.pending
         reasons.update(one.reasons)
         extra |= dict.fromkeys(one.extra)
-        absent |= {each.message: each for each in one.findings if each.rule == ABSENT}
-    everything = Batch(pl.concat(slim), keys, time, one.grid, as_of)
-    apart = pl.concat(bad)
+        absent |= {finding.message: finding for finding in one.findings if finding.rule == ABSENT}
+    combined = CheckedRows(pl.concat(slim), keys, time, one.grid, as_of)
+    tallied = {place: rule.found(tallies[place]) for place, rule in _tallied(contract)}
+    rejected = pl.concat(bad)
     return Validation(
         good=pl.concat(good),
-        bad=apart.with_columns(ids_of(apart["row"])),
-        findings=(*emptiness(contract, rows, rows - pending, as_of), *judge(contract, everything), *absent.values()),
+        bad=rejected.with_columns(ids_of(rejected["row"])),
+        findings=(
+            *emptiness(contract, rows, rows - pending, as_of),
+            *judge(contract, combined, tallied),
+            *absent.values(),
+        ),
         rows=rows,
         pending=pending,
         reasons=dict(reasons.most_common()),
         extra=tuple(extra),
-        max_bad_share=contract.max_bad_share,
+        max_invalid_fraction=contract.max_invalid_fraction,
         as_of=as_of,
         grid=one.grid,
     )
 
 
+def divides(contract: Contract, time: str | None) -> bool:
+    """Whether a contract judges rows by parts: none are set apart by the whole batch, or told by their order."""
+    in_order = time is not None and (contract.column(time).align or contract.column(time).ambiguous == "in_order")
+    return not in_order and not any(rule.severity == "quarantine" for rule in contract.rules)
+
+
 def _ruled(contract: Contract) -> list[str]:
-    """Columns that rules over the batch look at, beside keys and time."""
-    return [rule.column for rule in contract.rules if isinstance(rule, Share | ZScore)]
+    """Columns that rules look at which see the batch as a whole, beside keys and time."""
+    return [rule.column for rule in contract.rules if isinstance(rule, OfColumn) and not isinstance(rule, Tallied)]
+
+
+def _tallied(contract: Contract) -> list[tuple[int, Tallied]]:
+    return [(place, rule) for place, rule in enumerate(contract.rules) if isinstance(rule, Tallied)]
+
+
+def _add_tallies(contract: Contract, good: pl.DataFrame, tallies: dict[int, Any]) -> None:
+    """Add what the rules saw of one more part."""
+    for place, rule in _tallied(contract):
+        one = rule.tally(good)
+        tallies[place] = tallies[place] + one if place in tallies else one
 
 
 def _small(good: pl.DataFrame, names: Iterable[str]) -> Iterator[pl.Expr]:

@@ -8,18 +8,21 @@ import math
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from headrace.contract.faults import Fault
+from headrace.contract.faults import RuleFault
 from headrace.contract.known import KNOWN_AT
 from headrace.contract.malformed import without_malformed
 
 if TYPE_CHECKING:
     import polars as pl
 
+_AT_ONCE = 200_000
+"""Rows of which texts and digests are made at once: bounds the memory."""
+
 
 def bad_rows(
     raw: pl.DataFrame,
     work: pl.DataFrame,
-    faults: list[Fault],
+    faults: list[RuleFault],
     is_bad: pl.Series,
     time: str | None,
     as_of: datetime,
@@ -40,6 +43,26 @@ def bad_rows(
     """
     import polars as pl
 
+    parts = []
+    for first in range(0, max(work.height, 1), _AT_ONCE):  # what is made on the way is as large as the rows
+        rows, typed = raw.slice(first, _AT_ONCE), work.slice(first, _AT_ONCE)
+        part = [RuleFault(fault.label, fault.mask.slice(first, _AT_ONCE), fault.reason) for fault in faults]
+        parts.append(_rows(rows, typed, part, is_bad.slice(first, _AT_ONCE), time, as_of))
+    combined = parts[0] if len(parts) == 1 else pl.concat(parts)
+    return combined.select(ids_of(combined["row"]), *combined.columns)
+
+
+def _rows(
+    raw: pl.DataFrame,
+    work: pl.DataFrame,
+    faults: list[RuleFault],
+    is_bad: pl.Series,
+    time: str | None,
+    as_of: datetime,
+) -> pl.DataFrame:
+    """The quarantine frame of a part of the rows, without ids."""
+    import polars as pl
+
     # Where columns have several chunks, of which the filter leaves some empty, polars panics on making texts.
     came, work = raw.filter(is_bad).rechunk(), work.filter(is_bad).rechunk()
     utc = pl.Datetime("us", "UTC")
@@ -50,7 +73,6 @@ def bad_rows(
     limit = pl.lit(as_of.astimezone(UTC), dtype=utc)
     event = pl.col(time) if time is not None else pl.lit(None, dtype=utc)
     return work.select(
-        ids_of(texts),
         event.alias("time"),
         pl.min_horizontal(pl.col(KNOWN).fill_null(limit), limit).alias(KNOWN_AT),
         texts,
@@ -62,28 +84,35 @@ KNOWN = ":known_at"
 """The known time in a working frame; a declared column may be called ``known_at`` itself."""
 
 
-def _reasons(work: pl.DataFrame, faults: list[Fault]) -> pl.Series:
+def _reasons(work: pl.DataFrame, faults: list[RuleFault]) -> pl.Series:
     import polars as pl
 
     if not faults or not work.height:
         return pl.Series("reasons", [], dtype=pl.List(pl.String))
     marks = [fault.mask.alias(f":{place}") for place, fault in enumerate(faults)]
     texts = [pl.when(pl.col(f":{place}")).then(fault.reason) for place, fault in enumerate(faults)]
-    every = pl.concat_list([text.alias(f":text{place}") for place, text in enumerate(texts)]).list.drop_nulls()
-    return work.with_columns(marks).select(every.alias("reasons")).to_series()
+    reasons = pl.concat_list([text.alias(f":text{place}") for place, text in enumerate(texts)]).list.drop_nulls()
+    return work.with_columns(marks).select(reasons.alias("reasons")).to_series()
 
 
 def ids_of(texts: pl.Series) -> pl.Series:
     """The id of every bad row, by its text and its place among the same texts."""
     import polars as pl
 
-    seen: dict[str, int] = {}
-    ids = []
-    for text in texts:
-        place = seen.get(text, 0)
-        seen[text] = place + 1
-        ids.append(hashlib.sha256(f"{place}\x00{text}".encode()).hexdigest()[:32])
-    return pl.Series("id", ids, dtype=pl.String)
+    text = texts.alias("text")
+    places = pl.Series("place", [0]).new_from_index(0, text.len())
+    is_repeated = text.is_duplicated()
+    if is_repeated.any():
+        turns = text.filter(is_repeated).to_frame().select(pl.int_range(pl.len()).over("text")).to_series()
+        places = places.scatter(is_repeated.arg_true(), turns)
+    rows = pl.DataFrame({"place": places, "text": text})
+    parts = [pl.Series("id", [], dtype=pl.String)]
+    for part in rows.iter_slices(_AT_ONCE):  # texts and digests of Python take five times the room
+        ids = [
+            hashlib.sha256(f"{place}\x00{row_text}".encode()).hexdigest()[:32] for place, row_text in part.iter_rows()
+        ]
+        parts.append(pl.Series("id", ids, dtype=pl.String))
+    return pl.concat(parts)
 
 
 def row_texts(rows: pl.DataFrame) -> pl.Series:
@@ -125,9 +154,9 @@ def _encoded(rows: pl.DataFrame) -> pl.Series:
 
 def _jsonable(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(name): _jsonable(each) for name, each in value.items()}
+        return {str(name): _jsonable(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_jsonable(each) for each in value]
+        return [_jsonable(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, datetime | date):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from headrace.contract.outcome import Outcome
+    from headrace.contract.outcome import CheckOutcome
 
 _SAMPLE = 20
 
@@ -37,43 +37,54 @@ def _outcome(passed: bool, severity: str) -> tuple[str, str]:
     return ("stop", "bad") if severity == "stop" else (severity, "warn")
 
 
-def terminal_table(validation: Outcome, title: str) -> Table:
+def _verdict(validation: CheckOutcome) -> tuple[str, str]:
+    """Whether the contract holds, and its tone; rules that failed and stop nothing are counted."""
+    if validation.broken:
+        return "is broken", "bad"
+    warned = sum(not finding.passed and finding.severity == "warn" for finding in validation.findings)
+    if not warned:
+        return "holds", "good"
+    return f"holds, with {warned} warning{'s' if warned > 1 else ''}", "warn"
+
+
+def terminal_table(validation: CheckOutcome, title: str) -> Table:
     """A rich table: counts, reasons of bad rows, rules over the batch."""
     from rich import box
     from rich.markup import escape as plain
     from rich.table import Table
 
     colours = {"good": "green", "bad": "red", "warn": "yellow"}
-    verdict = "[red]broken[/]" if validation.broken else "[green]holds[/]"
+    word, tone = _verdict(validation)
+    verdict = f"[{colours[tone]}]{word}[/]"
     table = Table(title=f"{plain(title)}: the contract {verdict}", box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("check")
     table.add_column("rows", justify="right")
     table.add_column("outcome")
     table.add_row("good", f"{validation.good.height:,}", "[green]kept[/]")
-    allowed = f"{validation.bad_share:.2%} of the known rows, allowed {validation.max_bad_share:.2%}"
+    allowed = f"{validation.invalid_fraction:.2%} of the known rows, allowed {validation.max_invalid_fraction:.2%}"
     table.add_row("bad", f"{validation.bad.height:,}", f"[{'red' if validation.bad.height else 'green'}]{allowed}[/]")
     if validation.pending:
         table.add_row("pending", f"{validation.pending:,}", f"not yet known at {validation.as_of.isoformat()}")
     for label, count in validation.reasons.items():
         table.add_row(f"  {plain(label)}", f"{count:,}", "[yellow]quarantined[/]")
-    for each in validation.findings:
-        word, tone = _outcome(each.passed, each.severity)
-        table.add_row(plain(each.message), "", f"[{colours[tone]}]{word}[/]")
+    for finding in validation.findings:
+        word, tone = _outcome(finding.passed, finding.severity)
+        table.add_row(plain(finding.message), "", f"[{colours[tone]}]{word}[/]")
     if validation.extra:
         table.add_row(plain(f"columns not declared: {', '.join(validation.extra)}"), "", "ignored")
     return table
 
 
-def html_page(validation: Outcome, title: str) -> str:
+def html_page(validation: CheckOutcome, title: str) -> str:
     """One page of HTML; everything that came from data is escaped."""
-    verdict, tone = ("is broken", "bad") if validation.broken else ("holds", "good")
+    verdict, tone = _verdict(validation)
     known = max(validation.known, 1)
     tiles = {
         "rows": f"{validation.rows:,}",
         "good": f"{validation.good.height:,}",
         "bad": f"{validation.bad.height:,}",
         "not yet known": f"{validation.pending:,}",
-        f"bad share, allowed {validation.max_bad_share:.2%}": f"{validation.bad_share:.2%}",
+        f"invalid fraction, allowed {validation.max_invalid_fraction:.2%}": f"{validation.invalid_fraction:.2%}",
     }
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
@@ -81,7 +92,7 @@ def html_page(validation: Outcome, title: str) -> str:
         f"<title>{escape(title)}</title><style>{_STYLE}</style>",
         f"<h1>{escape(title)}: the contract <span class={tone}>{verdict}</span></h1>",
         f"<div class=sub>as of {escape(validation.as_of.isoformat())}</div>",
-        "".join(f"<p class=bad>{escape(why)}</p>" for why in validation.why_broken),
+        "".join(f"<p class=bad>{escape(reason)}</p>" for reason in validation.why_broken),
         "<div class=tiles>",
         "".join(f"<div class=tile><b>{value}</b>{escape(name)}</div>" for name, value in tiles.items()),
         "</div><div class=bar>",
@@ -100,24 +111,24 @@ def _table(title: str, heads: Iterable[str], rows: Iterable[str]) -> str:
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     if not body:
         return ""
-    head = "".join(f"<th>{each}</th>" for each in heads)
+    head = "".join(f"<th>{head}</th>" for head in heads)
     return f"<h2>{title}</h2><table><tr>{head}</tr>{body}</table>"
 
 
-def _reasons(validation: Outcome) -> str:
+def _reasons(validation: CheckOutcome) -> str:
     rows = (f"<td>{escape(label)}</td><td class=n>{count:,}</td>" for label, count in validation.reasons.items())
     return _table("Why rows were set apart", ("reason", "rows"), rows)
 
 
-def _findings(validation: Outcome) -> str:
+def _findings(validation: CheckOutcome) -> str:
     rows = []
-    for each in validation.findings:
-        word, tone = _outcome(each.passed, each.severity)
-        rows.append(f"<td>{escape(each.rule)}</td><td>{escape(each.message)}</td><td class={tone}>{word}</td>")
+    for finding in validation.findings:
+        word, tone = _outcome(finding.passed, finding.severity)
+        rows.append(f"<td>{escape(finding.rule)}</td><td>{escape(finding.message)}</td><td class={tone}>{word}</td>")
     return _table("Rules over the batch", ("rule", "finding", "outcome"), rows)
 
 
-def _sample(validation: Outcome) -> str:
+def _sample(validation: CheckOutcome) -> str:
     rows = (
         f"<td><code>{escape(row['row'][:2000])}</code></td><td>{_lines(row['reasons'])}</td>"
         for row in validation.bad.head(_SAMPLE).iter_rows(named=True)
@@ -126,4 +137,4 @@ def _sample(validation: Outcome) -> str:
 
 
 def _lines(texts: Iterable[str]) -> str:
-    return "<br>".join(escape(each) for each in texts)
+    return "<br>".join(escape(text) for text in texts)

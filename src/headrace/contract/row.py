@@ -37,7 +37,7 @@ _UNKNOWN = 20
 Check = Callable[[Any], Any]
 
 
-class _Refused(Exception):
+class _RefusedValue(Exception):
     """What is wrong with a value; told as an entry of the row's faults."""
 
 
@@ -81,7 +81,7 @@ class RowDecoder:
                 continue
             try:
                 row[name] = check(value)
-            except _Refused as refused:
+            except _RefusedValue as refused:
                 faults.append({"loc": [called], "msg": str(refused)})
         if not (data.keys() <= self._names):
             faults += self._unknown(data)
@@ -91,11 +91,11 @@ class RowDecoder:
         faults = []
         # Looking for what was meant takes its time, so it is done for a few names only.
         for name in heapq.nsmallest(_UNKNOWN, data.keys() - self._names):
-            same = found_as(name, tuple(self._names))
-            near = difflib.get_close_matches(name[:_SHOWN], self._names, n=1) if same is None else []
+            spelling = found_as(name, tuple(self._names))
+            near = difflib.get_close_matches(name[:_SHOWN], self._names, n=1) if spelling is None else []
             hint = f"; is {near[0]!r} meant?" if near else ""
-            if same is not None:  # the two look alike: their escapes tell them apart
-                hint = f": it reads as one, but is {_cut(name)!a}, not {same!a}"
+            if spelling is not None:  # the two look alike: their escapes tell them apart
+                hint = f": it reads as one, but is {_cut(name)!a}, not {spelling!a}"
             faults.append({"loc": [_cut(name)], "msg": f"is not a column of the contract{hint}"})
         return faults
 
@@ -119,36 +119,36 @@ def _quick(contract: Contract, optional: Collection[str]) -> Callable[[Any], dic
     source = "def quick(get):\n" + "\n".join(lines) + f"\n    return {{{', '.join(row)}}}\n"
     # The source holds nothing but the names made above: no value of a contract enters it as text.
     exec(compile(source, "<contract>", "exec"), names)  # noqa: S102
-    made: Callable[[Any], dict[str, Any] | None] = names["quick"]
-    return made
+    function: Callable[[Any], dict[str, Any] | None] = names["quick"]
+    return function
 
 
 def _plainly(column: Column, value: str, place: int, names: dict[str, Any]) -> str:
     """The test, as Python, that a value passes every rule of its column; a rule that is dear to test fails."""
     rules = {rule.keyword: rule.operand for rule in rules_of(column)}
-    if "pattern" in rules or column.type == "time":
+    if {"pattern", "forbids"} & rules.keys() or column.type == "time":
         return "False"
-    low, high, gone, missing = f"low{place}", f"high{place}", f"gone{place}", missing_of(column)
-    kept = ""
+    low, high, absent, missing = f"low{place}", f"high{place}", f"gone{place}", missing_of(column)
+    branch = ""
     if "values" in rules:
         names[f"set{place}"] = frozenset(rules["values"])
-        kept = f" and {value} in set{place}"
+        branch = f" and {value} in set{place}"
     elif missing.numbers and not column.textual:
-        names[gone] = missing.numbers
-        kept = f" and {value} not in {gone}"
+        names[absent] = missing.numbers
+        branch = f" and {value} not in {absent}"
     elif missing.texts and column.textual:
-        names[gone] = missing.texts
-        kept = f" and {value}.strip() not in {gone}"
+        names[absent] = missing.texts
+        branch = f" and {value}.strip() not in {absent}"
     names[low], names[high] = rules.get("minimum", -EXACT), rules.get("maximum", EXACT)
     match column.type:
         case "float":
-            return f"({value}.__class__ is float or {value}.__class__ is int) and {low} <= {value} <= {high}{kept}"
+            return f"({value}.__class__ is float or {value}.__class__ is int) and {low} <= {value} <= {high}{branch}"
         case "integer":
             names[low], names[high] = max(names[low], -EXACT), min(names[high], EXACT)
-            return f"{value}.__class__ is int and {low} <= {value} <= {high}{kept}"
+            return f"{value}.__class__ is int and {low} <= {value} <= {high}{branch}"
         case "boolean":
             return f"{value}.__class__ is bool"
-    return f"{value}.__class__ is str and {value} and not {value}.isspace(){kept}"
+    return f"{value}.__class__ is str and {value} and not {value}.isspace(){branch}"
 
 
 def _kind(value: Any) -> str:
@@ -166,17 +166,17 @@ def _checked(column: Column) -> Check:
 
     def check(value: Any) -> Any:
         value = typed(value)
-        for breaks, said in rules:
+        for breaks, reason in rules:
             if breaks(value):
-                raise _Refused(said)
+                raise _RefusedValue(reason)
         return value
 
     return check
 
 
-def _other(column: Column, value: Any) -> _Refused:
+def _other(column: Column, value: Any) -> _RefusedValue:
     """The refusal of a value whose JSON type is another one."""
-    return _Refused(f"{refusal(column)}, but {_kind(value)}")
+    return _RefusedValue(f"{refusal(column)}, but {_kind(value)}")
 
 
 def _float(column: Column) -> Check:
@@ -188,7 +188,7 @@ def _float(column: Column) -> Check:
         try:
             return float(value)
         except OverflowError as error:
-            raise _Refused(NOT_FINITE) from error
+            raise _RefusedValue(NOT_FINITE) from error
 
     return check
 
@@ -200,9 +200,9 @@ def _integer(column: Column) -> Check:
         if type(value) not in (int, float):
             raise _other(column, value)
         if abs(value) >= INT64 and value != -INT64:
-            raise _Refused(NOT_INT64)
+            raise _RefusedValue(NOT_INT64)
         if type(value) is float:
-            raise _Refused(refusal(column))
+            raise _RefusedValue(refusal(column))
         return int(value)
 
     return check
@@ -233,10 +233,10 @@ def _time(column: Column) -> Check:
     def check(value: Any) -> datetime:
         if type(value) not in kinds:
             raise _other(column, value)
-        found, wrong = time_of(column, value)
-        if found is None:
-            raise _Refused(wrong)
-        return found
+        moment, wrong = time_of(column, value)
+        if moment is None:
+            raise _RefusedValue(wrong)
+        return moment
 
     return check
 
@@ -258,10 +258,10 @@ def moments_of(column: Column, value: str | float | date) -> tuple[datetime | No
     elif isinstance(value, int) and abs(value) >= INT64:
         value = float(value) if abs(value) < 10**300 else math.inf
     times, wrong, ends = parse_times(column, pl.Series(column.name, [value]))
-    for what, rows in wrong:
+    for reason, rows in wrong:
         if rows[0]:
-            return None, None, what
-    begin, written = (each[0].astimezone(UTC) for each in (times, times if ends is None else ends))
+            return None, None, reason
+    begin, written = (end_points[0].astimezone(UTC) for end_points in (times, times if ends is None else ends))
     return begin, written, ""
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from headrace.contract.column import Column
-from headrace.contract.faults import RAW, WRITTEN, Fault, said, shown
+from headrace.contract.faults import RAW, WRITTEN, RuleFault, said, shown
 from headrace.contract.table import rules_of
 from headrace.errors import DeclarationError
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     Compiled = tuple[str, pl.Expr, pl.Expr]
 
 
-def row_faults(columns: tuple[Column, ...], work: pl.DataFrame) -> list[Fault]:
+def row_faults(columns: tuple[Column, ...], work: pl.DataFrame) -> list[RuleFault]:
     """What the typed values of each row break: ranges, value sets, patterns.
 
     Raises:
         DeclarationError: A pattern that the table form cannot run.
     """
-    compiled = [each for column in columns for each in _compile(column, work)]
+    compiled = [rule for column in columns for rule in _compile(column, work)]
     return run(compiled, work)
 
 
-def run(compiled: list[Compiled], work: pl.DataFrame) -> list[Fault]:
+def run(compiled: list[Compiled], work: pl.DataFrame) -> list[RuleFault]:
     """Evaluates all rules in one pass and keeps those that some row breaks."""
     import polars as pl
 
@@ -41,7 +41,7 @@ def run(compiled: list[Compiled], work: pl.DataFrame) -> list[Fault]:
     except pl.exceptions.ComputeError as error:
         raise DeclarationError(f"a rule cannot be computed: {error}", where="contract.columns") from error
     return [
-        Fault(label, mask, reason)
+        RuleFault(label, mask, reason)
         for (label, _, reason), mask in zip(compiled, masks.get_columns(), strict=True)
         if mask.any()
     ]
@@ -55,13 +55,13 @@ def time_rules(time: str, grid: Grid | None, latest: datetime | None, work: pl.D
     import polars as pl
 
     value = pl.col(WRITTEN if WRITTEN in work.columns else time)
-    given = value.dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ")
+    shown_value = value.dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ")
     rules: list[Compiled] = []
     if latest is not None:
-        what = f"is in the future (after {latest.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ})"
-        rules.append((f"{time}: is in the future", value > latest.astimezone(UTC), said(time, given, what)))
+        reason = f"is in the future (after {latest.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ})"
+        rules.append((f"{time}: is in the future", value > latest.astimezone(UTC), said(time, shown_value, reason)))
     if grid is not None:
-        rules.append((f"{time}: {grid.fault}", pl.lit(grid.off(work[time])), said(time, given, grid.fault)))
+        rules.append((f"{time}: {grid.fault}", pl.lit(grid.off(work[time])), said(time, shown_value, grid.fault)))
     return rules
 
 
@@ -72,6 +72,6 @@ def _compile(column: Column, work: pl.DataFrame) -> Iterator[Compiled]:
     typed = shown(name, dtype)
     came = shown(RAW + name, work.schema[RAW + name]) if column.textual else typed
     for rule in rules_of(column):
-        given = came if rule.keyword in ("values", "pattern") else typed
+        shown_value = came if rule.keyword in ("values", "pattern", "forbids") else typed
         test = rule.broken(pl.col(name), dtype)
-        yield f"{name}: {rule.said.removeprefix('is ')}", test, said(name, given, rule.said)
+        yield f"{name}: {rule.said.removeprefix('is ')}", test, said(name, shown_value, rule.said)

@@ -27,42 +27,45 @@ def row_schema(columns: Iterable[Column]) -> dict[str, Any]:
 def column_schema(column: Column) -> dict[str, Any]:
     """The JSON Schema of a column's values."""
     missing, value = missing_of(column), _value(column)
-    gone: list[dict[str, Any]] = [{"type": "string", "pattern": missing.pattern}]
+    absent: list[dict[str, Any]] = [{"type": "string", "pattern": missing.pattern}]
     if missing.numbers:
-        gone.append({"type": "number", "enum": sorted(missing.numbers)})
-    found: dict[str, Any]
+        absent.append({"type": "number", "enum": sorted(missing.numbers)})
+    schema: dict[str, Any]
     if column.nullable and column.textual and len(value) == 1 and not missing.numbers:
-        found = {"type": [value["type"], "null"]}  # a blank one is missing
+        schema = {"type": [value["type"], "null"]}  # a blank one is missing
     elif column.nullable and "enum" in value:  # null among the values makes generators name them twice
-        found = {"anyOf": [value, {"type": "null"}, *gone]}
+        schema = {"anyOf": [value, {"type": "null"}, *absent]}
     elif column.nullable:
         kinds = [value["type"]] if isinstance(value["type"], str) else value["type"]
-        found = {"anyOf": [value | {"type": [*kinds, "null"]}, *gone]}
+        schema = {"anyOf": [value | {"type": [*kinds, "null"]}, *absent]}
     elif column.textual and column.values is None and not missing.texts:
-        found = value | {"allOf": [{"pattern": r"\S"}]}
+        schema = value | {"allOf": [{"pattern": r"\S"}]}
     elif (column.textual and column.values is None) or (missing.numbers and not column.textual):
-        found = value | {"not": {"anyOf": gone}}
+        forbidden = [value["not"]] if "not" in value else []
+        schema = value | {"not": {"anyOf": [*absent, *forbidden]}}
     else:
-        found = value
-    told = [column.description, "When its step ends." if column.label == "end" else ""]
-    if any(told):
-        found["description"] = " ".join(filter(None, told))
-    return found
+        schema = value
+    notes = [column.description, "When its step ends." if column.label == "end" else ""]
+    if any(notes):
+        schema["description"] = " ".join(filter(None, notes))
+    return schema
 
 
 def _value(column: Column) -> dict[str, Any]:
     """The schema of a value that is not missing."""
     kind = KINDS[column.type]
-    found: dict[str, Any] = {"type": kind.json}
+    schema: dict[str, Any] = {"type": kind.json}
     if column.format in EPOCHS:
         return {"type": ["number", "string"], "pattern": _NUMBER}
     if column.type == "time" and column.zone is None and column.format is None:
-        found["format"] = "date-time"
+        schema["format"] = "date-time"
     if kind.least is not None and column.values is None:  # of those each is within the limits
-        found |= {"minimum": kind.least, "maximum": kind.most}
+        schema |= {"minimum": kind.least, "maximum": kind.most}
     for rule in rules_of(column):
-        if column.type != "time":
-            found[_KEYWORDS.get(rule.keyword, rule.keyword)] = (
+        if rule.keyword == "forbids":
+            schema["not"] = {"pattern": rule.operand}
+        elif column.type != "time":
+            schema[_KEYWORDS.get(rule.keyword, rule.keyword)] = (
                 list(rule.operand) if isinstance(rule.operand, tuple) else rule.operand
             )
-    return found
+    return schema

@@ -32,7 +32,7 @@ _LISTED = 20
 
 
 @dataclass(frozen=True)
-class Kind:
+class ColumnKind:
     """A type of column.
 
     Attributes:
@@ -48,13 +48,13 @@ class Kind:
     most: float | None = None
 
 
-KINDS: dict[str, Kind] = {
-    "time": Kind("is not a time", "string"),
-    "category": Kind("is not a text", "string"),
-    "text": Kind("is not a text", "string"),
-    "float": Kind("is not a number", "number", -sys.float_info.max, sys.float_info.max),
-    "integer": Kind("is not a whole number", "integer", -INT64, INT64 - 1),
-    "boolean": Kind("is not true or false", "boolean"),
+KINDS: dict[str, ColumnKind] = {
+    "time": ColumnKind("is not a time", "string"),
+    "category": ColumnKind("is not a text", "string"),
+    "text": ColumnKind("is not a text", "string"),
+    "float": ColumnKind("is not a number", "number", -sys.float_info.max, sys.float_info.max),
+    "integer": ColumnKind("is not a whole number", "integer", -INT64, INT64 - 1),
+    "boolean": ColumnKind("is not true or false", "boolean"),
 }
 
 _UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
@@ -112,18 +112,18 @@ class Missing:
 def missing_of(column: Column) -> Missing:
     """Which values of a column are missing ones."""
     texts, numbers = set[str](), set[float]()
-    for each in column.missing or ():
-        texts.add(str(each).strip())
+    for value in column.missing or ():
+        texts.add(str(value).strip())
         try:
-            number = float(each)
+            number = float(value)
         except (ValueError, OverflowError):
             continue  # a spelling such as NA, that no number is
         numbers.add(number)
         if number.is_integer():
             texts.add(str(int(number)))
-    told = frozenset(each for each in numbers if each == each)
+    exact = frozenset(number for number in numbers if number == number)
     numeric = column.type in ("float", "integer") or column.format in EPOCHS
-    return Missing(frozenset(texts), told, len(told) < len(numbers), numeric)
+    return Missing(frozenset(texts), exact, len(exact) < len(numbers), numeric)
 
 
 def _number(text: str) -> float | None:
@@ -131,7 +131,7 @@ def _number(text: str) -> float | None:
 
 
 @dataclass(frozen=True)
-class Rule:
+class ColumnRule:
     """One rule of a column.
 
     Attributes:
@@ -152,8 +152,10 @@ class Rule:
             return ~value.is_in(pl.Series(self.operand, dtype=dtype, strict=False).to_list())
         if self.keyword == "pattern":
             return ~value.str.contains(self.operand, strict=True)
-        found: pl.Expr = _COMPARED[self.keyword](value, self.operand)
-        return found
+        if self.keyword == "forbids":
+            return value.str.contains(self.operand, strict=True)
+        comparison: pl.Expr = _COMPARED[self.keyword](value, self.operand)
+        return comparison
 
     def breaks(self) -> Callable[[Any], bool]:
         """The same of one typed value."""
@@ -163,6 +165,8 @@ class Rule:
             return lambda value: value not in allowed
         if self.keyword == "pattern":
             return lambda value: not _matches(operand, value)
+        if self.keyword == "forbids":
+            return lambda value: _matches(operand, value)
         compared = _COMPARED[self.keyword]
         return lambda value: compared(value, operand)
 
@@ -178,18 +182,20 @@ def _matches(pattern: str, value: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def rules_of(column: Column) -> tuple[Rule, ...]:
+def rules_of(column: Column) -> tuple[ColumnRule, ...]:
     """The rules that typed values of a column are held to, in the order in which they are told."""
     rules = []
     for keyword, side in (("minimum", "below"), ("maximum", "above")):
         bound = getattr(column, keyword)
         if bound is not None:
             bound = bound.astimezone(UTC) if isinstance(bound, datetime) else bound
-            rules.append(Rule(keyword, bound, f"is {side} the {keyword} {_plain(bound)}"))
+            rules.append(ColumnRule(keyword, bound, f"is {side} the {keyword} {_plain(bound)}"))
     if column.values is not None:
-        rules.append(Rule("values", column.values, f"is not one of {_listed(column.values)}"))
+        rules.append(ColumnRule("values", column.values, f"is not one of {_listed(column.values)}"))
     if column.pattern is not None:
-        rules.append(Rule("pattern", column.pattern, f"does not match the pattern {column.pattern}"))
+        rules.append(ColumnRule("pattern", column.pattern, f"does not match the pattern {column.pattern}"))
+    if column.forbids is not None:
+        rules.append(ColumnRule("forbids", column.forbids, f"matches the forbidden pattern {column.forbids}"))
     return tuple(rules)
 
 
@@ -198,5 +204,5 @@ def _plain(bound: object) -> str:
 
 
 def _listed(values: tuple[object, ...]) -> str:
-    text = ", ".join(str(each) for each in values[:_LISTED])
+    text = ", ".join(str(value) for value in values[:_LISTED])
     return f"{text} and {len(values) - _LISTED} more" if len(values) > _LISTED else text

@@ -6,7 +6,7 @@ import re
 from datetime import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from headrace.contract.clocks import padded, without_24
+from headrace.contract.clocks import completed, padded, without_24
 from headrace.contract.column import Column
 from headrace.contract.labels import of_calendar, written_ends
 from headrace.contract.table import EPOCHS, refusal
@@ -57,15 +57,15 @@ def parse_times(column: Column, raw: pl.Series, series: pl.DataFrame | None = No
         raw: Its values, text without blanks around it.
         series: The keys of the rows, where these stand in the order of a file.
     """
-    found = _parsed(column, raw, series)
+    times = _parsed(column, raw, series)
     # A column holds a wider span than Python's own times, through which all rows go sooner or later.
-    inside = found.values.dt.epoch("us").is_between(_FIRST, _LAST).fill_null(True)
-    if found.ends is not None:
-        inside = inside & found.ends.dt.epoch("us").is_between(_FIRST, _LAST).fill_null(True)
+    inside = times.values.dt.epoch("us").is_between(_FIRST, _LAST).fill_null(True)
+    if times.ends is not None:
+        inside = inside & times.ends.dt.epoch("us").is_between(_FIRST, _LAST).fill_null(True)
     if inside.all():
-        return found
-    ends = None if found.ends is None else found.ends.set(~inside, None)
-    return Times(found.values.set(~inside, None), [*found.wrong, (_OUTSIDE, ~inside)], ends)
+        return times
+    ends = None if times.ends is None else times.ends.set(~inside, None)
+    return Times(times.values.set(~inside, None), [*times.wrong, (_OUTSIDE, ~inside)], ends)
 
 
 def moment_of(column: Column, text: str) -> int:
@@ -77,10 +77,10 @@ def moment_of(column: Column, text: str) -> int:
     import polars as pl
 
     plain = {"format": None, "zone": column.zone or "UTC", "label": "begin"}
-    found = parse_times(column.model_copy(update=plain).of_step(DAY), pl.Series(column.name, [text.strip()])).values[0]
-    if found is None:
+    times = parse_times(column.model_copy(update=plain).of_step(DAY), pl.Series(column.name, [text.strip()])).values[0]
+    if times is None:
         raise DeclarationError(f"{text!r} is not a time", where="phase", hint="write 2024-01-01 or 2024-01-01T06:00Z")
-    return int((found - EPOCH) // MICROSECOND)
+    return int((times - EPOCH) // MICROSECOND)
 
 
 def as_written(column: Column, times: pl.Series) -> pl.Series:
@@ -111,8 +111,8 @@ def _parsed(column: Column, raw: pl.Series, series: pl.DataFrame | None) -> Time
         if local is None:
             assert exact is not None
             return Times(exact, wrong)
-        found, misplaced = _in_zone(column, local, series)
-        values = found if exact is None else pl.select(pl.coalesce(exact, found)).to_series()
+        times, misplaced = _in_zone(column, local, series)
+        values = times if exact is None else pl.select(pl.coalesce(exact, times)).to_series()
         return Times(values, [*wrong, *misplaced])
     if local is None:
         local = pl.Series(raw.name, [None], dtype=pl.Datetime("us")).new_from_index(0, raw.len())
@@ -139,16 +139,16 @@ def _read(column: Column, raw: pl.Series) -> tuple[pl.Series | None, pl.Series |
     if isinstance(raw.dtype, pl.Datetime) and raw.dtype.time_zone is not None:
         return None, raw.cast(pl.Datetime("us", raw.dtype.time_zone)).dt.convert_time_zone("UTC"), []
     if raw.dtype == pl.String:
-        local, some = _from_text(column, raw)
+        local, ambiguous = _from_text(column, raw)
     elif isinstance(raw.dtype, pl.Datetime) or raw.dtype == pl.Date:
-        local, some = raw.cast(pl.Datetime("us")), None
+        local, ambiguous = raw.cast(pl.Datetime("us")), None
     else:
         empty = pl.Series(raw.name, [None], dtype=utc).new_from_index(0, raw.len())
         return None, empty, [(refusal(column), raw.is_not_null())]
     unread = local.is_null() & raw.is_not_null()
-    if some is not None:
-        unread = unread & some.is_null()
-    return local, some, [(refusal(column), unread)]
+    if ambiguous is not None:
+        unread = unread & ambiguous.is_null()
+    return local, ambiguous, [(refusal(column), unread)]
 
 
 def _counted(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
@@ -161,8 +161,8 @@ def _counted(column: Column, raw: pl.Series) -> tuple[pl.Series, Wrong]:
     possible = (number * size).is_between(_FIRST, _LAST)
     micros = (number * size).round().set(~possible.fill_null(False), None).cast(pl.Int64)
     if size >= 1 and (raw.dtype == pl.String or raw.dtype.is_integer()):  # a whole number is counted exactly
-        whole = raw.cast(pl.Int64, strict=False).set(~possible.fill_null(False), None)
-        micros = pl.select(pl.coalesce(whole * int(size), micros)).to_series()
+        integers = raw.cast(pl.Int64, strict=False).set(~possible.fill_null(False), None)
+        micros = pl.select(pl.coalesce(integers * int(size), micros)).to_series()
     wrong = [(refusal(column), number.is_null() & raw.is_not_null())]
     if not possible.all():
         wrong.append((_OUTSIDE, ~possible.fill_null(True)))
@@ -186,13 +186,16 @@ def _in_zone(column: Column, local: pl.Series, series: pl.DataFrame | None) -> t
     lost = placed.is_null() & local.is_not_null()
     wrong: Wrong = []
     if lost.any():
-        either = local.dt.replace_time_zone(column.zone, ambiguous="earliest", non_existent="null").is_not_null()
-        again, said = lost & either, f"happens twice in {column.zone} (clocks go back)"
-        if column.ambiguous == "in_order" and series is not None and again.any():
-            which = copies(local, again, series).fill_null("null")
-            placed = local.dt.replace_time_zone(column.zone, ambiguous=which, non_existent="null")
-            again, said = again & (which == "null"), f"{said}, and the order of the rows does not tell which is meant"
-        wrong = [(f"does not exist in {column.zone} (clocks go forward)", lost & ~either), (said, again)]
+        is_real = local.dt.replace_time_zone(column.zone, ambiguous="earliest", non_existent="null").is_not_null()
+        is_twice, reason = lost & is_real, f"happens twice in {column.zone} (clocks go back)"
+        if column.ambiguous == "in_order" and series is not None and is_twice.any():
+            copy_index = copies(local, is_twice, series).fill_null("null")
+            placed = local.dt.replace_time_zone(column.zone, ambiguous=copy_index, non_existent="null")
+            is_twice, reason = (
+                is_twice & (copy_index == "null"),
+                f"{reason}, and the order of the rows does not tell which is meant",
+            )
+        wrong = [(f"does not exist in {column.zone} (clocks go forward)", lost & ~is_real), (reason, is_twice)]
     return placed.dt.convert_time_zone("UTC"), wrong
 
 
@@ -202,7 +205,7 @@ def _from_text(column: Column, raw: pl.Series) -> tuple[pl.Series, pl.Series | N
 
     if column.format is not None:
         parsed = _by_format(raw, column.format)
-        if any(each in column.format for each in _OFFSET_IN_FORMAT):
+        if any(directive in column.format for directive in _OFFSET_IN_FORMAT):
             none = pl.Series(raw.name, [None], dtype=pl.Datetime("us")).new_from_index(0, raw.len())
             return none, parsed.dt.convert_time_zone("UTC")
         return parsed, None
@@ -220,6 +223,9 @@ def _from_text(column: Column, raw: pl.Series) -> tuple[pl.Series, pl.Series | N
 
 def _by_format(raw: pl.Series, form: str) -> pl.Series:
 
+    full_form = completed(form)
+    if full_form is not None:  # a month is named by its first day, a week by its Monday
+        raw, form = raw + full_form[0], form + full_form[1]
     if _HOUR.search(form) and not _MINUTE.search(form):  # an hour alone is one from its beginning
         raw, form = raw + " 00", f"{form} %M"
     raw = padded(raw, form)
@@ -239,9 +245,9 @@ def _strictly(raw: pl.Series, form: str) -> pl.Series:
     try:
         return raw.str.to_datetime(form, time_unit="us", strict=False, exact=True)
     except pl.exceptions.ComputeError as error:
-        said = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         raise DeclarationError(
-            f"no time can be read by the format {form!r}: {said}", where="contract.columns"
+            f"no time can be read by the format {form!r}: {reason}", where="contract.columns"
         ) from error
 
 
@@ -265,5 +271,5 @@ def _from_iso(text: pl.Series) -> tuple[pl.Series, pl.Series]:
     possible = (hours < 24) & (minutes < 60)
     zoned = pl.col("offset").is_not_null()
     exact = pl.when(zoned & possible).then(local - shift).dt.replace_time_zone("UTC")
-    found = parts.select(pl.when(~zoned).then(local).alias("local"), exact.alias("exact"))
-    return found["local"], found["exact"]
+    times = parts.select(pl.when(~zoned).then(local).alias("local"), exact.alias("exact"))
+    return times["local"], times["exact"]

@@ -40,14 +40,14 @@ def copies(local: pl.Series, again: pl.Series, series: pl.DataFrame) -> pl.Serie
     rows = rows.filter(pl.col("local").is_not_null())
     rows = rows.join(rows.filter("again").select(keys).unique(), on=keys, how="semi", nulls_equal=True)
     sure = pl.col("local").filter(~pl.col("again"))
-    at = pl.col("row").cast(pl.Int64)
-    rows = rows.with_columns(pl.when((sure.first() > sure.last()).over(keys)).then(-at).otherwise(at).alias("at"))
+    row = pl.col("row").cast(pl.Int64)
+    rows = rows.with_columns(pl.when((sure.first() > sure.last()).over(keys)).then(-row).otherwise(row).alias("at"))
     rows = rows.sort("at").with_columns(
         pl.col("at").min().over(keys).alias("first"), pl.col("at").max().over(keys).alias("last")
     )
-    found = _of_nights(rows.filter("again"), keys)
+    nights = _of_nights(rows.filter("again"), keys)
     empty = pl.Series([None], dtype=pl.String).new_from_index(0, local.len())
-    return empty.scatter(found["row"], found["which"])
+    return empty.scatter(nights["row"], nights["which"])
 
 
 def _of_nights(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
@@ -56,11 +56,11 @@ def _of_nights(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
 
     night = [*keys, "night"]
     rows = rows.with_columns(pl.col("local").dt.date().alias("night"))
-    back = (pl.col("local") < pl.col("local").shift(1)).fill_null(False)
+    is_back = (pl.col("local") < pl.col("local").shift(1)).fill_null(False)
     rows = rows.with_columns(
         pl.len().over(*keys, "local").alias("count"),
         pl.int_range(pl.len()).over(*keys, "local").alias("rank"),
-        back.cum_sum().over(night).alias("block"),
+        is_back.cum_sum().over(night).alias("block"),
     )
     rows = rows.with_columns(pl.len().over(*keys, "local", "block").alias("in_block"))
     count, block = pl.col("count"), pl.col("block")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.contract.outcome import Outcome
+from headrace.contract.outcome import CheckOutcome
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-class Validation(Outcome):
-    """The outcome of a check: `Outcome` lists what it holds."""
+class Validation(CheckOutcome):
+    """The outcome of a check: `CheckOutcome` lists what it holds."""
 
     def as_table(self, title: str = "Validation") -> Table:
         """The report as a table for the terminal."""

@@ -46,12 +46,12 @@ def arithmetic(node: Expression, value: Callable[[Expression], Numbers]) -> Numb
                 return np.asarray(number, dtype=np.float64)
             case Arithmetic(sign, left, right) if sign in _SIGNS:
                 return _SIGNS[sign](value(left), value(right))
-            case Unary("neg", of):
-                return -value(of)
-            case Unary("abs", of):
-                return np.abs(value(of))
-            case Fill(of, other):
-                known = value(of)
+            case Unary("neg", operand):
+                return -value(operand)
+            case Unary("abs", operand):
+                return np.abs(value(operand))
+            case Fill(operand, other):
+                known = value(operand)
                 missing = np.isnan(known)
                 return np.where(missing, value(other), known) if missing.any() or not known.ndim else known
     return None

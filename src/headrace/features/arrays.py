@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from headrace.errors import FeatureError
 from headrace.features.arithmetic import arithmetic
-from headrace.features.expression import Expression, Table
+from headrace.features.expression import CompileTarget, Expression
 from headrace.features.history import (
     FLAT,
     Difference,
@@ -47,7 +47,7 @@ FEW = 2
 
 
 def known_of(column: str) -> str:
-    """Name under which a history for learning holds since when each value of a column known ahead was known.
+    """Name under which a history for learning holds since when each value of a column known in advance was known.
 
     Both are microseconds since 1970. A forecast from a past origin could not see what was known later, though the
     history holds it by now.
@@ -136,9 +136,9 @@ def history_of(
     """
     import polars as pl
 
-    given = key_frame(frame, keys)
-    names = given.unique().sort(keys)
-    codes = numbers_in(names, given)
+    frame_keys = key_frame(frame, keys)
+    names = frame_keys.unique().sort(keys)
+    codes = numbers_in(names, frame_keys)
     slots = grid.slots(frame[time].dt.epoch("us").to_numpy())
     first, length = int(slots.min()), int(slots.max() - slots.min()) + 1
     index = (codes.to_numpy(), slots - first)
@@ -182,17 +182,17 @@ class Arrays:
         return values
 
     def _evaluate(self, expression: Expression, lo: int, hi: int) -> Array:
-        table = Table(step=self.history.step)
+        table = CompileTarget(step=self.history.step)
         match expression:
-            case Lag(of, by):
+            case Lag(operand, by):
                 k = table.steps(by, "lag")
-                return self.array(of, lo - k, hi - k)
-            case Difference(of, by):
+                return self.array(operand, lo - k, hi - k)
+            case Difference(operand, by):
                 k = table.steps(by, "difference")
-                return self.array(of, lo, hi) - self.array(of, lo - k, hi - k)
-            case Rolling(statistic, of, window, at_least):
+                return self.array(operand, lo, hi) - self.array(operand, lo - k, hi - k)
+            case Rolling(statistic, operand, window, min_periods):
                 width = table.steps(window, "rolling")
-                return rolling(self.array(of, lo - width + 1, hi), statistic, width, at_least)
+                return rolling(self.array(operand, lo - width + 1, hi), statistic, width, min_periods)
         numbers = arithmetic(expression, lambda e: self.array(e, lo, hi))
         return self._combined(expression, lo, hi) if numbers is None else numbers
 
@@ -206,7 +206,7 @@ class Arrays:
         for node in outermost(expression, (Native,)):
             columns |= {root: history.slice(root, lo, hi).ravel() for root in node.columns()}
         ready = {d: f"_{d}" for d in parts}
-        table = Table(time="_time", step=history.step, ready=ready, zone=history.grid.dates)
+        table = CompileTarget(time="_time", step=history.step, ready=ready, zone=history.grid.dates)
         rows = history.series * (hi - lo)
         if not columns or expression.uses_time():
             times = history.times(np.arange(lo, hi))
@@ -218,20 +218,20 @@ class Arrays:
         return to_float(frame.select(x=expression.compile(table)), rows).reshape(history.series, hi - lo)
 
 
-def rolling(x: Array, statistic: str, width: int, at_least: int) -> Array:
+def rolling(x: Array, statistic: str, width: int, min_periods: int) -> Array:
     """A statistic of each window of `width` columns: shape (n, m) to (n, m - width + 1). See `Rolling`."""
     missing = np.isnan(x)
-    whole = not missing.any()
-    if whole:
+    is_complete = not missing.any()
+    if is_complete:
         count = np.full((x.shape[0], x.shape[1] - width + 1), float(width))
     else:
         count = _sums((~missing).astype(np.float64), width)
     if statistic == "count":
         return count
-    enough = count >= at_least
+    enough = count >= min_periods
     if statistic in ("min", "max"):
         return np.where(enough, _extremes(x, width, statistic), np.nan)
-    filled = x if whole else np.where(missing, 0.0, x)
+    filled = x if is_complete else np.where(missing, 0.0, x)
     total = _sums(filled, width)
     if statistic == "sum":
         return np.where(enough, total, np.nan)
@@ -246,17 +246,17 @@ def rolling(x: Array, statistic: str, width: int, at_least: int) -> Array:
 
 def _sums(x: Array, width: int) -> Array:
     """Sums of `width` neighbours, shape (n, m) to (n, m - width + 1): the additions of `doubling`, in its order."""
-    found = x.shape[1] - width + 1
-    if found <= FEW:
-        return np.concatenate([_sum_of_one(x[:, i : i + width], width) for i in range(found)], axis=1)
+    windows = x.shape[1] - width + 1
+    if windows <= FEW:
+        return np.concatenate([_sum_of_one(x[:, i : i + width], width) for i in range(windows)], axis=1)
     total: Array | None = None
-    done, size, block = 0, 1, x
+    folded, size, block = 0, 1, x
     while size <= width:
         if width & size:
-            begin = width - done - size
-            part = block[:, begin : begin + found]
+            begin = width - folded - size
+            part = block[:, begin : begin + windows]
             total = part if total is None else total + part
-            done += size
+            folded += size
         size *= 2
         if size <= width:
             block = block[:, size // 2 :] + block[:, : -(size // 2)]
@@ -282,8 +282,8 @@ def _sum_of_one(x: Array, width: int) -> Array:
 
 def _extremes(x: Array, width: int, statistic: str) -> Array:
     extreme = np.fmin if statistic == "min" else np.fmax
-    if (found := x.shape[1] - width + 1) <= FEW:
-        return np.stack([extreme.reduce(x[:, i : i + width], axis=1) for i in range(found)], axis=1)
+    if (windows := x.shape[1] - width + 1) <= FEW:
+        return np.stack([extreme.reduce(x[:, i : i + width], axis=1) for i in range(windows)], axis=1)
     block, size = x, 1
     while size * 2 <= width:
         block = extreme(block[:, size:], block[:, :-size])
@@ -299,7 +299,7 @@ Positions = NDArray[np.intp]
 def seasonal(node: Seasonal, arrays: Arrays, series: Positions, origin: Positions, ahead: Positions) -> Array:
     """A seasonal primitive for examples (series, origin, steps ahead), all of one length; see the primitives."""
     history = arrays.history
-    steps = Table(step=history.step).steps(node.season, node.op)
+    steps = CompileTarget(step=history.step).steps(node.season, node.op)
     longest = int(ahead.max())
     lo = max(int(origin.min()) - node.lookback() // history.step - longest, 0)
     base = arrays.array(node.of, lo, int(origin.max()) + 1)
@@ -312,9 +312,9 @@ def seasonal(node: Seasonal, arrays: Arrays, series: Positions, origin: Position
     total, count = np.zeros(series.shape), np.zeros(series.shape)
     for turn in range(max(map(len, offsets))):
         nth = np.array([o[turn] if turn < len(o) else 0 for o in offsets])[ahead]
-        there = np.array([turn < len(o) for o in offsets])[ahead]
+        present = np.array([turn < len(o) for o in offsets])[ahead]
         value = _at(base, series, origin - nth)
-        known = there & ~np.isnan(value)
+        known = present & ~np.isnan(value)
         total += np.where(known, value, 0.0)
         count += known
     with np.errstate(invalid="ignore"):

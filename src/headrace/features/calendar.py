@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from headrace.errors import DeclarationError, FeatureError
-from headrace.features.expression import INTEGER, Expression, NoRowForm, Table, Value, Writer
+from headrace.features.expression import INTEGER, CodeWriter, CompileTarget, Expression, NoRowForm, Value
 from headrace.features.holidays import public_holidays
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class DatetimePart(Expression):
     def uses_time(self) -> bool:
         return True
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         local = _local(table, self.zone).dt
@@ -76,7 +76,7 @@ class DatetimePart(Expression):
                 value = getattr(local, self.part)()
         return value.cast(pl.Int64)
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         return _emit(self, self.zone, _OF_LOCAL[self.part], code)
 
 
@@ -100,19 +100,19 @@ class Holiday(Expression):
     def uses_time(self) -> bool:
         return True
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         days = public_holidays(self.country, *table.years)
         local = _local(table, self.zone).dt.date().dt.offset_by(f"{self.shift}d")
         return local.is_in(pl.Series(days, dtype=pl.Date).implode()).cast(pl.Int64)
 
-    def emit(self, code: Writer) -> Value:
-        days, shift = frozenset(public_holidays(self.country, *Table().years)), timedelta(days=self.shift)
+    def emit(self, code: CodeWriter) -> Value:
+        days, shift = frozenset(public_holidays(self.country, *CompileTarget().years)), timedelta(days=self.shift)
         return _emit(self, self.zone, lambda local: int(local.date() + shift in days), code)
 
 
-def _local(table: Table, zone: str) -> pl.Expr:
+def _local(table: CompileTarget, zone: str) -> pl.Expr:
     import polars as pl
 
     if table.time is None:
@@ -122,18 +122,18 @@ def _local(table: Table, zone: str) -> pl.Expr:
     return column if zone == "UTC" else column.dt.convert_time_zone(zone)
 
 
-def _emit(node: Expression, zone: str, of_local: Callable[[datetime], int], code: Writer) -> Value:
+def _emit(node: Expression, zone: str, of_local: Callable[[datetime], int], code: CodeWriter) -> Value:
     """A calendar feature of one row: by Python's own calendar, and by the table's where the two may differ."""
     if code.time is None:
         raise NoRowForm
     try:
-        there = UTC if zone == "UTC" else ZoneInfo(zone)
+        tz = UTC if zone == "UTC" else ZoneInfo(zone)
     except ZoneInfoNotFoundError as error:
         raise NoRowForm from error
     first, last = _ALIKE
 
     def value(moment: datetime) -> int:
-        return of_local(moment.astimezone(there)) if first <= moment < last else _in_table(node, moment)
+        return of_local(moment.astimezone(tz)) if first <= moment < last else _in_table(node, moment)
 
     moment = code.column(code.time).name
     return code.set(f"None if {moment} is None else {code.constant(value)}({moment})", INTEGER)
@@ -143,7 +143,7 @@ def _in_table(node: Expression, moment: datetime) -> int:
     import polars as pl
 
     row = pl.DataFrame({"time": [moment]}, schema={"time": pl.Datetime("us", "UTC")})
-    return int(row.select(node.compile(Table(time="time"))).item())
+    return int(row.select(node.compile(CompileTarget(time="time"))).item())
 
 
 def hour(zone: str = "UTC") -> DatetimePart:

@@ -20,9 +20,9 @@ from headrace.features.expression import (
     NULL,
     TEXT,
     TIME,
+    CompileTarget,
     Expression,
     NoRowForm,
-    Table,
     Value,
 )
 
@@ -76,12 +76,12 @@ class Code:
         """The variable that holds a node's value."""
         known = self._done.get(node.digest)
         if known is None:
-            written, done, slow = len(self.lines), dict(self._done), set(self.slow)
+            written, memo, slow = len(self.lines), dict(self._done), set(self.slow)
             try:
                 known = node.emit(self)
             except NoRowForm:
                 del self.lines[written:]
-                self._done, self.slow = done, slow
+                self._done, self.slow = memo, slow
                 known = self._through_a_frame(node)
             self._done[node.digest] = known
         return known
@@ -94,8 +94,8 @@ class Code:
 
     def set_if(self, names: Sequence[str], source: str, kind: str) -> Value:
         """`set`, but None where one of these names has the value None. Constants are not asked every time."""
-        asked = [f"{name} is None" for name in names if self.names.get(name) is None]
-        return self.set(f"None if {' or '.join(asked)} else {source}" if asked else source, kind)
+        conditions = [f"{name} is None" for name in names if self.names.get(name) is None]
+        return self.set(f"None if {' or '.join(conditions)} else {source}" if conditions else source, kind)
 
     def constant(self, value: Any) -> str:
         """The name of a constant. Values never enter the source as text."""
@@ -137,7 +137,7 @@ class Code:
         import polars as pl
 
         schema = {name: dtype_of(self.types[name]) for name in _read(node, self.time)}
-        table = Table(time=self.time)
+        table = CompileTarget(time=self.time)
         try:
             dtype = pl.DataFrame(schema=schema).select(node.compile(table).alias("value")).schema["value"]
         except pl.exceptions.PolarsError as error:
@@ -174,8 +174,8 @@ def compile_row(
         if any(node.digest in code.slow for node in expression.walk()):
             slow.append(name)
     result = f"({''.join(f'{v.name}, ' for v in values)})"
-    many = _loop(code, result) if code.columns and not slow else None
-    return RowFunction(_function(code, result), tuple(features), tuple(v.kind for v in values), tuple(slow), many)
+    loop = _loop(code, result) if code.columns and not slow else None
+    return RowFunction(_function(code, result), tuple(features), tuple(v.kind for v in values), tuple(slow), loop)
 
 
 def _function(code: Code, result: str) -> Callable[..., Any]:
@@ -198,8 +198,8 @@ def _made(source: str, code: Code) -> Callable[..., Any]:
     namespace = dict(code.names)
     # The source holds nothing but names made above and the primitives' own templates.
     exec(compile(source, "<features>", "exec"), namespace)  # noqa: S102
-    made: Callable[..., Any] = namespace["features"]
-    return made
+    function: Callable[..., Any] = namespace["features"]
+    return function
 
 
 def _read(node: Expression, time: str | None) -> list[str]:

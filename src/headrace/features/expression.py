@@ -47,7 +47,7 @@ class Value:
     kind: str
 
 
-class Writer(Protocol):
+class CodeWriter(Protocol):
     """What `Expression.emit` writes its lines with."""
 
     time: str | None
@@ -83,7 +83,7 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True)
-class Table:
+class CompileTarget:
     """What an expression needs to know of the table that it is compiled for.
 
     Attributes:
@@ -132,11 +132,11 @@ class Expression:
 
     # --- meaning -----------------------------------------------------------------------------------------------
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         """This node as a polars expression over `table`. Called by `compile`."""
         raise FeatureError(f"{self.op!r} has no form over a table")
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         """This node in the row form: Python that gives the table form's value, to the last bit.
 
         Raises:
@@ -144,7 +144,7 @@ class Expression:
         """
         raise NoRowForm
 
-    def compile(self, table: Table) -> pl.Expr:
+    def compile(self, table: CompileTarget) -> pl.Expr:
         """The polars expression, or the column that already holds this node's values."""
         if table.ready:
             name = table.ready.get(self.digest)
@@ -315,6 +315,16 @@ class Expression:
     def words(self) -> Expression:
         """Number of words: runs of characters that are not white space."""
         return _make("text_operation", "words", self)
+
+    def count_of(self, characters: str = "0123456789") -> Expression:
+        """How many of the text's characters are among these: digits, unless you name others."""
+        if not characters:
+            raise DeclarationError("there is no character to count", where="count_of")
+        return _make("text_operation", "count", self, (characters,))
+
+    def capitals(self) -> Expression:
+        """The share of capitals among the text's letters from A to Z; missing where it has none of them."""
+        return _make("text_operation", "capitals", self)
 
     def contains(self, literal: str) -> Expression:
         """Whether the text holds `literal`."""

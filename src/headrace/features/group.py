@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from headrace.errors import DeclarationError
-from headrace.features.expression import TEXT, Expression, Table, Value, Writer
+from headrace.features.expression import TEXT, CodeWriter, CompileTarget, Expression, Value
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,8 +23,9 @@ class TargetMean(Expression):
     all rows; it stands alone where the key is missing or was never seen. The expression itself gives the keys, from
     its own to the broadest; the means are fitted and stored with the model.
 
-    A training row is left out of its own mean, so that a model cannot read its target there. The broadest level is
-    taken whole: its groups are large, and the slight shifts of leaving one out would tell the target.
+    A training row has the means of the rows in the other nine of ten folds, so that a model cannot read its target
+    there: without that row alone, the shifts between the rows of a group would tell trees their targets. The broadest
+    of several levels is taken whole: its groups are large.
 
     Attributes:
         of: The key, best one of small groups such as a family; rows without it are in no group.
@@ -42,13 +43,13 @@ class TargetMean(Expression):
         """This one and what it is drawn towards, the broadest last."""
         return (self, *(self.towards.levels if self.towards is not None else ()))
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         keys = [level.of.compile(table).cast(pl.String).fill_null(MISSING) for level in self.levels]
         return pl.concat_str(keys, separator=_BETWEEN)
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         missing = code.constant(MISSING)
         keys = [code.text(level.of) for level in self.levels]
         filled = ", ".join(f"{missing} if {key} is None else {key}" for key in keys)
@@ -72,3 +73,37 @@ def target_mean(of: Expression, *, prior: float = 1.0, towards: TargetMean | Non
     if not prior >= 0:
         raise DeclarationError(f"a prior counts rows, it cannot be {prior}", where="target_mean.prior")
     return TargetMean(of, prior, towards)
+
+
+@dataclass(frozen=True, eq=False)
+class Frequency(Expression):
+    """How often the training rows have the same value, as ln(1 + count). The expression itself gives the value.
+
+    A training row does not count itself, so that a value of one row alone counts as one that was never seen: 0.
+
+    Attributes:
+        of: The value, such as a brand; missing where it is.
+    """
+
+    op = "frequency"
+    of: Expression
+
+    def polars(self, table: CompileTarget) -> pl.Expr:
+        import polars as pl
+
+        return self.of.compile(table).cast(pl.String)
+
+    def emit(self, code: CodeWriter) -> Value:
+        return Value(code.text(self.of), TEXT)
+
+
+def frequency(of: Expression) -> Frequency:
+    """How often the training rows have the value that `of` gives, as ln(1 + count); 0 where none has it.
+
+    A training row does not count itself. The counts are fitted and stored with the model.
+
+    >>> from headrace.features import col
+    >>> frequency(col("brand")).of.columns()
+    frozenset({'brand'})
+    """
+    return Frequency(of)

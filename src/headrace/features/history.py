@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from headrace.declaration import Duration, format_duration, parse_duration
 from headrace.errors import DeclarationError, FeatureError
-from headrace.features.expression import ORIGIN, TARGET, Expression, Table
+from headrace.features.expression import ORIGIN, TARGET, CompileTarget, Expression
 from headrace.features.row import Col
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ _T = TypeVar("_T")
 class HistoryPrimitive(Expression):
     """Common to all: compiled inside each series, once."""
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         inside = self._inside(replace(table, grouped=True))
         return inside if table.grouped or not table.series else inside.over(table.series)
 
-    def _inside(self, table: Table) -> pl.Expr:
+    def _inside(self, table: CompileTarget) -> pl.Expr:
         """The expression within one series; every primitive has its own."""
         raise FeatureError(f"{self.op!r} has no form over a table")
 
@@ -54,7 +54,7 @@ class Lag(HistoryPrimitive):
     def lookback(self) -> timedelta:
         return self.by + self.of.lookback()
 
-    def _inside(self, table: Table) -> pl.Expr:
+    def _inside(self, table: CompileTarget) -> pl.Expr:
         return self.of.compile(table).shift(table.steps(self.by, "lag"))
 
 
@@ -73,7 +73,7 @@ class Difference(HistoryPrimitive):
     def lookback(self) -> timedelta:
         return self.by + self.of.lookback()
 
-    def _inside(self, table: Table) -> pl.Expr:
+    def _inside(self, table: CompileTarget) -> pl.Expr:
         x = self.of.compile(table)
         return x - x.shift(table.steps(self.by, "difference"))
 
@@ -82,7 +82,7 @@ class Difference(HistoryPrimitive):
 class Rolling(HistoryPrimitive):
     """A statistic of the last `window`, the origin's own value included; missing values are left out.
 
-    `std` is the population standard deviation. With fewer than `at_least` values the result is missing.
+    `std` is the population standard deviation. With fewer than `min_periods` values the result is missing.
     """
 
     op = "rolling"
@@ -90,7 +90,7 @@ class Rolling(HistoryPrimitive):
     statistic: str
     of: Expression
     window: timedelta
-    at_least: int = 1
+    min_periods: int = 1
 
     def __post_init__(self) -> None:
         if self.statistic not in STATISTICS:
@@ -101,13 +101,13 @@ class Rolling(HistoryPrimitive):
     def lookback(self) -> timedelta:
         return self.window + self.of.lookback()
 
-    def _inside(self, table: Table) -> pl.Expr:
+    def _inside(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         width = table.steps(self.window, f"rolling_{self.statistic}")
         x = self.of.compile(table).cast(pl.Float64)
         count = _windowed(x.is_not_null().cast(pl.Float64), width)
-        enough = count >= self.at_least
+        enough = count >= self.min_periods
         if self.statistic == "count":
             return count
         if self.statistic in ("min", "max"):
@@ -132,12 +132,12 @@ def _windowed(x: pl.Expr, width: int) -> pl.Expr:
 def doubling(x: _T, width: int, shift: Callable[[_T, int], _T]) -> _T:
     """Sum of `width` neighbours from sums of 1, 2, 4, ... of them: the one order of additions for every form."""
     total: _T | None = None
-    done, size, block = 0, 1, x
+    folded, size, block = 0, 1, x
     while size <= width:
         if width & size:
-            part = shift(block, done) if done else block
+            part = shift(block, folded) if folded else block
             total = part if total is None else total + part  # type: ignore[operator]
-            done += size
+            folded += size
         size *= 2
         if size <= width:
             block = block + shift(block, size // 2)  # type: ignore[operator]
@@ -171,7 +171,7 @@ class SeasonalLag(HistoryPrimitive):
         """How many steps before the origin the value lies, for a target `ahead` steps after it; never negative."""
         return max((-(-ahead // season) + self.back) * season - ahead - self.near, 0)
 
-    def _inside(self, table: Table) -> pl.Expr:
+    def _inside(self, table: CompileTarget) -> pl.Expr:
         season = table.steps(self.season, "seasonal_lag")
         return self.of.compile(table).shift(self.offset(_ahead(table), season))
 
@@ -198,7 +198,7 @@ class SeasonalChange(HistoryPrimitive):
         """How many steps before the origin the older value lies."""
         return -(-ahead // season) * season
 
-    def _inside(self, table: Table) -> pl.Expr:
+    def _inside(self, table: CompileTarget) -> pl.Expr:
         x = self.of.compile(table)
         return x - x.shift(self.offset(_ahead(table), table.steps(self.season, "seasonal_change")))
 
@@ -232,7 +232,7 @@ class SeasonalMean(HistoryPrimitive):
         spread = range(-self.around, self.around + 1)
         return [o for b in range(self.count) for d in spread if (o := newest + b * season + d) >= 0]
 
-    def _inside(self, table: Table) -> pl.Expr:
+    def _inside(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         x = self.of.compile(table).cast(pl.Float64)
@@ -252,22 +252,22 @@ class StepAhead(Expression):
     op = "step_ahead"
     place = TARGET
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         return pl.lit(_ahead(table))
 
 
-def _ahead(table: Table) -> int:
+def _ahead(table: CompileTarget) -> int:
     if table.ahead is None:
         raise DeclarationError("a seasonal feature needs a forecast: a target some steps after an origin")
     return table.ahead
 
 
-def _past(by: timedelta, what: str) -> None:
+def _past(by: timedelta, label: str) -> None:
     if by < timedelta():
         raise DeclarationError(
-            f"{what} by {format_duration(by)} sees the future",
+            f"{label} by {format_duration(by)} sees the future",
             hint="a lag is 0h or more, counted back from the origin",
         )
 
@@ -293,24 +293,29 @@ def difference(of: Expression | str, by: str | Duration) -> Difference:
     return Difference(_of(of), parse_duration(by))
 
 
-def rolling_mean(of: Expression | str, window: str | Duration, *, at_least: int = 1) -> Rolling:
+def rolling_mean(of: Expression | str, window: str | Duration, *, min_periods: int = 1) -> Rolling:
     """Mean over the last `window`."""
-    return Rolling("mean", _of(of), parse_duration(window), at_least)
+    return Rolling("mean", _of(of), parse_duration(window), min_periods)
 
 
-def rolling_std(of: Expression | str, window: str | Duration, *, at_least: int = 2) -> Rolling:
+def rolling_sum(of: Expression | str, window: str | Duration, *, min_periods: int = 1) -> Rolling:
+    """Sum over the last `window`."""
+    return Rolling("sum", _of(of), parse_duration(window), min_periods)
+
+
+def rolling_std(of: Expression | str, window: str | Duration, *, min_periods: int = 2) -> Rolling:
     """Population standard deviation over the last `window`."""
-    return Rolling("std", _of(of), parse_duration(window), at_least)
+    return Rolling("std", _of(of), parse_duration(window), min_periods)
 
 
-def rolling_min(of: Expression | str, window: str | Duration, *, at_least: int = 1) -> Rolling:
+def rolling_min(of: Expression | str, window: str | Duration, *, min_periods: int = 1) -> Rolling:
     """Smallest value of the last `window`."""
-    return Rolling("min", _of(of), parse_duration(window), at_least)
+    return Rolling("min", _of(of), parse_duration(window), min_periods)
 
 
-def rolling_max(of: Expression | str, window: str | Duration, *, at_least: int = 1) -> Rolling:
+def rolling_max(of: Expression | str, window: str | Duration, *, min_periods: int = 1) -> Rolling:
     """Largest value of the last `window`."""
-    return Rolling("max", _of(of), parse_duration(window), at_least)
+    return Rolling("max", _of(of), parse_duration(window), min_periods)
 
 
 def rolling_count(of: Expression | str, window: str | Duration) -> Rolling:

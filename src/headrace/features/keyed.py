@@ -37,6 +37,6 @@ def joined(
     )
 
 
-def numbers_in(known: pl.DataFrame, asked: pl.DataFrame) -> pl.Series:
-    """The row of `known` that each row of `asked` equals (UInt32), null where there is none; both key columns alone."""
-    return joined(asked, known.with_row_index("_row"), known.columns)["_row"]
+def numbers_in(known: pl.DataFrame, keys: pl.DataFrame) -> pl.Series:
+    """The row of `known` that each row of `keys` equals (UInt32), null where there is none; both key columns alone."""
+    return joined(keys, known.with_row_index("_row"), known.columns)["_row"]

@@ -24,7 +24,7 @@ from headrace.features.arrays import (
     to_float,
     years_of,
 )
-from headrace.features.expression import ORIGIN, ROW, Expression, Table
+from headrace.features.expression import ORIGIN, ROW, CompileTarget, Expression
 from headrace.features.history import StepAhead
 from headrace.features.place import CONSTANT, place_of
 from headrace.grid import Grid
@@ -172,14 +172,14 @@ class Evaluator:
         lo, hi = int(target.min()), int(target.max()) + 1
         values = self._arrays.array(expression, lo, hi)[self._examples.series, target - lo]
         for names, where in self._unseen(expression):
-            series, at = self._examples.series[where], target[where]
+            series, position = self._examples.series[where], target[where]
             blank = {name: np.broadcast_to(np.nan, self._history.values[name].shape) for name in names}
             hidden = Arrays(replace(self._history, values=self._history.values | blank))
-            values[where] = hidden.array(expression, lo, hi)[series, at - lo]
+            values[where] = hidden.array(expression, lo, hi)[series, position - lo]
         return values
 
     def _unseen(self, expression: Expression) -> Iterator[tuple[list[str], NDArray[np.intp]]]:
-        """Which columns known ahead the origins of which examples could not see yet: each group with its examples.
+        """Which columns known in advance the origins of which examples could not see yet: each group with its examples.
 
         Of a history for learning, which holds more than they saw; another holds what its reader saw.
         """
@@ -188,19 +188,19 @@ class Evaluator:
         if not names:
             return
         examples, pattern = self._examples, np.zeros(len(self._examples), dtype=np.int64)
-        seen = known[ORIGINS][examples.series, examples.origin]
+        known_from = known[ORIGINS][examples.series, examples.origin]
         target = np.minimum(examples.target, self._history.length - 1)  # beyond it nothing is known at all
         for i, name in enumerate(names):
-            pattern |= (known[known_of(name)][examples.series, target] > seen).astype(np.int64) << i
-        for each in np.unique(pattern[pattern > 0]).tolist():
-            yield [name for i, name in enumerate(names) if each >> i & 1], np.flatnonzero(pattern == each)
+            pattern |= (known[known_of(name)][examples.series, target] > known_from).astype(np.int64) << i
+        for code in np.unique(pattern[pattern > 0]).tolist():
+            yield [name for i, name in enumerate(names) if code >> i & 1], np.flatnonzero(pattern == code)
 
     def _calendar(self, expression: Expression) -> Array:
         """Calendars depend on the target time alone: evaluate each time once."""
         history, target = self._history, self._examples.target
         first, last = int(target.min()), int(target.max())
-        there = _at_times(_Definition(expression), history.grid, history.first + first, last - first + 1)
-        return there[target - first]
+        values = _at_times(_Definition(expression), history.grid, history.first + first, last - first + 1)
+        return values[target - first]
 
     def _mixed(self, expression: Expression) -> Array:
         """Columns for the parts that are evaluated in one place; arithmetic joins them, or else polars."""
@@ -212,7 +212,7 @@ class Evaluator:
         parts = {part.digest: part for part in _parts(expression)}
         columns = {f"_{digest}": self.column(part) for digest, part in parts.items()}
         frame = pl.DataFrame(columns).with_columns(pl.all().fill_nan(None))
-        table = Table(step=self._history.step, ready={digest: f"_{digest}" for digest in parts})
+        table = CompileTarget(step=self._history.step, ready={digest: f"_{digest}" for digest in parts})
         return to_float(frame.select(expression.compile(table)), len(self._examples))
 
     def _part(self, expression: Expression) -> Array:
@@ -236,14 +236,14 @@ class _Definition:
 
 
 @lru_cache(maxsize=64)
-def _at_times(asked: _Definition, grid: Grid, first: int, count: int) -> Array:
+def _at_times(definition: _Definition, grid: Grid, first: int, count: int) -> Array:
     """A calendar at the beginnings of steps, for reading only."""
     import polars as pl
 
     times = times_of(grid, first + np.arange(count))
     frame = pl.DataFrame({"_time": pl.Series(times).cast(pl.Datetime("us", "UTC"))})
-    table = Table(time="_time", step=grid.step, years=years_of(times), zone=grid.dates)
-    values = to_float(frame.select(asked.expression.compile(table)), count)
+    table = CompileTarget(time="_time", step=grid.step, years=years_of(times), zone=grid.dates)
+    values = to_float(frame.select(definition.expression.compile(table)), count)
     values.setflags(write=False)
     return values
 

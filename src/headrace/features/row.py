@@ -14,11 +14,11 @@ from headrace.features.expression import (
     INTEGER,
     NULL,
     TEXT,
+    CodeWriter,
+    CompileTarget,
     Expression,
     NoRowForm,
-    Table,
     Value,
-    Writer,
     as_expression,
 )
 
@@ -36,12 +36,12 @@ class Col(Expression):
     def columns(self) -> frozenset[str]:
         return frozenset((self.name,))
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         return pl.col(self.name)
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         return code.column(self.name)
 
 
@@ -52,12 +52,12 @@ class Literal(Expression):
     op = "literal"
     value: float | int | bool | str | None
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         return pl.lit(self.value)
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         kinds = {bool: BOOLEAN, int: INTEGER, float: FLOAT, str: TEXT}
         return Value(code.constant(self.value), kinds.get(type(self.value), NULL))
 
@@ -74,7 +74,7 @@ class Arithmetic(Expression):
     left: Expression
     right: Expression
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         a = self.left.compile(table).cast(pl.Float64)
@@ -98,7 +98,7 @@ class Arithmetic(Expression):
                 return pl.min_horizontal(a, b)
         raise FeatureError(f"unknown arithmetic {self.sign!r}")
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         a, b = code.number(self.left), code.number(self.right)
         if self.sign in ("max", "min"):
             better = f"{a} {'>' if self.sign == 'max' else '<'} {b} or {b} != {b}"
@@ -111,8 +111,8 @@ class Arithmetic(Expression):
         }.get(self.sign)
         if source is None:
             floor = code.constant(_floor)
-            whole = f"{floor}({a} / {b})"
-            value = whole if self.sign == "//" else f"{a} - {whole} * {b}"
+            quotient = f"{floor}({a} / {b})"
+            value = quotient if self.sign == "//" else f"{a} - {quotient} * {b}"
             source = f"{value} if {b} != 0 else None"
         return code.set_if([a, b], source, FLOAT)
 
@@ -129,7 +129,7 @@ class Compare(Expression):
     left: Expression
     right: Expression
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         left, right, sign = self.left, self.right, self.sign
         if not left.columns() and not left.uses_time():
             # polars 2 compares a constant on the left with a column of nulls alone to one value, not to a column
@@ -150,17 +150,17 @@ class Compare(Expression):
                 return a >= b
         raise FeatureError(f"unknown comparison {self.sign!r}")
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         a, b = code.value(self.left), code.value(self.right)
         if FLOAT in (a.kind, b.kind):
             left, right = code.number(self.left), code.number(self.right)
-            said = _COMPARE[self.sign].format(a=left, b=right)
+            comparison = _COMPARE[self.sign].format(a=left, b=right)
         elif a.kind == b.kind and a.kind != NULL:
             left, right = a.name, b.name
-            said = f"{left} {self.sign} {right}"
+            comparison = f"{left} {self.sign} {right}"
         else:
             raise NoRowForm
-        return code.set_if([left, right], said, BOOLEAN)
+        return code.set_if([left, right], comparison, BOOLEAN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,18 +172,18 @@ class Logical(Expression):
     left: Expression
     right: Expression
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         a, b = self.left.compile(table), self.right.compile(table)
         return a & b if self.sign == "&" else a | b
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         values = [code.value(self.left), code.value(self.right)]
         if any(value.kind != BOOLEAN for value in values):
             raise NoRowForm
         a, b = (value.name for value in values)
         decides = "False" if self.sign == "&" else "True"
-        either = f"{a} is {decides} or {b} is {decides}"
-        return code.set(f"{decides} if {either} else None if {a} is None or {b} is None else not {decides}", BOOLEAN)
+        is_either = f"{a} is {decides} or {b} is {decides}"
+        return code.set(f"{decides} if {is_either} else None if {a} is None or {b} is None else not {decides}", BOOLEAN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +194,7 @@ class Unary(Expression):
     name: str
     of: Expression
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         x = self.of.compile(table)
@@ -213,7 +213,7 @@ class Unary(Expression):
                 return x.is_null()
         raise FeatureError(f"unknown operation {self.name!r}")
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         if self.name == "is_missing":
             return code.set(f"{code.value(self.of).name} is None", BOOLEAN)
         if self.name == "not":
@@ -238,14 +238,14 @@ class Fill(Expression):
     of: Expression
     value: Expression
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         return self.of.compile(table).fill_null(self.value.compile(table))
 
-    def emit(self, code: Writer) -> Value:
-        of, value = code.value(self.of), code.value(self.value)
-        kind, a, b = of.kind, of.name, value.name
-        if of.kind != value.kind:
-            if {of.kind, value.kind} != {FLOAT, INTEGER}:
+    def emit(self, code: CodeWriter) -> Value:
+        operand, value = code.value(self.of), code.value(self.value)
+        kind, a, b = operand.kind, operand.name, value.name
+        if operand.kind != value.kind:
+            if {operand.kind, value.kind} != {FLOAT, INTEGER}:
                 raise NoRowForm
             kind, a, b = FLOAT, code.number(self.of), code.number(self.value)
         return code.set(f"{b} if {a} is None else {a}", kind)
@@ -259,16 +259,16 @@ class Where(Expression):
     of: Expression
     condition: Expression
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         return pl.when(self.condition.compile(table)).then(self.of.compile(table))
 
-    def emit(self, code: Writer) -> Value:
-        of, condition = code.value(self.of), code.value(self.condition)
+    def emit(self, code: CodeWriter) -> Value:
+        operand, condition = code.value(self.of), code.value(self.condition)
         if condition.kind != BOOLEAN:
             raise NoRowForm
-        return code.set(f"{of.name} if {condition.name} else None", of.kind)
+        return code.set(f"{operand.name} if {condition.name} else None", operand.kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,18 +283,18 @@ class Cut(Expression):
         if list(self.breaks) != sorted(set(self.breaks)) or not self.breaks:
             raise DeclarationError(f"cut needs rising breaks, not {self.breaks}")
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         x = self.of.compile(table)
         bins = pl.sum_horizontal([(x >= b).cast(pl.Int64) for b in self.breaks])
         return pl.when(x.is_not_null()).then(bins)
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         x, breaks = code.number(self.of), code.constant(self.breaks)
         # A NaN is at or above every break, as it is for the table form.
-        said = f"{code.constant(bisect_right)}({breaks}, {x}) if {x} == {x} else {len(self.breaks)}"
-        return code.set_if([x], said, INTEGER)
+        bucket = f"{code.constant(bisect_right)}({breaks}, {x}) if {x} == {x} else {len(self.breaks)}"
+        return code.set_if([x], bucket, INTEGER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,7 +308,7 @@ class Native(Expression):
     def columns(self) -> frozenset[str]:
         return frozenset(self.roots)
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         return pl.Expr.deserialize(self.json.encode(), format="json")
@@ -340,7 +340,7 @@ _COMPARE = {
 
 
 def col(name: str) -> Col:
-    """The column `name` of the row. In a system with a horizon it must be known ahead, or stand inside `lag`."""
+    """The column `name` of the row. In a system with a horizon it must be known in advance, or stand inside `lag`."""
     return Col(name)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import FeatureError
-from headrace.features.expression import Expression, Table
+from headrace.features.expression import CompileTarget, Expression
 from headrace.features.row import Col
 from headrace.features.text import TextColumn
 
@@ -26,7 +26,7 @@ class Scaled(Expression):
     of: Expression
     centred: bool = True
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         raise FeatureError("scaled() is filled in by a forecaster", hint="use Features.bind(level, scale)")
 
 
@@ -38,8 +38,8 @@ def scaled(of: Expression, *, centred: bool = True) -> Scaled:
 def bind(expression: Expression, level: Expression, scale: Expression) -> Expression:
     """The expression with every `Scaled` node replaced by arithmetic on `level` and `scale`."""
     if isinstance(expression, Scaled):
-        of = bind(expression.of, level, scale)
-        return (of - level) / scale if expression.centred else of / scale
+        operand = bind(expression.of, level, scale)
+        return (operand - level) / scale if expression.centred else operand / scale
     changed: dict[str, Any] = {}
     for f in fields(expression):
         value = getattr(expression, f.name)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from headrace.declaration import format_duration, parse_duration
 from headrace.errors import DeclarationError
-from headrace.features.expression import Expression, Table, Value, Writer
+from headrace.features.expression import CodeWriter, CompileTarget, Expression, Value
 
 if TYPE_CHECKING:
     import polars as pl
 
 
 @dataclass(frozen=True, eq=False)
-class Stored(Expression):
+class StoredFeature(Expression):
     """A stored feature by key, as it was known at the row's time.
 
     The value stands in a column of its own, which is put beside the row's before the features are computed: by the
@@ -37,16 +37,18 @@ class Stored(Expression):
     def columns(self) -> frozenset[str]:
         return frozenset((self.column, *self.key))
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         return pl.col(self.column)
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         return code.column(self.column)
 
 
-def stored(group: str, feature: str, *, key: str | tuple[str, ...], ttl: str | timedelta | None = None) -> Stored:
+def stored(
+    group: str, feature: str, *, key: str | tuple[str, ...], ttl: str | timedelta | None = None
+) -> StoredFeature:
     """The latest known value of a stored feature; missing where there is none. For systems that score rows.
 
     Args:
@@ -61,4 +63,4 @@ def stored(group: str, feature: str, *, key: str | tuple[str, ...], ttl: str | t
     columns = (key,) if isinstance(key, str) else tuple(key)
     if not columns:
         raise DeclarationError("a look-up needs a key", where=f"stored({group!r}, {feature!r})")
-    return Stored(group, feature, columns, None if ttl is None else parse_duration(ttl))
+    return StoredFeature(group, feature, columns, None if ttl is None else parse_duration(ttl))

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import FeatureError
-from headrace.features.expression import BOOLEAN, INTEGER, TEXT, Expression, NoRowForm, Table, Value, Writer
+from headrace.features.expression import (
+    BOOLEAN,
+    FLOAT,
+    INTEGER,
+    TEXT,
+    CodeWriter,
+    CompileTarget,
+    Expression,
+    NoRowForm,
+    Value,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,28 +44,28 @@ class Map(Expression):
         """Every text that has an image of its own."""
         return {name: name for name in self.keep} | dict(self.values)
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         x = self.of.compile(table).cast(pl.String)
         mapped = x.replace_strict(self.known, default=pl.lit(self.default, dtype=pl.String), return_dtype=pl.String)
         return pl.when(x.is_not_null()).then(mapped)
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         x, known, default = code.text(self.of), code.constant(self.known.get), code.constant(self.default)
         return code.set_if([x], f"{known}({x}, {default})", TEXT)
 
 
 @dataclass(frozen=True, eq=False)
 class Text(Expression):
-    """One operation on a text: ``lower strip length words contains extract split slice``."""
+    """One operation on a text: ``lower strip length words count capitals contains extract split slice``."""
 
     op = "text_operation"
     name: str
     of: Expression
     arguments: tuple[str | int, ...] = ()
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         x = self.of.compile(table).cast(pl.String).str
@@ -69,6 +79,11 @@ class Text(Expression):
                 return x.len_chars().cast(pl.Int64)
             case "words":
                 return x.count_matches(r"\S+").cast(pl.Int64)
+            case "count":
+                return x.count_matches(_class(str(a[0]))).cast(pl.Int64)
+            case "capitals":
+                letters = x.count_matches("[A-Za-z]")
+                return pl.when(letters > 0).then(x.count_matches("[A-Z]") / letters)
             case "contains":
                 return x.contains(str(a[0]), literal=True)
             case "extract":
@@ -79,7 +94,7 @@ class Text(Expression):
                 return x.slice(int(a[0]), int(a[1]))
         raise FeatureError(f"unknown text operation {self.name!r}")
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         x = code.text(self.of)
         source, kind = self._python(x, code.constant)
         return code.set_if([x], source, kind)
@@ -95,6 +110,10 @@ class Text(Expression):
                 return f"len({x})", INTEGER
             case "words":
                 return f"len({constant(_WORD.findall)}({x}))", INTEGER
+            case "count":
+                return f"len({constant(re.compile(_class(str(a[0]))).findall)}({x}))", INTEGER
+            case "capitals":
+                return f"{constant(_capitals)}({x})", FLOAT
             case "contains":
                 return f"{constant(a[0])} in {x}", BOOLEAN
             case "extract":
@@ -116,12 +135,12 @@ class TextColumn(Expression):
     def columns(self) -> frozenset[str]:
         return frozenset((self.name,))
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         return pl.col(self.name).cast(pl.String)
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         return code.column(self.name)
 
 
@@ -133,12 +152,12 @@ class Join(Expression):
     parts: tuple[Expression, ...]
     separator: str = "|"
 
-    def polars(self, table: Table) -> pl.Expr:
+    def polars(self, table: CompileTarget) -> pl.Expr:
         import polars as pl
 
         return pl.concat_str([part.compile(table).cast(pl.String) for part in self.parts], separator=self.separator)
 
-    def emit(self, code: Writer) -> Value:
+    def emit(self, code: CodeWriter) -> Value:
         names = [code.text(part) for part in self.parts]
         join = code.constant(self.separator.join)
         return code.set_if(names, f"{join}(({', '.join(names)},))", TEXT)
@@ -168,6 +187,21 @@ def _search(pattern: str) -> Callable[[str], re.Match[str] | None]:
     return re.compile(pattern).search
 
 
+def _class(characters: str) -> str:
+    """Any of these characters, for Rust's regular expressions and Python's alike."""
+    return f"[{''.join(map(_escaped, characters))}]"
+
+
+def _escaped(character: str) -> str:
+    return "\\" + character if character in "\\]^[-&~" else character
+
+
+def _capitals(x: str) -> float | None:
+    letters = len(_LETTER.findall(x))
+    return len(_CAPITAL.findall(x)) / letters if letters else None
+
+
+_LETTER, _CAPITAL = re.compile("[A-Za-z]"), re.compile("[A-Z]")
 _PLAIN = re.compile(
     r"""(?x) (?: \\[.\-+*?()\[\]{}|^\\/]     # an escaped sign
             | \[ \^? (?: [^\[\]\\&~^-] | [a-z]-[a-z] | [A-Z]-[A-Z] | [0-9]-[0-9] | \\[.\-+*?()\[\]{}|^\\/] )+ \]

@@ -9,12 +9,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import DeclarationError, FeatureError
-from headrace.features.expression import ORIGIN, Expression, Operand, Table, as_expression, from_dict
+from headrace.features.expression import ORIGIN, CompileTarget, Expression, Operand, as_expression, from_dict
 from headrace.features.history import HistoryPrimitive, StepAhead
 from headrace.features.place import place_of
 from headrace.features.row import Col, Literal
 from headrace.features.scaling import bind, renamed, unscaled
-from headrace.features.stored import Stored
+from headrace.features.stored import StoredFeature
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,9 +71,9 @@ class Features(Mapping[str, Expression]):
         """Columns that the features read."""
         return frozenset().union(*(e.columns() for e in self.expressions))
 
-    def stored(self) -> tuple[Stored, ...]:
+    def stored(self) -> tuple[StoredFeature, ...]:
         """What is looked up for a row, each once, in order."""
-        nodes = (node for e in self.expressions for node in e.walk() if isinstance(node, Stored))
+        nodes = (node for e in self.expressions for node in e.walk() if isinstance(node, StoredFeature))
         return tuple({node.column: node for node in nodes}.values())
 
     def renamed(self, names: Mapping[str, str]) -> Features:
@@ -98,7 +98,7 @@ class Features(Mapping[str, Expression]):
         """The features that `as_list` described."""
         return cls([(name, from_dict(tree)) for name, tree in data])
 
-    def over(self, frame: pl.DataFrame, table: Table) -> pl.DataFrame:
+    def over(self, frame: pl.DataFrame, table: CompileTarget) -> pl.DataFrame:
         """The features of every row of a table, one column a feature.
 
         Args:
@@ -116,7 +116,7 @@ class Features(Mapping[str, Expression]):
         except pl.exceptions.PolarsError as error:
             raise FeatureError(f"a feature cannot be computed: {error}", where=self._culprit(frame, table)) from error
 
-    def _culprit(self, frame: pl.DataFrame, table: Table) -> str:
+    def _culprit(self, frame: pl.DataFrame, table: CompileTarget) -> str:
         import polars as pl
 
         for name, expression in self._items.items():
@@ -126,24 +126,27 @@ class Features(Mapping[str, Expression]):
                 return f"features.{name}"
         return "features"
 
-    def check(self, columns: frozenset[str], *, known_ahead: frozenset[str] | None, step: timedelta | None) -> None:
+    def check(self, columns: frozenset[str], *, known_future: frozenset[str] | None, step: timedelta | None) -> None:
         """Refuse features that read unknown columns or, in a system that forecasts, would see the future.
 
         Args:
             columns: Columns of the contract.
-            known_ahead: Columns whose value at the target time is known at the origin; None when the system does
+            known_future: Columns whose value at the target time is known at the origin; None when the system does
                 not forecast.
             step: The system's step.
 
         Raises:
             DeclarationError: Names the feature.
         """
-        asked = columns, known_ahead, step
-        if asked == self._checked:  # configuration makes a system anew, with the same features
+        arguments = columns, known_future, step
+        if arguments == self._checked:  # configuration makes a system anew, with the same features
             return
         for name, expression in self._items.items():
             where = f"features.{name}"
-            looked_up = {node.column for node in expression.walk() if isinstance(node, Stored)}
+            if isinstance(expression, Literal) and isinstance(expression.value, str):
+                message = f"the text {expression.value!r} is the same for every row"
+                raise DeclarationError(message, where=where, hint=f'write col("{expression.value}") for the column')
+            looked_up = {node.column for node in expression.walk() if isinstance(node, StoredFeature)}
             unknown = sorted(expression.columns() - columns - looked_up)
             if unknown:
                 raise DeclarationError(
@@ -151,13 +154,13 @@ class Features(Mapping[str, Expression]):
                     where=where,
                     hint=f"the contract has {', '.join(sorted(columns))}",
                 )
-            if known_ahead is None:
+            if known_future is None:
                 _refuse_history(expression, where)
             else:
                 _refuse_stored(looked_up, where)
-                _refuse_future(expression, known_ahead, where)
+                _refuse_future(expression, known_future, where)
                 _compile_once(expression, step, where)
-        self._checked = asked
+        self._checked = arguments
 
 
 def _refuse_history(expression: Expression, where: str) -> None:
@@ -178,24 +181,26 @@ def _refuse_stored(looked_up: set[str], where: str) -> None:
         )
 
 
-def _refuse_future(expression: Expression, known_ahead: frozenset[str], where: str) -> None:
+def _refuse_future(expression: Expression, known_future: frozenset[str], where: str) -> None:
     """A column outside every lag or window is read at the target time, which lies after the origin."""
     if isinstance(expression, HistoryPrimitive):
         return
     if isinstance(expression, Col) or not any(True for _ in expression.children()):
-        future = sorted(expression.columns() - known_ahead)
+        future = sorted(expression.columns() - known_future)
         if future:
             raise DeclarationError(
                 f"sees the future: {future[0]!r} at the target time is not known at the forecast origin",
                 where=where,
-                hint=f"use lag({future[0]!r}, '0h') for its newest value, or declare the column known_ahead=True",
+                hint=f"use lag({future[0]!r}, '0h') for its newest value, or declare the column known_future=True",
             )
     for child in expression.children():
-        _refuse_future(child, known_ahead, where)
+        _refuse_future(child, known_future, where)
 
 
 def _compile_once(expression: Expression, step: timedelta | None, where: str) -> None:
     try:
-        bind(expression, Literal(0.0), Literal(1.0)).compile(Table(time="time", step=step, ahead=1, years=(2000, 2000)))
+        bind(expression, Literal(0.0), Literal(1.0)).compile(
+            CompileTarget(time="time", step=step, ahead=1, years=(2000, 2000))
+        )
     except DeclarationError as error:
         raise DeclarationError(error.message, where=where, hint=error.hint) from error

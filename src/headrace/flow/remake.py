@@ -12,9 +12,9 @@ from typing import Any
 
 from headrace.home import METRICS, PREDICTIONS, RUNS, Home
 from headrace.lineage import Pins
-from headrace.pipelines import feature, inference
 from headrace.store.verify import damaged
 from headrace.system import System
+from headrace.tasks import task_of
 
 
 def remake(system: System, home: Home) -> list[str]:
@@ -34,12 +34,12 @@ def remake(system: System, home: Home) -> list[str]:
         # Scores are told apart from what was not looked at yet by marks among them: they are made as a whole.
         table.drop(list(table.files()["path"]) if name == METRICS else files)
     if lost:
-        last = None
+        last, task = None, task_of(system)
         for pins, run_id, now in _runs(system, home):
-            _again(system, home, pins, run_id, now)
+            task.make_again(home, pins, run_id, now)
             last = pins
         if last is not None:
-            _scores(system, home, last)
+            task.score_again(home, last)
     return sorted(lost)
 
 
@@ -47,30 +47,6 @@ def _runs(system: System, home: Home) -> Iterator[tuple[Pins, str, datetime]]:
     """The runs that predicted, in the order in which they did, with their ids and when they were made."""
     table = home.table(system.name, RUNS)
     for row in table.collect(table.scan()).sort("_version", "as_of").iter_rows(named=True):
-        said: Mapping[str, Any] = json.loads(row["record"])
-        if said.get("pins") and row["predictions"] is not None:
-            as_of = datetime.fromisoformat(said["pins"]["as_of"])
-            yield Pins(**{**said["pins"], "as_of": as_of}), row["run_id"], row["created_at"]
-
-
-def _again(system: System, home: Home, pins: Pins, run_id: str, now: datetime) -> None:
-    if not system.forecasts:
-        from headrace.pipelines import row_inference
-
-        row_inference.predict(system, home, pins, run_id, now)
-        return
-    seen = feature.look(system, home, [pins.as_of], data_version=pins.data_version)
-    feature.features(system, home, seen, [pins.as_of])
-    inference.predict(system, home, [inference.Reader(pins, run_id)], now=now)
-
-
-def _scores(system: System, home: Home, last: Pins) -> None:
-    if system.forecasts:
-        from headrace.pipelines import monitoring
-
-        monitoring.monitor(system, home, as_of=last.as_of)
-        return
-    from headrace.pipelines import row_inference, row_monitoring
-
-    row_inference.export(system, home, after=0)
-    row_monitoring.monitor(system, home, as_of=last.as_of, data_version=last.data_version)
+        record: Mapping[str, Any] = json.loads(row["record"])
+        if record.get("pins") and row["predictions"] is not None:
+            yield Pins.from_dict(record["pins"]), row["run_id"], row["created_at"]

@@ -41,8 +41,8 @@ class Cadence:
         if self.phase is not None:
             times = np.array([self.phase])
         if times is not None and times.size and (self.phase is not None or not self.moved):
-            on, _, _, grid = max(map(_judged, self._candidates(times), [times] * 2), key=lambda judged: judged[:3])
-            if 2 * on > times.size:
+            hits, _, _, grid = max(map(_judged, self._candidates(times), [times] * 2), key=lambda judged: judged[:3])
+            if 2 * hits > times.size:
                 return _tidied(grid)
         return _tidied(_begun(self.step, self.zone or "UTC", np.empty(0, dtype=np.int64)))
 
@@ -60,8 +60,8 @@ class Cadence:
 
 def _judged(grid: Grid, times: Ints) -> tuple[int, bool, bool, Grid]:
     """How many times lie on a grid, and of two that are as good: the one without a phase, the zone's for whole days."""
-    on = int((grid.floor(times) == times).sum())
-    return on, not grid.phase % DAY, (grid.zone == "UTC") != (grid.step >= DAY), grid
+    hits = int((grid.floor(times) == times).sum())
+    return hits, not grid.phase % DAY, (grid.zone == "UTC") != (grid.step >= DAY), grid
 
 
 def _tidied(grid: Grid) -> Grid:
@@ -84,10 +84,10 @@ def _begun(step: timedelta, zone: str, times: Ints) -> Grid:
         size, weekly = step // MICROSECOND, not step % timedelta(days=7)
         return Grid(step, zone, _usual(local % size, 4 * day if weekly else 0) * MICROSECOND)
     months = local.astype("datetime64[us]").astype("datetime64[M]")
-    into = local - months.astype("datetime64[us]").astype(np.int64)
+    offset = local - months.astype("datetime64[us]").astype(np.int64)
     last = (months + 1).astype("datetime64[us]").astype(np.int64) - local <= day
     turn = months.astype(np.int64) % (step // MONTH) * 64 * day
-    on_day, on_last = turn + into, (turn + 30 * day + into % day)[last]
+    on_day, on_last = turn + offset, (turn + 30 * day + offset % day)[last]
     usual = _usual(on_day if _most(on_day) > _most(on_last) else on_last)
     return Grid(step, zone, usual % (64 * day) * MICROSECOND, usual // (64 * day))
 
@@ -102,5 +102,5 @@ def _usual(values: Ints, plain: int = 0) -> int:
     """The commonest value, the least of equally common ones; `plain` where there is none."""
     import numpy as np
 
-    found, counts = np.unique(values, return_counts=True)
-    return int(found[counts.argmax()]) if found.size else plain
+    distinct, counts = np.unique(values, return_counts=True)
+    return int(distinct[counts.argmax()]) if distinct.size else plain

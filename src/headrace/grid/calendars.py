@@ -53,8 +53,8 @@ class Beginnings:
         """The step that each time lies in."""
         import numpy as np
 
-        found: Ints = np.searchsorted(self.table, times, side="right") - 1 + self.first
-        return found
+        index: Ints = np.searchsorted(self.table, times, side="right") - 1 + self.first
+        return index
 
     def times(self, slots: Ints) -> Ints:
         """When steps begin.
@@ -64,10 +64,10 @@ class Beginnings:
         """
         import numpy as np
 
-        at = np.asarray(slots) - self.first
-        if at.size and (int(at.min()) < -1 or int(at.max()) >= self.table.size):
+        index = np.asarray(slots) - self.first
+        if index.size and (int(index.min()) < -1 or int(index.max()) >= self.table.size):
             raise DeclarationError("a time is out of the years that calendars know", hint="look for a mistyped year")
-        return self.table[np.maximum(at, 0)]
+        return self.table[np.maximum(index, 0)]
 
     def slot(self, time: int) -> int:
         """The step that one time lies in."""
@@ -123,8 +123,8 @@ def _table(local: Ints, zone: str) -> Ints:
 
     if zone == "UTC":
         return local
-    there = in_utc(pl.Series(local).cast(pl.Datetime("us")), zone)
-    ascending: Ints = np.maximum.accumulate(there.to_physical().to_numpy())
+    instants = in_utc(pl.Series(local).cast(pl.Datetime("us")), zone)
+    ascending: Ints = np.maximum.accumulate(instants.to_physical().to_numpy())
     return ascending
 
 
@@ -133,12 +133,12 @@ def in_utc(local: pl.Series, zone: str) -> pl.Series:
     import polars as pl
 
     utc = pl.Datetime("us", "UTC")
-    found = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
-    gaps = (found.is_null() & local.is_not_null()).arg_true()
+    instants = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+    gaps = (instants.is_null() & local.is_not_null()).arg_true()
     if gaps.is_empty():
-        return found
-    after = [_after_gap(at, zone) for at in local.gather(gaps).to_physical()]
-    return found.scatter(gaps, pl.Series(after, dtype=pl.Int64).cast(utc))
+        return instants
+    after = [_after_gap(time, zone) for time in local.gather(gaps).to_physical()]
+    return instants.scatter(gaps, pl.Series(after, dtype=pl.Int64).cast(utc))
 
 
 def spelled(texts: pl.Series, step: timedelta) -> pl.Series:
@@ -154,21 +154,21 @@ def spelled(texts: pl.Series, step: timedelta) -> pl.Series:
 
 def _after_gap(local: int, zone: str) -> int:
     """The first moment, UTC microseconds, after the clocks jump over a local time."""
-    there = ZoneInfo(zone)
+    tz = ZoneInfo(zone)
     wall = _LOCAL_EPOCH + local * _MICROSECOND
-    ends = sorted((wall.replace(tzinfo=there, fold=fold).astimezone(UTC) - _EPOCH) // _MICROSECOND for fold in (0, 1))
+    ends = sorted((wall.replace(tzinfo=tz, fold=fold).astimezone(UTC) - _EPOCH) // _MICROSECOND for fold in (0, 1))
     low, high = ends
     if low == high:
         return low
-    before = _offset(low, there)
+    offset = _offset(low, tz)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _offset(middle, there) == before else (low, middle)
+        low, high = (middle, high) if _offset(middle, tz) == offset else (low, middle)
     return high
 
 
-def _offset(time: int, there: ZoneInfo) -> timedelta:
-    offset = (_EPOCH + time * _MICROSECOND).astimezone(there).utcoffset()
+def _offset(time: int, tz: ZoneInfo) -> timedelta:
+    offset = (_EPOCH + time * _MICROSECOND).astimezone(tz).utcoffset()
     assert offset is not None
     return offset
 
@@ -179,9 +179,9 @@ def local_us(times: Ints, zone: str) -> Ints:
 
     if zone == "UTC" or not times.size:
         return times
-    there = pl.Series(times).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(zone)
-    found: Ints = there.dt.replace_time_zone(None).to_physical().to_numpy()
-    return found
+    local = pl.Series(times).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(zone)
+    clock: Ints = local.dt.replace_time_zone(None).to_physical().to_numpy()
+    return clock
 
 
 @lru_cache(maxsize=64)

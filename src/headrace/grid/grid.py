@@ -38,10 +38,10 @@ def steps_of(duration: timedelta, step: timedelta, what: str = "", where: str | 
     Raises:
         DeclarationError: Not a whole number of steps.
     """
-    count, rest = divmod(duration, step)
-    if rest:
-        said = f"{format_duration(duration)} is not a multiple of the step {format_duration(step)}"
-        raise DeclarationError(f"{what}: {said}" if what else said, where=where, hint=_hint(step))
+    count, remainder = divmod(duration, step)
+    if remainder:
+        reason = f"{format_duration(duration)} is not a multiple of the step {format_duration(step)}"
+        raise DeclarationError(f"{what}: {reason}" if what else reason, where=where, hint=_hint(step))
     return count
 
 
@@ -83,8 +83,8 @@ class Grid:
         """The step that each time lies in."""
         if self.fixed is not None:
             size, phase = self.fixed
-            found: Ints = (times - phase) // size if phase else times // size
-            return found
+            index: Ints = (times - phase) // size if phase else times // size
+            return index
         return self._beginnings.slots(times)
 
     def times(self, slots: Ints) -> Ints:
@@ -132,8 +132,8 @@ class Grid:
 
     def shift(self, moment: datetime, by: timedelta) -> datetime:
         """The time that lies `by` later, or earlier where negative: in steps where it is whole steps, else by clock."""
-        count, rest = divmod(by, self.step)
-        return moment + by if rest else self.time(self.slot(moment) + count)
+        count, remainder = divmod(by, self.step)
+        return moment + by if remainder else self.time(self.slot(moment) + count)
 
     # --- over a column -------------------------------------------------------------------------------------------
 
@@ -203,14 +203,18 @@ class Grid:
     @property
     def _said(self) -> str:
         days, clock = divmod(self.phase, DAY)
-        at = f"at {EPOCH + clock:%H:%M:%S}".removesuffix(":00")
+        clock_text = f"at {EPOCH + clock:%H:%M:%S}".removesuffix(":00")
         if self.kind == MONTHS:
-            return f"on day {days + 1} of its month {at}" if days < 30 else f"on the last day of its month {at}"
+            return (
+                f"on day {days + 1} of its month {clock_text}"
+                if days < 30
+                else f"on the last day of its month {clock_text}"
+            )
         if self.step == 7 * DAY:
-            return f"on {_NAMES[(days + 3) % 7]} {at}"
+            return f"on {_NAMES[(days + 3) % 7]} {clock_text}"
         if self.step < DAY:
             return f"{format_duration(self.phase)} after the whole {format_duration(self.step)}"
-        return at
+        return clock_text
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` reads it back."""

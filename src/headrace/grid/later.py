@@ -22,20 +22,20 @@ def later(moment: datetime, by: timedelta, times: int = 1, *, zone: str | None =
     """
     if kind_of(by) == CLOCK and (zone is None or by % DAY):
         return moment + by * times
-    there = moment.astimezone(ZoneInfo(zone or "UTC")).replace(tzinfo=None)
+    local = moment.astimezone(ZoneInfo(zone or "UTC")).replace(tzinfo=None)
     if kind_of(by) == MONTHS:
-        months = there.year * 12 + there.month - 1 + by // MONTH * times
+        months = local.year * 12 + local.month - 1 + by // MONTH * times
         year, month = divmod(months, 12)
-        there = there.replace(year=year, month=month + 1, day=min(there.day, monthrange(year, month + 1)[1]))
+        local = local.replace(year=year, month=month + 1, day=min(local.day, monthrange(year, month + 1)[1]))
     elif kind_of(by) == BUSINESS_DAYS:
-        there = _on_business_days(there, by // BUSINESS_DAY * times)
+        local = _on_business_days(local, by // BUSINESS_DAY * times)
     else:
-        there += by * times
-    return there.replace(tzinfo=ZoneInfo(zone or "UTC")).astimezone(UTC)
+        local += by * times
+    return local.replace(tzinfo=ZoneInfo(zone or "UTC")).astimezone(UTC)
 
 
-def _on_business_days(there: datetime, count: int) -> datetime:
-    back = max(there.weekday() - 4, 0)
-    weeks, days = divmod((there - DAY * back).weekday() + count, 5)
-    monday = there - DAY * there.weekday()
+def _on_business_days(local: datetime, count: int) -> datetime:
+    days_back = max(local.weekday() - 4, 0)
+    weeks, days = divmod((local - DAY * days_back).weekday() + count, 5)
+    monday = local - DAY * local.weekday()
     return monday + DAY * (7 * weeks + days)

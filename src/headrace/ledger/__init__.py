@@ -1,16 +1,16 @@
-"""The transactional side: the prediction log and alerts, in SQLite or PostgreSQL."""
+"""The transactional side: the prediction log, in SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headrace.ledger.records import Alert, Entry, Known
-from headrace.ledger.writer import Writer, call_each
+from headrace.ledger.records import Entry, LedgerIdentity
+from headrace.ledger.writer import LedgerWriter, call_each
 
 if TYPE_CHECKING:
     from headrace.ledger.ledger import Ledger
 
-__all__ = ["Alert", "Entry", "Known", "Ledger", "Writer", "call_each"]
+__all__ = ["Entry", "Ledger", "LedgerIdentity", "LedgerWriter", "call_each"]
 
 
 def __getattr__(name: str) -> Any:

@@ -25,7 +25,7 @@ def driver(connection: Connection) -> Any:
     return connection.connection.driver_connection
 
 
-class Backend(Protocol):
+class LedgerBackend(Protocol):
     """One kind of database. What differs between them is here; all else is SQLAlchemy Core.
 
     `lock`, `stored` and `insert` raise the driver's own errors.

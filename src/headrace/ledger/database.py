@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import Connection, insert, inspect, make_url, select, update
+from sqlalchemy import Connection, insert, inspect, make_url, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -17,17 +17,21 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from headrace.errors import ConfigError, LedgerError, LedgerReplacedError, LedgerUnavailableError
 from headrace.files import disk_trouble
 from headrace.ledger import tables
-from headrace.ledger.base import Backend, driver
-from headrace.ledger.postgresql import PostgreSQL
-from headrace.ledger.records import Known
-from headrace.ledger.sqlite import SQLite
+from headrace.ledger.base import LedgerBackend, driver
+from headrace.ledger.postgresql import PostgreSQLLedger
+from headrace.ledger.records import LedgerIdentity
+from headrace.ledger.sqlite import SQLiteLedger
 from headrace.store.wal import OPENING
 
 T = TypeVar("T")
 
 _KNOWN = "headrace.ledger"
 """Marks a connection that was found to lead to the ledger."""
-_BACKENDS: dict[str, type[Backend]] = {"sqlite": SQLite, "postgresql": PostgreSQL, "postgres": PostgreSQL}
+_BACKENDS: dict[str, type[LedgerBackend]] = {
+    "sqlite": SQLiteLedger,
+    "postgresql": PostgreSQLLedger,
+    "postgres": PostgreSQLLedger,
+}
 
 
 class Database:
@@ -37,7 +41,7 @@ class Database:
     connection can die after the commit and before the answer.
     """
 
-    def __init__(self, uri: str, timeout: float, known: Known | None = None) -> None:
+    def __init__(self, uri: str, timeout: float, known: LedgerIdentity | None = None) -> None:
         url = _parsed(uri)
         self.where = _shown(url)
         self.backend = _BACKENDS[url.get_backend_name()](timeout)
@@ -70,16 +74,18 @@ class Database:
         """The identity of the ledger, if all its tables are there: then opening waits for no writer."""
 
         def work(connection: Connection) -> str | None:
-            there = set(inspect(connection).get_table_names())
-            if not there >= set(tables.metadata.tables) or not self._is_known(connection):
+            names = set(inspect(connection).get_table_names())
+            if not names >= set(tables.metadata.tables) or not self._is_known(connection) or _lacks_seal(connection):
                 return None
-            found: str | None = connection.scalar(select(tables.identity.c.id))
-            return found
+            identity: str | None = connection.scalar(select(tables.identity.c.id))
+            return identity
 
         return self.read(work)
 
     def _make(self, connection: Connection) -> None:
         tables.metadata.create_all(connection)
+        if _lacks_seal(connection):  # made by an earlier headrace, which goes on writing to it without
+            connection.execute(text("ALTER TABLE predictions ADD COLUMN seal BIGINT"))
         if not self._is_known(connection):
             connection.execute(insert(tables.version).values(version=tables.FORMAT))
         if connection.scalar(select(tables.identity.c.id)) is None:
@@ -87,14 +93,14 @@ class Database:
 
     def _is_known(self, connection: Connection) -> bool:
         """Whether the format is ours; False where none is written yet."""
-        found = connection.scalar(select(tables.version.c.version))
-        if found not in (None, tables.FORMAT):
+        version = connection.scalar(select(tables.version.c.version))
+        if version not in (None, tables.FORMAT):
             raise LedgerError(
-                f"the ledger has format {found}, this headrace knows {tables.FORMAT}",
+                f"the ledger has format {version}, this headrace knows {tables.FORMAT}",
                 where=self.where,
                 hint="upgrade headrace, or name another ledger",
             )
-        return found is not None
+        return version is not None
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns, once its transaction is durable. No other writer is between its statements.
@@ -107,9 +113,9 @@ class Database:
         def transaction(connection: Connection) -> T:
             with connection.begin():
                 self.backend.lock(connection)
-                done = work(connection)
+                result = work(connection)
                 self.backend.check(connection)
-                return done
+                return result
 
         return self._run(transaction)
 
@@ -127,18 +133,18 @@ class Database:
             self._using_kept.release()
 
     def _with_kept(self, work: Callable[[Connection], T]) -> T:
-        kept = self._keep()
-        with self._drivers_errors(kept):
+        connection = self._keep()
+        with self._drivers_errors(connection):
             try:
-                self._refuse_other(kept)
-                self.backend.lock(kept, only_writes=True)
-                done = work(kept)
-                self.backend.check(kept)
-                driver(kept).commit()
+                self._refuse_other(connection)
+                self.backend.lock(connection, only_writes=True)
+                result = work(connection)
+                self.backend.check(connection)
+                driver(connection).commit()
             except BaseException:
-                driver(kept).rollback()
+                driver(connection).rollback()
                 raise
-        return done
+        return result
 
     def _keep(self) -> Connection:
         if self._kept is None or self._kept.invalidated:
@@ -156,16 +162,16 @@ class Database:
     def close(self) -> None:
         """Close all connections. The database can be used again afterwards, by new ones."""
         with self._using_kept:
-            kept, self._kept = self._kept, None
-            if kept is not None:
-                kept.close()
+            connection, self._kept = self._kept, None
+            if connection is not None:
+                connection.close()
             self._engine.dispose()
             self.backend.forget()
 
     @property
-    def known(self) -> Known:
+    def known(self) -> LedgerIdentity:
         """What tells the ledger from every other one, once it was made."""
-        return Known(self._identity or "", self.backend.place)
+        return LedgerIdentity(self._identity or "", self.backend.place)
 
     def probe(self) -> None:
         """Write something, to see whether it can be done.
@@ -174,8 +180,8 @@ class Database:
             LedgerUnavailableError: It cannot, or not in time.
             LedgerError: It is refused.
         """
-        more = update(tables.identity).values(probes=tables.identity.c.probes + 1)
-        self.write(lambda connection: connection.execute(more))
+        statement = update(tables.identity).values(probes=tables.identity.c.probes + 1)
+        self.write(lambda connection: connection.execute(statement))
 
     def look(self, connection: Connection) -> None:
         """Refuse another ledger than the one that was opened, whatever the connection is known to lead to.
@@ -220,8 +226,8 @@ class Database:
         """Once a connection: whether it leads to the ledger that was opened."""
         if self._identity is None or _KNOWN in connection.info:
             return
-        found = driver(connection).execute("SELECT id FROM ledger_identity").fetchone()
-        if found != (self._identity,):
+        row = driver(connection).execute("SELECT id FROM ledger_identity").fetchone()
+        if row != (self._identity,):
             raise self.replaced("the ledger is another one than was opened")
         connection.info[_KNOWN] = True
 
@@ -244,19 +250,23 @@ class Database:
             raise DBAPIError(None, None, error, hide_parameters=True, connection_invalidated=lost) from error
 
     def _failure(self, error: DBAPIError) -> LedgerError:
-        said = disk_trouble(error.orig) or _first_line(error.orig)
+        reason = disk_trouble(error.orig) or _first_line(error.orig)
         if error.orig is not None and self._identity is not None and self.backend.is_other(error.orig):
-            return self.replaced(f"the ledger is another one than was opened, or damaged: {said}")
+            return self.replaced(f"the ledger is another one than was opened, or damaged: {reason}")
         if error.orig is not None and self.backend.is_away(error.orig):
-            return self._away(said)
-        return LedgerError(f"the database refused it: {said}", where=self.where)
+            return self._away(reason)
+        return LedgerError(f"the database refused it: {reason}", where=self.where)
 
-    def _away(self, said: str) -> LedgerUnavailableError:
+    def _away(self, reason: str) -> LedgerUnavailableError:
         return LedgerUnavailableError(
-            f"the ledger's database cannot be used: {said}",
+            f"the ledger's database cannot be used: {reason}",
             where=self.where,
             hint="what was not acknowledged can be sent again with the same key once the database is back",
         )
+
+
+def _lacks_seal(connection: Connection) -> bool:
+    return "seal" not in {column["name"] for column in inspect(connection).get_columns("predictions")}
 
 
 def _parsed(uri: str) -> URL:
@@ -266,6 +276,9 @@ def _parsed(uri: str) -> URL:
         url = make_url(uri)
     except (ArgumentError, ValueError):
         url = None
+    if url is not None and url.get_backend_name() != "sqlite" and "@" in f"{url.host}{url.database}":
+        hint = "write @ in the password as %40"
+        raise ConfigError("the password ends too early", where="ledger_uri", hint=hint)
     # Raised outside the handler: the error that it would carry along may quote the URI, password included.
     if url is None or url.get_backend_name() not in _BACKENDS:
         raise ConfigError(

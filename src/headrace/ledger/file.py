@@ -15,17 +15,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headrace.errors import LedgerReplacedError, LedgerUnavailableError
-from headrace.store.wal import to_wal
+from headrace.files import absolute
+from headrace.store.wal import spare_log, to_wal
 
 REPLACED = "the ledger is another file than the one opened"
 _CUT = "the ledger's file was cut, or another one written over it"
 _HINT = "put it back; to go on with what is there now, restart what uses it"
+_HINT_LOG = (
+    "put it back; if it is lost, restart what uses the ledger, by SIGTERM and not by kill -9: who ends last writes "
+    "to the file what the log held"
+)
 
 _NO_FOLDER: _Folder = (0, 0, 0)
 _stat = os.stat  # of a path object it would cost as much again, on every commit
 
 
-class _Seen(NamedTuple):
+class _FileIdentity(NamedTuple):
     """Device of the file; inodes of it, of its write-ahead log, and of the index of that."""
 
     device: int
@@ -53,9 +58,9 @@ class LedgerFile:
     """
 
     def __init__(self, path: str, timeout: float, place: tuple[int, ...] | None = None) -> None:
-        self._path, self._timeout = os.path.abspath(path), timeout  # noqa: PTH100  # it is given to os.stat all the time
+        self._path, self._timeout = str(absolute(path)), timeout
         self._beside = (f"{self._path}-wal", f"{self._path}-shm")
-        self._seen: _Seen | None = None
+        self._seen: _FileIdentity | None = None
         self._bytes, self._place = 0, place
         self._is_link = True
         self._folder, self._looked = os.path.dirname(self._path), _NO_FOLDER  # noqa: PTH120
@@ -65,13 +70,14 @@ class LedgerFile:
 
         Raises:
             LedgerReplacedError: The path leads to another file by now, or to none; none is made then.
-            sqlite3.OperationalError: It cannot be opened.
+            sqlite3.OperationalError: It cannot be opened, or is gone or empty while its log is there.
         """
         if self._seen is not None:
             self._look()
         elif self._place is not None:
             self._follow_link()
             self._refuse_other_place()
+        spare_log(self._path)
         mode = "rwc" if self._seen is None and self._place is None else "rw"
         connection = sqlite3.connect(
             f"{Path(self._path).as_uri()}?mode={mode}",
@@ -153,8 +159,8 @@ class LedgerFile:
         """
         folder, length = self._known()
         if not length:
-            seen, length = self._found()
-            if seen != self._seen:
+            current, length = self._found()
+            if current != self._seen:
                 raise self._replaced(REPLACED)
             if not length:
                 raise self._replaced(_CUT)
@@ -166,22 +172,29 @@ class LedgerFile:
     def _known(self) -> tuple[_Folder, int]:
         """The folder as it is; bytes of the file, if nothing can have changed since the last look."""
         try:
-            there, file = _stat(self._folder), _stat(self._path)
+            present, file = _stat(self._folder), _stat(self._path)
         except OSError:
             return _NO_FOLDER, 0
-        folder = there.st_dev, there.st_ino, there.st_ctime_ns
+        folder = present.st_dev, present.st_ino, present.st_ctime_ns
         if folder != self._looked or self._seen is None or (file.st_dev, file.st_ino) != self._seen[:2]:
             return folder, 0
         return folder, file.st_size
 
-    def _found(self) -> tuple[_Seen, int]:
+    def _found(self) -> tuple[_FileIdentity, int]:
         try:
             file, log, index = _stat(self._path), _stat(self._beside[0]), _stat(self._beside[1])
         except OSError as error:
             if error.errno in (ENOENT, ENOTDIR):
-                raise self._replaced(f"{REPLACED}: there is none any more") from error
+                raise self._missing(str(error.filename)) from error
             raise LedgerUnavailableError(f"the ledger's file cannot be looked up: {error}", where=self._path) from error
-        return _Seen(file.st_dev, file.st_ino, log.st_ino, index.st_ino), file.st_size
+        return _FileIdentity(file.st_dev, file.st_ino, log.st_ino, index.st_ino), file.st_size
 
-    def _replaced(self, said: str) -> LedgerReplacedError:
-        return LedgerReplacedError(said, where=self._path, hint=_HINT)
+    def _missing(self, path: str) -> LedgerReplacedError:
+        """The file is there where what lies beside it is missed: it is looked up first."""
+        if path not in self._beside:
+            return self._replaced(f"{REPLACED}: there is none any more")
+        name = "write-ahead log" if path == self._beside[0] else "index of the log"
+        return self._replaced(f"{REPLACED}: its {name} is gone", _HINT_LOG)
+
+    def _replaced(self, reason: str, hint: str = _HINT) -> LedgerReplacedError:
+        return LedgerReplacedError(reason, where=self._path, hint=hint)

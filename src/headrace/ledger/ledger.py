@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, RowMapping, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, RowMapping, Select, and_, func, insert, or_, select
 
-from headrace.errors import KeyConflictError, NotFoundError
+from headrace.errors import KeyConflictError, LedgerDamagedError, NotFoundError
+from headrace.ledger.audit import Audit
 from headrace.ledger.database import Database
-from headrace.ledger.records import Alert, Entry, Known, entry_of
+from headrace.ledger.notices import Notices
+from headrace.ledger.owned import Owned
+from headrace.ledger.records import DAMAGED_HINT, Entry, LedgerIdentity, entry_of, is_sound, row_of
 from headrace.ledger.shadows import Shadows
-from headrace.ledger.tables import alerts, events, pins, predictions, traces, utc_text
+from headrace.ledger.tables import events, pins, predictions, traces
 from headrace.lineage import digest_of
 
 TIMEOUT = 5.0
+_TOGETHER = 500
+"""Entries that may lie out of the order of their times in the log."""
 _ENTRY = tuple(column for column in predictions.columns if column.name != "sequence")
 
 Numbered = tuple[int, Entry]
@@ -36,13 +40,14 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.shadows = Shadows(database)
+        self.shadows, self.owned, self.notices = Shadows(database), Owned(database), Notices(database)
+        self.audit = Audit(database)
         self._pinned: set[str] = set()
         self._last: dict[str, tuple[str, str]] = {}  # of each system, key and id of an entry that is durable
         self._states: dict[str, object] = {}  # of each system, the state in which that was found
 
     @classmethod
-    def open(cls, uri: str, *, timeout: float = TIMEOUT, known: Known | None = None) -> Ledger:
+    def open(cls, uri: str, *, timeout: float = TIMEOUT, known: LedgerIdentity | None = None) -> Ledger:
         """The ledger at a URI; its tables are made when missing, by however many processes at once.
 
         Args:
@@ -61,7 +66,7 @@ class Ledger:
         return cls(database)
 
     @property
-    def known(self) -> Known:
+    def known(self) -> LedgerIdentity:
         """What tells it from every other ledger."""
         return self._database.known
 
@@ -82,7 +87,7 @@ class Ledger:
         row = self._first(select(pins.c.record).where(pins.c.digest == digest))
         if row is None:
             raise NotFoundError("no such pins record", where=digest)
-        return dict(row[0])
+        return _record(digest, row[0])
 
     def write(self, entries: Sequence[Entry]) -> list[Entry | KeyConflictError]:
         """Log predictions, all in one durable transaction: nothing of it is stored when it raises.
@@ -106,49 +111,66 @@ class Ledger:
         Raises:
             As `write`.
         """
-        found, new = self._database.write_at_once(lambda connection: self._write(connection, groups))
+        results, new = self._database.write_at_once(lambda connection: self._write(connection, groups))
         if new:
             self._last[new[-1][0]] = new[-1][1:3]
-        return found
+        return results
 
     def _write(
         self, connection: Connection, groups: Sequence[Sequence[Entry]]
     ) -> tuple[list[list[Entry | KeyConflictError]], list[tuple[Any, ...]]]:
         """What `write_groups` returns, and the rows that are new."""
-        first = self._stored(connection, [entry for group in groups for entry in group])
+        first, damaged = self._stored(connection, [entry for group in groups for entry in group])
         new: list[tuple[Any, ...]] = []
         traced: list[tuple[str, str]] = []
-        found = []
+        results = []
         for group in groups:
             fresh: dict[tuple[str, str], Entry] = {}
             answers: list[Entry | KeyConflictError] = []
             for entry in group:
                 name = (entry.system, entry.key)
+                if name in damaged:
+                    answers.append(_damaged(entry))
+                    continue
                 stands = first.get(name) or fresh.setdefault(name, entry)
-                same = stands.digest == entry.digest and (
+                is_same = stands.digest == entry.digest and (
                     stands.model_version == entry.model_version or not entry.strict
                 )
-                answers.append(stands if same else _conflict(entry, stands))
+                answers.append(stands if is_same else _conflict(entry, stands))
             if not any(isinstance(answer, KeyConflictError) for answer in answers):
                 first |= fresh
-                new += map(_row, fresh.values())
+                new += map(row_of, fresh.values())
                 traced += [(entry.id, entry.trace) for entry in fresh.values() if entry.trace]
-            found.append(answers)
+            results.append(answers)
         if new:
             self._database.backend.insert(connection, new)
         if traced:
             self._database.backend.insert_traces(connection, traced)
-        return found, new
+        return results, new
 
-    def _stored(self, connection: Connection, entries: Sequence[Entry]) -> dict[tuple[str, str], Entry]:
+    def _stored(
+        self, connection: Connection, entries: Sequence[Entry]
+    ) -> tuple[dict[tuple[str, str], Entry], set[tuple[str, str]]]:
+        """What the keys of entries stand for, and those whose rows are damaged: they concern no other entry."""
         keys: dict[str, list[str]] = {}
         for entry in entries:
             keys.setdefault(entry.system, []).append(entry.key)
-        stored = (entry for system, some in keys.items() for entry in self._standing(connection, system, some).values())
-        return {(entry.system, entry.key): entry for entry in stored}
+        first: dict[tuple[str, str], Entry] = {}
+        damaged: set[tuple[str, str]] = set()
+        for system, system_keys in keys.items():
+            for row in self._rows(connection, system, system_keys):
+                if is_sound(row):
+                    first[system, row[1]] = entry_of(row)
+                else:
+                    damaged.add((system, row[1]))
+        return first, damaged
 
     def _standing(self, connection: Connection, system: str, keys: Sequence[str]) -> dict[str, Entry]:
-        """The entries that keys stand for.
+        """The entries that keys stand for; errors as of `_rows`, and `LedgerDamagedError`."""
+        return {row[1]: entry_of(row) for row in self._rows(connection, system, keys)}
+
+    def _rows(self, connection: Connection, system: str, keys: Sequence[str]) -> list[Sequence[Any]]:
+        """The rows that keys stand for.
 
         Raises:
             LedgerReplacedError: That one is not there: this is an earlier state of the ledger, or another one.
@@ -162,7 +184,7 @@ class Ledger:
             raise self._database.replaced("the ledger has lost what was stored in it")
         if last is not None and state is not None:
             self._states[system] = state
-        return {row[1]: entry_of(row) for row in rows if last is None or row[1] != last[0] or last[0] in keys}
+        return [row for row in rows if last is None or row[1] != last[0] or last[0] in keys]
 
     def extend(
         self, system: str, after: int, make: Callable[[list[Numbered], Standing], Sequence[tuple[str, Entry]]]
@@ -187,23 +209,23 @@ class Ledger:
             newer = _after(connection, system, after, None)
 
             self._standing(connection, system, ())
-            made = make(newer, partial(self._standing, connection, system))
+            results = make(newer, partial(self._standing, connection, system))
             last = newer[-1][0] if newer else after
-            if not made:
+            if not results:
                 return last
-            self._database.backend.insert(connection, [_row(entry) for _, entry in made])
-            traced = [(entry.id, entry.trace) for _, entry in made if entry.trace]
+            self._database.backend.insert(connection, [row_of(entry) for _, entry in results])
+            traced = [(entry.id, entry.trace) for _, entry in results if entry.trace]
             if traced:
                 self._database.backend.insert_traces(connection, traced)
-            number, mine = predictions.c.sequence, predictions.c.system == system
-            query = select(number).where(mine, number > last).order_by(number)
+            number, is_ours = predictions.c.sequence, predictions.c.system == system
+            query = select(number).where(is_ours, number > last).order_by(number)
             numbers: Sequence[int] = connection.scalars(query).all()
             rows = [
                 {"sequence": n, "system": system, "series": series}
-                for n, (series, _) in zip(numbers, made, strict=True)
+                for n, (series, _) in zip(numbers, results, strict=True)
             ]
             connection.execute(insert(events), rows)
-            new[:] = [made[-1][1]]
+            new[:] = [results[-1][1]]
             return numbers[-1]
 
         new: list[Entry] = []
@@ -233,7 +255,10 @@ class Ledger:
     def get(self, prediction_id: str) -> tuple[Entry, dict[str, Any]] | None:
         """A prediction by its id, with its pins record, if there is one."""
         row = self._first(select(*_ENTRY, pins.c.record).join(pins).where(predictions.c.id == prediction_id))
-        return None if row is None else (entry_of(row[:-1]), row[-1])
+        if row is None:
+            return None
+        entry = entry_of(row[:-1])
+        return entry, _record(entry.pins, row[-1])
 
     def trace_of(self, prediction_id: str) -> str | None:
         """The trace of the request that a prediction answers, as `Entry.trace`, if it told of one."""
@@ -248,65 +273,68 @@ class Ledger:
         """
         return self._database.read(lambda connection: _after(connection, system, after, limit))
 
-    def raise_alert(self, alert: Alert) -> bool:
-        """Store an alert; whether it is new. The first record of an id stays."""
+    def newest(
+        self,
+        system: str,
+        *,
+        limit: int,
+        before: tuple[datetime, str] | None = None,
+        until: datetime | None = None,
+    ) -> list[Entry]:
+        """The entries that were made last, newest first.
 
-        def work(connection: Connection) -> bool:
-            if connection.scalar(select(alerts.c.id).where(alerts.c.id == alert.id)) is not None:
-                return False
-            connection.execute(insert(alerts).values(asdict(alert)))
-            return True
-
-        return self._database.write(work)
-
-    def close_alert(self, alert_id: str, closed_at: datetime) -> None:
-        """Close an alert; one that is closed stays as it is.
-
-        Raises:
-            NotFoundError: No such alert.
+        Args:
+            system: Name of the system.
+            limit: How many at most.
+            before: Only those made before this time, or at it, with a smaller id.
+            until: None that was made later.
         """
+        created, number = predictions.c.created_at, predictions.c.sequence
+        query = select(*_ENTRY).where(predictions.c.system == system)
+        if before is not None:
+            query = query.where(or_(created < before[0], and_(created == before[0], predictions.c.id < before[1])))
+        if until is not None:
+            query = query.where(created <= until)
+        # By the index of the log: what is committed together was made at nearly the same time.
+        query = query.order_by(number.desc()).limit(limit + _TOGETHER)
+        entries = [entry_of(row) for row in self._database.read(lambda connection: connection.execute(query).all())]
+        return sorted(entries, key=lambda entry: (entry.created_at, entry.id), reverse=True)[:limit]
 
-        def work(connection: Connection) -> None:
-            is_it = alerts.c.id == alert_id
-            if connection.scalar(select(alerts.c.id).where(is_it)) is None:
-                raise NotFoundError("no such alert", where=alert_id)
-            connection.execute(update(alerts).where(is_it, alerts.c.closed_at.is_(None)).values(closed_at=closed_at))
-
-        self._database.write(work)
-
-    def alerts(self, system: str, *, only_open: bool = False, limit: int = 1000) -> list[Alert]:
-        """The last alerts of a system, newest first."""
-        query = select(alerts).where(alerts.c.system == system).order_by(alerts.c.opened_at.desc(), alerts.c.id)
-        if only_open:
-            query = query.where(alerts.c.closed_at.is_(None))
-        return [Alert(**row) for row in self._mappings(query.limit(limit))]
-
-    def ping(self) -> None:
+    def ping(self, systems: Collection[str] | None = None) -> None:
         """Look whether the ledger can be used, and is the one that was opened: for readiness checks.
 
         What is stored there last is remembered: an earlier state of the ledger lacks it. Nothing is written, unless it
         seems that nothing can be.
 
+        Args:
+            systems: Whose entries count; another system may be deleted or renamed meanwhile. None: all.
+
         Raises:
             LedgerReplacedError: It is another one, or an earlier state of it.
             LedgerUnavailableError: It cannot be read or written.
         """
-        known, pinned = dict(self._last), set(self._pinned)
+        known, pinned = set(self._last), set(self._pinned)
+        if systems is not None:
+            known &= set(systems)
 
-        def work(connection: Connection) -> tuple[Any, bool]:
+        def work(connection: Connection) -> tuple[list[tuple[str, str, str]], bool]:
             self._database.look(connection)
             for system in known:
                 self._standing(connection, system, ())
-            here = connection.scalars(select(pins.c.digest).where(pins.c.digest.in_(pinned))).all() if pinned else ()
-            if len(here) < len(pinned):
+            present = connection.scalars(select(pins.c.digest).where(pins.c.digest.in_(pinned))).all() if pinned else ()
+            if len(present) < len(pinned):
                 raise self._database.replaced("the ledger has lost what was stored in it")
-            named = predictions.c.system, predictions.c.key, predictions.c.id
-            newest = connection.execute(select(*named).order_by(predictions.c.sequence.desc()).limit(1)).first()
-            return newest, self._database.backend.doubtful(connection)
+            query = select(predictions.c.system, predictions.c.key, predictions.c.id)
+            query = query.order_by(predictions.c.sequence.desc()).limit(1)
+            queries = (
+                [query] if systems is None else [query.where(predictions.c.system == n) for n in set(systems) - known]
+            )
+            rows = [(row[0], row[1], row[2]) for query in queries for row in connection.execute(query)]
+            return rows, self._database.backend.doubtful(connection)
 
         newest, doubtful = self._database.read(work)
-        if newest is not None:
-            self._last.setdefault(newest[0], (newest[1], newest[2]))
+        for system, key, prediction_id in newest:
+            self._last.setdefault(system, (key, prediction_id))
         if doubtful:
             self.probe()
 
@@ -352,19 +380,30 @@ def _pin(connection: Connection, digest: str, record: Mapping[str, Any]) -> None
         connection.execute(insert(pins).values(digest=digest, record=dict(record)))
 
 
-def _row(entry: Entry) -> tuple[Any, ...]:
-    return *entry[:8], utc_text(entry.created_at)
+def _record(digest: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """A pins record, compared with its digest."""
+    if digest_of(record, 32) != digest:
+        raise LedgerDamagedError("a pins record is not what was written", where=digest, hint=DAMAGED_HINT)
+    return dict(record)
+
+
+def _damaged(entry: Entry) -> KeyConflictError:
+    return KeyConflictError(
+        "the key stands for a row of the ledger that is damaged",
+        where=entry.key,
+        hint=f"{DAMAGED_HINT}; or send a new key",
+    )
 
 
 def _conflict(entry: Entry, stands: Entry) -> KeyConflictError:
     if stands.digest == entry.digest:
-        found = KeyConflictError(
+        conflict = KeyConflictError(
             f"the key stands for an answer of version {stands.model_version}",
             where=entry.key,
             hint="ask for no version to have it, or send a new key",
         )
-        found.version = stands.model_version
-        return found
+        conflict.version = stands.model_version
+        return conflict
     return KeyConflictError(
         "the key stands for another row already",
         where=entry.key,

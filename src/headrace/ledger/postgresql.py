@@ -18,7 +18,13 @@ _NAMES = ", ".join(COLUMNS)
 _STORED = f"""
     SELECT {_NAMES} FROM predictions WHERE system = %b AND key = ANY(%b)
 """  # noqa: S608  # names of columns
-_TYPES = {"inputs": "bytea[]", "answer": "bytea[]", "model_version": "bigint[]", "created_at": "timestamptz[]"}
+_TYPES = {
+    "inputs": "bytea[]",
+    "answer": "bytea[]",
+    "model_version": "bigint[]",
+    "created_at": "timestamptz[]",
+    "seal": "bigint[]",
+}
 _ARRAYS = ", ".join(f"%b::{_TYPES.get(name, 'text[]')}" for name in COLUMNS)
 _INSERT = f"""
     INSERT INTO predictions ({_NAMES}) SELECT {_NAMES}
@@ -31,7 +37,7 @@ _BUSY = ("40001", "40P01", "55P03", "57014")
 """Two transactions in each other's way, a lock that cannot be had, and one that was waited for too long."""
 
 
-class PostgreSQL:
+class PostgreSQLLedger:
     """Writers take turns by an advisory lock, which the server frees when their connection ends."""
 
     pinned = False

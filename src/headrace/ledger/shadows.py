@@ -70,16 +70,16 @@ class Shadows:
         """Have a version score what is logged from now on; where it has begun before, how far it is."""
 
         def work(connection: Connection) -> Follower:
-            found = _follower(connection, system, version)
-            if found is not None:
-                return found
+            follower = _follower(connection, system, version)
+            if follower is not None:
+                return follower
             last = connection.scalar(select(func.max(predictions.c.sequence)).where(predictions.c.system == system))
             made = Follower(version, last or 0, last or 0, 0, 0, 0)
             connection.execute(insert(followers).values(system=system, **made._asdict()))
             return made
 
-        found = self._database.read(lambda connection: _follower(connection, system, version))
-        return found if found is not None else self._database.write(work)
+        follower = self._database.read(lambda connection: _follower(connection, system, version))
+        return follower if follower is not None else self._database.write(work)
 
     def go_on(self, system: str, known: Follower, now: Follower, said: Sequence[Shadow]) -> bool:
         """Store what a version said, and how far it is by that, in one durable transaction.
@@ -88,15 +88,15 @@ class Shadows:
             Whether it was where the caller thought. If not, another process has gone on, and nothing is stored.
         """
         rows = [
-            {"system": system, "model_version": now.model_version, **each._asdict()}  # one statement for all rows
-            for each in said
+            {"system": system, "model_version": now.model_version, **column._asdict()}  # one statement for all rows
+            for column in said
         ]
 
         def work(connection: Connection) -> bool:
             if _follower(connection, system, known.model_version) != known:
                 return False
-            its = followers.c.system == system, followers.c.model_version == known.model_version
-            connection.execute(update(followers).where(*its).values(now._asdict()))
+            is_its = followers.c.system == system, followers.c.model_version == known.model_version
+            connection.execute(update(followers).where(*is_its).values(now._asdict()))
             if rows:
                 connection.execute(insert(shadows), rows)
             return True
@@ -109,8 +109,8 @@ class Shadows:
         def work(connection: Connection) -> list[tuple[Follower, int]]:
             columns = [followers.c[name] for name in Follower._fields]
             query = select(*columns).where(followers.c.system == system).order_by(followers.c.model_version)
-            found = [Follower(*row) for row in connection.execute(query)]
-            return [(each, _waiting(connection, system, each.position)) for each in found]
+            results = [Follower(*row) for row in connection.execute(query)]
+            return [(follower, _waiting(connection, system, follower.position)) for follower in results]
 
         return self._database.read(work)
 
@@ -122,8 +122,8 @@ class Shadows:
     def get(self, shadow_id: str) -> tuple[Shadow, Entry, dict[str, Any]] | None:
         """What was said, by its id: with the answer that it stands beside, and its own pins record."""
         query = _beside().add_columns(pins.c.record).join(pins, pins.c.digest == shadows.c.pins)
-        found = self._all(query.where(shadows.c.id == shadow_id), lambda row: (*_of_row(row[:-1]), dict(row[-1])))
-        return found[0] if found else None
+        rows = self._all(query.where(shadows.c.id == shadow_id), lambda row: (*_of_row(row[:-1]), dict(row[-1])))
+        return rows[0] if rows else None
 
     def _all(self, query: Select[Any], make: Callable[[Row[Any]], T]) -> list[T]:
         return self._database.read(lambda connection: [make(row) for row in connection.execute(query)])
@@ -138,13 +138,13 @@ def _follower(connection: Connection, system: str, version: int) -> Follower | N
 
 def _waiting(connection: Connection, system: str, position: int) -> int:
     number = predictions.c.sequence
-    some = select(number).where(predictions.c.system == system, number > position).limit(_MOST).subquery()
-    return connection.scalar(select(func.count()).select_from(some)) or 0
+    waiting = select(number).where(predictions.c.system == system, number > position).limit(_MOST).subquery()
+    return connection.scalar(select(func.count()).select_from(waiting)) or 0
 
 
 def _beside() -> Select[Any]:
-    own = [shadows.c[name] for name in Shadow._fields]
-    return select(*own, *_ENTRY).join(predictions, predictions.c.sequence == shadows.c.of)
+    columns = [shadows.c[name] for name in Shadow._fields]
+    return select(*columns, *_ENTRY).join(predictions, predictions.c.sequence == shadows.c.of)
 
 
 def _of_row(row: Sequence[Any]) -> Beside:

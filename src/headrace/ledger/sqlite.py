@@ -18,6 +18,7 @@ from headrace.ledger.tables import COLUMNS
 from headrace.store.wal import is_busy, patiently
 
 _NAMES = ", ".join(COLUMNS)
+_NO_TEXT = "Could not decode to UTF-8"
 _json = msgspec.json.Encoder().encode  # the standard library takes 20 us longer, its lines being cold
 # CROSS JOIN keeps SQLite from scanning the predictions and looking each up in the list of keys.
 _STORED = f"""
@@ -32,7 +33,7 @@ _VALUES = f"({', '.join('?' * len(COLUMNS))})"
 _INSERT = {n: f"INSERT INTO predictions ({_NAMES}) VALUES {', '.join([_VALUES] * n)}" for n in _LENGTHS}  # noqa: S608
 
 
-class SQLite:
+class SQLiteLedger:
     """Writers take turns by SQLite's own lock on the file."""
 
     pinned = True
@@ -115,10 +116,10 @@ class SQLite:
     def stored(self, connection: Connection, system: str, keys: Sequence[str]) -> Sequence[Row]:
         """The keys travel as one JSON text, unless there is one alone."""
         if len(keys) == 1:
-            found = driver(connection).execute(_STORED_ONE, (system, keys[0]))
+            row = driver(connection).execute(_STORED_ONE, (system, keys[0]))
         else:
-            found = driver(connection).execute(_STORED, (_json(keys).decode(), system))
-        rows: list[Row] = found.fetchall()
+            row = driver(connection).execute(_STORED, (_json(keys).decode(), system))
+        rows: list[Row] = row.fetchall()
         return rows
 
     def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
@@ -135,8 +136,8 @@ class SQLite:
         driver(connection).executemany("INSERT INTO traces (prediction, trace) VALUES (?, ?)", rows)
 
     def is_away(self, error: BaseException) -> bool:
-        """Locked, full, unreadable: all of them are operational errors."""
-        return isinstance(error, sqlite3.OperationalError)
+        """Locked, full, unreadable: all of them are operational errors. So is a text that is damaged."""
+        return isinstance(error, sqlite3.OperationalError) and not str(error).startswith(_NO_TEXT)
 
     def is_busy(self, error: BaseException) -> bool:
         """By the first byte of its code: the others say what the file is busy with."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import lru_cache
 
 from sqlalchemy import (
     JSON,
     BigInteger,
-    CheckConstraint,
     Column,
     DateTime,
     Dialect,
@@ -23,6 +21,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.types import TypeEngine
+
+from headrace.errors import LedgerDamagedError
+from headrace.ledger.records import DAMAGED_HINT, utc_text
 
 FORMAT = 1  # raised when a table changes in a way that an older headrace would misread
 
@@ -47,13 +48,10 @@ class Instant(TypeDecorator[datetime]):
         """From the database."""
         if value is None:
             return None
-        return (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
-
-
-@lru_cache(256)
-def utc_text(time: datetime) -> str:
-    """ISO 8601 in UTC with six decimals: always of one length, so texts sort as times do; PostgreSQL reads it too."""
-    return (time if time.tzinfo is UTC else time.astimezone(UTC)).isoformat(timespec="microseconds")
+        try:
+            return (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
+        except ValueError as error:
+            raise LedgerDamagedError(f"a time in it is not what was written: {error}", hint=DAMAGED_HINT) from error
 
 
 version = Table("ledger_format", metadata, Column("version", Integer, nullable=False))
@@ -88,6 +86,8 @@ predictions = Table(
     Column("pins", ForeignKey(pins.c.digest), nullable=False),
     Column("model_version", BigInteger, nullable=False),
     Column("created_at", Instant, nullable=False),
+    # Checksum of the columns before it, but the sequence; null in rows of a headrace that wrote none.
+    Column("seal", BigInteger),
     UniqueConstraint("system", "key"),
     Index("predictions_system_sequence", "system", "sequence"),
     sqlite_autoincrement=True,  # a number is never given twice, even if rows at the end are deleted
@@ -138,18 +138,38 @@ shadows = Table(
     Column("pins", ForeignKey(pins.c.digest), nullable=False),
 )
 
-alerts = Table(
-    "alerts",
+notices = Table(
+    "notices",
     metadata,
-    Column("id", Text, primary_key=True),
+    # What people are to be told, on which channel: names of alerts and channels, never addresses.
+    Column("system", Text, primary_key=True),
+    Column("alert", Text, primary_key=True),
+    Column("event", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("time", Instant, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("reason", Text),
+    Column("due", Instant),
+    Column("claimed_until", Instant),
+    Column("sent_at", Instant),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    # What people changed over HTTP: who, what, when. Rows are only ever added.
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("time", Instant, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("action", Text, nullable=False),
     Column("system", Text, nullable=False),
-    Column("severity", Text, CheckConstraint("severity IN ('warning', 'alarm')"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("message", Text, nullable=False),
-    Column("opened_at", Instant, nullable=False),
-    Column("closed_at", Instant),
+    Column("target", Text, nullable=False),
     Column("details", JSON, nullable=False),
-    Index("alerts_system_opened_at", "system", "opened_at"),
+    Column("outcome", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Index("audit_system", "system", "sequence"),
+    sqlite_autoincrement=True,
 )
 
 COLUMNS = tuple(column.name for column in predictions.columns if column.name != "sequence")

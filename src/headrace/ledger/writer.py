@@ -1,4 +1,4 @@
-"""`Writer`: one thread that commits together what came in while the last commit was on its way to the disk."""
+"""`LedgerWriter`: one thread that commits together what came in while the last commit was on its way to the disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PATIENCE = 0.005
 """Seconds that a commit waits at most for more to write."""
 
 
-class Log(Protocol):
+class EntryLog(Protocol):
     """Where a writer writes: the ledger, or what answers entries on their way there."""
 
     def write_groups(self, groups: Sequence[Sequence[Entry]]) -> Sequence[Answers]:
@@ -35,7 +35,7 @@ class _Submission(NamedTuple):
     done: Done
 
 
-class Writer:
+class LedgerWriter:
     """Groups submissions of any number of threads into commits.
 
     A commit takes all that is waiting, up to `batch` entries: alone and at once when there is little to do, in large
@@ -59,7 +59,7 @@ class Writer:
 
     def __init__(
         self,
-        ledger: Log,
+        ledger: EntryLog,
         *,
         capacity: int = 10_000,
         batch: int = 500,
@@ -108,16 +108,16 @@ class Writer:
         """`submit` many at once, which wakes the writer once: who was refused, each with the reason."""
         refused: list[tuple[Done, LedgerError]] = []
         with self._changed:
-            for entries, done in submissions:
+            for entries, callback in submissions:
                 if self._closing:
                     hint = "try again when the server is back"
-                    refused.append((done, LedgerUnavailableError("the ledger's writer is closed", hint=hint)))
+                    refused.append((callback, LedgerUnavailableError("the ledger's writer is closed", hint=hint)))
                 elif self._waiting + len(entries) > self._capacity:
-                    said = f"{self._waiting} predictions are waiting to be written, {self._capacity} may"
+                    reason = f"{self._waiting} predictions are waiting to be written, {self._capacity} may"
                     hint = "try again in a second, or with fewer rows"
-                    refused.append((done, LedgerFullError(said, hint=hint)))
+                    refused.append((callback, LedgerFullError(reason, hint=hint)))
                 else:
-                    self._queue.append(_Submission(entries, done))
+                    self._queue.append(_Submission(entries, callback))
                     self._waiting += len(entries)
             if self._waiting >= self._expected or self._idle:
                 self._changed.notify()
@@ -132,7 +132,7 @@ class Writer:
             self._closing = True
             self._changed.notify()
         self._thread.join(timeout)
-        late = self._take(everything=True)
+        late = self._take(full=True)
         if late:
             self._answer(late, LedgerUnavailableError(f"not written within the {timeout:g} s of the writer's closing"))
 
@@ -142,12 +142,12 @@ class Writer:
                 self._gather()
                 if not self._queue:
                     return
-            taken = self._take()
-            if taken:
+            submissions = self._take()
+            if submissions:
                 began = time.perf_counter()
-                self._commit(taken)
+                self._commit(submissions)
                 self._patience = min((time.perf_counter() - began) / 2, _PATIENCE)
-                under_way = sum(len(each.entries) for each in taken) + self._waiting
+                under_way = sum(len(submission.entries) for submission in submissions) + self._waiting
                 self._expected = min(under_way, self._batch, self._capacity)
 
     def _gather(self) -> None:
@@ -158,26 +158,26 @@ class Writer:
         if self._waiting < self._expected:
             self._changed.wait_for(lambda: self._waiting >= self._expected or self._closing, self._patience)
 
-    def _take(self, *, everything: bool = False) -> list[_Submission]:
-        taken: list[_Submission] = []
+    def _take(self, *, full: bool = False) -> list[_Submission]:
+        submissions: list[_Submission] = []
         size = 0
         with self._changed:
-            while self._queue and (everything or not taken or size + len(self._queue[0].entries) <= self._batch):
-                taken.append(self._queue.popleft())
-                size += len(taken[-1].entries)
+            while self._queue and (full or not submissions or size + len(self._queue[0].entries) <= self._batch):
+                submissions.append(self._queue.popleft())
+                size += len(submissions[-1].entries)
             self._waiting -= size
-        return taken
+        return submissions
 
-    def _commit(self, taken: list[_Submission]) -> None:
-        outcome = self._write([submission.entries for submission in taken])
+    def _commit(self, submissions: list[_Submission]) -> None:
+        outcome = self._write([submission.entries for submission in submissions])
         self._note(outcome)
         if isinstance(outcome, LedgerUnavailableError):
-            self._answer(taken + self._take(everything=True), outcome)
-        elif isinstance(outcome, HeadraceError) and len(taken) > 1:
-            for submission in taken:  # one of them carries what the database refuses: the others must not suffer
+            self._answer(submissions + self._take(full=True), outcome)
+        elif isinstance(outcome, HeadraceError) and len(submissions) > 1:
+            for submission in submissions:  # one of them carries what the database refuses: the others must not suffer
                 self._commit([submission])
         else:
-            self._answer(taken, outcome)
+            self._answer(submissions, outcome)
 
     def _note(self, outcome: Sequence[Answers] | HeadraceError) -> None:
         if not isinstance(outcome, HeadraceError):
@@ -197,9 +197,11 @@ class Writer:
             _log.exception("the ledger failed in an unforeseen way")
             return LedgerError(f"the ledger failed: {type(error).__name__}")
 
-    def _answer(self, taken: list[_Submission], outcome: Sequence[Answers] | HeadraceError) -> None:
-        parts: Sequence[Outcome] = [outcome] * len(taken) if isinstance(outcome, HeadraceError) else outcome
-        thunks: list[Thunk] = [partial(each.done, part) for each, part in zip(taken, parts, strict=True)]
+    def _answer(self, submissions: list[_Submission], outcome: Sequence[Answers] | HeadraceError) -> None:
+        parts: Sequence[Outcome] = [outcome] * len(submissions) if isinstance(outcome, HeadraceError) else outcome
+        thunks: list[Thunk] = [
+            partial(submission.done, part) for submission, part in zip(submissions, parts, strict=True)
+        ]
         call_each([partial(self._on_batch, thunks)])
 
 

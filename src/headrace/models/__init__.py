@@ -10,21 +10,53 @@ if TYPE_CHECKING:
     from headrace.models.boosting import Boosting
     from headrace.models.classifier import Classifier
     from headrace.models.estimator import Estimator
+    from headrace.models.factorisation import Factorisation
     from headrace.models.forecaster import Forecaster
+    from headrace.models.frames import FrameForecaster
+    from headrace.models.function import Function
+    from headrace.models.kernel import Kernel
     from headrace.models.linear import Linear
+    from headrace.models.mlflow_model import Mlflow
+    from headrace.models.network import Network
     from headrace.models.onnx import Onnx
+    from headrace.models.regressor import Regressor
+    from headrace.models.rules import Rules
 
 _HOMES = {
     "Boosting": "headrace.models.boosting",
     "Classifier": "headrace.models.classifier",
     "Estimator": "headrace.models.estimator",
+    "Factorisation": "headrace.models.factorisation",
     "Forecaster": "headrace.models.forecaster",
+    "FrameForecaster": "headrace.models.frames",
+    "Function": "headrace.models.function",
+    "Kernel": "headrace.models.kernel",
     "Linear": "headrace.models.linear",
+    "Mlflow": "headrace.models.mlflow_model",
     "Model": "headrace.models.base",
+    "Network": "headrace.models.network",
     "Onnx": "headrace.models.onnx",
+    "Regressor": "headrace.models.regressor",
+    "Rules": "headrace.models.rules",
 }
 
-__all__ = ["Boosting", "Classifier", "Estimator", "Forecaster", "Linear", "Model", "Onnx"]
+__all__ = [
+    "Boosting",
+    "Classifier",
+    "Estimator",
+    "Factorisation",
+    "Forecaster",
+    "FrameForecaster",
+    "Function",
+    "Kernel",
+    "Linear",
+    "Mlflow",
+    "Model",
+    "Network",
+    "Onnx",
+    "Regressor",
+    "Rules",
+]
 
 
 def __getattr__(name: str) -> Any:

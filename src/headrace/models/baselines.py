@@ -27,15 +27,15 @@ def seasonal_naive(history: History, target: str, season: timedelta, examples: E
 
 def last_value(history: History, frame: Frame, examples: Examples) -> Array:
     """The newest value that the origin knows, for every step ahead; NaN where four long seasons have none."""
-    y, at = history.values[frame.target], examples.origin
-    unknown = np.isnan(y[examples.series, at])
+    y, position = history.values[frame.target], examples.origin
+    unknown = np.isnan(y[examples.series, position])
     if unknown.any():
         rows, row = np.unique(examples.series[unknown], return_inverse=True)
         newest = np.maximum.accumulate(np.where(np.isnan(y[rows]), -1, np.arange(y.shape[1])), axis=1)
-        at = at.copy()
-        at[unknown] = newest[row, at[unknown]]
-    young = (at >= 0) & (examples.origin - at < 4 * frame.long // frame.step)
-    return np.where(young, y[examples.series, at], np.nan)
+        position = position.copy()
+        position[unknown] = newest[row, position[unknown]]
+    young = (position >= 0) & (examples.origin - position < 4 * frame.long // frame.step)
+    return np.where(young, y[examples.series, position], np.nan)
 
 
 def naive(history: History, frame: Frame, season: timedelta, examples: Examples) -> Array:
@@ -51,15 +51,15 @@ def reference(history: History, frame: Frame, season: timedelta, examples: Examp
     It is the one a season before, or where that is missing the one of the season before that, and so on through the
     last four long seasons; NaN where all of these are missing.
     """
-    said = naive(history, frame, season, examples)
-    gone = np.flatnonzero(np.isnan(said)) if season else np.empty(0, dtype=np.intp)
-    for back in range(1, reach(frame, season) // season if season else 0):
-        if not gone.size:
+    values = naive(history, frame, season, examples)
+    missing = np.flatnonzero(np.isnan(values)) if season else np.empty(0, dtype=np.intp)
+    for index in range(1, reach(frame, season) // season if season else 0):
+        if not missing.size:
             break
-        older: Expression = SeasonalLag(Col(frame.target), season, back=back)
-        said[gone] = Evaluator(history, examples[gone]).column(older)
-        gone = gone[np.isnan(said[gone])]
-    return said
+        older: Expression = SeasonalLag(Col(frame.target), season, back=index)
+        values[missing] = Evaluator(history, examples[missing]).column(older)
+        missing = missing[np.isnan(values[missing])]
+    return values
 
 
 def reach(frame: Frame, season: timedelta) -> timedelta:
@@ -83,9 +83,9 @@ def persistent(target: Array, *, season: int, ahead: int) -> NDArray[np.bool_]:
         season: Steps of the season.
         ahead: Steps ahead to judge by: half the horizon.
     """
-    back = season * -(-ahead // season)
+    lag = season * -(-ahead // season)
     with np.errstate(invalid="ignore"):
-        held, seasonal = (_mean_change(target, by) for by in (ahead, back))
+        held, seasonal = (_mean_change(target, by) for by in (ahead, lag))
         return held < PERSISTENT * seasonal
 
 

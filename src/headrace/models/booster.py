@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("headrace.booster")
 
-_FLOAT32, _FLOAT64, _NORMAL, _ALL_ITERATIONS = 0, 1, 0, -1
+_FLOAT32, _FLOAT64, _NORMAL, _CONTRIBUTIONS, _ALL_ITERATIONS = 0, 1, 0, 3, -1
 MANY = 4_096
 """From so many rows at once on `Trees` is quicker than LightGBM."""
 READ = 16_384
@@ -110,14 +110,47 @@ class Booster:
         Raises:
             ModelError: The matrix has another shape, type or layout.
         """
-        import numpy as np
-
         kind, parameters = _matrix_type(matrix, self.features), _parameters(threads)
         rows = matrix.shape[0]
         self._asked += rows
         if rows >= MANY and self._asked >= READ and self._trees is not None:
             return self._trees.predict(matrix)
-        out = np.empty(rows * self.outputs, dtype=np.float64)
+        out = self._of_library(matrix, kind, _NORMAL, self.outputs, parameters)
+        return out.ravel() if self.outputs == 1 else out
+
+    def contributions(self, matrix: np.ndarray, threads: int = 1) -> np.ndarray:
+        """What every column adds to the sum of the trees of many rows: SHAP values, as LightGBM computes them.
+
+        They add up to the sum before the objective's own transformation, such as the log odds.
+
+        Args:
+            matrix: As of `predict`.
+            threads: How many threads the library may use; the result does not depend on it.
+
+        Returns:
+            float64, ``(rows, outputs, features + 1)``; the last is what the trees say on average, in every row.
+
+        Raises:
+            ModelError: The matrix has another shape, type or layout.
+        """
+        kind, width = _matrix_type(matrix, self.features), self.outputs * (self.features + 1)
+        out = self._of_library(matrix, kind, _CONTRIBUTIONS, width, _parameters(threads))
+        return out.reshape(matrix.shape[0], self.outputs, self.features + 1)
+
+    def gains(self) -> np.ndarray:
+        """What all splits by each column gain, ``(features,)``."""
+        from headrace.models.gains import gains_of
+
+        return gains_of(self.text, self.features)
+
+    def _of_library(
+        self, matrix: np.ndarray, kind: int, wanted: int, width: int, parameters: ctypes.c_char_p
+    ) -> np.ndarray:
+        """What LightGBM gives for every row of a matrix, ``(rows, width)``."""
+        import numpy as np
+
+        rows = matrix.shape[0]
+        out = np.empty((rows, width), dtype=np.float64)
         if rows:
             length = ctypes.c_int64(0)
             _call(
@@ -128,14 +161,14 @@ class Booster:
                 ctypes.c_int32(rows),
                 ctypes.c_int32(self.features),
                 ctypes.c_int(int(matrix.flags["C_CONTIGUOUS"])),
-                ctypes.c_int(_NORMAL),
+                ctypes.c_int(wanted),
                 ctypes.c_int(0),
                 ctypes.c_int(_ALL_ITERATIONS),
                 parameters,
                 ctypes.byref(length),
                 ctypes.c_void_p(out.ctypes.data),
             )
-        return out if self.outputs == 1 else out.reshape(rows, self.outputs)
+        return out
 
     @cached_property
     def _trees(self) -> Trees | None:
@@ -216,8 +249,8 @@ class _Row:
         try:
             self._input[:] = values  # type: ignore[call-overload]
         except (ValueError, TypeError) as error:
-            wanted = len(self._input)
-            raise ModelError(f"a row must be {wanted} numbers: {error}", hint="give NaN for a missing value") from error
+            width = len(self._input)
+            raise ModelError(f"a row must be {width} numbers: {error}", hint="give NaN for a missing value") from error
         if self._function(*self._arguments):
             _raise_last()
         return self._output

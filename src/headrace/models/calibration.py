@@ -37,9 +37,9 @@ def half_widths(residual: Array, ahead: NDArray[np.intp], *, horizon: int, level
     everywhere = _conformal(residual[good], level)
     widths = np.full(horizon, everywhere)
     for step in range(1, horizon + 1):
-        own = residual[good & (ahead == step)]
-        if own.size >= 20:
-            widths[step - 1] = _conformal(own, level)
+        errors = residual[good & (ahead == step)]
+        if errors.size >= 20:
+            widths[step - 1] = _conformal(errors, level)
     return widths
 
 

@@ -141,8 +141,8 @@ class Feedback:
         past = self._base[self._new, None] - horizon * np.arange(window(horizon), 0, -1)
         ahead = horizon * np.arange(between(horizon))
         after = np.where(ahead <= self._elapsed[:, None], (self._asked - self._elapsed)[:, None] + ahead, NONE)
-        codes = [np.where(self._positions(each) >= first, each, NONE) for each in (self._base, past, after)]
-        needed = np.unique(np.concatenate([each.ravel() for each in codes]))
+        codes = [np.where(self._positions(codes_of) >= first, codes_of, NONE) for codes_of in (self._base, past, after)]
+        needed = np.unique(np.concatenate([code.ravel() for code in codes]))
         self._needed = needed[needed != NONE]
         self._now, self._past, self._after = (
             np.where(c != NONE, np.searchsorted(self._needed, c), NONE) for c in codes
@@ -153,10 +153,10 @@ class Feedback:
 
     def _sought(self, codes: Ints) -> tuple[Ints, Ints]:
         """Where checks stand among what is forecast (asked for, then missing), and which are missing."""
-        asked, place = np.unique(self._asked, return_index=True)
-        at = np.minimum(np.searchsorted(asked, codes), asked.size - 1)
-        lacks = asked[at] != codes
-        return np.where(lacks, self._asked.size - 1 + np.cumsum(lacks), place[at]), codes[lacks]
+        codes_asked, place = np.unique(self._asked, return_index=True)
+        place_of = np.minimum(np.searchsorted(codes_asked, codes), codes_asked.size - 1)
+        lacks = codes_asked[place_of] != codes
+        return np.where(lacks, self._asked.size - 1 + np.cumsum(lacks), place[place_of]), codes[lacks]
 
     @property
     def missing(self) -> tuple[Ints, Ints]:
@@ -171,24 +171,24 @@ class Feedback:
             half: Half widths before any factor.
         """
         self._said.value[self._unknown], self._said.half[self._unknown] = value[self._made], half[self._made]
-        said = _with_none(self._said)
+        checks = _with_none(self._said)
         state, base = self._rule.first(self._new.size), self._base[self._new]
         if base.size:
             actual = self._came_true(base, self._past)
-            for i, at in enumerate(self._past.T):
-                state = self._moved(state, base // self._width, said, at, actual[:, i])
+            for i, column in enumerate(self._past.T):
+                state = self._moved(state, base // self._width, checks, column, actual[:, i])
         self._state[self._new] = state
         if self._memory is not None:
             self._keep(self._memory)
         state, actual = self._state[self._of], self._came_true(self._asked, self._after)
         steps = np.arange(self._rule.horizon)
-        for i, at in enumerate(self._after.T):
-            seen = np.where(steps < (self._elapsed - i * self._rule.horizon)[:, None], actual[:, i], np.nan)
-            state = self._moved(state, self._asked // self._width, said, at, seen)
+        for i, column in enumerate(self._after.T):
+            values = np.where(steps < (self._elapsed - i * self._rule.horizon)[:, None], actual[:, i], np.nan)
+            state = self._moved(state, self._asked // self._width, checks, column, values)
         return state
 
-    def _moved(self, state: Array, series: Ints, said: Checks, at: Ints, actual: Array) -> Array:
-        return self._rule.moved(state, self._beginning[series], said.value[at], said.half[at], actual)
+    def _moved(self, state: Array, series: Ints, checks: Checks, index: Ints, actual: Array) -> Array:
+        return self._rule.moved(state, self._beginning[series], checks.value[index], checks.half[index], actual)
 
     def _came_true(self, codes: Ints, checks: Ints) -> Array:
         """What came true of checks (places among the needed), as some series and positions know it, NaN for `NONE`.
@@ -203,18 +203,18 @@ class Feedback:
         position = self._positions(codes)
         known, row = self._glitches.came_true(codes // self._width, position)
         begin = np.append(self._positions(self._needed), NONE)[checks]
-        at = begin[:, :, None] + np.arange(1, self._rule.horizon + 1)
-        inside = (checks != NONE)[:, :, None] & (at < known.shape[1])
-        return np.where(inside, known[row[:, None, None], np.where(inside, at, 0)], np.nan)
+        index = begin[:, :, None] + np.arange(1, self._rule.horizon + 1)
+        inside = (checks != NONE)[:, :, None] & (index < known.shape[1])
+        return np.where(inside, known[row[:, None, None], np.where(inside, index, 0)], np.nan)
 
     def _keep(self, memory: Memory) -> None:
         """Have the new remembered: forecasts, and states at the bases."""
-        now, said, changed = self._now[self._new], self._said, ~self._known
+        now, checks, changed = self._now[self._new], self._said, ~self._known
         counts = now != NONE
-        said.state[now[counts]] = self._state[self._new[counts]]
+        checks.state[now[counts]] = self._state[self._new[counts]]
         changed[now[counts]] = True
         codes = self._needed[changed]
-        memory.keep(codes // self._width, self._positions(codes), Checks(*(part[changed] for part in said.parts)))
+        memory.keep(codes // self._width, self._positions(codes), Checks(*(part[changed] for part in checks.parts)))
 
     def _recall(self, codes: Ints) -> tuple[NDArray[np.bool_], Checks]:
         if self._memory is None:
@@ -231,6 +231,6 @@ class Feedback:
         return positions
 
 
-def _with_none(said: Checks) -> Checks:
+def _with_none(checks: Checks) -> Checks:
     """These and a last one that says nothing, for `NONE`."""
-    return Checks(*(np.concatenate([part, np.full((1, *part.shape[1:]), np.nan)]) for part in said.parts))
+    return Checks(*(np.concatenate([part, np.full((1, *part.shape[1:]), np.nan)]) for part in checks.parts))

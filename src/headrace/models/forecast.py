@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ from headrace.models.glitches import Glitches, margin
 from headrace.models.limits import NONE, Limits
 from headrace.models.member import Frame, Transform, View, count, lookback, reachable, spread
 from headrace.models.weights import Rule
+
+if TYPE_CHECKING:
+    from headrace.models.regressor_member import RegressorMember
 
 NEVER = np.iinfo(np.int64).max
 KIND = "forecaster"
@@ -50,6 +54,9 @@ class Forecast:
         needed: How many of them a forecast needs.
         enough: With fewer than so many a baseline is served in place of the model; all are fewer where there is none.
         sparse: Which are of intermittent series, served by their own mean and quantiles, shape (n,).
+        weights: Of the candidates by bucket, shape (n, candidates, buckets); see `Rule.mixed`. None where nothing is
+            mixed.
+        glitch: Whether the value at each origin is a glitch, shape (n,); None: of none.
     """
 
     value: Array
@@ -61,6 +68,8 @@ class Forecast:
     needed: int
     enough: int
     sparse: NDArray[np.bool_]
+    weights: Array | None = None
+    glitch: NDArray[np.bool_] | None = None
 
 
 MEMBERS = 2
@@ -83,19 +92,20 @@ class ForecastModel:
         frame: Target, step and seasons.
         horizon: Steps ahead.
         features: The features that were learnt from, as declared.
-        members: Transforms and boosters. Those of a series' kind speak for it, beside forecasts that need no model.
+        members: Transforms and what was fitted. Those of a series' kind speak for it, beside forecasts without a model.
         widths: Half widths of the intervals per step ahead, in units of the series' scale.
         persistent: Series, by their keys as JSON text, that follow their last value more than their season: members
             that hold speak for them, the others for all others; where there is only one kind, it speaks for all.
         factors: How much wider or narrower they are for a series, by its keys as JSON text; 1 for any other.
-        interval: The intervals' nominal coverage.
+        coverage: The intervals' nominal coverage.
         since: End of the fit. Errors after it say whom to listen to and how wide intervals are; None: the members'
             mean is the forecast, and widths are fixed.
         baseline: What is served without members, and to a series that is too young for them.
         reason: Why there are no members; None where there are.
         limits: What the target can be, as declared.
         sparse: Whether a series was intermittent at the fit: any that is so at an origin is then served as such.
-        moves: Whether values from before a step of level are read as if on the new one; see `models.levels`.
+        clear: How clear a step of level must be for values from before it to be read as if on the new one; infinity
+            where none is clear enough. See `models.levels`.
         jumps: How far the last value was off on the time held back, as a share, per step ahead: half widths of series
             that are too young for the members are at least this share of what is served, less the more is known.
         losses: What the weights begin with: first of an average series, then of those in `factors`, by their sorted
@@ -106,9 +116,9 @@ class ForecastModel:
     frame: Frame
     horizon: int
     features: Features
-    members: tuple[tuple[Transform, Booster], ...]
+    members: tuple[tuple[Transform, Booster | RegressorMember], ...]
     widths: Array
-    interval: float
+    coverage: float
     nonnegative: bool
     persistent: frozenset[str] = frozenset()
     factors: Mapping[str, float] = field(default_factory=dict)
@@ -117,7 +127,7 @@ class ForecastModel:
     reason: str | None = None
     limits: Limits = NONE
     sparse: bool = False
-    moves: bool = True
+    clear: float = 1.0
     jumps: Array | None = None
     losses: Array | None = None
 
@@ -133,6 +143,12 @@ class ForecastModel:
         return self.frame.step * steps
 
     @property
+    def bound(self) -> tuple[Features, ...]:
+        """The features as each member reads them."""
+        bound: tuple[Features, ...] = self._bound  # type: ignore[attr-defined]
+        return bound
+
+    @property
     def _before(self) -> int:
         """How many steps up to an origin the features look at."""
         return -(-lookback(self.features, self.frame.short, self.frame.long) // self.frame.step)
@@ -141,12 +157,31 @@ class ForecastModel:
     def rule(self) -> Rule:
         """Whom to listen to."""
         naive = 3 if self.frame.short == self.frame.long else 4
-        return Rule(self.horizon, self.interval, MEMBERS, naive)
+        return Rule(self.horizon, self.coverage, MEMBERS, naive)
 
     @property
     def checks(self) -> Shape:
         """Past forecasts of a series that the next one goes by: what a `Memory` has to hold of it."""
         return Shape(0, 0, self.horizon, 0) if self.since is None else shape_of(self.rule)
+
+    @property
+    def taught(self) -> bool:
+        """Whether anything was learnt; otherwise the baseline is served."""
+        return bool(self.members)
+
+    @property
+    def follows(self) -> bool:
+        """Whether what came true since the fit changes forecasts."""
+        return self.taught
+
+    @property
+    def most_origins(self) -> int | None:
+        """It is quick: as many as is usual."""
+        return None
+
+    def from_time(self, since: datetime | None) -> ForecastModel:
+        """The same model, that goes by what came true since then; None: by nothing."""
+        return replace(self, since=since)
 
     @property
     def needed(self) -> int:
@@ -167,7 +202,7 @@ class ForecastModel:
         threads: int = 1,
         memory: Memory | None = None,
     ) -> Forecast:
-        """Forecast series[i] from origin[i]; nothing after an origin is looked at, but columns known ahead.
+        """Forecast series[i] from origin[i]; nothing after an origin is looked at, but columns known in advance.
 
         Args:
             history: Must reach `lookback` before the first origin for exact features; missing values are NaN.
@@ -179,25 +214,26 @@ class ForecastModel:
         series, origin = np.broadcast_arrays(series, origin)
         glitches = Glitches(history, self.frame)
         if self.since is None or not origin.size:
-            said, half, most, known = self._say(glitches, series, origin, threads)
-            value, share = self.rule.mixed(self._alone(origin.size), said)
+            values, half, most, known = self._say(glitches, series, origin, threads)
+            weights = self._alone(origin.size)
         else:
-            said, value, share, half, most, known = self._follow(glitches, series, origin, threads, memory)
+            values, weights, half, most, known = self._follow(glitches, series, origin, threads, memory)
+        value, share = self.rule.mixed(weights, values)
         young = known[:, :1] < self.enough
-        value, share = np.where(young, said[:, 0], value), np.where(young, 0.0, share)
+        value, share = np.where(young, values[:, 0], value), np.where(young, 0.0, share)
         half = np.minimum(half, most)
         lower, upper = value - half, value + half
         if self.nonnegative:
             lower, upper = np.maximum(lower, 0.0), np.maximum(upper, 0.0)
         sparse = np.zeros(origin.size, dtype=bool)
         if self.sparse and origin.size:
-            asked = glitches.cleaned(series, origin)
-            own = intermittent.own(asked[0], self.frame, (asked[1], origin), self.horizon, self.interval)
+            cleaned = glitches.cleaned(series, origin)
+            own = intermittent.own(cleaned[0], self.frame, (cleaned[1], origin), self.horizon, self.coverage)
             sparse[own.which], share[own.which] = True, 0.0
             value[own.which], lower[own.which], upper[own.which] = own.value, own.lower, own.upper
         value, lower, upper = self.limits.applied(value, lower, upper, sparse)
         enough = known[:, 0].astype(np.int64), self.needed, self.enough
-        return Forecast(value, lower, upper, said, share, *enough, sparse)
+        return Forecast(value, lower, upper, values, share, *enough, sparse, weights, glitches.at(series, origin))
 
     def _follow(
         self,
@@ -206,8 +242,8 @@ class ForecastModel:
         origin: NDArray[np.intp],
         threads: int,
         memory: Memory | None,
-    ) -> tuple[Array, Array, Array, Array, Array, Array]:
-        """As `_say` with value and the members' share in between, after what came true since the fit."""
+    ) -> tuple[Array, Array, Array, Array, Array]:
+        """As `_say` with the candidates' weights in between, after what came true since the fit."""
         assert self.since is not None
         beginning, n = self._beginning(glitches.history), origin.size
         feedback = Feedback(
@@ -217,11 +253,11 @@ class ForecastModel:
             since=self.since,
             memory=memory,
         )
-        every, positions = (np.concatenate(pair) for pair in zip((series, origin), feedback.missing, strict=True))
-        said, half, most, known = self._say(glitches, every, positions, threads)
-        state = feedback.states(said, half)
-        value, share = self.rule.mixed(self.rule.weights(state, beginning[series]), said[:n])
-        return said[:n], value, share, half[:n] * self.rule.factor(state)[:, None], most[:n], known[:n]
+        series_all, positions = (np.concatenate(pair) for pair in zip((series, origin), feedback.missing, strict=True))
+        values, half, most, known = self._say(glitches, series_all, positions, threads)
+        state = feedback.states(values, half)
+        weights = self.rule.weights(state, beginning[series])
+        return values[:n], weights, half[:n] * self.rule.factor(state)[:, None], most[:n], known[:n]
 
     def _alone(self, n: int) -> Array:
         """Weights of n forecasts that are the members' mean."""
@@ -248,14 +284,14 @@ class ForecastModel:
         examples = every_example(series, origin, self.horizon)
         # Neighbours in time fall into the same leaves: in this order a booster predicts a third faster.
         order = np.lexsort((examples.origin, examples.target, examples.series))
-        chunks = (examples[some] for some in np.array_split(order, -(-order.size // CHUNK) or 1))
+        chunks = (examples[chunk] for chunk in np.array_split(order, -(-order.size // CHUNK) or 1))
         parts = [self._some(*near(history, chunk, self._before), threads) for chunk in chunks]
         columns = [np.empty(order.size) for _ in parts[0]]
         for column, pieces in zip(columns, zip(*parts, strict=True), strict=True):
             column[order] = np.concatenate(pieces)
-        half, most, known, *values = (column.reshape(-1, self.horizon) for column in columns)
+        half, bound, known, *values = (column.reshape(-1, self.horizon) for column in columns)
         half *= self._factors(history)[examples.series].reshape(half.shape)
-        return np.stack(values, axis=1), np.minimum(half, most), most, known
+        return np.stack(values, axis=1), np.minimum(half, bound), bound, known
 
     def _factors(self, history: History) -> Array:
         """One factor per row of the history."""
@@ -263,7 +299,7 @@ class ForecastModel:
             return np.ones(history.series)
         return np.array([self.factors.get(text, 1.0) for text in key_texts(history.keys)])
 
-    def _persistent(self, history: History) -> NDArray[np.bool_]:
+    def persistence(self, history: History) -> NDArray[np.bool_]:
         """Whether holding members speak, per row of the history."""
         kinds = {transform.holds for transform, _ in self.members}
         if len(kinds) == 1:
@@ -272,17 +308,15 @@ class ForecastModel:
 
     def _some(self, history: History, examples: Examples, threads: int) -> tuple[Array, ...]:
         """Half widths before any factor, how wide one may be, how much is known, and every candidate."""
-        bound: tuple[Features, ...] = self._bound  # type: ignore[attr-defined]
-        if self.moves:
-            history, examples = levels.moved(history, self.frame, examples)
-        holding, arrays = self._persistent(history)[examples.series], Arrays(history)
+        history, examples = levels.moved(history, self.frame, examples, self.clear)
+        holding, arrays = self.persistence(history)[examples.series], Arrays(history)
         members = np.full((MEMBERS, len(examples)), np.nan)
         turn = {True: 0, False: 0}
-        for (transform, booster), features in zip(self.members, bound, strict=True):
-            own = np.flatnonzero(holding == transform.holds)
-            view = View(transform, self.frame, history, examples[own], arrays)
+        for (transform, booster), features in zip(self.members, self.bound, strict=True):
+            rows = np.flatnonzero(holding == transform.holds)
+            view = View(transform, self.frame, history, examples[rows], arrays)
             # The last of a kind speaks for those that its kind lacks, too.
-            members[turn[transform.holds] :, own] = view.restore(
+            members[turn[transform.holds] :, rows] = view.restore(
                 booster.predict(view.matrix(features), threads=threads)
             )
             turn[transform.holds] += 1
@@ -324,9 +358,9 @@ class ForecastModel:
             "horizon": self.horizon,
             "features": self.features.as_list(),
             "members": [{"log": t.log, "anchor": t.anchor} for t, _ in self.members],
-            "digests": [booster.digest for _, booster in self.members],
+            "digests": [member.digest for _, member in self.members if isinstance(member, Booster)],
             "widths": self.widths.tolist(),
-            "interval": self.interval,
+            "coverage": self.coverage,
             "nonnegative": self.nonnegative,
             "persistent": sorted(self.persistent),
             "factors": dict(self.factors),
@@ -336,15 +370,18 @@ class ForecastModel:
             "reason": self.reason,
             "limits": self.limits.as_dict(),
             "sparse": self.sparse,
-            "moves": self.moves,
+            "clear": None if self.clear == inf else self.clear,
             "jumps": None if self.jumps is None else self.jumps.tolist(),
         }
         text = json.dumps(manifest, indent=1, sort_keys=True).replace("NaN", "null")
         (folder / "model.json").write_text(text + "\n", encoding="utf-8")
         if self.losses is not None:
             np.save(folder / LOSSES, self.losses)
-        for i, (_, booster) in enumerate(self.members):
-            (folder / f"member_{i}.txt").write_bytes(booster.text)
+        for i, (_, member) in enumerate(self.members):
+            if isinstance(member, Booster):
+                (folder / f"member_{i}.txt").write_bytes(member.text)
+            else:
+                member.save(folder / f"member_{i}")
 
     @classmethod
     def load(cls, folder: Path) -> ForecastModel:
@@ -367,18 +404,15 @@ class ForecastModel:
             raise ArtefactError(
                 f"is a {data['kind']} of format {data['format']}", where=str(folder), hint="upgrade headrace"
             )
-        texts = [(folder / f"member_{i}.txt").read_bytes() for i in range(len(data["members"]))]
         losses = np.load(folder / LOSSES) if data["weighed"] else None
         seasons = (parse_duration(s) for s in data["seasons"])
-        digests = data.get("digests", [None] * len(texts))
-        boosters = [Booster.from_text(text, known=digest) for text, digest in zip(texts, digests, strict=True)]
         return cls(
             frame=Frame(data["target"], parse_duration(data["step"]), *seasons),
             horizon=data["horizon"],
             features=Features.from_list(data["features"]),
-            members=tuple((Transform(**t), booster) for t, booster in zip(data["members"], boosters, strict=True)),
+            members=_members(folder, data),
             widths=_array(data["widths"]),
-            interval=data["interval"],
+            coverage=data["coverage"],
             nonnegative=data["nonnegative"],
             persistent=frozenset(data.get("persistent", ())),
             factors=data.get("factors", {}),
@@ -387,10 +421,28 @@ class ForecastModel:
             reason=data["reason"],
             limits=Limits(**data["limits"]),
             sparse=data["sparse"],
-            moves=data.get("moves", False),  # one that was fitted before there were any goes on as it was
+            clear=_clear_of(data),
             jumps=None if data.get("jumps") is None else _array(data["jumps"]),
             losses=losses,
         )
+
+
+def _members(folder: Path, data: Mapping[str, Any]) -> tuple[tuple[Transform, Booster | RegressorMember], ...]:
+    count = len(data["members"])
+    if count and not data["digests"]:
+        from headrace.models.regressor_member import RegressorMember
+
+        fitted: list[Any] = [RegressorMember.load(folder / f"member_{i}") for i in range(count)]
+    else:
+        texts = [(folder / f"member_{i}.txt").read_bytes() for i in range(count)]
+        fitted = [Booster.from_text(text, known=known) for text, known in zip(texts, data["digests"], strict=True)]
+    return tuple((Transform(**t), member) for t, member in zip(data["members"], fitted, strict=True))
+
+
+def _clear_of(data: Mapping[str, Any]) -> float:
+    """From a manifest, which may be of before there were steps of level, or of when all or none were clear enough."""
+    clear = data.get("clear", 1.0 if data.get("moves") else None)
+    return inf if clear is None else float(clear)
 
 
 def _array(numbers: list[float | None]) -> Array:

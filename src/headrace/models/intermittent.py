@@ -64,17 +64,17 @@ def recognised(history: History, frame: Frame, series: Ints, origin: Ints) -> ND
         series: Rows of the history.
         origin: Grid positions.
     """
-    found = np.zeros(series.size, dtype=bool)
+    flags = np.zeros(series.size, dtype=bool)
     y = history.values[frame.target]
     likely = np.flatnonzero((y == 0).any(axis=1)[series])
     window = _window(y, series[likely], origin[likely], RECOGNISED * _long(frame))
     known, zero = (~np.isnan(window)).sum(axis=1), (window == 0).sum(axis=1)
     enough = known >= frame.short // frame.step
-    found[likely] = enough & (zero * 2 > known) & ~(window < 0).any(axis=1)
-    return found
+    flags[likely] = enough & (zero * 2 > known) & ~(window < 0).any(axis=1)
+    return flags
 
 
-def own(history: History, frame: Frame, asked: tuple[Ints, Ints], horizon: int, interval: float) -> Own:
+def own(history: History, frame: Frame, asked: tuple[Ints, Ints], horizon: int, coverage: float) -> Own:
     """Forecasts of those that are intermittent.
 
     Args:
@@ -82,37 +82,37 @@ def own(history: History, frame: Frame, asked: tuple[Ints, Ints], horizon: int, 
         frame: The target and its seasons.
         asked: Series and origins.
         horizon: Steps ahead.
-        interval: Nominal coverage of the intervals.
+        coverage: Nominal coverage of the intervals.
     """
-    which = np.flatnonzero(recognised(history, frame, *asked))
-    series, origin = (each[which] for each in asked)
+    rows = np.flatnonzero(recognised(history, frame, *asked))
+    series, origin = (column[rows] for column in asked)
     window = _window(history.values[frame.target], series, origin, reach(frame))
     known = (~np.isnan(window)).astype(np.float64)
     order = np.argsort(window, axis=1, kind="stable")
     ordered, filled = np.take_along_axis(window, order, axis=1), np.where(known > 0, window, 0.0)
     mean = filled.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    value, lower, upper = (np.empty((which.size, horizon)) for _ in range(3))
+    value, lower, upper = (np.empty((rows.size, horizon)) for _ in range(3))
     for step in range(horizon):
-        same = ((np.arange(window.shape[1]) - window.shape[1] - step) % _long(frame) == 0).astype(np.float64)
-        count = (known * same).sum(axis=1)
-        value[:, step] = ((filled * same).sum(axis=1) + PRIOR * mean) / (count + PRIOR)
-        weight = np.take_along_axis(known * (1 + (SAME_PHASE - 1) * same), order, axis=1).cumsum(axis=1)
-        for ends, level in ((lower, (1 - interval) / 2), (upper, (1 + interval) / 2)):
+        season = ((np.arange(window.shape[1]) - window.shape[1] - step) % _long(frame) == 0).astype(np.float64)
+        count = (known * season).sum(axis=1)
+        value[:, step] = ((filled * season).sum(axis=1) + PRIOR * mean) / (count + PRIOR)
+        weight = np.take_along_axis(known * (1 + (SAME_PHASE - 1) * season), order, axis=1).cumsum(axis=1)
+        for ends, level in ((lower, (1 - coverage) / 2), (upper, (1 + coverage) / 2)):
             place = (weight < level * weight[:, -1:] - 1e-9).sum(axis=1)
             ends[:, step] = np.take_along_axis(ordered, place[:, None], axis=1)[:, 0]
-    unsure = _unsure(filled, known, mean, interval)
-    return Own(which, value, np.minimum(lower, value), np.maximum(upper, value + unsure[:, None]))
+    unsure = _unsure(filled, known, mean, coverage)
+    return Own(rows, value, np.minimum(lower, value), np.maximum(upper, value + unsure[:, None]))
 
 
-def _unsure(filled: Array, known: Array, mean: Array, interval: float) -> Array:
+def _unsure(filled: Array, known: Array, mean: Array, coverage: float) -> Array:
     """How far means may lie too low: their standard error, times the normal quantile of the upper end."""
     count = known.sum(axis=1)
     squares = (known * (filled - mean[:, None]) ** 2).sum(axis=1)
-    found: Array = NormalDist().inv_cdf((1 + interval) / 2) * np.sqrt(squares) / np.maximum(count, 1)
-    return found
+    widths: Array = NormalDist().inv_cdf((1 + coverage) / 2) * np.sqrt(squares) / np.maximum(count, 1)
+    return widths
 
 
-def judged(actual: Array, value: Array, bounds: tuple[Array, Array], scale: Array, interval: float) -> dict[str, float]:
+def judged(actual: Array, value: Array, bounds: tuple[Array, Array], scale: Array, coverage: float) -> dict[str, float]:
     """``rmsse bias pinball`` of forecasts of intermittent series: the last one the mean of both ends of the interval.
 
     Args:
@@ -120,9 +120,9 @@ def judged(actual: Array, value: Array, bounds: tuple[Array, Array], scale: Arra
         value: Forecasts.
         bounds: Lower and upper ends.
         scale: Of each pair, from `scales`.
-        interval: Nominal coverage.
+        coverage: Nominal coverage.
     """
-    ends = zip(bounds, ((1 - interval) / 2, (1 + interval) / 2), strict=True)
+    ends = zip(bounds, ((1 - coverage) / 2, (1 + coverage) / 2), strict=True)
     return {
         "rmsse": metrics.rmsse(actual, value, scale),
         "bias": metrics.bias(actual, value),
@@ -135,8 +135,8 @@ def scales(target: Array) -> Array:
     change = np.diff(target, axis=1) ** 2
     known = ~np.isnan(change)
     with np.errstate(invalid="ignore"):
-        found: Array = np.sqrt(np.where(known, change, 0.0).sum(axis=1) / known.sum(axis=1))
-    return np.where(found > 0, found, np.nan)
+        scale: Array = np.sqrt(np.where(known, change, 0.0).sum(axis=1) / known.sum(axis=1))
+    return np.where(scale > 0, scale, np.nan)
 
 
 def _long(frame: Frame) -> int:
@@ -145,5 +145,5 @@ def _long(frame: Frame) -> int:
 
 def _window(y: Array, series: Ints, origin: Ints, width: int) -> Array:
     """The `width` values up to each origin, shape (n, width), NaN where the history does not reach."""
-    at = origin[:, None] + np.arange(1 - width, 1)
-    return np.where(at >= 0, y[series[:, None], np.maximum(at, 0)], np.nan)
+    index = origin[:, None] + np.arange(1 - width, 1)
+    return np.where(index >= 0, y[series[:, None], np.maximum(index, 0)], np.nan)

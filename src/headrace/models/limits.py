@@ -39,7 +39,7 @@ class Limits:
         Rounding to the nearest takes no whole number out of an interval. The expected value of an intermittent series
         (`sparse`, shape (n,)) stays a fraction: rounded it would be zero every day, and wrong in sum.
         """
-        value, lower, upper = (self.bounded(each) for each in (value, lower, upper))
+        value, lower, upper = (self.bounded(bound) for bound in (value, lower, upper))
         if not self.whole:
             return value, lower, upper
         often = ~sparse[:, None]

@@ -29,6 +29,8 @@ SEASON = "season"
 LAST = "last"
 FLOOR = 1e-3
 """A scale is at least this share of the series' size: a flat series does not blow up noise."""
+STILL = 1e-6
+"""A logarithm that changes by less has changed as much as the number itself."""
 SPREAD = 0.25
 """The typical change from step to step counts as the scale unless the spread is over four times as large."""
 
@@ -142,8 +144,8 @@ def _ends(frame: Frame) -> tuple[Expression, Expression]:
 
 def lookback(features: Features, short: timedelta, long: timedelta) -> timedelta:
     """How far before an origin a history must reach for every feature, scale and step of level to be exact."""
-    own = max(features.lookback, long * 5) + short
-    return own + short / 4 if short < long else own
+    span = max(features.lookback, long * 5) + short
+    return span + short / 4 if short < long else span
 
 
 class View:
@@ -172,6 +174,26 @@ class View:
         """The booster's output in the target's own unit."""
         values = self._anchor + output * self._scale
         return np.exp(values) if self.transform.log else values
+
+    def restored_parts(self, parts: Array) -> tuple[Array, Array]:
+        """Parts of the output, and what they add in the target's own unit to where the member starts.
+
+        Of a member that learns logarithms the difference that all parts make is shared among them by their logarithms,
+        which is what each adds on the straight way from none of them to all (logarithmic mean Divisia index).
+
+        Args:
+            parts: What adds up to the output, shape (examples, parts).
+
+        Returns:
+            Where the member starts, shape (examples,), and what the parts add to it.
+        """
+        parts = parts * self._scale[:, None]
+        if not self.transform.log:
+            return self._anchor, parts
+        start, total = np.exp(self._anchor), parts.sum(axis=1)
+        still = np.abs(total) < STILL
+        growth = np.where(still, 1 + total / 2, np.expm1(total) / np.where(still, 1.0, total))
+        return start, parts * (start * growth)[:, None]
 
 
 def spread(frame: Frame, history: History, examples: Examples, arrays: Arrays | None = None) -> Array:

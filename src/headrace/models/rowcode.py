@@ -20,5 +20,5 @@ def function_of(count: int, lines: Sequence[str], result: str, names: Mapping[st
     namespace = dict(names)
     # The source holds nothing but names made here and by the callers.
     exec(compile(f"def of_row(row):\n{body}", "<row>", "exec"), namespace)  # noqa: S102
-    made: Callable[[Any], Any] = namespace["of_row"]
-    return made
+    function: Callable[[Any], Any] = namespace["of_row"]
+    return function

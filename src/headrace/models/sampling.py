@@ -12,14 +12,14 @@ from headrace.features.matrix import Examples
 
 
 @dataclass(frozen=True)
-class Span:
+class OriginRange:
     """Grid positions of the origins that may be used: `first` to `last`, per series; empty where last < first."""
 
     first: NDArray[np.intp]
     last: NDArray[np.intp]
 
 
-def spans(target: Array, *, warm_up: int, end: int, longest: int) -> Span:
+def spans(target: Array, *, warm_up: int, end: int, longest: int) -> OriginRange:
     """Origins from `warm_up` steps after a series' first value to one step before `end`, at most `longest` of them.
 
     Args:
@@ -31,19 +31,19 @@ def spans(target: Array, *, warm_up: int, end: int, longest: int) -> Span:
     known = ~np.isnan(target[:, : end + 1])
     first = np.where(known.any(axis=1), known.argmax(axis=1), end + 1) + warm_up
     last = np.full(target.shape[0], end - 1)
-    return Span(np.maximum(first, last - longest + 1), last)
+    return OriginRange(np.maximum(first, last - longest + 1), last)
 
 
-def sample(target: Array, span: Span, *, horizon: int, end: int, most: int, seed: int) -> Examples:
-    """At most `most` examples with a known target at or before `end`, drawn evenly; all when there are fewer.
+def sample(target: Array, span: OriginRange, *, horizon: int, end: int, limit: int, seed: int) -> Examples:
+    """At most `limit` examples with a known target at or before `end`, drawn evenly; all when there are fewer.
 
     The draw depends on its arguments alone, so the same history and seed give the same examples.
     """
     origins = np.maximum(span.last - span.first + 1, 0)
     starts = np.concatenate([[0], np.cumsum(origins * horizon)])
     total = int(starts[-1])
-    if total > most:
-        chosen = np.unique(np.random.default_rng(seed).integers(0, total, size=most))
+    if total > limit:
+        chosen = np.unique(np.random.default_rng(seed).integers(0, total, size=limit))
     else:
         chosen = np.arange(total)
     series = np.searchsorted(starts, chosen, side="right") - 1

@@ -50,8 +50,8 @@ def fallback(history: History, frame: Frame, examples: Examples, baseline: str =
     """
     if baseline == MEAN:
         return mean_value(history, frame, examples)
-    said = naive(history, frame, season_of(frame, baseline), examples)
-    return np.where(np.isnan(said), last_value(history, frame, examples), said)
+    values = naive(history, frame, season_of(frame, baseline), examples)
+    return np.where(np.isnan(values), last_value(history, frame, examples), values)
 
 
 def best(history: History, frame: Frame, horizon: int, origin: int) -> str:
@@ -68,10 +68,10 @@ def best(history: History, frame: Frame, horizon: int, origin: int) -> str:
     examples = examples[np.flatnonzero(examples.target <= origin)]
     actual = target[examples.series, examples.target]
     examples, actual = examples[np.flatnonzero(~np.isnan(actual))], actual[~np.isnan(actual)]
-    seen, row = cleaned(history, frame, examples.series, examples.origin)
+    known, row = cleaned(history, frame, examples.series, examples.origin)
     errors = {}
     for baseline in BASELINES:
-        error = np.abs(fallback(seen, frame, Examples(row, examples.origin, examples.ahead), baseline) - actual)
+        error = np.abs(fallback(known, frame, Examples(row, examples.origin, examples.ahead), baseline) - actual)
         if np.isfinite(error).any():
             errors[baseline] = float(np.nanmean(error))
     return min(errors, key=lambda name: errors[name], default=LAST)

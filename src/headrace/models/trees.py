@@ -84,9 +84,9 @@ class Trees:
             values = np.array(fields[b"leaf_value"].split(b" "), dtype=np.float64)
             if questions is None or values.size > 2**DIGITS:
                 return None
-            asked = [numbers.setdefault(question, len(numbers)) for question in questions]
+            indices = [numbers.setdefault(question, len(numbers)) for question in questions]
             left, right = (list(map(int, fields[name].split())) for name in (b"left_child", b"right_child"))
-            trees.append(_planned(asked, left, right, values))
+            trees.append(_planned(indices, left, right, values))
         return cls(list(numbers), trees)
 
     def predict(self, matrix: NDArray[np.floating[Any]]) -> Array:
@@ -101,15 +101,15 @@ class Trees:
         way[-1:] = ~np.uint64(0)  # every row reaches the root
         places = [*self._answers(matrix, words), *way, *digits[::-1]]
         total = np.zeros(words * 64)
-        found = np.empty(words * 64)
+        bits = np.empty(words * 64)
         for tree in self._trees:
             if not tree.steps:
                 total += tree.values
                 continue
             digits[: tree.digits] = 0
-            for function, one, other, to in tree.steps:
-                function(places[one], places[other], places[to])
-            total += np.take(tree.values, _numbers(digits[: tree.digits]), out=found, mode="clip")
+            for function, one, other, target in tree.steps:
+                function(places[one], places[other], places[target])
+            total += np.take(tree.values, _numbers(digits[: tree.digits]), out=bits, mode="clip")
         return total[: matrix.shape[0]]
 
     def _answers(self, matrix: NDArray[np.floating[Any]], words: int) -> Words:
@@ -144,29 +144,29 @@ def _questions(fields: dict[bytes, bytes]) -> list[_Question] | None:
     return questions
 
 
-def _planned(asked: list[int], left: list[int], right: list[int], values: Array) -> _Tree:
+def _planned(questions: list[int], left: list[int], right: list[int], values: Array) -> _Tree:
     """The steps of one tree: down to the left, and what does not go there goes to the right.
 
     A digit is the union of the leaves in whose numbers it is 1. Numbered from left to right in a Gray code, many are
     the same below a whole node, which then stands for its leaves.
     """
-    if not asked:
+    if not questions:
         return _Tree([], values, 0)
     leaves = [node for node in _depth_first(0, left, right) if node < 0]
     number = {leaf: place ^ place >> 1 for place, leaf in enumerate(leaves)}
     shared = dict(number)
-    for node in reversed(range(len(asked))):  # children come after their parents
+    for node in reversed(range(len(questions))):  # children come after their parents
         shared[node] = shared[left[node]] & shared[right[node]]
     steps: list[Step] = []
     above = {child: parent for side in (left, right) for parent, child in enumerate(side)}
-    at = {0: _ROOT}
+    places = {0: _ROOT}
     for node in _depth_first(0, left, right):
         if node in above:
             parent = above[node]
-            up, here = at[parent], at[parent] - 1
-            at[node] = here
+            up, here = places[parent], places[parent] - 1
+            places[node] = here
             is_left = node == left[parent]
-            steps.append((np.bitwise_and, up, asked[parent], here) if is_left else (np.bitwise_xor, up, here, here))
+            steps.append((np.bitwise_and, up, questions[parent], here) if is_left else (np.bitwise_xor, up, here, here))
             new = shared[node] & ~shared[parent]
             steps += [(np.bitwise_or, -1 - d, here, -1 - d) for d in range(DIGITS) if new >> d & 1]
     digits = (len(leaves) - 1).bit_length()

@@ -55,13 +55,13 @@ class Rule:
 
     Attributes:
         horizon: Steps ahead.
-        interval: Nominal coverage.
+        coverage: Nominal coverage.
         members: How many candidates are members of a model; they come first.
         naive: How many need no model.
     """
 
     horizon: int
-    interval: float
+    coverage: float
     members: int
     naive: int
 
@@ -138,13 +138,24 @@ class Rule:
         """The mean of what the candidates say, and the members' share of it: shape (n, horizon) each."""
         total, weight, members = (np.zeros((value.shape[0], self.horizon)) for _ in range(3))
         for k in range(self.candidates):
-            said = np.isfinite(value[:, k])
-            own = np.where(said, weights[:, k, self._bucket], 0.0)
-            total += np.where(said, value[:, k], 0.0) * own
-            weight += own
-            members += own if k < self.members else 0.0
+            known = np.isfinite(value[:, k])
+            mixed_weights = np.where(known, weights[:, k, self._bucket], 0.0)
+            total += np.where(known, value[:, k], 0.0) * mixed_weights
+            weight += mixed_weights
+            members += mixed_weights if k < self.members else 0.0
         with np.errstate(invalid="ignore"):
             return total / weight, members / weight
+
+    def shares(self, weights: Array, value: Array) -> Array:
+        """How much of the mean each candidate has said, shape (n, candidates, horizon): 0 of what has no value.
+
+        Args:
+            weights: As of `mixed`.
+            value: What the candidates said, shape (n, candidates, horizon).
+        """
+        known = np.where(np.isfinite(value), weights[:, :, self._bucket], 0.0)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(known / known.sum(axis=1, keepdims=True))
 
     def factor(self, state: Array) -> Array:
         """What half widths are multiplied by, shape (n,)."""
@@ -164,8 +175,8 @@ class Rule:
         fade = DISCOUNT ** (1 / self._several)
         sums, count = fade * sums + more / self._several, fade * count + known / self._several
         flat = sums.reshape(len(state), self.candidates * self.buckets)
-        made = np.concatenate([flat, count, *self._widths(state, mixed, half, actual)], axis=1)
-        return np.where(np.any(known > 0, axis=1, keepdims=True), made, state)
+        state_parts = np.concatenate([flat, count, *self._widths(state, mixed, half, actual)], axis=1)
+        return np.where(np.any(known > 0, axis=1, keepdims=True), state_parts, state)
 
     def _widths(self, state: Array, mixed: Array, half: Array, actual: Array) -> tuple[Array, Array]:
         """Factors and their losses after one more forecast."""
@@ -176,9 +187,9 @@ class Rule:
         over = np.minimum(score, CAP)[:, None] - factors[:, :, None]
         missed: NDArray[np.bool_] = known[:, None] & (over > 0)
         steps = self.horizon * self._several
-        pinball = np.where(over > 0, self.interval * over, (self.interval - 1) * over)
+        pinball = np.where(over > 0, self.coverage * over, (self.coverage - 1) * over)
         lost = np.add.reduce(np.where(known[:, None], pinball, 0.0), axis=2) / steps
-        moves = _moves(self.horizon, steps, self.interval)
+        moves = _moves(self.horizon, steps, self.coverage)
         by = moves[np.arange(len(RATES)), missed.sum(axis=2), known.sum(axis=1)[:, None]]
         fade = FADING ** (1 / self._several)
         return np.clip(factors * by, 1 / WIDEST, WIDEST), fade * losses + lost
@@ -189,13 +200,13 @@ class Rule:
         return state[:, :end].reshape(shape), state[:, end : end + self.buckets]
 
 
-def _power(least: Array, own: Array, power: int) -> Array:
+def _power(least: Array, weights: Array, power: int) -> Array:
     """(least / own) ** power by multiplications alone: powers of arrays may differ in the last bit from array to array.
 
     1 where both are nothing.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.where(own > 0, least / own, 1.0)
+        ratio = np.where(weights > 0, least / weights, 1.0)
     result = ratio
     for _ in range(power - 1):
         result = result * ratio
@@ -203,12 +214,12 @@ def _power(least: Array, own: Array, power: int) -> Array:
 
 
 @lru_cache(maxsize=16)
-def _moves(horizon: int, steps: int, interval: float) -> Array:
+def _moves(horizon: int, steps: int, coverage: float) -> Array:
     """What factors are multiplied by: by rate, how many errors were missed, and how many were known.
 
     A table, because exponentials of arrays may differ in the last bit from array to array.
     """
     rows = range(horizon + 1)
     return np.array(
-        [[[exp(rate * (m - (1 - interval) * known) / steps) for known in rows] for m in rows] for rate in RATES]
+        [[[exp(rate * (m - (1 - coverage) * known) / steps) for known in rows] for m in rows] for rate in RATES]
     )

@@ -19,31 +19,61 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def lost_rows(system: System, home: Home, records: Records) -> str | None:
-    """What to say of rows that a file no longer has; None where there are none, or the source is no file."""
+class FileRows:
+    """Notes which rows a file has, frame by frame, if it is one that says all that it ever had.
+
+    Args:
+        system: The declaration.
+        records: From the file.
+    """
+
+    def __init__(self, system: System, records: Records) -> None:
+        self._system, self._told = system, records.whole
+        self._digests: list[pl.DataFrame] = []
+
+    def take(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Note the rows of one frame; returns it as it came."""
+        if self._told:
+            self._digests.append(_digests(self._system, frame))
+        return frame
+
+    def read(self) -> pl.DataFrame | None:
+        """A digest of every row; None where no file was read, or no row."""
+        import polars as pl
+
+        rows = pl.concat(self._digests) if self._digests else None
+        return None if rows is None or rows.is_empty() else rows.unique("row", keep="first", maintain_order=True)
+
+
+def lost_rows(home: Home, system: str, origin: str, now: pl.DataFrame) -> str | None:
+    """What to say of rows that a file no longer has; None where there are none.
+
+    Args:
+        home: Where it is kept what the file had.
+        system: Name of the system.
+        origin: The file.
+        now: From `FileRows`.
+    """
     import polars as pl
 
-    if not records.origin.startswith("file:") or records.more or records.frame.is_empty():
-        return None
-    now = _digests(system, records.frame)
-    path = home.path / "cache" / system.name / f"rows-{digest_of(records.origin)}.parquet"
+    path = home.path / "cache" / system / f"rows-{digest_of(origin)}.parquet"
     try:
         had = pl.read_parquet(path, glob=False) if path.exists() else now.clear()
         had = had.select(pl.col(name).cast(dtype) for name, dtype in now.schema.items())
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         _write(path, now)
-        said = str(error).splitlines()[0][:200]
-        return f"{path} is damaged ({said}): whether {records.origin} lost rows is not known"
-    gone = had.with_columns(lost=~pl.col("row").is_in(now["row"].implode()))
+        message = str(error).splitlines()[0][:200]
+        return f"{path} is damaged ({message}): whether {origin} lost rows is not known"
+    rows = had.with_columns(lost=~pl.col("row").is_in(now["row"].implode()))
     new = now.filter(~pl.col("row").is_in(had["row"].implode()))
-    rolled = new.height > 0 and _at_one_end(gone)
-    if not rolled and gone["lost"].any():
-        now = pl.concat([now, gone.filter("lost").drop("lost")])  # said until they are back
+    rolled = new.height > 0 and _at_one_end(rows)
+    if not rolled and rows["lost"].any():
+        now = pl.concat([now, rows.filter("lost").drop("lost")])  # said until they are back
     _write(path, now)
-    count = int(gone["lost"].sum())
+    count = int(rows["lost"].sum())
     if rolled or not count:
         return None
-    return f"{count:,} rows that {records.origin} had are no longer in it; what they said stays"
+    return f"{count:,} rows that {origin} had are no longer in it; what they said stays"
 
 
 def _digests(system: System, frame: pl.DataFrame) -> pl.DataFrame:
@@ -57,16 +87,16 @@ def _digests(system: System, frame: pl.DataFrame) -> pl.DataFrame:
         else pl.repeat(0, frame.height, dtype=pl.UInt64, eager=True)
     )
     rows = frame.select(system.identity).hash_rows()
-    return pl.DataFrame({"series": series, "row": rows}).unique("row", keep="first", maintain_order=True)
+    return pl.DataFrame({"series": series, "row": rows})
 
 
-def _at_one_end(gone: pl.DataFrame) -> bool:
+def _at_one_end(rows: pl.DataFrame) -> bool:
     """Whether what is lost of each series is its first rows, or of each its last."""
     import polars as pl
 
     lost = pl.col("lost").cast(pl.Int8)
-    first, last = (lost.cum_min(reverse=back).over("series") == lost for back in (False, True))
-    return bool(gone.select(first.all() | last.all()).item())
+    first, last = (lost.cum_min(reverse=backwards).over("series") == lost for backwards in (False, True))
+    return bool(rows.select(first.all() | last.all()).item())
 
 
 def _write(path: Path, frame: pl.DataFrame) -> None:

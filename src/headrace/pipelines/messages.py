@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from headrace.home import Home
-from headrace.sources.messages.formats import Place, decoder
-from headrace.sources.messages.opening import Opener
+from headrace.sources.messages.formats import SchemaPlace, decoder
+from headrace.sources.messages.opening import Opener, of_json
 from headrace.sources.patience import Patience
+from headrace.sources.repeats import Once
 from headrace.system import System
 
 
@@ -22,5 +23,16 @@ def opener(system: System, home: Home, patience: Patience | None = None) -> Open
         DeclarationError: The schema file cannot be read.
         StreamError: The libraries of the format are not installed.
     """
-    place = Place(home.schema_registry, system.folder, patience or Patience())
+    place = SchemaPlace(home.schema_registry, system.folder, patience or Patience())
     return Opener(system.stream, system.contract, decoder(system.stream, place))
+
+
+def file_opener(system: System) -> Opener | None:
+    """Opens events in lines of JSON; None where those have the columns at the top."""
+    return of_json(system.stream, system.contract) if "files" in system.stream.also else None
+
+
+def once_of(system: System) -> Once | None:
+    """How events that producers sent twice are told; None: they are not."""
+    event_id = system.stream.event_id
+    return None if event_id is None else Once(event_id, system.stream.remembered)

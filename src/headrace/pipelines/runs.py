@@ -52,14 +52,14 @@ def newest(home: Home, system: str, limit: int, *, failed: bool = False) -> list
     if not table.exists():
         return []
     lazy = table.scan()
-    there = lazy.collect_schema().names()  # runs of earlier headraces were recorded when they were done, and only then
-    told = lazy.select("_version", *(pl.col(n) if n in there else pl.lit(None, pl.String).alias(n) for n in _TOLD))
-    told = told.with_columns(pl.col("status").fill_null(DONE))
+    names = lazy.collect_schema().names()  # runs of earlier headraces were recorded when they were done, and only then
+    rows = lazy.select("_version", *(pl.col(n) if n in names else pl.lit(None, pl.String).alias(n) for n in _TOLD))
+    rows = rows.with_columns(pl.col("status").fill_null(DONE))
     if failed:
-        told = told.filter(pl.col("status") == FAILED)
-    together = pl.col("_version").max().over("created_at").alias("_command")
-    told = told.with_columns(together).sort("_command", "created_at", "as_of", "_version").drop("_version", "_command")
-    return table.collect(told.tail(limit)).reverse().to_dicts()
+        rows = rows.filter(pl.col("status") == FAILED)
+    command = pl.col("_version").max().over("created_at").alias("_command")
+    rows = rows.with_columns(command).sort("_command", "created_at", "as_of", "_version").drop("_version", "_command")
+    return table.collect(rows.tail(limit)).reverse().to_dicts()
 
 
 def record(home: Home, system: str, run_id: str) -> dict[str, Any] | None:

@@ -12,19 +12,24 @@ from pathlib import Path
 from headrace.errors import ArtefactError
 from headrace.registry.lock import exclusive
 
+ABOUT_FOLDER = ".about"
+"""A folder among the files of a model that is to be registered, of what is known about it: it is no part of the model,
+is kept beside it, and has a digest of its own."""
 _TEMPORARY = ".placing-"
 
 
-def folder_digest(folder: Path) -> str:
+def folder_digest(folder: Path, without: str | None = None) -> str:
     """sha256 over the relative paths and bytes of all files below `folder`, in order of path (64 hex digits).
 
-    Empty folders, times and permissions do not count.
+    Empty folders, times and permissions do not count, nor does what is below the folder's own one called `without`.
 
     Raises:
         ArtefactError: There is no such folder, it has no file, or it holds a link or another special file.
     """
     digest = hashlib.sha256()
     for name, path in _files(folder):
+        if without is not None and name.startswith(f"{without}/"):
+            continue
         try:
             content = hashlib.sha256(path.read_bytes()).digest()
         except OSError as error:
@@ -35,16 +40,21 @@ def folder_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder; 0 where there is none."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def _files(folder: Path) -> list[tuple[str, Path]]:
-    found = []
+    files = []
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise ArtefactError("a model's files must be plain files", where=str(path))
         if path.is_file():
-            found.append((path.relative_to(folder).as_posix(), path))
-    if not found:
+            files.append((path.relative_to(folder).as_posix(), path))
+    if not files:
         raise ArtefactError("there are no files of a model", where=str(folder))
-    return sorted(found)
+    return sorted(files)
 
 
 class ArtefactCache:
@@ -84,6 +94,19 @@ class ArtefactCache:
             hint = "check the disk's space and the folder's permissions"
             message = f"the model cannot be kept: {error.strerror or error}"
             raise ArtefactError(message, where=str(self.root), hint=hint) from error
+
+    def size(self, digest: str) -> int:
+        """Bytes of the folder with this content; 0 where there is none."""
+        return size_of(self.root / digest)
+
+    def drop(self, digest: str) -> int:
+        """Delete the folder with this content; returns its bytes."""
+        folder = self.root / digest
+        held = size_of(folder)
+        if folder.is_dir():
+            with exclusive(self.root / ".lock"):
+                shutil.rmtree(folder, ignore_errors=False)
+        return held
 
     def _fill(self, digest: str, fill: Callable[[Path], None]) -> Path:
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.root))

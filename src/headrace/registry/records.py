@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.errors import CorruptTableError, NotFoundError
-from headrace.registry.history import Fact, ModelVersion, standing
+from headrace.registry.history import ModelVersion, Standing, VersionEvent, standing
 from headrace.store.failures import intact
 
 if TYPE_CHECKING:
     from headrace.store.store import Store
 
 _TABLE = "models"
+FALLBACK = "fallback"
+"""The pin of a version that serves a baseline because an alarm asked for it: it is no training."""
 _NOTE = "_facts.json"
 """Beginning so, it is no file of the table's own to those who read it or clear it up."""
+_PRUNED = "pruned.json"
 _TIMES = ("known_at", "created_at")
 # A version is registered once. A decision may be taken again (promote, roll back, promote): its place counts.
 _IDENTITY = ("event", "version", "place")
@@ -31,14 +34,14 @@ class Timeline(NamedTuple):
         registered: Each version as it was registered, by number; its state is not filled in.
     """
 
-    facts: Sequence[Fact]
+    facts: Sequence[VersionEvent]
     registered: Mapping[int, ModelVersion]
 
     def with_states(self, as_of: datetime | None = None) -> dict[int, ModelVersion]:
         """The versions registered by `as_of` with what they were at that time."""
         now = standing(self.facts, as_of)
         return {
-            number: replace(version, state=now.state(number), reason=now.reasons.get(number))
+            number: _standing(version, now)
             for number, version in sorted(self.registered.items())
             if as_of is None or version.as_of <= as_of
         }
@@ -51,12 +54,40 @@ class Timeline(NamedTuple):
         """The version trained last as of a time, while it was neither promoted nor rejected by then."""
         return self._who(standing(self.facts, as_of).challenger, as_of)
 
+    def pending(self, as_of: datetime) -> ModelVersion | None:
+        """The version that won the gate and waits for approval as of a time."""
+        return self._who(standing(self.facts, as_of).pending, as_of)
+
     def latest_trained(self, as_of: datetime) -> ModelVersion | None:
-        """The version trained last as of a time, whatever became of it: tells whether training is due."""
-        return self._who(standing(self.facts, as_of).latest, as_of)
+        """The version trained last as of a time, whatever became of it: tells whether training is due.
+
+        A baseline that is served because an alarm asked for it is none.
+        """
+        trained = [fact for fact in self.facts if not self._falls_back(fact)]
+        return self._who(standing(trained, as_of).latest, as_of)
+
+    def _falls_back(self, fact: VersionEvent) -> bool:
+        version = self.registered.get(fact.version)
+        return version is not None and bool(version.pins.get(FALLBACK))
 
     def _who(self, version: int | None, as_of: datetime | None) -> ModelVersion | None:
         return None if version is None else self.with_states(as_of)[version]
+
+
+def _standing(version: ModelVersion, now: Standing) -> ModelVersion:
+    """A version with what it is."""
+    number = version.version
+    decision = now.decisions.get(number)
+    by = None if decision is None else decision.by
+    return replace(
+        version,
+        state=now.state(number),
+        reason=now.reasons.get(number),
+        evidence=now.evidence.get(number),
+        decided_by=by,
+        decided_at=None if decision is None else decision.created_at,
+        decision=None if decision is None or by is None else decision.reason,
+    )
 
 
 def read(store: Store, system: str) -> Timeline:
@@ -69,14 +100,12 @@ def read(store: Store, system: str) -> Timeline:
         rows = _noted(store, system) or _stored(store, system)
     except NotFoundError:
         return Timeline((), {})
-    facts = tuple(
-        Fact(r["event"], r["version"], r["known_at"], r["created_at"], r["_version"], r["reason"]) for r in rows
-    )
+    facts = tuple(_fact(system, row) for row in rows)
     registered = [_version(system, row) for row in rows if row["event"] == "registered"]
     return Timeline(facts, {version.version: version for version in registered})
 
 
-def append(store: Store, system: str, fact: Fact, version: ModelVersion | None = None) -> None:
+def append(store: Store, system: str, fact: VersionEvent, version: ModelVersion | None = None) -> None:
     """Add one fact; `version` goes with ``registered``. The same fact again adds nothing.
 
     Raises:
@@ -105,10 +134,36 @@ def append(store: Store, system: str, fact: Fact, version: ModelVersion | None =
     if version is not None:
         row |= {"digest": version.digest, "key": version.key, "run_id": version.run_id}
         row |= {name: _json(getattr(version, name)) for name in ("pins", "params", "metrics")}
+        row["cost"], schema["cost"] = _json(version.cost), pl.String()
+        if version.about is not None:
+            row["about"], schema["about"] = version.about, pl.String()
+    if fact.evidence is not None:  # a column of its own, which tables of before do not have
+        row["evidence"], schema["evidence"] = _json(fact.evidence), pl.String()
+    if fact.by is not None:
+        row["decided_by"], schema["decided_by"] = fact.by, pl.String()
     frame = pl.DataFrame([row], schema=schema)
     compare = ("digest",) if version else ()
     store.table(system, _TABLE).append(frame, identity=_IDENTITY, compare=compare, window="known_at")
     _note(store, system)
+
+
+def pruned(store: Store, system: str) -> set[int]:
+    """Versions whose files were deleted because nothing that is kept pins them.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    noted = store.noted(f"{system}/{_PRUNED}")
+    return set() if noted is None else set(json.loads(noted))
+
+
+def note_pruned(store: Store, system: str, versions: Collection[int]) -> None:
+    """Note of which versions the files are about to be deleted.
+
+    Raises:
+        StoreError: The store cannot be written.
+    """
+    store.note(f"{system}/{_PRUNED}", json.dumps(sorted(versions)).encode())
 
 
 def _stored(store: Store, system: str) -> list[dict[str, Any]]:
@@ -134,19 +189,27 @@ def _noted(store: Store, system: str) -> list[dict[str, Any]] | None:
         noted = store.noted(f"{system}/{_TABLE}/{_NOTE}")
         if commit is None or noted is None:
             return None
-        said = json.loads(noted)
-        rows = [row | {name: datetime.fromisoformat(row[name]) for name in _TIMES} for row in said["rows"]]
+        document = json.loads(noted)
+        rows = [row | {name: datetime.fromisoformat(row[name]) for name in _TIMES} for row in document["rows"]]
     except (ValueError, KeyError, TypeError, CorruptTableError):  # damaged: the table says the same
         return None
-    return rows if said["commit"] == commit else None
+    return rows if document["commit"] == commit else None
+
+
+def _fact(system: str, row: Mapping[str, Any]) -> VersionEvent:
+    with intact(f"{system}/{_TABLE}", "headrace verify --deep says which file is damaged"):
+        evidence = json.loads(row["evidence"]) if row.get("evidence") else None
+    times, order, by = (row["known_at"], row["created_at"]), row["_version"], row.get("decided_by")
+    return VersionEvent(row["event"], row["version"], *times, order, row["reason"], evidence, by)
 
 
 def _version(system: str, row: Mapping[str, Any]) -> ModelVersion:
     texts = {name: row[name] for name in ("digest", "key", "run_id")}
     with intact(f"{system}/{_TABLE}", "headrace verify --deep says which file is damaged"):
         objects: dict[str, Any] = {name: dict(json.loads(row[name])) for name in ("pins", "params", "metrics")}
+        objects["cost"] = json.loads(row.get("cost") or "{}")
     times = {"as_of": row["known_at"], "created_at": row["created_at"]}
-    return ModelVersion(system=system, version=row["version"], **texts, **objects, **times)
+    return ModelVersion(system=system, version=row["version"], **texts, **objects, **times, about=row.get("about"))
 
 
 def _json(value: Mapping[str, Any]) -> str:

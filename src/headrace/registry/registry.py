@@ -10,21 +10,26 @@ sqlalchemy.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import NotFoundError, RegistryError, UsageError
+from headrace.errors import ArtefactError, NotFoundError, RegistryError, UsageError
+from headrace.files import absolute
 from headrace.registry import records
-from headrace.registry.artefact import ArtefactCache, folder_digest
-from headrace.registry.history import Event, Fact, ModelVersion, Standing, effective_from, standing
+from headrace.registry.artefact import ABOUT_FOLDER, ArtefactCache, folder_digest, size_of
+from headrace.registry.history import Event, ModelVersion, Standing, VersionEvent, effective_from, standing
 from headrace.registry.records import Timeline
-from headrace.registry.tracking import Tracking, safe_uri
+from headrace.registry.tracking import ABOUT, Tracking, safe_uri
 from headrace.store import location
 
 if TYPE_CHECKING:
     from headrace.store.store import Store
+
+
+_COST = "cost."
 
 
 class Registry:
@@ -38,7 +43,7 @@ class Registry:
     """
 
     def __init__(self, store: Store, home: Path, tracking_uri: str | None = None) -> None:
-        home = Path(home).absolute()
+        home = absolute(home)
         self._store = store
         self._cache = ArtefactCache(home / "models")
         if tracking_uri is None:
@@ -68,7 +73,8 @@ class Registry:
             folder: The model's files.
             key: A digest of all that makes the model, say of its pins; letters, digits and ``._:-``.
             params: The model's parameters; JSON values.
-            metrics: Its metrics; None where there is none.
+            metrics: Its metrics; None where there is none. Those whose names begin with ``cost.`` are what it took to
+                make and takes to use: they are kept apart, as `ModelVersion.cost`.
             pins: What it was trained from; JSON values.
             as_of: What was known at this time went into it. Runs as of an earlier time do not see it.
             created_at: Now.
@@ -83,20 +89,34 @@ class Registry:
         for version in known.with_states().values():
             if version.key == key:
                 return version
-        digest = folder_digest(folder)
-        kept = self._cache.place(digest, lambda to: _copy(folder, to))
+        digest = folder_digest(folder, without=ABOUT_FOLDER)
+        copy = self._cache.place(digest, lambda target: _copy(folder, target))
+        beside = folder / ABOUT_FOLDER
+        about = folder_digest(beside) if beside.is_dir() else None
         number, run_id = self._tracking.log_version(
             system,
-            kept,
+            copy,
             key=f"{key}.{digest[:16]}",  # other files under one key are another version, not a mixture
             params=params,
             metrics=metrics,
             tags={"headrace.digest": digest, "headrace.as_of": as_of.isoformat(), "headrace.pins": pins},
+            about=None if about is None else self._cache.place(about, lambda target: _copy(beside, target)),
         )
         self._refuse_reused_number(known, number)
-        made = ModelVersion(system, number, digest, key, as_of, created_at, run_id, pins, params, metrics)
-        self._decide(system, known, Fact("registered", number, as_of, created_at, 0), made)
+        cost = {name.removeprefix(_COST): value for name, value in metrics.items() if value and name.startswith(_COST)}
+        scores = {name: value for name, value in metrics.items() if not name.startswith(_COST)}
+        made_from = (digest, key, as_of, created_at, run_id, pins, params, scores)
+        model_version = ModelVersion(system, number, *made_from, {**cost, "bytes": size_of(copy)}, about)
+        self._decide(system, known, VersionEvent("registered", number, as_of, created_at, 0), model_version)
         return self.get(system, number)
+
+    def log_trials(self, system: str, study: str, trials: Sequence[Mapping[str, Any]], pins: Mapping[str, Any]) -> int:
+        """Show the trials of a search to people, as runs below one run of the study; returns how many were new.
+
+        Raises:
+            RegistryError: The tracking server cannot be reached or refuses.
+        """
+        return self._tracking.log_trials(system, study, trials, pins)
 
     def get(self, system: str, version: int) -> ModelVersion:
         """One version, with its latest state.
@@ -130,6 +150,8 @@ class Registry:
         created_at: datetime,
         as_of: datetime | None = None,
         reason: str | None = None,
+        evidence: Mapping[str, Any] | None = None,
+        by: str | None = None,
     ) -> ModelVersion:
         """Make `version` the champion; nothing happens if it is.
 
@@ -140,6 +162,8 @@ class Registry:
             as_of: From when on it predicts. None: from the latest time among the system's facts, so that the
                 next run uses it, in simulated time too.
             reason: Why, for people.
+            evidence: What it is decided on; JSON values.
+            by: Who decides; None: the gate.
 
         Raises:
             NotFoundError: There is no such version; lists those there are.
@@ -147,8 +171,28 @@ class Registry:
             RegistryError: The tracking server cannot be reached; nothing was recorded then.
         """
         known, fact = self._judgement(system, "promoted", version, as_of, created_at, reason)
+        self._refuse_pruned(known.registered[version])
         if standing(known.facts, fact.as_of).champion != version:
-            self._decide(system, known, fact)
+            self._decide(system, known, replace(fact, evidence=evidence, by=by))
+        return self.get(system, version)
+
+    def hold(
+        self,
+        system: str,
+        version: int,
+        *,
+        created_at: datetime,
+        as_of: datetime | None = None,
+        reason: str | None = None,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> ModelVersion:
+        """Say that `version` won the gate and waits for approval; the champion goes on. Nothing happens if it waits.
+
+        Args and errors as of `promote`.
+        """
+        known, fact = self._judgement(system, "held", version, as_of, created_at, reason)
+        if standing(known.facts, fact.as_of).pending != version:
+            self._decide(system, known, replace(fact, evidence=evidence))
         return self.get(system, version)
 
     def reject(
@@ -159,40 +203,51 @@ class Registry:
         created_at: datetime,
         as_of: datetime | None = None,
         reason: str | None = None,
+        by: str | None = None,
     ) -> ModelVersion:
         """Say that `version` does not become the champion; arguments and errors as in `promote`.
+
+        Nothing happens if it is rejected, and who did that and why stays; only somebody's word comes over the gate's.
 
         Raises:
             UsageError: It is the champion: roll back instead.
         """
         known, fact = self._judgement(system, "rejected", version, as_of, created_at, reason)
-        if standing(known.facts, fact.as_of).champion == version:
+        now = standing(known.facts, fact.as_of)
+        if now.champion == version:
             hint = f"headrace rollback {system}"
             raise UsageError(f"version {version} is the champion", where=system, hint=hint)
-        self._decide(system, known, fact)
+        if not now.is_rejected(version) or (by is not None and now.decisions[version].by is None):
+            self._decide(system, known, replace(fact, by=by))
         return self.get(system, version)
 
     def rollback(
-        self, system: str, *, created_at: datetime, as_of: datetime | None = None, reason: str | None = None
+        self,
+        system: str,
+        *,
+        created_at: datetime,
+        as_of: datetime | None = None,
+        reason: str | None = None,
+        by: str | None = None,
     ) -> ModelVersion:
-        """Go back to the champion before the present one; done again, further back.
+        """Go back to the champion before the present one; done again, further back. What was rejected is passed over.
 
         Args as in `promote`. Returns the version that is the champion now.
 
         Raises:
-            NotFoundError: There was no champion before.
+            NotFoundError: There was no champion before that is not rejected.
             RegistryError: The tracking server cannot be reached; nothing was recorded then.
         """
         created_at = location.instant(created_at, "created_at")
         known = records.read(self._store, system)
         since = effective_from(known.facts, _instant(as_of), created_at)
-        champions = standing(known.facts, since).champions
-        if len(champions) < 2:
-            hint = f"headrace models {system}"
-            raise NotFoundError("there is no earlier champion to go back to", where=system, hint=hint)
-        fact = Fact("rolled_back", champions[-2], since, created_at, len(known.facts), reason)
+        now = standing(known.facts, since)
+        if now.earlier is None:
+            raise _no_earlier(system, now)
+        self._refuse_pruned(known.registered[now.earlier])
+        fact = VersionEvent("rolled_back", now.earlier, since, created_at, len(known.facts), reason, by=by)
         self._decide(system, known, fact)
-        return self.get(system, champions[-2])
+        return self.get(system, now.earlier)
 
     def fetch(self, version: ModelVersion) -> Path:
         """The files of a version; see `files`."""
@@ -207,10 +262,81 @@ class Registry:
             ArtefactError: The files differ from their digest, here and at the server.
             RegistryError: They are not here, and the server cannot be reached or has lost them.
         """
-        found = self._cache.get(digest)
-        if found is not None:
-            return found
-        return self._cache.place(digest, lambda to: self._tracking.download(system, version, to))
+        path = self._cache.get(digest)
+        if path is not None:
+            return path
+        return self._cache.place(digest, lambda target: self._tracking.download(system, version, target))
+
+    def about(self, version: ModelVersion) -> Path:
+        """The folder of what is known about a version; of one of before its files, which have it among them.
+
+        Raises:
+            ArtefactError: The files differ from their digest, here and at the server.
+            RegistryError: They are not here, and the server cannot be reached or has lost them.
+        """
+        if version.about is None:
+            return self.fetch(version)
+        name, number = version.system, version.version
+        path = self._cache.get(version.about)
+        if path is not None:
+            return path
+        return self._cache.place(version.about, lambda target: self._tracking.download(name, number, target, ABOUT))
+
+    def rename(self, system: str, new_name: str) -> None:
+        """Give what the tracking server and the cache have of a system another name; numbers and digests stay.
+
+        The facts are the store's, which moves them. Repeated, it changes nothing.
+
+        Raises:
+            RegistryError: The server cannot be reached, or has a model of that name.
+        """
+        self._tracking.rename(system, new_name)
+
+    def forget(self, system: str) -> None:
+        """Take away what the tracking server and the cache have of a system; its facts are the store's.
+
+        Files of another system with the same content stay. Repeated, it changes nothing.
+
+        Raises:
+            RegistryError: The server cannot be reached.
+        """
+        digests = self._digests(system)
+        used_digests = {each for name in self._store.systems() if name != system for each in self._digests(name)}
+        self._tracking.forget(system)
+        for digest in digests - used_digests:
+            self._cache.drop(digest)
+
+    def _digests(self, system: str) -> set[str]:
+        versions = self.timeline(system).registered.values()
+        return {digest for version in versions for digest in (version.digest, version.about) if digest is not None}
+
+    def drop_copies(self, system: str) -> int:
+        """Delete the copies of a system's models that the tracking server has too; returns how many bytes went.
+
+        They are got from there again when they are asked for.
+
+        Raises:
+            StoreError: The facts cannot be read.
+        """
+        versions = self.timeline(system).registered.values()
+        return sum(self._cache.drop(v.digest) for v in versions if self._tracking.keeps(v.run_id))
+
+    def drop_files(self, version: ModelVersion) -> int:
+        """Delete the files of a version, here and in the embedded server; returns how many bytes went.
+
+        Another MLflow server keeps its own: there they can be got again.
+
+        Raises:
+            RegistryError: The server cannot be reached.
+            StoreError: That they went cannot be noted.
+        """
+        dropped = records.pruned(self._store, version.system)
+        records.note_pruned(self._store, version.system, dropped | {version.version})
+        return self._cache.drop(version.digest) + self._tracking.drop_files(version.run_id)
+
+    def held(self, version: ModelVersion) -> int:
+        """Bytes that `drop_files` would free."""
+        return self._cache.size(version.digest) + self._tracking.held(version.run_id)
 
     def _judgement(
         self,
@@ -220,28 +346,38 @@ class Registry:
         as_of: datetime | None,
         created_at: datetime,
         reason: str | None,
-    ) -> tuple[Timeline, Fact]:
+    ) -> tuple[Timeline, VersionEvent]:
         created_at = location.instant(created_at, "created_at")
         known = records.read(self._store, system)
-        about = _pick(known, system, version)
+        record = _pick(known, system, version)
         since = effective_from(known.facts, _instant(as_of), created_at)
-        if since < about.as_of:
-            message = f"version {version} was trained as of {about.as_of.isoformat()}, later than that"
+        if since < record.as_of:
+            message = f"version {version} was trained as of {record.as_of.isoformat()}, later than that"
             raise UsageError(message, where="as_of", hint="give a later time, or none")
-        return known, Fact(event, version, since, created_at, len(known.facts), reason)
+        return known, VersionEvent(event, version, since, created_at, len(known.facts), reason)
 
-    def _decide(self, system: str, known: Timeline, fact: Fact, version: ModelVersion | None = None) -> None:
+    def _decide(self, system: str, known: Timeline, fact: VersionEvent, version: ModelVersion | None = None) -> None:
         """Show the state to come at the tracking server, then record the fact: the record comes last, so a
         failure or a kill before it leaves nothing decided and can be repeated."""
-        now, then = standing(known.facts), standing([*known.facts, _newest(fact, known)])
-        self._mirror(system, now, then)
+        now, later = standing(known.facts), standing([*known.facts, _newest(fact, known)])
+        self._mirror(system, now, later)
         records.append(self._store, system, fact, version)
 
-    def _mirror(self, system: str, now: Standing, then: Standing) -> None:
-        for alias in ("champion", "challenger"):
-            number = getattr(then, alias)
-            if number is not None or getattr(now, alias) is not None:
+    def _mirror(self, system: str, now: Standing, later: Standing) -> None:
+        for alias, before, number in (
+            ("champion", now.champion, later.champion),
+            ("challenger", now.challenger or now.pending, later.challenger or later.pending),
+        ):
+            if number is not None or before is not None:
                 self._tracking.set_alias(system, alias, number)
+
+    def _refuse_pruned(self, version: ModelVersion) -> None:
+        """Raises `ArtefactError` where the files of a version are gone for good."""
+        if version.version not in records.pruned(self._store, version.system) or self._cache.get(version.digest):
+            return
+        if self._tracking.embedded and not self._tracking.held(version.run_id):
+            message = f"the files of version {version.version} were pruned"
+            raise ArtefactError(message, where=version.system, hint=f"train anew: headrace train {version.system}")
 
     def _refuse_reused_number(self, known: Timeline, number: int) -> None:
         if number in known.registered:
@@ -252,22 +388,31 @@ class Registry:
             )
 
 
-def _copy(folder: Path, to: Path) -> None:
-    shutil.copytree(folder, to, dirs_exist_ok=True)
+def _copy(folder: Path, target: Path) -> None:
+    shutil.copytree(folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(ABOUT_FOLDER))
 
 
 def _pick(known: Timeline, system: str, version: int) -> ModelVersion:
     versions = known.with_states()
     if version not in versions:
-        there = ", ".join(map(str, versions))
-        hint = f"there are: {there}" if there else f"there is none yet: headrace train {system}"
+        numbers = ", ".join(map(str, versions))
+        hint = f"there are: {numbers}" if numbers else f"there is none yet: headrace train {system}"
         raise NotFoundError(f"there is no model version {version}", where=system, hint=hint)
     return versions[version]
 
 
-def _newest(fact: Fact, known: Timeline) -> Fact:
-    from dataclasses import replace
+def _no_earlier(system: str, now: Standing) -> NotFoundError:
+    """Why there is nothing to go back to."""
+    rejected = sorted({each for each in now.champions if each != now.champion})
+    if not rejected:
+        hint = f"headrace models {system}"
+        return NotFoundError("there is no earlier champion to go back to", where=system, hint=hint)
+    numbers = " and ".join(map(str, rejected)) + (" was" if len(rejected) == 1 else " were")
+    hint = f"headrace promote {system} V takes one that was rejected"
+    return NotFoundError(f"there is no earlier champion to go back to: {numbers} rejected", where=system, hint=hint)
 
+
+def _newest(fact: VersionEvent, known: Timeline) -> VersionEvent:
     return replace(fact, order=max((f.order for f in known.facts), default=0) + 1)
 
 

@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 from headrace.errors import NotFoundError, UsageError
-from headrace.scaffold.data import Look, declaration_of
+from headrace.loading import folder_of, installed
+from headrace.scaffold.data import Declaration, declaration_of
+from headrace.scaffold.outline import Look, Observation
 
-__all__ = ["Look", "make"]
+__all__ = ["Declaration", "Look", "Observation", "declaration_of", "make"]
 
 _FILES = {
     "system.py": '''"""{name}: what is forecast, from what, and how often."""
@@ -33,7 +35,7 @@ system = System(
             Column("industry", "category"),
             Column("value", "float", minimum=0),
         ),
-        max_bad_share=0.05,
+        max_invalid_fraction=0.05,
     ),
     keys=("area", "industry"),
     time="time",
@@ -95,14 +97,14 @@ def test_the_declaration_is_sound() -> None:
 '''
 
 
-def make(name: str, like: str | None, folder: Path, look: Look | None = None) -> list[Path]:
+def make(name: str, like: str | None, folder: Path, declaration: Declaration | None = None) -> list[Path]:
     """Write the files of a new system; nothing that exists is touched.
 
     Args:
         name: Lower-case letters, digits and underscores.
-        like: A system's folder, or its name below `folder`, to copy; None for a small one that runs as it is.
+        like: A system to copy: its folder, its name below `folder`, or an installed one's. None: a small one that runs.
         folder: Where systems live.
-        look: A file to make the declaration from.
+        declaration: What a look at a file gave.
 
     Raises:
         UsageError: The name is no good, or taken.
@@ -116,10 +118,10 @@ def make(name: str, like: str | None, folder: Path, look: Look | None = None) ->
     files = {file.format(name=name): text.format(name=name).encode() for file, text in _FILES.items()}
     if like is not None:
         files = _copied(like, name, folder)
-    elif look is not None:
+    elif declaration is not None:
         texts = {"README.md": _ABOUT, "config.yaml": _OVERRIDES, "test_{name}.py": _TEST}
         files |= {file.format(name=name): text.format(name=name).encode() for file, text in texts.items()}
-        files["system.py"] = declaration_of(name, look).encode()
+        files["system.py"] = declaration.text.encode()
     target.mkdir(parents=True)
     for file, content in files.items():
         (target / file).parent.mkdir(parents=True, exist_ok=True)
@@ -130,9 +132,10 @@ def make(name: str, like: str | None, folder: Path, look: Look | None = None) ->
 def _copied(like: str, name: str, folder: Path) -> dict[str, bytes]:
     """Its files and folders, the old name in names and texts replaced; hidden ones and caches stay behind."""
     source = next((p for p in (Path(like), folder / like) if (p / "system.py").is_file()), None)
+    source = folder_of(like) if source is None else source
     if source is None:
-        there = sorted(path.parent.name for path in folder.glob("*/system.py"))
-        hint = f"systems here: {', '.join(there)}" if there else "name its folder"
+        names = sorted({*(path.parent.name for path in folder.glob("*/system.py")), *installed()})
+        hint = f"systems here: {', '.join(names)}" if names else "name its folder"
         raise NotFoundError(f"no system {like!r}", where="--like", hint=hint)
     source = source.resolve()
     return {

@@ -9,15 +9,17 @@ from typing import Any, TypeVar
 
 from headrace.errors import BrokerUnavailableError, StreamError
 from headrace.sources.patience import TIMEOUT, Patience
-from headrace.sources.topics import Topics, Wanted
+from headrace.sources.topics import Topics, WantedTopic
 
 T = TypeVar("T")
 
 BEGINNING = -2
+Opened = Callable[[bytes, Any], bytes]
+"""Value and headers of a message to what is read of it."""
 
 
 @dataclass(frozen=True)
-class Log:
+class TopicLog:
     """A topic as it is now.
 
     Attributes:
@@ -31,6 +33,21 @@ class Log:
     ends: Mapping[int, int]
 
 
+class _OpenedMessage:
+    """A message of the client with another value."""
+
+    def __init__(self, message: Any, opened: Opened) -> None:
+        self._message, value = message, message.value()
+        self._value = None if value is None else opened(value, message.headers() or ())
+
+    def value(self) -> bytes | None:
+        """What is read of it."""
+        return self._value
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._message, name)
+
+
 @dataclass(frozen=True)
 class Broker:
     """How to reach a cluster.
@@ -39,13 +56,17 @@ class Broker:
         bootstrap: ``HOST:PORT``, several with commas.
         options: More of librdkafka's settings, such as ``security.protocol`` and ``sasl.password``. Never shown.
         patience: How long each request is tried again for while the cluster does not answer.
+        limit: Seconds that the cluster has to answer a question.
         heard: The last trouble that a client told of.
+        opened: By topic, what makes JSON of values that are written in another format, when they are read here.
     """
 
     bootstrap: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     patience: Patience = field(default_factory=Patience, repr=False, compare=False)
+    limit: float = TIMEOUT / 3
     heard: list[Any] = field(default_factory=list, repr=False, compare=False)
+    opened: Mapping[str, Opened] = field(default_factory=dict, repr=False, compare=False)
 
     def settings(self, **more: Any) -> dict[str, Any]:
         """Settings of a client; underscores in names stand for points."""
@@ -59,13 +80,13 @@ class Broker:
             StreamError: The cluster cannot be reached, refuses, or the state has more partitions than the events; or
                 topics are missing that are not to be made.
         """
-        found = self.partitions()
-        count = found.get(topics.events, partitions)
-        missing = [each for each in topics.wanted(count) if each.name not in found]
+        counts = self.partitions()
+        count = counts.get(topics.events, partitions)
+        missing = [topic for topic in topics.wanted(count) if topic.name not in counts]
         if missing and not topics.create:
             raise _to_be_made(missing, topics, "stream.topics.create is off")
         self._create(missing, topics)
-        self._same_partitions({**found, **{each.name: each.partitions for each in missing}}, topics)
+        self._same_partitions({**counts, **{topic.name: topic.partitions for topic in missing}}, topics)
         return count
 
     def partitions(self) -> dict[str, int]:
@@ -75,8 +96,20 @@ class Broker:
             StreamError: The cluster cannot be reached.
         """
         client = self.admin()
-        listed = self.patiently(lambda: client.list_topics(timeout=TIMEOUT / 3).topics, client=client)
-        return {name: len(each.partitions) for name, each in listed.items() if each.error is None}
+        listed = self.patiently(lambda: client.list_topics(timeout=self.limit).topics, client=client)
+        return {name: len(topic.partitions) for name, topic in listed.items() if topic.error is None}
+
+    def copies(self) -> tuple[int, dict[str, int]]:
+        """How many brokers the cluster has, and the copies of each topic: the fewest of a partition.
+
+        Raises:
+            StreamError: The cluster cannot be reached.
+        """
+        client = self.admin()
+        metadata = self.patiently(lambda: client.list_topics(timeout=self.limit), client=client)
+        topics = {name: topic for name, topic in metadata.topics.items() if topic.error is None and topic.partitions}
+        copies = {name: min(len(p.replicas) for p in topic.partitions.values()) for name, topic in topics.items()}
+        return len(metadata.brokers), copies
 
     def configs(self, names: list[str]) -> dict[str, dict[str, str]]:
         """All settings of topics.
@@ -92,13 +125,15 @@ class Broker:
         client = self.admin()
 
         def ask() -> dict[str, dict[str, str]]:
-            asked = [make.ConfigResource(make.RESOURCE_TOPIC, name) for name in names]
-            answers = client.describe_configs(asked, request_timeout=TIMEOUT / 3)
-            return {each.name: {n: c.value for n, c in future.result().items()} for each, future in answers.items()}
+            resources = [make.ConfigResource(make.RESOURCE_TOPIC, name) for name in names]
+            answers = client.describe_configs(resources, request_timeout=self.limit)
+            return {
+                resource.name: {n: c.value for n, c in future.result().items()} for resource, future in answers.items()
+            }
 
         return self.patiently(ask, client=client)
 
-    def log(self, topic: str) -> Log | None:
+    def log(self, topic: str) -> TopicLog | None:
         """A topic as it is now; None if it is not there.
 
         Raises:
@@ -107,9 +142,9 @@ class Broker:
         count = self.partitions().get(topic)
         if count is None:
             return None
-        every, client = list(range(count)), self.admin()
+        partitions, client = list(range(count)), self.admin()
         named = self.patiently(lambda: id_of(client, topic)(), topic, client)  # noqa: PLW0108 - each try asks anew
-        return Log(named, self._offsets(topic, every, earliest=True), self.ends(topic, every))
+        return TopicLog(named, self._offsets(topic, partitions, earliest=True), self.ends(topic, partitions))
 
     def ends(self, topic: str, partitions: list[int]) -> dict[int, int]:
         """The offset after the last record of each partition, open transactions included.
@@ -123,15 +158,15 @@ class Broker:
         from confluent_kafka import IsolationLevel, TopicPartition, admin
 
         specs: Any = admin
-        wanted = specs.OffsetSpec.earliest() if earliest else specs.OffsetSpec.latest()
-        asked = {TopicPartition(topic, p): wanted for p in partitions}
+        spec = specs.OffsetSpec.earliest() if earliest else specs.OffsetSpec.latest()
+        requests = {TopicPartition(topic, p): spec for p in partitions}
         client = self.admin()  # the request ends with it
 
         def ask() -> dict[int, int]:
             answers = client.list_offsets(
-                asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=TIMEOUT / 3
+                requests, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self.limit
             )
-            return {each.partition: future.result().offset for each, future in answers.items()}
+            return {partition.partition: future.result().offset for partition, future in answers.items()}
 
         return self.patiently(ask, topic, client)
 
@@ -168,8 +203,12 @@ class Broker:
                 fetch_wait_max_ms=10,
             )
         )
+        read, opened = (
+            self._read_to(consumer, topic, {p: begin[p] for p in left}, left, patience),
+            self.opened.get(topic),
+        )
         try:
-            yield from self._read_to(consumer, topic, {p: begin[p] for p in left}, left, patience)
+            yield from read if opened is None else (_OpenedMessage(message, opened) for message in read)
         finally:
             consumer.close()
 
@@ -232,11 +271,11 @@ class Broker:
         """The typed error of a request that failed."""
         cause = error.args[0] if error.args else error
         where = f"{self.bootstrap}/{topic}" if topic else self.bootstrap
-        heard = self.heard.pop() if self.heard else None
-        if heard is not None and _refuses(heard):
-            return _failure(heard, where)
+        event = self.heard.pop() if self.heard else None
+        if event is not None and _refuses(event):
+            return _failure(event, where)
         if hasattr(cause, "str"):
-            return _failure(cause, where, "" if heard is None else f" ({heard.str()})")
+            return _failure(cause, where, "" if event is None else f" ({event.str()})")
         return BrokerUnavailableError(str(cause), where=where, hint="is it running?")
 
     def _hear(self, error: Any) -> None:
@@ -252,7 +291,7 @@ class Broker:
 
         return AdminClient(self.settings(socket_timeout_ms=int(TIMEOUT * 1000), error_cb=self._hear))
 
-    def _create(self, missing: list[Wanted], topics: Topics) -> None:
+    def _create(self, missing: list[WantedTopic], topics: Topics) -> None:
         from confluent_kafka import KafkaError, KafkaException, admin
 
         if not missing:
@@ -270,21 +309,22 @@ class Broker:
                 if code != KafkaError.TOPIC_ALREADY_EXISTS:  # another worker was quicker
                     raise self.unreachable(error, name) from error
 
-    def _same_partitions(self, found: Mapping[str, int], topics: Topics) -> None:
-        """Give the state and the predictions as many partitions as the events have."""
-        wanted = found[topics.events]
-        for name in (topics.state, topics.predictions):
-            if found[name] > wanted:
+    def _same_partitions(self, counts: Mapping[str, int], topics: Topics) -> None:
+        """Give the state and the answers as many partitions as the events have."""
+        count = counts[topics.events]
+        named = {"state": topics.state, "predictions": topics.output}
+        for name in [name for kind, name in named.items() if kind in topics.kinds]:
+            if counts[name] > count:
                 raise StreamError(
-                    f"has {found[name]} partitions, {topics.events} has {wanted}",
+                    f"has {counts[name]} partitions, {topics.events} has {count}",
                     where=name,
-                    hint=f"give {topics.events} {found[name]} partitions: there is state of those that are missing",
+                    hint=f"give {topics.events} {counts[name]} partitions: there is state of those that are missing",
                 )
-            if found[name] < wanted and not topics.create:
-                text = f"has {found[name]} partitions, {topics.events} has {wanted}; stream.topics.create is off"
-                raise StreamError(text, where=name, hint=f"ask for {wanted} partitions of it")
-            if found[name] < wanted:
-                self._grow(name, wanted)
+            if counts[name] < count and not topics.create:
+                text = f"has {counts[name]} partitions, {topics.events} has {count}; stream.topics.create is off"
+                raise StreamError(text, where=name, hint=f"ask for {count} partitions of it")
+            if counts[name] < count:
+                self._grow(name, count)
 
     def _grow(self, topic: str, partitions: int) -> None:
         from confluent_kafka import KafkaException, admin
@@ -292,8 +332,8 @@ class Broker:
         make: Any = admin
         client = self.admin()
         try:
-            asked = [make.NewPartitions(topic, partitions)]
-            client.create_partitions(asked, request_timeout=TIMEOUT)[topic].result()
+            requests = [make.NewPartitions(topic, partitions)]
+            client.create_partitions(requests, request_timeout=TIMEOUT)[topic].result()
         except KafkaException as error:
             if self.partitions().get(topic) != partitions:  # another worker was quicker
                 raise self.unreachable(error, topic) from error
@@ -313,19 +353,19 @@ def _refuses(error: Any) -> str | None:
 
     names = ("TOPIC", "GROUP", "CLUSTER", "TRANSACTIONAL_ID")
     if error.code() in [getattr(KafkaError, f"{name}_AUTHORIZATION_FAILED") for name in names]:
-        return "ask for the right; docs/streaming.md lists what the stream needs"
+        return "ask for the right; docs/guides/streaming.md lists what the stream needs"
     if error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):  # noqa: SLF001 - public
         return "how to log in is in HEADRACE_KAFKA"
     return None
 
 
-def _to_be_made(missing: list[Wanted], topics: Topics, why: str) -> StreamError:
-    lines = "".join(f"\n    {each.line()}" for each in missing)
+def _to_be_made(missing: list[WantedTopic], topics: Topics, reason: str) -> StreamError:
+    lines = "".join(f"\n    {topic.line()}" for topic in missing)
     are = "a topic is" if len(missing) == 1 else f"{len(missing)} topics are"
     return StreamError(
-        f"{are} missing, and {why}; ask for:{lines}",
+        f"{are} missing, and {reason}; ask for:{lines}",
         where=topics.system,
-        hint=f"headrace stream topics {topics.system} --commands prints them as commands of kafka-topics.sh",
+        hint=f"headrace stream topics {topics.arguments} --commands prints them as commands of kafka-topics.sh",
     )
 
 
@@ -339,11 +379,11 @@ def id_of(client: Any, topic: str) -> Callable[[], str | None]:
     """
     from confluent_kafka import TopicCollection
 
-    asked = client.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT / 3)[topic]
+    future = client.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT / 3)[topic]
 
     def told() -> str | None:
-        found = asked.result().topic_id
-        return None if found is None or not found.get_most_significant_bits() else str(found)
+        topic_id = future.result().topic_id
+        return None if topic_id is None or not topic_id.get_most_significant_bits() else str(topic_id)
 
     return told
 

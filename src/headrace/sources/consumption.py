@@ -79,8 +79,8 @@ def consumption_rows(options: Consumption, as_of: datetime) -> Iterator[pl.DataF
     series = (np.arange(industries)[:, None] * 2 + np.arange(options.areas)[None, :]).ravel()[: options.series]
     size = max(_BLOCK // max(series.size, 1), 2 * _MEMORY)
     names = codes(industries)
-    for at in range(0, max(hours.size, 1), size):
-        facts = _facts(options, series, _Calendar(hours[at : at + size]), as_of).sort("hour", "series", KNOWN_AT)
+    for index in range(0, max(hours.size, 1), size):
+        facts = _facts(options, series, _Calendar(hours[index : index + size]), as_of).sort("hour", "series", KNOWN_AT)
         yield _as_published(facts, names, options.bad > 0)
 
 
@@ -131,23 +131,23 @@ def _facts(options: Consumption, series: Ints, calendar: _Calendar, as_of: datet
     early = np.maximum(np.rint(final * factor), 1.0)
     early = np.where(early == final, final + 1, early)
     first = np.where(corrected, early, final)
-    there = ~_gaps(options, series, hours)
+    present = ~_gaps(options, series, hours)
     broken = uniform(words(seed, 5, series, hours)) < options.bad
     kind = np.where(broken, (words(seed, 6, series, hours) % np.uint64(7)).astype(np.int64) + 1, 0)
     delay = (words(seed, 7, series, hours) % np.uint64(240)).astype(np.int64) + 1
     lag = int(options.lag / timedelta(microseconds=1))
     published = np.broadcast_to(hours * 3_600_000_000 + lag, first.shape)
-    again = there & corrected & (kind == 0)
+    is_corrected = present & corrected & (kind == 0)
     parts = [
-        (there, first, published, kind),
-        (again, final, published + delay * 3_600_000_000, np.zeros_like(kind)),
+        (present, first, published, kind),
+        (is_corrected, final, published + delay * 3_600_000_000, np.zeros_like(kind)),
     ]
     rows, columns = np.broadcast_to(series[:, None], first.shape), np.broadcast_to(hours, first.shape)
-    made = [
+    frame = [
         pl.DataFrame({"hour": columns[m], "series": rows[m], "value": v[m], KNOWN_AT: k[m], "broken": b[m]})
         for m, v, k, b in parts
     ]
-    return pl.concat(made).filter(pl.col(KNOWN_AT) <= int((as_of - _EPOCH) / timedelta(microseconds=1)))
+    return pl.concat(frame).filter(pl.col(KNOWN_AT) <= int((as_of - _EPOCH) / timedelta(microseconds=1)))
 
 
 def _values(options: Consumption, series: Ints, calendar: _Calendar) -> Floats:
@@ -180,8 +180,8 @@ def _noise(seed: int, series: Ints, hours: Ints) -> Floats:
     shocks = normal(words(seed, 8, series, reach))
     total = np.zeros((series.size, hours.size))
     weight = (1 - 0.8**2) ** 0.5
-    for back in range(_MEMORY + 1):
-        total += weight * shocks[:, _MEMORY - back : _MEMORY - back + hours.size]
+    for lag in range(_MEMORY + 1):
+        total += weight * shocks[:, _MEMORY - lag : _MEMORY - lag + hours.size]
         weight *= 0.8
     return total
 
@@ -199,8 +199,8 @@ def _gaps(options: Consumption, series: Ints, hours: Ints) -> NDArray[np.bool_]:
     length = (shape % np.uint64(7)).astype(np.int64) + 1
     start = ((shape >> np.uint64(8)) % np.uint64(18)).astype(np.int64)
     length = np.where(uniform(draw) < options.gaps * 6, length, 0)
-    at, hour = days - days[0], hours % 24
-    gap: NDArray[np.bool_] = (hour[None, :] >= start[:, at]) & (hour[None, :] < (start + length)[:, at])
+    day, hour = days - days[0], hours % 24
+    gap: NDArray[np.bool_] = (hour[None, :] >= start[:, day]) & (hour[None, :] < (start + length)[:, day])
     return gap
 
 

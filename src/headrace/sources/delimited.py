@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 from headrace.contract.malformed import Malformed
 from headrace.errors import SourceError
 from headrace.sources.kinds import utf8
-from headrace.sources.layout import Layout, fits, layout_of
+from headrace.sources.layout import TextLayout, fits, layout_of
 
 if TYPE_CHECKING:
     import polars as pl
 
+ENDS = b"\r\n\x1a"
+"""What may stand after the last record: lines without anything, and the sign by which DOS ended a text."""
 _FEW = 0.1
 """The share of lines of another width up to which the others are read together."""
 _QUOTE, _LF, _CR = b'"'[0], b"\n"[0], b"\r"[0]
@@ -38,16 +40,20 @@ def read_delimited(data: bytes, path: Path, skip: int = 0) -> pl.DataFrame:
     Raises:
         SourceError: Neither UTF-8 nor UTF-16 text, no column names or twice the same, an open quote.
     """
-    data = utf8(data, str(path)).rstrip(b"\r\n\x1a")  # as DOS ended a text
+    data = utf8(data, str(path)).rstrip(ENDS)
     layout = layout_of(data, path, skip)
-    body = data[layout.start :]
+    return table_of(data[layout.start :], layout, str(path))
+
+
+def table_of(body: bytes, layout: TextLayout, where: str) -> pl.DataFrame:
+    """The rows under a header, which stands on `layout.line` of the file; see `read_delimited`."""
     frame = _fast(body, layout) if _regular(body, layout.delimiter) else None
     if frame is None and b'"' not in body:
-        frame = _apart(body, layout, str(path))
-    return frame if frame is not None else _exact(body, layout, str(path))
+        frame = _apart(body, layout, where)
+    return frame if frame is not None else _exact(body, layout, where)
 
 
-def _text(data: bytes, layout: Layout, where: str) -> str:
+def _text(data: bytes, layout: TextLayout, where: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -75,7 +81,7 @@ def _regular(data: bytes, delimiter: str) -> bool:
     return bool(np.isin(before, edges).all() and np.isin(after, edges).all())
 
 
-def _fast(data: bytes, layout: Layout) -> pl.DataFrame | None:
+def _fast(data: bytes, layout: TextLayout) -> pl.DataFrame | None:
     """The file as polars reads it, or None where the exact reader has to look."""
     import polars as pl
 
@@ -100,7 +106,7 @@ def _fast(data: bytes, layout: Layout) -> pl.DataFrame | None:
     return frame.with_columns(pl.when(pl.all() != "").then(pl.all())) if b'""' in data else frame
 
 
-def _apart(data: bytes, layout: Layout, where: str) -> pl.DataFrame | None:
+def _apart(data: bytes, layout: TextLayout, where: str) -> pl.DataFrame | None:
     """A file without quotes of which few lines have another width: these set apart, the others read as by `_fast`.
 
     None where that is not so plain, such as a line that only has empty fields beyond its columns.
@@ -115,7 +121,7 @@ def _apart(data: bytes, layout: Layout, where: str) -> pl.DataFrame | None:
     wrong = np.flatnonzero(counts != layout.width - 1)
     if not 0 < wrong.size < ends.size * _FEW or wrong[0] == 0 or len(layout.names) < layout.width:
         return None
-    kept, malformed, after = [], Malformed(), 0
+    lines, malformed, after = [], Malformed(), 0
     for line in wrong.tolist():
         begin, end = int(ends[line - 1]) + 1, int(ends[line])
         text = _text(data[begin:end], layout, where).rstrip("\r")
@@ -123,9 +129,9 @@ def _apart(data: bytes, layout: Layout, where: str) -> pl.DataFrame | None:
         if not text or fits(fields, layout.width):
             return None
         _set_apart(malformed, line - 1, layout.line + line, fields, layout.width, text)
-        kept.append(data[after:begin])
+        lines.append(data[after:begin])
         after = end + 1
-    frame = _fast(b"".join([*kept, data[after:]]).rstrip(b"\r\n"), layout)
+    frame = _fast(b"".join([*lines, data[after:]]).rstrip(b"\r\n"), layout)
     if frame is None:
         return None
     rows = np.full(ends.size - 1, -1)
@@ -155,7 +161,7 @@ class _Lines:
         return "".join(self.kept).rstrip("\r\n")
 
 
-def _exact(data: bytes, layout: Layout, where: str) -> pl.DataFrame:
+def _exact(data: bytes, layout: TextLayout, where: str) -> pl.DataFrame:
     import polars as pl
 
     lines = _Lines(_text(data, layout, where))

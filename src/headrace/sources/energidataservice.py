@@ -24,7 +24,7 @@ from headrace.declaration import Duration
 from headrace.errors import SourceError, UsageError
 from headrace.files import write_whole
 from headrace.lineage import digest_of
-from headrace.sources.base import Api, Reader, Records, Since, Source, known_rule, renamed, require_zone
+from headrace.sources.base import Api, Reader, Records, Since, Source, SourceContext, require_zone
 from headrace.sources.http import JsonClient, Politeness
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class EnergiDataService(Api):
         return ApiReader(source, self, cache)
 
 
-def open_reader(source: Source, rest: str, cache: Path | None = None) -> Reader:
+def open_reader(source: Source, rest: str, context: SourceContext) -> Reader:
     """The reader of the system's own API.
 
     Raises:
@@ -81,7 +81,7 @@ def open_reader(source: Source, rest: str, cache: Path | None = None) -> Reader:
         raise UsageError("this system has no live API", where="source.api", hint=hint)
     if rest:
         raise UsageError("nothing follows api", where=f"api:{rest}", hint="set source.api.* with --set")
-    return source.api.reader(source, cache)
+    return source.api.reader(source, context.cache)
 
 
 @dataclass(frozen=True)
@@ -114,53 +114,56 @@ class ApiReader:
                 rows += self._window(client, start, end, now)
         if self.cache is not None:
             shutil.rmtree(self.cache, ignore_errors=True)
-        frame = renamed(_frame(rows), self.source.columns)
         span = {"start": f"{begin:%Y-%m-%dT%H:%M}", "end": f"{as_of:%Y-%m-%dT%H:%M}"}
-        return Records(frame, f"{self.api.url}{self.api.dataset}?{urlencode(span)}", known_rule(self.source, frame))
+        return Records(_frame(rows), f"{self.api.url}{self.api.dataset}?{urlencode(span)}")
 
     def _window(self, client: JsonClient, start: datetime, end: datetime, now: datetime) -> list[dict[str, Any]]:
-        asked = {
+        parameters = {
             "start": f"{start:%Y-%m-%dT%H:%M}",
             "end": f"{end:%Y-%m-%dT%H:%M}",
             "timezone": "utc",
             "sort": ",".join([self.api.time, *self.api.order]),
         }
         if self.api.filters:
-            asked["filter"] = json.dumps(self.api.filters, separators=(",", ":"))
-        kept = self.cache / f"{digest_of([self.api.url, self.api.dataset, asked], 24)}.json.gz" if self.cache else None
-        if kept is None:
-            return self._agreeing(client, asked)
+            parameters["filter"] = json.dumps(self.api.filters, separators=(",", ":"))
+        path = (
+            self.cache / f"{digest_of([self.api.url, self.api.dataset, parameters], 24)}.json.gz"
+            if self.cache
+            else None
+        )
+        if path is None:
+            return self._agreeing(client, parameters)
         # Another run that has all it wants may take the folder away at any moment.
         with suppress(OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):  # damaged: it is read again
-            stored = json.loads(gzip.decompress(kept.read_bytes()))
+            stored = json.loads(gzip.decompress(path.read_bytes()))
             if abs(now - datetime.fromisoformat(stored["read_at"])) <= _KEPT:
                 found: list[dict[str, Any]] = stored["records"]
                 return found
-        records = self._agreeing(client, asked)
+        records = self._agreeing(client, parameters)
         with suppress(FileNotFoundError):
             data = json.dumps({"read_at": now.isoformat(), "records": records}).encode()
-            write_whole(kept, gzip.compress(data))
+            write_whole(path, gzip.compress(data))
         return records
 
-    def _agreeing(self, client: JsonClient, asked: dict[str, str]) -> list[dict[str, Any]]:
+    def _agreeing(self, client: JsonClient, parameters: dict[str, str]) -> list[dict[str, Any]]:
         """All records of a window: as many different ones as the service says there are."""
         for _ in range(_READS):
-            found: dict[str, dict[str, Any]] = {}
+            records_by_id: dict[str, dict[str, Any]] = {}
             offset, total = 0, 1
             totals = set()
             while offset < total:
-                page = client.get(self._url, {**asked, "offset": str(offset), "limit": str(self.api.page)})
+                page = client.get(self._url, {**parameters, "offset": str(offset), "limit": str(self.api.page)})
                 records, total = self._checked(page)
                 totals.add(total)
-                found |= {json.dumps(record, sort_keys=True): record for record in records}
+                records_by_id |= {json.dumps(record, sort_keys=True): record for record in records}
                 if not records:
                     break
                 offset += self.api.page
-            if len(totals) == 1 and len(found) == total:
-                return list(found.values())
+            if len(totals) == 1 and len(records_by_id) == total:
+                return list(records_by_id.values())
         raise SourceError(
-            f"the pages do not agree: {len(found):,} different records of {total:,}",
-            where=f"{self._url}?{urlencode(asked)}",
+            f"the pages do not agree: {len(records_by_id):,} different records of {total:,}",
+            where=f"{self._url}?{urlencode(parameters)}",
             hint="the data set changes while it is read: try again later, or widen source.api.page",
         )
 
@@ -179,10 +182,10 @@ class ApiReader:
 
 def _windows(begin: datetime, end: datetime, size: timedelta) -> Iterator[tuple[datetime, datetime]]:
     """Windows on a fixed grid from the one that holds `begin` to the one that holds `end`; ends are exclusive."""
-    at = _EPOCH + (begin - _EPOCH) // size * size
-    while at <= end:
-        yield at, at + size
-        at += size
+    start = _EPOCH + (begin - _EPOCH) // size * size
+    while start <= end:
+        yield start, start + size
+        start += size
 
 
 def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.contract import KNOWN_AT, Column, Contract
 from headrace.contract.aggregation import Aggregate, waits
@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 
 MILLISECOND = 1_000
 """In microseconds: how much later than the one before an event of a series becomes known at the least."""
+EVER = 2**53
+"""A time of arrival, in milliseconds, before which no event lies: what was accepted once is not early any more."""
 NEVER = -(2**62)
 """The newest step and the clock of a series that has said nothing."""
+LEAST_JUMP = 10
+"""Steps that a series may leave out in any case."""
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXACT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)").fullmatch
@@ -49,7 +53,7 @@ _REMEMBERED = 100_000
 
 
 @dataclass(frozen=True)
-class Shape:
+class EventShape:
     """What events look like, and when they count as known.
 
     Attributes:
@@ -59,10 +63,14 @@ class Shape:
         columns: Numeric columns that are kept; the first is the target, which no event may lack.
         grid: When the steps of a series begin.
         lag: How long after its event time a value becomes known.
-        grace: How much older than the newest of its series an event may be.
-        ahead: How much later than its arrival an event time may be.
+        allowed_lateness: How much older than the newest of its series an event may be.
+        max_clock_skew: How much later than its arrival an event time may be.
         largest: Bytes of an event at most.
         aggregates: How each of the columns is aggregated, where a step has any number of events.
+        retracts: Whether an event without the target takes back what was known of it.
+        jump: How many steps after the newest of its series an event may be; None: any number.
+        agreeing: How many events in a row have to lie further for the last of them to be believed.
+        false_alarms: Anomalies that mean nothing, at most so many a week and series.
     """
 
     contract: Contract
@@ -71,10 +79,14 @@ class Shape:
     columns: tuple[str, ...]
     grid: Grid
     lag: timedelta
-    grace: timedelta
-    ahead: timedelta
+    allowed_lateness: timedelta
+    max_clock_skew: timedelta
     largest: int = 65_536
     aggregates: tuple[Aggregate, ...] = ()
+    retracts: bool = False
+    jump: int | None = None
+    agreeing: int = 2
+    false_alarms: float = 0.5
 
     @property
     def waits(self) -> bool:
@@ -114,7 +126,7 @@ class Events:
     slot: Ints
     time: Ints
     at: Ints
-    bad: list[tuple[int, Reason]]
+    bad: list[tuple[int, EventReason]]
     ignored: list[tuple[int, str]] = field(default_factory=list)
 
     def only(self, kept: list[int]) -> Events:
@@ -130,7 +142,7 @@ class Events:
         return np.array(list(map(operator.attrgetter(attribute), self.rows)), dtype=np.float64)
 
 
-class Reason(str):
+class EventReason(str):
     """Why an event is bad, as one text.
 
     Attributes:
@@ -142,19 +154,19 @@ class Reason(str):
     early: bool
 
     @classmethod
-    def of(cls, *faults: tuple[str | None, str], early: bool = False) -> Reason:
+    def of(cls, *faults: tuple[str | None, str], early: bool = False) -> EventReason:
         """The reason that these faults are."""
-        reason = cls("; ".join(said if column is None else f"{column}: {said}" for column, said in faults))
+        reason = cls("; ".join(message if column is None else f"{column}: {message}" for column, message in faults))
         reason.faults, reason.early = faults, early
         return reason
 
 
-class _Refused(Exception):
+class _BadEvent(Exception):
     """An event is bad."""
 
     def __init__(self, *faults: tuple[str | None, str], early: bool = False) -> None:
         super().__init__()
-        self.reason = Reason.of(*faults, early=early)
+        self.reason = EventReason.of(*faults, early=early)
 
 
 class EventDecoder:
@@ -165,23 +177,23 @@ class EventDecoder:
         opener: Opens the messages that they come in; None: a message is a JSON object with the contract's columns.
     """
 
-    def __init__(self, shape: Shape, opener: Opener | None = None) -> None:
+    def __init__(self, shape: EventShape, opener: Opener | None = None) -> None:
         import msgspec
 
         self._shape, self._open = shape, None if opener is None or opener.plain else opener
         time = shape.contract.column(shape.time)
         self._time = time.of_step(shape.grid.step, events=bool(shape.aggregates))
         self._ends, self._lag = self._time.ends is not None, shape.lag_us
-        others = tuple(c for c in shape.contract.columns if c.name != shape.time)
-        self.fields = {c.name: f"column_{i}" for i, c in enumerate(others)}
-        self._names = tuple(c.called for c in others)
+        rest_columns = tuple(c for c in shape.contract.columns if c.name != shape.time)
+        self.fields = {c.name: f"column_{i}" for i, c in enumerate(rest_columns)}
+        self._names = tuple(c.called for c in rest_columns)
         self._keys = [operator.attrgetter(self.fields[name]) for name in shape.keys]
-        self._texts = [(self.fields[c.name], missing_of(c).texts) for c in others if c.textual]
+        self._texts = [(self.fields[c.name], missing_of(c).texts) for c in rest_columns if c.textual]
         self._json = msgspec.json.Decoder().decode
         self._broken = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-        self._row = RowDecoder(Contract(columns=others))
-        self._typed = _row_type(self.fields, others, self._time)
-        plain = all(map(_is_plain, others))
+        self._row = RowDecoder(Contract(columns=rest_columns))
+        self._typed = _row_type(self.fields, rest_columns, self._time)
+        plain = all(map(_is_plain, rest_columns))
         self._quick = msgspec.json.Decoder(self._typed).decode if plain else None
         self._lines = msgspec.json.Decoder(self._typed).decode_lines if plain else None
         self._times: dict[str | float | date, int] = {}
@@ -204,7 +216,7 @@ class EventDecoder:
         if rows is not None:
             try:
                 times = self._moments([row.time for row in rows])
-            except _Refused:
+            except _BadEvent:
                 return self._one_by_one(values, received)
             if all(map(operator.le, self._as_written(rows, times), self._latest(received))):
                 return self._events(range(len(rows)), rows, times, [])
@@ -214,7 +226,7 @@ class EventDecoder:
         self, values: Sequence[bytes | None], received: Sequence[int], headers: Sequence[Headers | None] = ()
     ) -> Events:
         """The same, and what is wrong with each bad one."""
-        place, rows, times, bad, ignored = [], [], [], list[tuple[int, Reason]](), list[tuple[int, str]]()
+        place, rows, times, bad, ignored = [], [], [], list[tuple[int, EventReason]](), list[tuple[int, str]]()
         for i, (value, latest) in enumerate(zip(values, self._latest(received), strict=True)):
             try:
                 row = (
@@ -223,8 +235,8 @@ class EventDecoder:
                 time = self._moment(row.time)
                 (written,) = self._as_written([row], [time])
                 if written > latest:
-                    raise _Refused((self._shape.time, f"{_text(written)} is in the future"), early=True)
-            except _Refused as refused:
+                    raise _BadEvent((self._shape.time, f"{_text(written)} is in the future"), early=True)
+            except _BadEvent as refused:
                 bad.append((i, refused.reason))
                 continue
             except Ignored as other:
@@ -237,7 +249,9 @@ class EventDecoder:
         events.ignored = ignored
         return events
 
-    def _events(self, place: Sequence[int], rows: list[Any], times: list[int], bad: list[tuple[int, Reason]]) -> Events:
+    def _events(
+        self, place: Sequence[int], rows: list[Any], times: list[int], bad: list[tuple[int, EventReason]]
+    ) -> Events:
         import numpy as np
 
         keys = list(zip(*(map(read, rows) for read in self._keys), strict=True)) if self._keys else [()] * len(rows)
@@ -256,7 +270,7 @@ class EventDecoder:
 
     def _latest(self, received: Sequence[int]) -> list[int]:
         """The latest times, in microseconds, that events may have which came then, in milliseconds."""
-        ahead = self._shape.ahead // _MICROSECOND
+        ahead = self._shape.max_clock_skew // _MICROSECOND
         return [milliseconds * 1000 + ahead for milliseconds in received]
 
     def _together(self, values: Sequence[bytes | None]) -> list[Any] | None:
@@ -291,7 +305,7 @@ class EventDecoder:
     def _decoded(self, value: bytes | None) -> Any:
         """The typed row, and the time as it came."""
         if value is None:
-            raise _Refused((None, "the message has no value"))
+            raise _BadEvent((None, "the message has no value"))
         self._bounded(value)
         if self._quick is not None:
             try:
@@ -303,7 +317,7 @@ class EventDecoder:
 
     def _bounded(self, value: bytes) -> None:
         if len(value) > self._shape.largest:
-            raise _Refused((None, f"is {len(value):,} bytes long, at most {self._shape.largest:,} are read"))
+            raise _BadEvent((None, f"is {len(value):,} bytes long, at most {self._shape.largest:,} are read"))
 
     def _opened(self, value: bytes | None, headers: Headers) -> Any:
         """The row inside of a message."""
@@ -313,33 +327,33 @@ class EventDecoder:
         try:
             return self._judged(self._open(value, headers))
         except Unfit as unfit:
-            raise _Refused((unfit.column, str(unfit))) from unfit
+            raise _BadEvent((unfit.column, str(unfit))) from unfit
         except Unreadable as unreadable:
-            raise _Refused((None, str(unreadable))) from unreadable
+            raise _BadEvent((None, str(unreadable))) from unreadable
 
     def _checked(self, value: bytes) -> Any:
         """The row by every rule of the contract."""
         try:
             data = self._json(value.removeprefix(_MARK))
         except self._broken as error:
-            raise _Refused((None, f"is not JSON: {error}{_why(value)}")) from error
+            raise _BadEvent((None, f"is not JSON: {error}{_why(value)}")) from error
         if type(data) is not dict:
-            raise _Refused((None, "is not a JSON object"))
+            raise _BadEvent((None, "is not a JSON object"))
         return self._judged(data)
 
     def _judged(self, data: dict[str, Any]) -> Any:
         """The same, of what a document holds."""
         row, faults = self._row({name: data[name] for name in self._names if name in data})
         if faults:
-            told = ((fault["loc"][0], fault["msg"]) for fault in faults)
-            raise _Refused(*told, *self._time_faults(data.get(self._time.called)))
+            pairs = ((fault["loc"][0], fault["msg"]) for fault in faults)
+            raise _BadEvent(*pairs, *self._time_faults(data.get(self._time.called)))
         if row[self._shape.columns[0]] is None:
-            raise _Refused((self._shape.columns[0], "is missing"))
+            raise _BadEvent((self._shape.columns[0], "is missing"))
         return self._typed(time=data.get(self._time.called), **{self.fields[name]: row.get(name) for name in row})
 
-    def _moments(self, given: list[Any]) -> list[int]:
-        known: list[Any] = list(map(self._times.get, given))
-        return [self._moment(value) for value in given] if None in known else known
+    def _moments(self, values: list[Any]) -> list[int]:
+        known: list[Any] = list(map(self._times.get, values))
+        return [self._moment(value) for value in values] if None in known else known
 
     def _moment(self, value: Any) -> int:
         """An event time, microseconds since 1970."""
@@ -349,29 +363,29 @@ class EventDecoder:
     def _time_faults(self, value: Any) -> Sequence[tuple[str | None, str]]:
         try:
             self._moment(value)
-        except _Refused as refused:
+        except _BadEvent as refused:
             return refused.reason.faults
         return ()
 
     def _learnt(self, value: Any) -> int:
         name = self._shape.time
         if missing_of(self._time)(value):
-            raise _Refused((name, MISSING))
+            raise _BadEvent((name, MISSING))
         if type(value) not in self._kinds:
-            raise _Refused((name, refusal(self._time) if self._time.format else _no_time(value)))
-        (found, written), told = self._parsed(value), str(value)[:40]
-        if found < 0:  # ids of predictions count from there
-            raise _Refused((name, f"{told} is before 1970"))
+            raise _BadEvent((name, refusal(self._time) if self._time.format else _no_time(value)))
+        (moment, written), text = self._parsed(value), str(value)[:40]
+        if moment < 0:  # ids of predictions count from there
+            raise _BadEvent((name, f"{text} is before 1970"))
         grid = self._shape.grid
-        if not self._time.align and not self._shape.aggregates and not grid.holds(found):
-            raise _Refused((name, f"{told} {grid.fault}"))
+        if not self._time.align and not self._shape.aggregates and not grid.holds(moment):
+            raise _BadEvent((name, f"{text} {grid.fault}"))
         if len(self._times) >= _REMEMBERED:
             self._times.clear()
             self._written.clear()
-        self._times[value] = found
+        self._times[value] = moment
         if self._ends:
             self._written[value] = written
-        return found
+        return moment
 
     def _parsed(self, value: str | float) -> tuple[int, int]:
         """The event time, and the moment that is written."""
@@ -379,16 +393,16 @@ class EventDecoder:
             with suppress(ValueError, OverflowError):  # 24:00, or no time at all
                 exact = (datetime.fromisoformat(str(value)) - _EPOCH) // _MICROSECOND
                 return exact, exact
-        found, written, wrong = moments_of(self._time, value)
-        if found is None or written is None:
-            raise _Refused((self._shape.time, f"{str(value)[:40]!r} {wrong}"))
-        return (found - _EPOCH) // _MICROSECOND, (written - _EPOCH) // _MICROSECOND
+        moment, written, wrong = moments_of(self._time, value)
+        if moment is None or written is None:
+            raise _BadEvent((self._shape.time, f"{str(value)[:40]!r} {wrong}"))
+        return (moment - _EPOCH) // _MICROSECOND, (written - _EPOCH) // _MICROSECOND
 
 
-class Facts:
+class EventFacts:
     """Events as rows of the raw table, each with the time at which it became known."""
 
-    def __init__(self, shape: Shape, decoder: EventDecoder) -> None:
+    def __init__(self, shape: EventShape, decoder: EventDecoder) -> None:
         self._shape, self._fields = shape, decoder.fields
         self._columns: dict[str, list[Any]] = {name: [] for name in (*shape.contract.names, KNOWN_AT)}
 
@@ -437,7 +451,7 @@ def _row_type(fields: Mapping[str, str], columns: Sequence[Column], time: Column
     return msgspec.defstruct("Row", typed, rename=names, gc=False)
 
 
-def known_at(newest: int, clock: int, slot: int, at: int, shape: Shape) -> int | str:
+def known_at(newest: int, clock: int, slot: int, at: int, shape: EventShape) -> int | str:
     """When an event of a series becomes known, microseconds since 1970; or why it is too late for the series.
 
     By its own time (`at`) if it comes in order. One that comes late, or again, becomes known just after whatever the
@@ -449,18 +463,54 @@ def known_at(newest: int, clock: int, slot: int, at: int, shape: Shape) -> int |
         clock: When its last event became known.
         slot: The event's step.
         at: Its time plus the lag.
-        shape: For the grace and the step.
+        shape: For the allowed lateness and the step.
     """
     known = max(at, clock + MILLISECOND)
     if slot > newest and known == at:
         return known
     grid = shape.grid
-    if newest > slot and (grid.time_at(newest) - grid.time_at(slot)) * _MICROSECOND > shape.grace:
-        return f"{_text(grid.time_at(slot))} is more than {shape.grace} before the newest of its series"
+    if newest > slot and (grid.time_at(newest) - grid.time_at(slot)) * _MICROSECOND > shape.allowed_lateness:
+        return f"{_text(grid.time_at(slot))} is more than {shape.allowed_lateness} before the newest of its series"
     # Until then no other series can have moved the origin that this one's prediction begins at.
     if known >= grid.time_at(max(slot, newest) + (2 if shape.late else 1)) + shape.lag_us:
         return "its series has had a correction since then, or more events than one a millisecond"
     return known
+
+
+class Leap(NamedTuple):
+    """The events of a series that came last, where they lay too far after it: the `step` of the last, and how many."""
+
+    step: int = NEVER
+    events: int = 0
+
+
+NONE = Leap()
+
+
+def leap_of(newest: int, slot: int, leap: Leap, shape: EventShape) -> tuple[str | None, Leap]:
+    """Why an event lies too far after its series, and the leap that is remembered from then on.
+
+    One event may have a wrong clock. Later ones that agree with it show that time went on meanwhile: the last of enough
+    in a row is believed. The log alone decides, as with `known_at`.
+
+    Args:
+        newest: The newest step that the series has on the stream, `NEVER` before its first event, which is believed.
+        slot: The event's step.
+        leap: What is remembered; `NONE` if the event before this one did not lie too far after the series.
+        shape: For how far is too far, and how many are enough.
+    """
+    if shape.jump is None or newest == NEVER or slot - newest <= shape.jump:
+        return None, NONE
+    agrees = leap.events > 0 and 0 < slot - leap.step <= shape.jump
+    if agrees and leap.events + 1 >= shape.agreeing:
+        return None, NONE
+    grid = shape.grid
+    distance = timedelta(microseconds=grid.time_at(slot) - grid.time_at(newest))
+    reason = f"{_text(grid.time_at(slot))} is {distance.days} days after the newest of its series: a wrong clock?"
+    if slot != leap.step:  # the same one again says nothing new
+        leap = Leap(slot, leap.events + 1 if agrees else 1)
+    more = shape.agreeing - leap.events
+    return f"{reason} The last of {more} later ones near it is believed", leap
 
 
 def _text(micros: int) -> str:
@@ -472,8 +522,8 @@ def _text(micros: int) -> str:
 
 def _why(value: bytes) -> str:
     """More on why a text is no JSON, where it is one that many programs write."""
-    found = _NUMBERS.search(value)
-    return f"; JSON has no {found[0].decode()}: send null, or leave the column out" if found else ""
+    match = _NUMBERS.search(value)
+    return f"; JSON has no {match[0].decode()}: send null, or leave the column out" if match else ""
 
 
 def _no_time(value: object) -> str:

@@ -4,29 +4,48 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import unquote
 
+from headrace.contract import KNOWN_AT
 from headrace.errors import SourceError, UsageError
-from headrace.sources.base import Reader, Records, Since, Source, known_rule, renamed, require_zone
+from headrace.sources.base import Reader, Records, Since, Source, SourceContext, require_zone
 from headrace.sources.delimited import read_delimited
-from headrace.sources.jsonl import read_jsonl
-from headrace.sources.kinds import PARQUET, refuse_other_kinds
+from headrace.sources.jsonl import JsonLines, read_jsonl
+from headrace.sources.kinds import PARQUET, is_utf8, refuse_other_kinds
+from headrace.sources.pieces import read_pieces
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from headrace.sources.messages.opening import Opener
+
+PIECE = 8 * 2**20
+"""Bytes of text that are read at once: bounds memory."""
+
 
 @dataclass(frozen=True)
 class FileReader:
-    """Reads one file whole. Text formats give text: ``0101`` stays ``0101``. Parquet gives its types."""
+    """Reads one file. Text formats give text: ``0101`` stays ``0101``. Parquet gives its types.
+
+    Rows without an event time are read in pieces, unless they are UTF-16 or gzipped Parquet; others are read whole.
+
+    Attributes:
+        source: The declaration.
+        path: Of the file.
+        opener: Opens the events that lines of JSON are; None where they have the columns at the top.
+        timed: Whether rows have an event time.
+    """
 
     source: Source
     path: Path
+    opener: Opener | None = None
+    timed: bool = True
 
     def read(
         self, *, as_of: datetime, now: datetime, since: Since | None = None, first: datetime | None = None
@@ -37,11 +56,34 @@ class FileReader:
             SourceError: The file is missing, empty, truncated, or not what its name says.
         """
         require_zone(as_of=as_of, now=now)
-        frame = renamed(_read(self.path, self.source.skip), self.source.columns)
-        return Records(frame, f"file:{self.path}", known_rule(self.source, frame))
+        return Records.of(self._frames(), f"file:{self.path}", whole=True)
+
+    def _frames(self) -> Iterator[pl.DataFrame]:
+        form, where = _format(self.path), str(self.path)
+        with _opened(self.path) as stream:
+            data = stream.read(-1 if self.timed else PIECE)
+            if data.strip() and (form is not _parquet or not data.startswith(PARQUET)):
+                refuse_other_kinds(data, where)
+            if len(data) == PIECE and data.strip() and (form is _parquet or is_utf8(data)):
+                if form is read_delimited:
+                    yield from read_pieces(data, stream, self.path, self.source.skip, PIECE)
+                    return
+                if form is read_jsonl:
+                    yield from self._json_pieces()
+                    return
+                if self.path.suffix.lower() != ".gz":
+                    yield from _parquet_pieces(self.path)
+                    return
+            data += stream.read()
+        yield _whole(data, self.path, self.source, self.opener)
+
+    def _json_pieces(self) -> Iterator[pl.DataFrame]:
+        lines = JsonLines(self.path, self.opener, self.source.known_at or KNOWN_AT)
+        with _opened(self.path) as first, _opened(self.path) as again:
+            yield from lines.pieces(first, again, PIECE)
 
 
-def open_reader(source: Source, rest: str, cache: Path | None = None) -> Reader:
+def open_reader(source: Source, rest: str, context: SourceContext) -> Reader:
     """A reader of the file ``rest``: a path, or what follows ``file:`` in ``file:///absolute/path``.
 
     Raises:
@@ -59,7 +101,7 @@ def open_reader(source: Source, rest: str, cache: Path | None = None) -> Reader:
     except RuntimeError as error:
         raise UsageError("there is no such user", where=f"file:{rest}", hint="write the folder's path") from error
     _format(path)
-    return FileReader(source, path)
+    return FileReader(source, path, context.opener, context.time is not None)
 
 
 def _parquet(data: bytes, path: Path, skip: int = 0) -> pl.DataFrame:
@@ -67,6 +109,20 @@ def _parquet(data: bytes, path: Path, skip: int = 0) -> pl.DataFrame:
 
     try:
         return pl.read_parquet(data)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise SourceError(f"not readable as Parquet: {_first_line(error)}", where=str(path)) from error
+
+
+def _parquet_pieces(path: Path) -> Iterator[pl.DataFrame]:
+    """The rows of a large file, in frames of about as many of its bytes as are read at once elsewhere."""
+    import polars as pl
+
+    try:
+        lazy = pl.scan_parquet(path, glob=False)
+        rows = int(lazy.select(pl.len()).collect().item())
+        step = max(rows * PIECE // path.stat().st_size, 1)
+        for begin in range(0, max(rows, 1), step):
+            yield lazy.slice(begin, step).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise SourceError(f"not readable as Parquet: {_first_line(error)}", where=str(path)) from error
 
@@ -83,7 +139,7 @@ _FORMATS: dict[str, Callable[[bytes, Path, int], pl.DataFrame]] = {
 
 
 def _format(path: Path) -> Callable[[bytes, Path, int], pl.DataFrame]:
-    endings = [each.lower() for each in path.suffixes]
+    endings = [suffix.lower() for suffix in path.suffixes]
     ending = (endings[:-1] if endings[-1:] == [".gz"] else endings)[-1:]
     if not ending or ending[0] not in _FORMATS:
         known = " ".join(_FORMATS)
@@ -91,21 +147,22 @@ def _format(path: Path) -> Callable[[bytes, Path, int], pl.DataFrame]:
     return _FORMATS[ending[0]]
 
 
-def _read(path: Path, skip: int) -> pl.DataFrame:
-    data = _bytes(path)
-    where = str(path)
+def _whole(data: bytes, path: Path, source: Source, opener: Opener | None) -> pl.DataFrame:
     if not data.strip():
-        raise SourceError("the file is empty", where=where, hint="a file needs at least a row of column names")
+        raise SourceError("the file is empty", where=str(path), hint="a file needs at least a row of column names")
     form = _format(path)
-    if form is not _parquet or not data.startswith(PARQUET):
-        refuse_other_kinds(data, where)
-    return form(data, path, skip)
+    if form is read_jsonl:
+        return read_jsonl(data, path, source.skip, opener, source.known_at or KNOWN_AT)
+    return form(data, path, source.skip)
 
 
-def _bytes(path: Path) -> bytes:
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file, unpacked as it is read; what goes wrong meanwhile is told."""
     where = str(path)
     try:
-        data = path.read_bytes()
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
+            yield cast(BinaryIO, stream)
     except FileNotFoundError as error:
         near = path.parent if path.parent.is_dir() else None
         hint = f"{near} holds {_listing(near)}" if near is not None else f"there is no folder {path.parent}"
@@ -113,22 +170,18 @@ def _bytes(path: Path) -> bytes:
     except IsADirectoryError as error:
         hint = f"name one file of it; it holds {_listing(path)}"
         raise SourceError("is a folder", where=where, hint=hint) from error
-    except OSError as error:
-        raise SourceError(f"cannot be read: {error.strerror or error}", where=where) from error
-    if path.suffix.lower() != ".gz":
-        return data
-    try:
-        return gzip.decompress(data)
     except EOFError as error:
         hint = "the copy or download stopped early; fetch it again"
         raise SourceError("the gzip file is truncated", where=where, hint=hint) from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise SourceError(f"the gzip file is damaged: {error}", where=where, hint="fetch it again") from error
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error.strerror or error}", where=where) from error
 
 
 def _listing(folder: Path) -> str:
     try:
-        names = sorted(each.name for each in folder.iterdir())
+        names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
         return f"files that cannot be listed ({error.strerror})"
     return (", ".join(names[:5]) + (" and more" if len(names) > 5 else "")) or "nothing"

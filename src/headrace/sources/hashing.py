@@ -34,10 +34,10 @@ def words(seed: int, stream: int, series: NDArray[Any], hours: NDArray[Any] | No
     import numpy as np
 
     start = np.array([(seed * _GOLDEN + stream * 0xD1342543DE82EF95 + 1) & _MASK], dtype=np.uint64)
-    each = mixed(mixed(start) + series.astype(np.uint64) * np.uint64(_GOLDEN))
+    state = mixed(mixed(start) + series.astype(np.uint64) * np.uint64(_GOLDEN))
     if hours is None:
-        return each
-    return mixed(each[:, None] + hours.astype(np.int64).view(np.uint64)[None, :] * np.uint64(_GOLDEN))
+        return state
+    return mixed(state[:, None] + hours.astype(np.int64).view(np.uint64)[None, :] * np.uint64(_GOLDEN))
 
 
 def uniform(bits: Words) -> Floats:

@@ -90,13 +90,13 @@ class JsonClient:
             reraise=True,
         )
         try:
-            found: dict[str, Any] = retrying(self._once, full)
+            document: dict[str, Any] = retrying(self._once, full)
         except _TryAgainError as error:
             hint = "the service is down or busy: try again later; what was stored stays"
             raise SourceError(
                 f"{error}, {retrying.statistics['attempt_number']} times", where=full, hint=hint
             ) from error
-        return found
+        return document
 
     def _wait(self, state: RetryCallState) -> float:
         import tenacity
@@ -121,9 +121,9 @@ class JsonClient:
         if answer.status_code in _AGAIN:
             raise _TryAgainError(f"HTTP {answer.status_code}", _retry_after(answer))
         if answer.status_code != 200:
-            said = body[:300].decode("utf-8", errors="replace").strip()
+            text = body[:300].decode("utf-8", errors="replace").strip()
             raise SourceError(
-                f"HTTP {answer.status_code}: {said}", where=url, hint="check source.api in the declaration"
+                f"HTTP {answer.status_code}: {text}", where=url, hint="check source.api in the declaration"
             )
         try:
             data = json.loads(body, parse_float=str, parse_int=str)

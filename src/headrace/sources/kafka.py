@@ -8,34 +8,38 @@ the same rows with the same known times, and the table adds nothing twice.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from headrace.contract import KNOWN_AT, Known
+from headrace.contract import KNOWN_AT, KnownTimes
 from headrace.contract.apart import called
 from headrace.errors import SourceError, UsageError
 from headrace.files import write_whole
 from headrace.lineage import digest_of
-from headrace.sources.base import Reader, Records, Since, Source, require_zone
-from headrace.sources.broker import Broker, Log
-from headrace.sources.events import NEVER, EventDecoder, Events, Facts, Shape, known_at
+from headrace.sources.base import Reader, Records, Since, Source, SourceContext, require_zone
+from headrace.sources.broker import Broker, TopicLog
+from headrace.sources.events import NEVER, NONE, EventDecoder, EventFacts, Events, EventShape, Leap, known_at, leap_of
 from headrace.sources.keys import agrees, note, text_of
+from headrace.sources.messages.base import header
 from headrace.sources.messages.opening import Opener, as_it_is
+from headrace.sources.repeats import RESENT, Ids, KeptId, NamedEvent, Once, Repeats
 from headrace.sources.stamps import Clock, received
 from headrace.sources.topics import Topics
 
 MOST = 500_000
 """Events of one read: bounds memory. What is left comes with the next one."""
 _FAR = 2**53
+_TWICE = NamedEvent("", "")
+"""An event that does not count, by its id."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
-class Stream:
+class EventTopic:
     """What a system knows of its topic.
 
     Attributes:
@@ -45,18 +49,20 @@ class Stream:
         topics: Of the system.
         moves: Whether events are sent to the partition of their series, rather than refused elsewhere.
         opener: Opens the messages that events come in.
+        once: How events that were sent twice are told; None: they are not.
     """
 
-    shape: Shape
+    shape: EventShape
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     clock: Clock = "message"
     topics: Topics | None = None
     moves: bool = False
     opener: Opener | None = None
+    once: Once | None = None
 
 
 @dataclass
-class Place:
+class TopicPosition:
     """Where a read of a topic ended.
 
     Attributes:
@@ -65,6 +71,8 @@ class Place:
         letters: The next letter of each partition of the dead letters.
         early: Partition and offset of events to come that a worker set apart as in the future, by its clock.
         topic: Id of the topic, which one of its name that is made later does not have; None where it is not known.
+        leaps: Of series whose last events lay too far after them, by partition and keys.
+        ids: What is remembered of ids of events, by partition and name.
     """
 
     offsets: dict[int, int] = field(default_factory=dict)
@@ -72,8 +80,10 @@ class Place:
     letters: dict[int, int] = field(default_factory=dict)
     early: set[tuple[int, int]] = field(default_factory=set)
     topic: str | None = None
+    leaps: dict[str, Leap] = field(default_factory=dict)
+    ids: dict[int, dict[str, KeptId]] = field(default_factory=dict)
 
-    def resume(self, log: Log) -> dict[int, int]:
+    def resume(self, log: TopicLog) -> dict[int, int]:
         """Where to go on with each partition of the topic as it is: with the first event of one that was made anew."""
         if None not in (self.topic, log.id) and self.topic != log.id:
             self.offsets.clear()
@@ -83,7 +93,7 @@ class Place:
         return {partition: offset if offset <= log.ends[partition] else 0 for partition, offset in begin.items()}
 
     @classmethod
-    def load(cls, path: Path | None) -> Place:
+    def load(cls, path: Path | None) -> TopicPosition:
         """What `save` wrote; the beginning where there is nothing."""
         if path is None or not path.exists():
             return cls()
@@ -94,20 +104,25 @@ class Place:
                 {int(p): int(offset) for p, offset in data.get(name, {}).items()} for name in ("offsets", "letters")
             )
             early = {(int(p), int(offset)) for p, offset in data.get("early", ())}
-            return cls(offsets, series, letters, early, data.get("topic"))
+            ids = {
+                int(p): {n: KeptId(*fields) for n, fields in kept_ids.items()}
+                for p, kept_ids in data.get("ids", {}).items()
+            }
+            leaps = {name: Leap(*leap) for name, leap in data.get("leaps", {}).items()}
+            return cls(offsets, series, letters, early, data.get("topic"), leaps, ids)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            said = f"it does not hold what was written to it ({error})"
+            reason = f"it does not hold what was written to it ({error})"
             hint = "delete it: the topic is then read from its beginning, and what is stored is not stored again"
-            raise SourceError(said, where=str(path), hint=hint) from error
+            raise SourceError(reason, where=str(path), hint=hint) from error
 
     def save(self, path: Path | None) -> None:
         """Write it, whole or not at all."""
         if path is None:
             return
-        early = sorted(each for each in self.early if each[1] >= self.offsets.get(each[0], 0))
-        said: dict[str, Any] = {"offsets": self.offsets, "series": self.series, "letters": self.letters}
-        said |= {"early": early, "topic": self.topic}
-        write_whole(path, json.dumps(said).encode())
+        early = sorted(place for place in self.early if place[1] >= self.offsets.get(place[0], 0))
+        document: dict[str, Any] = {"offsets": self.offsets, "series": self.series, "letters": self.letters}
+        document |= {"early": early, "topic": self.topic, "leaps": self.leaps, "ids": self.ids}
+        write_whole(path, json.dumps(document).encode())
 
 
 @dataclass(frozen=True)
@@ -117,7 +132,7 @@ class TopicReader:
     source: Source
     broker: Broker
     topic: str
-    of: Stream
+    of: EventTopic
     path: Path | None
 
     def read(
@@ -129,11 +144,13 @@ class TopicReader:
             StreamError: The cluster cannot be reached, or there is no such topic.
         """
         require_zone(as_of=as_of, now=now)
-        place = Place.load(self.path)
+        place = TopicPosition.load(self.path)
         log = self._log()
         begin = place.resume(log)
         self._note_early(place)
-        facts = _Facts(self.of, place, self._homes(), (as_of - _EPOCH) // _MICROSECOND, keyless=len(log.ends) == 1)
+        facts = _PartitionFacts(
+            self.of, place, self._homes(), (as_of - _EPOCH) // _MICROSECOND, keyless=len(log.ends) == 1
+        )
         batch: list[Any] = []
         for message in self.broker.read(self.topic, begin):
             batch.append(message)
@@ -143,11 +160,11 @@ class TopicReader:
                 if facts.full:
                     break
         facts.add(batch)
-        known = Known(column=KNOWN_AT)
+        known = KnownTimes(column=KNOWN_AT)
         origin = f"kafka://{self.broker.bootstrap}/{self.topic}"
-        return Records(facts.rows.frame(), origin, known, lambda: place.save(self.path), placed=True)
+        return Records(facts.rows.frame(), origin, known, lambda pending: place.save(self.path), streamed=True)
 
-    def _note_early(self, place: Place) -> None:
+    def _note_early(self, place: TopicPosition) -> None:
         """Note which events a worker set apart as in the future, by a clock that stands nowhere on the topic."""
         topics = self.of.topics
         count = (
@@ -156,9 +173,9 @@ class TopicReader:
         if topics is None or count is None:
             return
         for letter in self.broker.read(topics.dead_letters, {p: place.letters.get(p, 0) for p in range(count)}):
-            said = dict(letter.headers() or [])
-            if said.get("early") == b"true":
-                place.early.add((int(said["source_partition"]), int(said["source_offset"])))
+            headers = dict(letter.headers() or [])
+            if headers.get("early") == b"true":
+                place.early.add((int(headers["source_partition"]), int(headers["source_offset"])))
             place.letters[letter.partition()] = letter.offset() + 1
 
     def _homes(self) -> dict[str, int] | None:
@@ -167,11 +184,11 @@ class TopicReader:
         if topics is None or topics.events != self.topic or topics.series not in self.broker.partitions():
             return None
         homes: dict[str, int] = {}
-        for each in self.broker.read(topics.series, {0: 0}):
-            note(homes, each)
+        for message in self.broker.read(topics.series, {0: 0}):
+            note(homes, message)
         return homes
 
-    def _log(self) -> Log:
+    def _log(self) -> TopicLog:
         log = self.broker.log(self.topic)
         if log is None:
             raise UsageError(
@@ -182,10 +199,12 @@ class TopicReader:
         return log
 
 
-class _Facts:
+class _PartitionFacts:
     """Rows of events, and how far each partition was read."""
 
-    def __init__(self, of: Stream, place: Place, homes: dict[str, int] | None, as_of: int, *, keyless: bool) -> None:
+    def __init__(
+        self, of: EventTopic, place: TopicPosition, homes: dict[str, int] | None, as_of: int, *, keyless: bool
+    ) -> None:
         shape = of.shape
         self._homes, self._moves = None if keyless else homes, of.moves
         self._names = [called(name) for name in shape.keys]
@@ -193,7 +212,9 @@ class _Facts:
         self._clock = of.clock
         self._decode = EventDecoder(shape, of.opener)
         self._key = as_it_is if of.opener is None else of.opener.key
-        self.rows = Facts(shape, self._decode)
+        self._ids = None if of.once is None else Ids(of.once.event_id, self._decode.fields)
+        self._repeats = Repeats(1 if of.once is None else of.once.most, place.ids)
+        self.rows = EventFacts(shape, self._decode)
         self._waits: set[int] = set()
 
     @property
@@ -219,7 +240,7 @@ class _Facts:
             i = good.get(place)
             if i is not None and self._misplaced(message, events.keys[i]):
                 i = None
-            if i is not None and not self._take(events, i, partition):
+            if i is not None and not self._take(events, i, message):
                 self._waits.add(partition)
                 continue
             self._place.offsets[partition] = message.offset() + 1
@@ -234,23 +255,45 @@ class _Facts:
         first = json.dumps([message.partition(), *keys]) not in self._place.series
         return first and not self._moves and not agrees(self._key(message.key()), self._names, keys)
 
-    def _take(self, events: Events, i: int, partition: int) -> bool:
-        series = json.dumps([partition, *events.keys[i]])
-        newest, clock = self._place.series.get(series, (NEVER, NEVER))
-        slot = int(events.slot[i])
-        known = known_at(newest, clock, slot, int(events.at[i]), self._shape)
-        if isinstance(known, str):
+    def _take(self, events: Events, i: int, message: Any) -> bool:
+        """Take an event, unless it does not count; False: it is not known yet."""
+        place, partition, slot = self._place, message.partition(), int(events.slot[i])
+        named = self._named(events, i, message)
+        if named is _TWICE:
             return True
-        if known > self._as_of:
+        series = json.dumps([partition, *events.keys[i]])
+        newest, clock = place.series.get(series, (NEVER, NEVER))
+        wrong, leap = leap_of(newest, slot, place.leaps.get(series, NONE), self._shape)
+        known = known_at(newest, clock, slot, int(events.at[i]), self._shape) if wrong is None else wrong
+        if isinstance(known, int) and known > self._as_of:
             return False
-        self._place.series[series] = max(newest, slot), known
+        if leap == NONE:
+            place.leaps.pop(series, None)
+        else:
+            place.leaps[series] = leap
+        if named is not None:
+            self._repeats.put(partition, named)
+        if isinstance(known, str):
+            if named is not None:
+                self._repeats.set_apart(partition, named.name)
+            return True
+        place.series[series] = max(newest, slot), known
         self.rows.add(events, i, known)
         return True
 
+    def _named(self, events: Events, i: int, message: Any) -> NamedEvent | None:
+        """An event with an id as it is remembered; `_TWICE`: it does not count, by its id."""
+        if self._ids is None:
+            return None
+        headers = message.headers() or ()
+        named = self._ids(events, i, message.value(), headers)
+        resent = header(headers, RESENT) is not None
+        if isinstance(named, str) or self._repeats.judge(message.partition(), named, resent=resent) is not None:
+            return _TWICE
+        return named
 
-def open_reader(
-    source: Source, rest: str, cache: Path | None = None, stream: Callable[[], Stream] | None = None
-) -> Reader:
+
+def open_reader(source: Source, rest: str, context: SourceContext) -> Reader:
     """A reader of the topic ``rest``: ``//HOST:PORT/TOPIC``.
 
     Raises:
@@ -259,8 +302,9 @@ def open_reader(
     bootstrap, _, topic = rest.removeprefix("//").partition("/")
     if not bootstrap or not topic or not rest.startswith("//"):
         raise UsageError("is not a topic", where=f"kafka:{rest}", hint="write it as kafka://HOST:PORT/TOPIC")
-    if stream is None:
+    if context.stream is None:
         raise UsageError("only a system that forecasts reads events", where=f"kafka:{rest}")
-    of = stream()
+    events: EventTopic = context.stream()
+    cache = context.cache
     path = cache / f"kafka-{topic}-{digest_of(bootstrap, 8)}.json" if cache is not None else None
-    return TopicReader(source, Broker(bootstrap, of.options), topic, of, path)
+    return TopicReader(source, Broker(bootstrap, events.options), topic, events, path)

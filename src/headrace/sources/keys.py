@@ -32,17 +32,17 @@ def agrees(key: bytes | None, names: Sequence[str], keys: Sequence[Any]) -> bool
     if len(keys) == 1 and text.strip() == str(keys[0]):
         return True
     try:
-        said = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    if isinstance(said, dict) and said.keys() == {"schema", "payload"}:
-        said = said["payload"]
-    if isinstance(said, dict):
-        by_name = {name.casefold(): value for name, value in said.items()}  # ksqlDB writes them large
-        said = [by_name.get(name.casefold()) for name in names]
-    elif not isinstance(said, list):
-        said = [said]
-    return list(map(str, said)) == list(map(str, keys))
+    if isinstance(document, dict) and document.keys() == {"schema", "payload"}:
+        document = document["payload"]
+    if isinstance(document, dict):
+        by_name = {name.casefold(): value for name, value in document.items()}  # ksqlDB writes them large
+        document = [by_name.get(name.casefold()) for name in names]
+    elif not isinstance(document, list):
+        document = [document]
+    return list(map(str, document)) == list(map(str, keys))
 
 
 def note(homes: dict[str, int], message: Any) -> None:
@@ -51,3 +51,14 @@ def note(homes: dict[str, int], message: Any) -> None:
         homes.setdefault(json.dumps(json.loads(message.key())), int(message.value()))
     except (TypeError, ValueError):  # nobody's of ours: a worker writes nothing else
         return
+
+
+def written_key(names: Sequence[str], keys: Sequence[Any]) -> str:
+    """A series or row as producers write it in a message's key: one column's text, or a JSON object of several.
+
+    >>> written_key(["metric"], ["orders"]), written_key(["a", "b"], [1, "x"]), written_key([], [])
+    ('orders', '{"a": 1, "b": "x"}', '')
+    """
+    if len(keys) <= 1:
+        return "".join(map(str, keys))
+    return json.dumps(dict(zip(names, keys, strict=True)), ensure_ascii=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from headrace.errors import SourceError
 
 _UTF8, _UTF16, _UTF32 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff"), (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")
@@ -47,6 +49,13 @@ def _zipped(data: bytes) -> tuple[str, str]:
     return "a zip archive", _UNPACK
 
 
+class ByteStream(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, none at the end."""
+
+
 def utf8(data: bytes, where: str) -> bytes:
     """The same text in UTF-8 without a byte-order mark; UTF-16 is told by its mark.
 
@@ -64,16 +73,31 @@ def utf8(data: bytes, where: str) -> bytes:
             hint = "the copy or download stopped early; fetch it again, or save it as UTF-8"
             raise SourceError(f"the text in UTF-16 is damaged: {error}", where=where, hint=hint) from error
     data = data.removeprefix(_UTF8)
-    if b"\x00" in data:
-        if _looks_like_utf16(data):
-            hint = "save it as UTF-8, or as UTF-16 with its byte-order mark"
-            raise SourceError("the text seems to be in UTF-16 without its byte-order mark", where=where, hint=hint)
-        raise SourceError("the file holds binary data, not text", where=where, hint="is its ending right?")
+    refuse_zeros(data, where)
     return data
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether a text that begins so may be in UTF-8: it has no mark of another form."""
+    return not data.startswith((*_UTF32, *_UTF16))
+
+
+def refuse_zeros(data: bytes, where: str) -> None:
+    """Refuse what is no text in UTF-8, because it holds zero bytes.
+
+    Raises:
+        SourceError: It does.
+    """
+    if b"\x00" not in data:
+        return
+    if _looks_like_utf16(data):
+        hint = "save it as UTF-8, or as UTF-16 with its byte-order mark"
+        raise SourceError("the text seems to be in UTF-16 without its byte-order mark", where=where, hint=hint)
+    raise SourceError("the file holds binary data, not text", where=where, hint="is its ending right?")
 
 
 def _looks_like_utf16(data: bytes) -> bool:
     """Whether every other byte of the beginning is zero, as in western text."""
     head = data[:200]
-    few, many = sorted((head[0::2].count(0), head[1::2].count(0)))
-    return many > 0.4 * len(head) and few < 0.1 * len(head)
+    fewer, larger = sorted((head[0::2].count(0), head[1::2].count(0)))
+    return larger > 0.4 * len(head) and fewer < 0.1 * len(head)

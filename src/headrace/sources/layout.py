@@ -24,7 +24,7 @@ _VALUE = re.compile(r"\s*[-+]?[\d.,]+\s*|\s*\d{1,4}[-/.:]\d.*")
 
 
 @dataclass(frozen=True)
-class Layout:
+class TextLayout:
     """How a delimited text is to be read.
 
     Attributes:
@@ -45,7 +45,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class _Record:
+class _TextRecord:
     fields: list[str]
     line: int
     """Its first line, counted from 0."""
@@ -64,7 +64,7 @@ def without_empty_end(fields: list[str]) -> list[str]:
     return fields[:end]
 
 
-def layout_of(data: bytes, path: Path, skip: int = 0) -> Layout:
+def layout_of(data: bytes, path: Path, skip: int = 0) -> TextLayout:
     """The layout of a text in UTF-8.
 
     A first line ``sep=;`` tells the delimiter. Lines above the header are those declared (`skip`), blank ones, comments
@@ -80,11 +80,11 @@ def layout_of(data: bytes, path: Path, skip: int = 0) -> Layout:
     first = skip
     while first < len(lines) - 1 and not lines[first].strip():
         first += 1
-    told = _SEP.match(lines[first]) if len(lines) > first + 1 else None
+    separator = _SEP.match(lines[first]) if len(lines) > first + 1 else None
     candidates: Sequence[str] = _CANDIDATES
-    if told:
-        candidates, first = (told[1].decode("latin-1"),), first + 1
-    elif ".tsv" in [each.lower() for each in path.suffixes]:
+    if separator:
+        candidates, first = (separator[1].decode("latin-1"),), first + 1
+    elif ".tsv" in [suffix.lower() for suffix in path.suffixes]:
         candidates = ("\t",)
     first = _below_comments(lines, first, candidates)
     delimiter, header = _header(lines, first, candidates, searched=not skip)
@@ -92,7 +92,7 @@ def layout_of(data: bytes, path: Path, skip: int = 0) -> Layout:
     _refuse_names(names, where)
     starts = [0, *accumulate(map(len, lines))]
     spaced = delimiter.encode() + b' "' in lines[header.line]
-    return Layout(delimiter, names, len(header.fields), starts[header.line], header.line + 1, spaced)
+    return TextLayout(delimiter, names, len(header.fields), starts[header.line], header.line + 1, spaced)
 
 
 def _lines(data: bytes) -> list[bytes]:
@@ -104,21 +104,21 @@ def _below_comments(lines: list[bytes], first: int, candidates: Sequence[str]) -
     """The first line after those that begin with ``#``, unless it holds values: then the last of them is the header."""
     below = next((place for place in range(first, len(lines)) if not lines[place].startswith(b"#")), first)
     below = next((place for place in range(below, len(lines)) if lines[place].strip()), below)
-    found = max((_records(lines[: below + 1], below, each)[0].named for each in candidates), key=len)
-    return first if any(map(_VALUE.fullmatch, found)) else below
+    best = max((_records(lines[: below + 1], below, candidate)[0].named for candidate in candidates), key=len)
+    return first if any(map(_VALUE.fullmatch, best)) else below
 
 
-def _header(lines: list[bytes], first: int, candidates: Sequence[str], *, searched: bool) -> tuple[str, _Record]:
-    samples = {each: _records(lines, first, each) for each in candidates}
-    delimiter = max(candidates, key=lambda each: len(samples[each][0].fields))
+def _header(lines: list[bytes], first: int, candidates: Sequence[str], *, searched: bool) -> tuple[str, _TextRecord]:
+    samples = {candidate: _records(lines, first, candidate) for candidate in candidates}
+    delimiter = max(candidates, key=lambda candidate: len(samples[candidate][0].fields))
     header, *rest = samples[delimiter]
     if not searched or not rest:
         return delimiter, header
     # What may itself be a header gives way to a table only that is nearly without fault.
-    most = _NEARLY_ALL if _may_name(header.named) else _MOST
-    tables = {each: _below_notes(records, most) for each, records in samples.items()}
-    widths = {each: len(table.named) for each, table in tables.items() if table is not None}
-    widest = max(widths, key=lambda each: widths[each], default=delimiter)
+    share = _NEARLY_ALL if _may_name(header.named) else _MOST
+    tables = {candidate: _below_notes(records, share) for candidate, records in samples.items()}
+    widths = {candidate: len(table.named) for candidate, table in tables.items() if table is not None}
+    widest = max(widths, key=lambda candidate: widths[candidate], default=delimiter)
     found = tables[widest]
     # Every line is a record of one field, so that a header of one says little: but a pair may be a text with a comma.
     doubtful = len(header.named) == 1 and widths.get(widest, 0) > 2
@@ -127,7 +127,7 @@ def _header(lines: list[bytes], first: int, candidates: Sequence[str], *, search
     return delimiter, header
 
 
-def _records(lines: list[bytes], first: int, delimiter: str) -> list[_Record]:
+def _records(lines: list[bytes], first: int, delimiter: str) -> list[_TextRecord]:
     """The first records that are not blank."""
     texts = [line.decode("utf-8", errors="replace") for line in lines[first : first + 4 * _SAMPLE]]
     reader = csv.reader(texts, delimiter=delimiter, skipinitialspace=True)
@@ -135,13 +135,13 @@ def _records(lines: list[bytes], first: int, delimiter: str) -> list[_Record]:
     try:
         for fields in reader:
             if fields:
-                records.append(_Record(fields, line))
+                records.append(_TextRecord(fields, line))
             if len(records) == _SAMPLE:
                 break
             line = first + reader.line_num
     except csv.Error:
         pass  # what is wrong with the record, and where, is for the reading itself to say
-    return records or [_Record([], first)]
+    return records or [_TextRecord([], first)]
 
 
 def fits(fields: Sequence[str], width: int) -> bool:
@@ -149,17 +149,17 @@ def fits(fields: Sequence[str], width: int) -> bool:
     return len(fields) == width or (len(fields) > width and not any(fields[width:]))
 
 
-def _share_that_fits(records: Iterable[_Record], width: int) -> float:
-    found = [fits(record.fields, width) for record in records]
-    return sum(found) / len(found)
+def _share_that_fits(records: Iterable[_TextRecord], width: int) -> float:
+    fitting = [fits(record.fields, width) for record in records]
+    return sum(fitting) / len(fitting)
 
 
-def _below_notes(records: list[_Record], most: float) -> _Record | None:
+def _below_notes(records: list[_TextRecord], share: float) -> _TextRecord | None:
     """The first record that heads a table under narrower ones."""
     widest = 0
     for place, record in enumerate(records[:_NOTES]):
         names, rest = record.named, records[place + 1 :]
-        if len(names) > widest and rest and _may_name(names) and _share_that_fits(rest, len(names)) >= most:
+        if len(names) > widest and rest and _may_name(names) and _share_that_fits(rest, len(names)) >= share:
             return record
         widest = max(widest, len(names))
     return None

@@ -65,15 +65,15 @@ def metric_rows(options: Metrics, as_of: datetime) -> pl.DataFrame:
 
     slots, series = _slots(options, as_of), np.arange(options.series)
     values = _values(options, series, slots)
-    kept = uniform(words(options.seed, 4, series, slots)) >= options.gaps
-    of, at = np.nonzero(kept.T)[::-1]
+    is_kept = uniform(words(options.seed, 4, series, slots)) >= options.gaps
+    series_index, position = np.nonzero(is_kept.T)[::-1]
     micros = slots * (options.step // timedelta(microseconds=1))
     names = pl.Series([name_of(place) for place in range(options.series)], dtype=pl.String)
     return pl.DataFrame(
         {
-            "metric": names.gather(of),
-            "time": pl.Series(micros[at]).cast(pl.Datetime("us", "UTC")),
-            "value": values[of, at],
+            "metric": names.gather(series_index),
+            "time": pl.Series(micros[position]).cast(pl.Datetime("us", "UTC")),
+            "value": values[series_index, position],
         }
     )
 

@@ -82,7 +82,10 @@ def passenger_rows(options: Passengers, as_of: datetime) -> pl.DataFrame:
 
 
 def _missing(random: np.random.Generator, values: list[object], share: float) -> list[object]:
-    return [None if gone else value for value, gone in zip(values, random.random(len(values)) < share, strict=True)]
+    return [
+        None if is_missing else value
+        for value, is_missing in zip(values, random.random(len(values)) < share, strict=True)
+    ]
 
 
 def _names(random: np.random.Generator, party: object, female: object, child: object) -> list[str]:

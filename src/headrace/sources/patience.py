@@ -59,6 +59,6 @@ class Patience:
 
     def began(self, now: float) -> float:
         """When the first failure was; it is written down."""
-        whole = now if self._whole is None else self._whole.began(now)
-        self._since = min(whole, now) if self._since is None else self._since
+        wait = now if self._whole is None else self._whole.began(now)
+        self._since = min(wait, now) if self._since is None else self._since
         return self._since

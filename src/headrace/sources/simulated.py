@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from pydantic import ValidationError, create_model
 
-from headrace.contract import KNOWN_AT, Known
+from headrace.contract import KNOWN_AT, KnownTimes
 from headrace.declaration import Declared, format_duration
 from headrace.errors import DeclarationError, SourceError, UsageError
-from headrace.sources.base import Reader, Records, Since, Source, known_rule, renamed, require_zone
+from headrace.sources.base import Reader, Records, Since, Source, SourceContext, require_zone
 from headrace.sources.consumption import Consumption, consumption_rows
+from headrace.sources.listings import Listings, listing_rows
 from headrace.sources.metrics import Metrics, metric_rows
 from headrace.sources.passengers import Passengers, passenger_rows
 
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Consumption",
+    "Listings",
     "Metrics",
     "Passengers",
     "Simulation",
     "consumption",
+    "listings",
     "metrics",
     "open_reader",
     "passengers",
@@ -85,13 +87,13 @@ class Simulation:
         chosen = self._parsed(options)
         if first is not None and self.further is not None:
             chosen = self.further(chosen, as_of - first)
-        made: Any = self.generate(chosen, as_of.astimezone(UTC))
-        if isinstance(made, Iterator):
-            return made
-        if not isinstance(made, pl.DataFrame):
-            text = f"the simulation returned a {type(made).__name__}, not a polars DataFrame"
+        records: Any = self.generate(chosen, as_of.astimezone(UTC))
+        if isinstance(records, Iterator):
+            return records
+        if not isinstance(records, pl.DataFrame):
+            text = f"the simulation returned a {type(records).__name__}, not a polars DataFrame"
             raise SourceError(text, where="source.simulate")
-        return iter([made])
+        return iter([records])
 
     @classmethod
     def of(cls, simulate: Callable[..., Any] | Simulation) -> Simulation:
@@ -107,24 +109,24 @@ class Simulation:
         arguments = dict(_signature(simulate).parameters)
         if arguments.pop("as_of", None) is None:
             raise DeclarationError("the function takes no as_of", where="source.simulate")
-        for name, each in arguments.items():
-            if each.default is inspect.Parameter.empty:
+        for name, argument in arguments.items():
+            if argument.default is inspect.Parameter.empty:
                 raise DeclarationError(f"the argument {name!r} has no default", where="source.simulate")
-        fields: Any = {name: (_type_of(each), each.default) for name, each in arguments.items()}
+        fields: Any = {name: (_type_of(argument), argument.default) for name, argument in arguments.items()}
         options = create_model("Options", __base__=Declared, **fields)
         return cls(options, lambda chosen, as_of: simulate(as_of=as_of, **dict(chosen)))
 
     def _parsed(self, options: Mapping[str, Any]) -> Declared:
         names = ", ".join(self.options.model_fields)
         try:
-            return self.options(**options)
+            return self.options.model_validate(options)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = f"simulated:?{'.'.join(str(part) for part in first['loc'])}"
             if first["type"] == "extra_forbidden":
                 raise UsageError("there is no such parameter", where=where, hint=f"there are {names}") from error
-            given = f" (got {str(first['input'])!r})"
-            raise UsageError(f"{first['msg'].removeprefix('Value error, ')}{given}", where=where) from error
+            got = f" (got {str(first['input'])!r})"
+            raise UsageError(f"{first['msg'].removeprefix('Value error, ')}{got}", where=where) from error
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -146,11 +148,21 @@ def _further(options: Any, by: timedelta) -> Any:
     return options if options.start is not None else options.model_copy(update={"days": days})
 
 
+def _more(options: Any, by: timedelta) -> Any:
+    """More listings, before the others."""
+    added = by / timedelta(days=1)
+    rows = None if options.rows is None else options.rows + round(added * options.per_day)
+    return options.model_copy(update={"days": options.days + added, "rows": rows})
+
+
 consumption = Simulation(Consumption, consumption_rows, _further, lagged=True)
 """Hourly electricity consumption by price area and industry code; see `Consumption` for the options."""
 
 passengers = Simulation(Passengers, passenger_rows)
 """Passengers of a liner, some of whom survived; see `Passengers` for the options."""
+
+listings = Simulation(Listings, listing_rows, _more)
+"""Listings of second-hand things with a price; see `Listings` for the options."""
 
 metrics = Simulation(Metrics, metric_rows, _further)
 """Business metrics at a fixed step, such as orders and cost per click; see `Metrics` for the options."""
@@ -179,10 +191,9 @@ class SimulatedReader:
         chosen: dict[str, Any] = dict(self.options)
         if self.simulation.lagged:
             chosen.setdefault("lag", self.source.lag)
-        made = self.simulation.parts(chosen, as_of=as_of, first=first)
-        parts = (renamed(each, self.source.columns) for each in made)
+        parts = self.simulation.parts(chosen, as_of=as_of, first=first)
         frame, second = next(parts), next(parts, None)
-        known = Known(column=KNOWN_AT) if KNOWN_AT in frame.columns else known_rule(self.source, frame)
+        known = KnownTimes(column=KNOWN_AT) if KNOWN_AT in (*frame.columns, *self.source.columns) else None
         return Records(frame, self._origin(), known, more=() if second is None else chain([second], parts))
 
     def _origin(self) -> str:
@@ -192,7 +203,7 @@ class SimulatedReader:
         return f"simulated:?{urlencode(sorted(options.items()))}" if options else "simulated"
 
 
-def open_reader(source: Source, rest: str, cache: Path | None = None) -> Reader:
+def open_reader(source: Source, rest: str, context: SourceContext) -> Reader:
     """A reader of the source's simulation, with the options that ``rest`` names after ``?``.
 
     Raises:

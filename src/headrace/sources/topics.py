@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,8 +17,11 @@ KINDS = {
     "late": "events that came too late as they came",
     "state": "the workers' state, as many partitions as the events",
     "series": "on which partition each series is",
+    "shadows": "what versions say beside the one that answers",
 }
 _OF_SERIES = ("late", "series")
+_OF_ANSWERING = frozenset(KINDS) - {"shadows"}
+_OF_SHADOW = frozenset({"events", "shadows", "state", "series"})
 _MILLISECOND = timedelta(milliseconds=1)
 _COMPACTED = {
     "cleanup.policy": "compact",
@@ -29,7 +32,7 @@ _COMPACTED = {
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedTopic:
     """A topic as it is to be made.
 
     Attributes:
@@ -61,8 +64,8 @@ class Wanted:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: ``kind name partitions replication config``."""
-        told = {"kind": self.kind, "name": self.name, "partitions": self.partitions}
-        return {**told, "replication": self.replication, "config": dict(self.config)}
+        document = {"kind": self.kind, "name": self.name, "partitions": self.partitions}
+        return {**document, "replication": self.replication, "config": dict(self.config)}
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,9 @@ class Topics:
         retention: How long topics that are made keep what is on them, the state aside; None: the cluster's default.
         create: Whether topics that are missing are made.
         of_series: Whether events are of series: rows cannot be late, and have keys without end.
+        kinds: Which of `KINDS` there are.
+        shadow: The version that scores beside the one that answers: it has a group and a state of its own, and shares
+            the topic of its answers with other versions. None: what answers.
     """
 
     system: str
@@ -90,10 +96,30 @@ class Topics:
     retention: timedelta | None = None
     create: bool = True
     of_series: bool = True
+    kinds: tuple[str, ...] = tuple(KINDS)
+    shadow: int | None = None
 
     def named(self, kind: str) -> str:
         """The name of the topic of a kind."""
         return self.given.get(kind) or f"{self.prefix}{self.system}.{kind}"
+
+    def of_shadow(self, version: int | None) -> Topics:
+        """Those of a version that scores beside; of None, those of what answers."""
+        return replace(self, shadow=version)
+
+    @property
+    def stream(self) -> str:
+        """The stream's name: the system's, with the version of a shadow."""
+        return f"{self.system}{self._of_shadow}"
+
+    @property
+    def arguments(self) -> str:
+        """How the stream is named on the command line."""
+        return self.system if self.shadow is None else f"{self.system} --shadow {self.shadow}"
+
+    @property
+    def _of_shadow(self) -> str:
+        return "" if self.shadow is None else f".shadow-{self.shadow}"
 
     @property
     def events(self) -> str:
@@ -102,8 +128,18 @@ class Topics:
 
     @property
     def predictions(self) -> str:
-        """What goes out."""
+        """What goes out of the one that answers."""
         return self.named("predictions")
+
+    @property
+    def shadows(self) -> str:
+        """What versions say beside it, all of them."""
+        return self.named("shadows")
+
+    @property
+    def output(self) -> str:
+        """What goes out of this stream."""
+        return self.predictions if self.shadow is None else self.shadows
 
     @property
     def dead_letters(self) -> str:
@@ -118,7 +154,7 @@ class Topics:
     @property
     def state(self) -> str:
         """The changelog of the state; as many partitions as the events have."""
-        return self.named("state")
+        return f"{self.named('state')}{self._of_shadow}"
 
     @property
     def series(self) -> str:
@@ -128,23 +164,27 @@ class Topics:
     @property
     def group(self) -> str:
         """The consumers' group, and the beginning of the workers' names in the cluster."""
-        return self.group_given or f"{self.prefix}headrace.{self.system}"
+        return f"{self.group_given or f'{self.prefix}headrace.{self.system}'}{self._of_shadow}"
 
-    def wanted(self, partitions: int) -> list[Wanted]:
+    def wanted(self, partitions: int) -> list[WantedTopic]:
         """All of them as they are to be made, if the events have so many partitions."""
-        kept = {} if self.retention is None else {"retention.ms": str(self.retention // _MILLISECOND)}
+        settings = {} if self.retention is None else {"retention.ms": str(self.retention // _MILLISECOND)}
         large = {"max.message.bytes": str(LARGEST)}
         config = {
-            "events": {"message.timestamp.type": "LogAppendTime"} | kept,
-            "predictions": kept,
-            "dead_letters": large | kept,
-            "late": large | kept,
+            "events": {"message.timestamp.type": "LogAppendTime"} | settings,
+            "predictions": settings,
+            "shadows": settings,
+            "dead_letters": large | settings,
+            "late": large | settings,
             "state": _COMPACTED,
             "series": {"cleanup.policy": "delete", "retention.ms": "-1"},  # the first record counts, not the last
         }
-        counts = {"series": 1}
+        counts, names = {"series": 1}, {"state": self.state}
+        kinds = _OF_ANSWERING if self.shadow is None else _OF_SHADOW
         return [
-            Wanted(kind, self.named(kind), counts.get(kind, partitions), self.replication, config[kind])
-            for kind in KINDS
-            if self.of_series or kind not in _OF_SERIES
+            WantedTopic(
+                *(kind, names.get(kind, self.named(kind)), counts.get(kind, partitions)), self.replication, config[kind]
+            )
+            for kind in self.kinds
+            if kind in kinds and (self.of_series or kind not in _OF_SERIES)
         ]

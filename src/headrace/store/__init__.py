@@ -24,7 +24,7 @@ retention may drop both at any time and every pinned version reads the same. The
     group.write(frame)
     frame, pins = FeatureView("default", [(group, ["lag_1h"])], ttl=timedelta(days=2)).training_set(spine)
 
-With ``online=1`` the group's newest values are also found by key, in microseconds: ``view.get("DK1", at=now)``.
+With ``online=1`` the group's newest values are also found by key, in microseconds: ``view.get("DK1", as_of=now)``.
 
 What a failure does: a write is there whole or not at all, killed at any moment; writing again is always
 safe and adds only what is missing. Writers that race look again and retry; none loses rows. Reads see one
@@ -33,10 +33,11 @@ children `CorruptTableError` (names the file), `StoreTooNewError` and `WriteConf
 or column that does not exist is a `UsageError`.
 """
 
-from headrace.store.delta import Table, Written
+from headrace.store.delta import Table
 from headrace.store.feature_group import FeatureGroup
 from headrace.store.feature_view import FeatureView, Observed, TrainingSet
 from headrace.store.store import Store
 from headrace.store.upkeep import Upkeep
+from headrace.store.written import Written
 
 __all__ = ["FeatureGroup", "FeatureView", "Observed", "Store", "Table", "TrainingSet", "Upkeep", "Written"]

@@ -44,7 +44,7 @@ def wanted(
 
     if between is not None:
         files = files.filter(between.may_be_in(files))
-    for column, most in (("min._version", version), ("min.known_at", as_of)):
-        if most is not None and column in files.columns:
-            files = files.filter((pl.col(column) <= pl.lit(most)).fill_null(True))
+    for column, bound in (("min._version", version), ("min.known_at", as_of)):
+        if bound is not None and column in files.columns:
+            files = files.filter((pl.col(column) <= pl.lit(bound)).fill_null(True))
     return files

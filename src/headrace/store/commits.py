@@ -56,15 +56,15 @@ def spans(snapshot: DeltaTable, first: int, rows: int) -> list[tuple[int, int]]:
     import polars as pl
 
     files = pl.DataFrame(snapshot.get_add_actions(flatten=True)).filter(pl.col("min._version") >= first)
-    found: list[tuple[int, int]] = []
+    windows: list[tuple[int, int]] = []
     held, begin, end = 0, first, first
     columns = ("min._version", "max._version", "num_records")
-    for least, most, count in files.select(columns).sort("min._version", "max._version").iter_rows():
+    for least, largest, count in files.select(columns).sort("min._version", "max._version").iter_rows():
         if held and least > end and held + count > rows:
-            found.append((begin, end))
+            windows.append((begin, end))
             held, begin = 0, end + 1
-        held, end = held + count, max(end, most)
-    return [*found, (begin, end)]
+        held, end = held + count, max(end, largest)
+    return [*windows, (begin, end)]
 
 
 def properties(app: str, version: int) -> CommitProperties:

@@ -8,39 +8,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from headrace.errors import CorruptTableError, NotFoundError, UsageError, WriteConflictError
 from headrace.store import commits, failures, location, panics
 from headrace.store.between import Between, wanted
-from headrace.store.streams import Stream
+from headrace.store.streams import FrameStream
 from headrace.store.upkeep import Upkeep
 from headrace.store.witness import Witness
+from headrace.store.written import Written
 
 if TYPE_CHECKING:
     import polars as pl
     from deltalake import DeltaTable
 
     from headrace.store import facts
-    from headrace.store.facts import Part
-    from headrace.store.marks import Mark
+    from headrace.store.facts import AppendRule, RowParts
+    from headrace.store.marks import CommitMark
 
 _COMPACTION = "headrace.compaction"
 _ATTEMPTS = 60
 _LONGEST_PAUSE = 0.5
-
-
-class Written(NamedTuple):
-    """What an append did: the table's logical version after it, rows added, rows that said nothing new.
-
-    `restated` counts those among the added that say otherwise what was stored for the very same known time; from this
-    version on they stand.
-    """
-
-    version: int
-    added: int
-    unchanged: int
-    restated: int = 0
 
 
 class Table:
@@ -65,7 +53,7 @@ class Table:
         storage_options: Mapping[str, str] | None = None,
         *,
         upkeep: Upkeep | None = None,
-        mark: Mark | None = None,
+        mark: CommitMark | None = None,
     ) -> None:
         self.uri = location.normal(uri)
         self.upkeep = upkeep or Upkeep()
@@ -124,14 +112,15 @@ class Table:
         compare: Sequence[str],
         window: str,
         corrected_at: datetime | None = None,
-        part: Part | None = None,
+        part: RowParts | None = None,
+        awaited: str | None = None,
     ) -> Written:
         """Add what is new in `rows`, and nothing else: sending the same rows again adds nothing.
 
-        Safe with any number of processes at once: the loser of a race looks again at what is new by then.
-        The rows are durable when this returns; killed at any moment, either all of the version is there or
-        nothing of it. New columns widen the table (earlier rows read null there); columns that the rows lack
-        are null. The first append creates the table.
+        Safe with any number of processes at once: the loser of a race looks again at what is new by then. The rows
+        are durable when this returns; killed at any moment, either all of the version is there or nothing of it. New
+        columns widen the table (earlier rows read null there); columns that the rows lack are null. The first append
+        creates the table.
 
         Args:
             rows: Facts with ``known_at``, `identity`, `compare`, `window` and any further columns.
@@ -139,10 +128,12 @@ class Table:
             compare: The values: a fact that repeats them says nothing new.
             window: A column that never changes between the facts of one identity: its event time, or a key where
                 there is none. Only stored facts between its least and greatest value in `rows` are looked at.
-            corrected_at: None where rows carry their own known time: each is compared with the fact known
-                before it. A time T where the source has none and ``known_at`` is derived: then a row is
-                compared with what was known at T, and one that differs is a correction known from T on.
-            part: With `corrected_at`, where rows tell a part of what there is to know: see `facts.Part`.
+            corrected_at: None where rows carry their own known time: each is compared with the fact known before it.
+                A time T where the source has none and ``known_at`` is derived: then a row is compared with what was
+                known at T, and one that differs is a correction known from T on.
+            part: With `corrected_at`, where rows tell a part of what there is to know: see `facts.RowParts`.
+            awaited: One of `compare` that is not known yet where it is missing: a row without it has the value that
+                was known before, and stored facts without it that are known after a new value get it.
 
         Raises:
             UsageError: A named column is missing, or `corrected_at` has no time zone.
@@ -150,7 +141,7 @@ class Table:
             CorruptTableError: A file of the table is missing or damaged.
             WriteConflictError: Other writers won every race.
         """
-        from headrace.store import schema
+        from headrace.store import facts, schema
 
         schema.require([*identity, *compare, window, "known_at"], rows.columns, self.uri)
         if not identity:
@@ -165,8 +156,9 @@ class Table:
             schema.require_filled(rows, column, self.uri)
         if rows.is_empty():
             return Written(self.version(), 0, 0)
+        rule = facts.AppendRule(corrected_at, part, awaited)
         for attempt in range(_ATTEMPTS):
-            written = self._try_append(rows, identity, compare, window, (corrected_at, part))
+            written = self._try_append(rows, identity, compare, window, rule)
             if written is not None:
                 return written
             time.sleep(random.uniform(0.25, 1.0) * min(_LONGEST_PAUSE, 0.004 * 2 ** min(attempt, 10)))
@@ -177,34 +169,44 @@ class Table:
         )
 
     def _try_append(
-        self,
-        rows: pl.DataFrame,
-        identity: Sequence[str],
-        compare: Sequence[str],
-        window: str,
-        corrected: tuple[datetime | None, Part | None],
+        self, rows: pl.DataFrame, identity: Sequence[str], compare: Sequence[str], window: str, rule: AppendRule
     ) -> Written | None:
         """One attempt against a fresh snapshot; None when another writer was first."""
+        import polars as pl
+
         from headrace.store import facts, schema
 
         snapshot = self._open(write=True) or self._create(schema.conform(rows, None, self.uri), window, identity)
         table_schema, version = self._schema_of(snapshot), commits.version_of(snapshot)
         rows = schema.conform(rows, table_schema, self.uri)
         # Of many rows the news are found while those before are written, by a snapshot that the writer does not hold.
-        seen = snapshot if rows.height <= facts.PART else self._open()
-        if seen is None or seen.version() != snapshot.version():
+        opened = snapshot if rows.height <= facts.PART else self._open()
+        if opened is None or opened.version() != snapshot.version():
             return None
-        told = facts.Told()
-        new = self._news(seen, rows, identity, compare, window, corrected, told)
-        parts = (schema.stamp(each, version + 1, window, identity) for each in new)
+        news = facts.NewRows()
+        new = self._news(opened, rows, identity, compare, window, rule, news)
+        parts = (schema.stamp(pl.concat(each), version + 1, window, identity) for each in new)
         first = next(parts, None)
         if first is None:
             return Written(version, 0, rows.height)
         widened = bool(set(first.columns) - {*table_schema, facts.VERSION})
-        if not self._commit(snapshot, Stream(first, parts), version + 1, widened):
+        if not self._commit(snapshot, FrameStream(first, parts), version + 1, widened):
             return None
         self._tidy(snapshot)
-        return Written(version + 1, told.new, rows.height - told.new, told.restated)
+        return Written(version + 1, news.new, rows.height - news.new, news.restated)
+
+    def create(self, rows: pl.DataFrame, *, window: str, identity: Sequence[str]) -> None:
+        """See to it that the table is there, with the columns of these rows, of which none is added."""
+        from headrace.store import schema
+
+        empty = schema.conform(rows.clear(), None, self.uri)
+        while (opened := self._open(write=True) or self._create(empty, window, identity)) is not None:
+            version = commits.version_of(opened) + 1
+            first = schema.stamp(empty, version, window, identity)
+            if set(first.columns) <= {*self._schema_of(opened)} or self._commit(
+                opened, FrameStream(first, iter(())), version, True
+            ):
+                return
 
     def news(
         self,
@@ -214,7 +216,8 @@ class Table:
         compare: Sequence[str],
         window: str,
         corrected_at: datetime | None = None,
-        part: Part | None = None,
+        part: RowParts | None = None,
+        awaited: str | None = None,
     ) -> pl.DataFrame:
         """Those of the rows that `append` would add now; arguments and errors are its own, but nothing is written."""
         import polars as pl
@@ -225,8 +228,9 @@ class Table:
         if snapshot is None or rows.is_empty():
             return rows
         rows = schema.conform(rows, self._schema_of(snapshot), self.uri)
-        new = self._news(snapshot, rows, identity, compare, window, (corrected_at, part), facts.Told())
-        return pl.concat([rows.clear(), *new])
+        rule = facts.AppendRule(corrected_at, part, awaited)
+        new = self._news(snapshot, rows, identity, compare, window, rule, facts.NewRows())
+        return pl.concat([rows.clear(), *(own for own, _ in new)])
 
     def _news(
         self,
@@ -235,23 +239,19 @@ class Table:
         identity: Sequence[str],
         compare: Sequence[str],
         window: str,
-        corrected: tuple[datetime | None, Part | None],
-        told: facts.Told,
-    ) -> Iterator[pl.DataFrame]:
-        """The rows that say something new, in parts in order of `window`; `told` counts them on the way."""
+        rule: AppendRule,
+        news: facts.NewRows,
+    ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """The rows that say something new, counted, in parts by `window`, each with stored facts that it completes."""
         from headrace.store import facts
 
-        corrected_at, part = corrected
         for some in facts.in_parts(rows, window):
             existing = self._facts_between(snapshot, some, [*identity, *compare], window)
-            if corrected_at is None:
-                new = facts.new_in_chain(existing, some, identity, compare)
-            else:
-                new = facts.corrections(existing, some, identity, compare, corrected_at, part)
-            told.new += new.height
-            told.restated += facts.restated(existing, new, identity)
+            new = rule.news(existing, some, identity, compare)
+            news.new += new.height
+            news.restated += facts.restated(existing, new, identity)
             if not new.is_empty():
-                yield new
+                yield new, rule.again(existing, new, identity)
 
     def scan(
         self,
@@ -327,19 +327,19 @@ class Table:
         from headrace.store import facts, schema
 
         lazy = self.scan(version=version, as_of=as_of, between=between)
-        there = lazy.collect_schema().names()
-        wanted = list(columns) if columns is not None else there
+        column_names = lazy.collect_schema().names()
+        names = list(columns) if columns is not None else column_names
         filters = [where] if isinstance(where, pl.Expr) else list(where)
-        before = [f for f in filters if {*f.meta.root_names()} <= {*identity, *fixed}]
+        early = [f for f in filters if {*f.meta.root_names()} <= {*identity, *fixed}]
         after = [f for f in filters if not {*f.meta.root_names()} <= {*identity, *fixed}]
         sorting = list(identity if order is None else order)
-        used = [*identity, *wanted, *sorting, *(c for f in filters for c in f.meta.root_names())]
-        schema.require(used, there, self.uri)
-        lazy = lazy.filter(*before) if before else lazy
+        used = [*identity, *names, *sorting, *(c for f in filters for c in f.meta.root_names())]
+        schema.require(used, column_names, self.uri)
+        lazy = lazy.filter(*early) if early else lazy
         frame = facts.latest(self.collect(lazy.select(*dict.fromkeys([*used, "known_at", "_version"]))), identity)
         frame = frame.filter(*after) if after else frame
         frame = frame.sort(sorting, maintain_order=True) if sorting else frame
-        return frame.select(wanted)
+        return frame.select(names)
 
     def collect(self, lazy: pl.LazyFrame) -> pl.DataFrame:
         """Collect a frame made from `scan`. Raises `CorruptTableError` and `StoreError`, as `read` does."""
@@ -393,7 +393,7 @@ class Table:
             part = self.collect(small.filter(pl.col("_version").is_between(*span)))
             return part.sort("_version", maintain_order=True)
 
-        stream = Stream(rows(spans[0]), map(rows, spans[1:]))
+        stream = FrameStream(rows(spans[0]), map(rows, spans[1:]))
         try:
             with stream.told():
                 write_deltalake(
@@ -432,9 +432,9 @@ class Table:
             raise wrong
         with self._failures():
             snapshot = commits.opened(self.uri, self._options)
-        there = -1 if snapshot is None else snapshot.version()
-        if there < recorded:
-            raise self.behind(recorded, there)
+        current = -1 if snapshot is None else snapshot.version()
+        if current < recorded:
+            raise self.behind(recorded, current)
         return snapshot
 
     def behind(self, recorded: int, there: int) -> CorruptTableError:
@@ -452,10 +452,10 @@ class Table:
         snapshot, numbers = self._open(), ("size_bytes", "num_records", "first", "last")
         if snapshot is None:
             return pl.DataFrame(schema={"path": pl.String} | dict.fromkeys(numbers, pl.Int64))
-        found = pl.DataFrame(snapshot.get_add_actions(flatten=True))
-        if found.is_empty():
+        actions = pl.DataFrame(snapshot.get_add_actions(flatten=True))
+        if actions.is_empty():
             return pl.DataFrame(schema={"path": pl.String} | dict.fromkeys(numbers, pl.Int64))
-        return found.select(
+        return actions.select(
             "path", *numbers[:2], pl.col("min._version").alias("first"), pl.col("max._version").alias("last")
         )
 
@@ -469,6 +469,18 @@ class Table:
         if snapshot is not None and paths:
             with self._failures():
                 self.witness.drop(snapshot.version() + 1, paths)
+
+    def remove(self, predicate: str) -> int:
+        """Take the rows that an SQL predicate holds for out of every version; returns how many there were.
+
+        Raises `StoreError` when another writer commits something that it contradicts at the same time.
+        """
+        if (snapshot := self._open(write=True)) is None:
+            return 0
+        with self._failures(), panics.hidden(self.uri):
+            deletion = snapshot.delete(predicate)
+            self.witness.keep(snapshot.version())
+        return int(deletion["num_deleted_rows"])
 
     def _create(self, rows: pl.DataFrame, window: str, identity: Sequence[str]) -> DeltaTable:
         """An empty table for rows like these, or the one that another process made meanwhile."""
@@ -495,7 +507,7 @@ class Table:
             self.witness.keep(0)
             return DeltaTable(location.by_url(self.uri), storage_options=self._options)
 
-    def _commit(self, snapshot: DeltaTable, rows: Stream, version: int, widened: bool) -> bool:
+    def _commit(self, snapshot: DeltaTable, rows: FrameStream, version: int, widened: bool) -> bool:
         """Commit `rows` as logical version `version`; False when another writer was first."""
         from deltalake import PostCommitHookProperties, write_deltalake
         from deltalake.exceptions import CommitFailedError
@@ -528,9 +540,9 @@ class Table:
         import polars as pl
 
         lazy = self._scan(snapshot, Between(window, rows[window].min(), rows[window].max()))
-        there = set(self._schema_of(snapshot))
-        wanted = dict.fromkeys([*columns, "known_at", "_version"])
-        picked = [pl.col(c) if c in there else pl.lit(None, rows.schema[c]).alias(c) for c in wanted]
+        names = set(self._schema_of(snapshot))
+        column_names = dict.fromkeys([*columns, "known_at", "_version"])
+        picked = [pl.col(c) if c in names else pl.lit(None, rows.schema[c]).alias(c) for c in column_names]
         return self.collect(lazy.select(picked))
 
     def _scan(
@@ -545,9 +557,9 @@ class Table:
 
         with self._failures():
             files = pl.DataFrame(snapshot.get_add_actions(flatten=True))
-            those = wanted(files, between, version, as_of)
-            self.witness.require(those.select("path", "size_bytes").iter_rows())
-            if between is not None and those.is_empty():
+            selected = wanted(files, between, version, as_of)
+            self.witness.require(selected.select("path", "size_bytes").iter_rows())
+            if between is not None and selected.is_empty():
                 return pl.LazyFrame(schema=self._schema_of(snapshot))
             lazy = self._lazy(snapshot, files)
             return lazy if between is None else lazy.filter(between.holds())
@@ -579,8 +591,8 @@ class Table:
         except (Exception, pl.exceptions.PanicException) as error:
             if not failures.is_storage_failure(error):
                 raise
-            told = failures.translate(error, self.uri)
+            typed = failures.translate(error, self.uri)
             panic = isinstance(error, pl.exceptions.PanicException)
-            if told.where == self.uri and (panic or isinstance(told, CorruptTableError)):
-                told = location.damaged_file(self.uri) or told
-            raise told from error
+            if typed.where == self.uri and (panic or isinstance(typed, CorruptTableError)):
+                typed = location.damaged_file(self.uri) or typed
+            raise typed from error

@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from headrace.store.awaited import filled, told_again
+
 PART = 200_000
 """Rows that are compared at once: the joins of so many stay near the processor."""
 KNOWN = "known_at"
@@ -29,14 +31,14 @@ _OWN = "__own"
 
 
 @dataclass
-class Told:
+class NewRows:
     """How many rows were new, and how many of them restate a known time."""
 
     new: int = 0
     restated: int = 0
 
 
-class Part(NamedTuple):
+class RowParts(NamedTuple):
     """Rows of which parts become known at different times: which stored facts are about the same part as a row.
 
     Those known from the row's own known time on and, where there is a later part, until `ends` before its event time.
@@ -56,9 +58,39 @@ class Part(NamedTuple):
 
     def of(self, stored: pl.DataFrame, rows: pl.DataFrame, identity: Sequence[str]) -> pl.DataFrame:
         """The stored facts about the part that the rows tell."""
-        own = rows.select(*identity, pl.col(KNOWN).alias(_OWN))
-        found = stored.join(own, on=list(identity), how="inner", nulls_equal=True).filter(pl.col(KNOWN) >= pl.col(_OWN))
-        return (found if self.end is None else found.filter(pl.col(KNOWN) < self.end)).drop(_OWN)
+        own_known = rows.select(*identity, pl.col(KNOWN).alias(_OWN))
+        matches = stored.join(own_known, on=list(identity), how="inner", nulls_equal=True).filter(
+            pl.col(KNOWN) >= pl.col(_OWN)
+        )
+        return (matches if self.end is None else matches.filter(pl.col(KNOWN) < self.end)).drop(_OWN)
+
+
+class AppendRule(NamedTuple):
+    """How rows that are appended stand to what is stored.
+
+    Attributes:
+        corrected_at: When a row that differs became known; None: rows say themselves when they did.
+        part: With `corrected_at`, the part of what there is to know that the rows tell.
+        awaited: The column that is not known yet where it is missing; see `store.awaited`.
+    """
+
+    corrected_at: datetime | None = None
+    part: RowParts | None = None
+    awaited: str | None = None
+
+    def news(
+        self, existing: pl.DataFrame, rows: pl.DataFrame, identity: Sequence[str], compare: Sequence[str]
+    ) -> pl.DataFrame:
+        """The rows that say something new; arguments as in `new_in_chain`."""
+        if self.corrected_at is not None:
+            return corrections(existing, rows, identity, compare, self)
+        if self.awaited is not None:
+            rows = filled(existing, rows, identity, self.awaited)
+        return new_in_chain(existing, rows, identity, compare)
+
+    def again(self, existing: pl.DataFrame, new: pl.DataFrame, identity: Sequence[str]) -> pl.DataFrame:
+        """Stored facts that the new ones complete."""
+        return new.clear() if self.awaited is None else told_again(existing, new, identity, self.awaited)
 
 
 def new_in_chain(
@@ -95,8 +127,8 @@ def new_in_chain(
     chain = chain.sort([*identity, KNOWN, VERSION, _ROW], maintain_order=True)
     # The first row has no predecessor: its shift is all null, which an all-null identity would equal.
     follows = pl.int_range(pl.len()) > 0
-    same = [pl.col(c).eq_missing(pl.col(c).shift(1)) for c in dict.fromkeys([*identity, *compare])]
-    new = chain.filter(pl.col(_ROW).is_not_null() & ~reduce(and_, same, follows)).get_column(_ROW)
+    equal = [pl.col(c).eq_missing(pl.col(c).shift(1)) for c in dict.fromkeys([*identity, *compare])]
+    new = chain.filter(pl.col(_ROW).is_not_null() & ~reduce(and_, equal, follows)).get_column(_ROW)
     return rows.filter(pl.col(_ROW).is_in(new.implode())).drop(_ROW)
 
 
@@ -105,17 +137,18 @@ def corrections(
     rows: pl.DataFrame,
     identity: Sequence[str],
     compare: Sequence[str],
-    learned_at: datetime,
-    part: Part | None = None,
+    rule: AppendRule,
 ) -> pl.DataFrame:
     """The incoming rows that say something new, where the source does not tell when it became known.
 
-    Compared with the latest fact of the identity known at `learned_at`: equal values add nothing, an unknown
-    identity keeps the row's own (derived) known time, other values are a correction known from `learned_at`.
+    Compared with the latest fact of the identity known at `rule.corrected_at`: equal values add nothing, an unknown
+    identity keeps the row's own (derived) known time, other values are a correction known from then on.
 
-    Args and returns as in `new_in_chain`; of several rows with one identity the last wins. With a `part` only facts
-    about the same part count, and once the next part is known nothing about this one is corrected.
+    Args and returns as in `new_in_chain`; of several rows with one identity the last wins. With a `rule.part` only
+    facts about the same part count, and once the next part is known nothing about this one is corrected.
     """
+    learned_at, part, awaited = rule
+    assert learned_at is not None
     if not are_distinct(rows, identity):
         rows = rows.unique(list(identity), keep="last", maintain_order=True)
     touched = _about(existing, rows, identity)
@@ -127,9 +160,11 @@ def corrections(
     values = [c for c in compare if c not in identity]
     old = current.select(*identity, *(pl.col(c).alias(_OLD + c) for c in values), pl.lit(True).alias(_STORED))
     joined = rows.join(old, on=list(identity), how="left", nulls_equal=True, maintain_order="left")
-    same = [pl.col(c).eq_missing(pl.col(_OLD + c)) for c in values]
+    if awaited is not None:
+        joined = joined.with_columns(pl.coalesce(awaited, _OLD + awaited).alias(awaited))
+    equal = [pl.col(c).eq_missing(pl.col(_OLD + c)) for c in values]
     stored = pl.col(_STORED).is_not_null()
-    joined = joined.filter(~reduce(and_, same, stored))
+    joined = joined.filter(~reduce(and_, equal, stored))
     if part is not None and part.end is not None:
         joined = joined.filter(~stored | (part.end > pl.lit(learned_at, pl.Datetime("us", "UTC"))))
     stamped = pl.when(stored).then(pl.lit(learned_at, pl.Datetime("us", "UTC"))).otherwise(KNOWN).alias(KNOWN)
@@ -140,8 +175,8 @@ def restated(existing: pl.DataFrame, rows: pl.DataFrame, identity: Sequence[str]
     """How many of the rows have the identity and known time of a stored fact."""
     if existing.is_empty() or rows.is_empty():
         return 0
-    on = list(dict.fromkeys([*identity, KNOWN]))
-    return rows.select(on).join(existing.select(on), on=on, how="semi", nulls_equal=True).height
+    join = list(dict.fromkeys([*identity, KNOWN]))
+    return rows.select(join).join(existing.select(join), on=join, how="semi", nulls_equal=True).height
 
 
 def in_parts(rows: pl.DataFrame, window: str) -> Iterator[pl.DataFrame]:
@@ -196,11 +231,11 @@ def _without_stored(
     """`rows` less those stored already with the same identity, known time and values."""
     if existing.is_empty():
         return rows
-    on = list(dict.fromkeys([*identity, KNOWN]))
-    values = [c for c in compare if c not in on]
-    old = existing.lazy().select(*on, *(pl.col(c).alias(_OLD + c) for c in values))
-    asked = rows.lazy().select(*on, *values).with_row_index(_ROW)
-    pairs = asked.join(old, on=on, how="inner", nulls_equal=True)
-    same = reduce(and_, [pl.col(c).eq_missing(pl.col(_OLD + c)) for c in values], pl.lit(True))
-    stored = pairs.filter(same).select(_ROW).collect()[_ROW]  # at once, so that the join carries no keys along
+    join = list(dict.fromkeys([*identity, KNOWN]))
+    values = [c for c in compare if c not in join]
+    old = existing.lazy().select(*join, *(pl.col(c).alias(_OLD + c) for c in values))
+    numbered = rows.lazy().select(*join, *values).with_row_index(_ROW)
+    pairs = numbered.join(old, on=join, how="inner", nulls_equal=True)
+    equal = reduce(and_, [pl.col(c).eq_missing(pl.col(_OLD + c)) for c in values], pl.lit(True))
+    stored = pairs.filter(equal).select(_ROW).collect()[_ROW]  # at once, so that the join carries no keys along
     return rows.filter(pl.repeat(True, rows.height, eager=True).scatter(stored, False))

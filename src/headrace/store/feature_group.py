@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from headrace.errors import NotFoundError, UsageError
 from headrace.store import failures
-from headrace.store.delta import Table, Written
+from headrace.store.delta import Table
 from headrace.store.store import Store
+from headrace.store.written import Written
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,6 +37,9 @@ class FeatureGroup:
         online: How many of a key's newest event times can be looked up in ``store.online``: 1 for the latest values,
             more for the history that lags need, 0 for none.
 
+    Attributes:
+        fed: Its rows come from a topic: online first, and from there into the table; see `headrace.store.fed`.
+
     Raises:
         UsageError: A name is there twice; or the group is to be online, and the store has no online side or a column
             is of a type that it cannot hold.
@@ -53,11 +57,11 @@ class FeatureGroup:
         definition: str = "",
         online: int = 0,
     ) -> None:
-        taken = [*keys, time, "known_at", "_version", *columns]
-        twice = sorted({c for c in taken if taken.count(c) > 1})
+        column_names = [*keys, time, "known_at", "_version", *columns]
+        twice = sorted({c for c in column_names if column_names.count(c) > 1})
         if twice or not columns:
-            said = f"{twice[0]!r} is there twice" if twice else "there are no feature columns"
-            raise UsageError(said, where=f"feature group {name}")
+            reason = f"{twice[0]!r} is there twice" if twice else "there are no feature columns"
+            raise UsageError(reason, where=f"feature group {name}")
         self.system, self.name, self.definition = system, name, definition
         self.keys, self.time, self.columns = tuple(keys), time, dict(columns)
         self.online, self.store = online, store
@@ -65,6 +69,7 @@ class FeatureGroup:
         if online:
             _refuse_offline(self, store)
 
+    fed = False
     _declared = False
 
     def __repr__(self) -> str:
@@ -100,11 +105,19 @@ class FeatureGroup:
         """
         from headrace.store import schema
 
-        wanted = [*self.keys, self.time, "known_at", *self.columns]
-        schema.require(wanted, frame.columns, f"feature group {self.name}")
-        schema.require(frame.columns, wanted, f"feature group {self.name}")
+        order = [*self.keys, self.time, "known_at", *self.columns]
+        schema.require(order, frame.columns, f"feature group {self.name}")
+        schema.require(frame.columns, order, f"feature group {self.name}")
         frame = schema.conform(frame, schema.normal_types(self.columns, self.table.uri), self.table.uri)
         _refuse_contradictions(frame, [*self.keys, self.time, "known_at"], f"feature group {self.name}")
+        written = self.append(frame, corrected_at=corrected_at)
+        if self.online and self.store.online is not None and written.version:
+            # The clock says only what may be forgotten there: no number depends on it.
+            self.store.online.follow(self, now=datetime.now(UTC))
+        return written
+
+    def append(self, frame: pl.DataFrame, *, corrected_at: datetime | None = None) -> Written:
+        """Add what is new to the table alone; as `write` otherwise, of a frame that is known to be good."""
         written = self.table.append(
             frame,
             identity=[*self.keys, self.time],
@@ -113,17 +126,20 @@ class FeatureGroup:
             corrected_at=corrected_at,
         )
         self._declare()
-        if self.online and self.store.online is not None and written.version:
-            # The clock says only what may be forgotten there: no number depends on it.
-            self.store.online.follow(self, now=datetime.now(UTC))
         return written
+
+    def prepare(self, frame: pl.DataFrame) -> None:
+        """Make the table where there is none yet, for rows like those of a frame, and leave word of the group."""
+        self.table.create(frame, window=self.time, identity=[*self.keys, self.time])
+        self._declare()
 
     def _declare(self) -> None:
         """Leave word of what the group is, for readers that know it by its name."""
         if not self._declared:
             names = {"keys": self.keys, "time": self.time, "columns": [*self.columns]}
-            said = {**names, "definition": self.definition, "online": self.online}
-            self.store.note(_file(self.system, self.name), json.dumps(said).encode())
+            document = {**names, "definition": self.definition, "online": self.online}
+            document |= {"fed": True} if self.fed else {}
+            self.store.note(_file(self.system, self.name), json.dumps(document).encode())
             self._declared = True
 
     @classmethod
@@ -140,14 +156,16 @@ class FeatureGroup:
                 "there is no such feature group or view yet", where=f"{system}/{name}", hint="write to it"
             )
         with failures.intact(f"{store.uri}/{_file(system, name)}", hint):
-            said = json.loads(noted)
-            columns = {column: types[column] for column in said.pop("columns")}
-            return cls(store, system, name, columns=columns, **said)
+            document = json.loads(noted)
+            columns, fed = {column: types[column] for column in document.pop("columns")}, document.pop("fed", False)
+            group = cls(store, system, name, columns=columns, **document)
+            group.fed = fed
+            return group
 
     @staticmethod
     def names(store: Store, system: str) -> list[str]:
         """The groups of a system that were written, sorted."""
-        return [found[1] for found in map(_FILE.fullmatch, store.notes(system)) if found]
+        return [match[1] for match in map(_FILE.fullmatch, store.notes(system)) if match]
 
     def read(
         self,
@@ -211,8 +229,8 @@ def _refuse_contradictions(frame: pl.DataFrame, identity: Sequence[str], where: 
 
     if are_distinct(frame, identity):
         return
-    apart = frame.unique(maintain_order=True)
-    differing = apart.filter(apart.select(identity).is_duplicated())
+    distinct = frame.unique(maintain_order=True)
+    differing = distinct.filter(distinct.select(identity).is_duplicated())
     if differing.height:
         first = ", ".join(f"{name} {value}" for name, value in differing.select(identity).row(0, named=True).items())
         cases = differing.select(identity).n_unique()

@@ -16,7 +16,7 @@ from headrace.store.store import Store
 if TYPE_CHECKING:
     import polars as pl
 
-    from headrace.store.online import Found
+    from headrace.store.online import KeyedValues
 
 VALUES = 25_000_000
 """Feature values that are read at once, by whole columns: 200 MB."""
@@ -38,17 +38,17 @@ class Observed(dict[str, Any]):
 
     __slots__ = ("parts",)
 
-    parts: dict[str, Found]
+    parts: dict[str, KeyedValues]
 
     @property
     def time(self) -> datetime:
         """When the newest of it happened."""
-        return max(each.time for each in self.parts.values())
+        return max(part.time for part in self.parts.values())
 
     @property
     def known_at(self) -> datetime:
         """Since when all of it is known."""
-        return max(each.known_at for each in self.parts.values())
+        return max(part.known_at for part in self.parts.values())
 
 
 class FeatureView:
@@ -80,11 +80,11 @@ class FeatureView:
         self._keys = tuple(dict.fromkeys(key for group, _ in self._features for key in group.keys))
         for group, columns in self._features:
             schema.require(columns, group.columns, f"feature view {name}, group {group.name}")
-        for what, names in (("column", self.columns), ("group", tuple(g.name for g, _ in self._features))):
+        for kind, names in (("column", self.columns), ("group", tuple(g.name for g, _ in self._features))):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice or not names:
-                said = f"the {what} {twice[0]!r} is there twice" if twice else f"there is no {what}"
-                raise UsageError(said, where=f"feature view {name}", hint="each name may come from one group only")
+                reason = f"the {kind} {twice[0]!r} is there twice" if twice else f"there is no {kind}"
+                raise UsageError(reason, where=f"feature view {name}", hint="each name may come from one group only")
 
     @property
     def name(self) -> str:
@@ -133,8 +133,8 @@ class FeatureView:
         if self._name in FeatureGroup.names(store, system):
             raise UsageError("a feature group has this name", where=f"feature view {self._name}")
         features = [[group.system, group.name, columns] for group, columns in self._features]
-        said = {"features": features, "ttl_seconds": None if self._ttl is None else self._ttl.total_seconds()}
-        store.note(_file(system, self._name), json.dumps(said).encode())
+        document = {"features": features, "ttl_seconds": None if self._ttl is None else self._ttl.total_seconds()}
+        store.note(_file(system, self._name), json.dumps(document).encode())
         return self
 
     @classmethod
@@ -150,49 +150,51 @@ class FeatureView:
             group = FeatureGroup.open(store, system, name)
             return cls(name, [(group, list(group.columns))])
         with failures.intact(f"{store.uri}/{_file(system, name)}", hint):
-            said = json.loads(noted)
-            ttl = None if said["ttl_seconds"] is None else timedelta(seconds=said["ttl_seconds"])
-            features = [(owner, short, list(columns)) for owner, short, columns in said["features"]]
+            document = json.loads(noted)
+            ttl = None if document["ttl_seconds"] is None else timedelta(seconds=document["ttl_seconds"])
+            features = [(owner, short, list(columns)) for owner, short, columns in document["features"]]
         groups = [(FeatureGroup.open(store, owner, short), columns) for owner, short, columns in features]
         for group, columns in groups:
-            gone = [column for column in columns if column not in group.columns]
-            if gone:
+            missing = [column for column in columns if column not in group.columns]
+            if missing:
                 raise NotFoundError(
-                    f"its group {group.name!r} has no feature {gone[0]!r} any more",
+                    f"its group {group.name!r} has no feature {missing[0]!r} any more",
                     where=f"{system}/{name}",
                     hint="declare the view anew",
                 )
         return cls(name, groups, ttl=ttl)
 
-    def get(self, key: Any, *, at: datetime | None = None) -> Observed | None:
+    def get(self, key: Any, *, as_of: datetime | None = None) -> Observed | None:
         """The latest known values of a key, online: what `training_set` gives for it at this time.
 
         Args:
             key: The key's value; a tuple in the order of `keys` where there are several, or none.
-            at: The asking time: only what had happened and was known then. None: all that is here; not with a `ttl`.
+            as_of: The asking time: only what had happened and was known then. None: all that is here; not with a `ttl`.
 
         Returns:
             None where no group says anything.
 
         Raises:
-            UsageError: The key has another number of values, or the view has a `ttl` and `at` is missing.
+            UsageError: The key has another number of values, or the view has a `ttl` and `as_of` is missing.
             NotFoundError: A group is not online.
             OnlineUnavailableError: The online side is away.
         """
-        return self.get_many([key], at=at)[0]
+        return self.get_many([key], as_of=as_of)[0]
 
-    def get_many(self, keys: Sequence[Any], *, at: datetime | None = None) -> list[Observed | None]:
+    def get_many(self, keys: Sequence[Any], *, as_of: datetime | None = None) -> list[Observed | None]:
         """The latest known values of many keys, in their order, as `get` gives them: one question a group."""
-        asked = [self._key(key) for key in keys]
-        told: list[dict[str, Found]] = [{} for _ in keys]
+        typed = [self._key(key) for key in keys]
+        results: list[dict[str, KeyedValues]] = [{} for _ in keys]
         for group, picked in self._picked():
-            some = [tuple(key[i] for i in picked) for key in asked]
-            for parts, found in zip(told, group.online_side.get_many(group, some, at=at, ttl=self._ttl), strict=True):
-                if found is not None:
-                    parts[group.name] = found
-        return [self._observed(parts) if parts else None for parts in told]
+            group_keys = [tuple(key[i] for i in picked) for key in typed]
+            for parts, row in zip(
+                results, group.online_side.get_many(group, group_keys, as_of=as_of, ttl=self._ttl), strict=True
+            ):
+                if row is not None:
+                    parts[group.name] = row
+        return [self._observed(parts) if parts else None for parts in results]
 
-    def history(self, key: Any, last: int, *, at: datetime | None = None) -> list[Observed]:
+    def history(self, key: Any, last: int, *, as_of: datetime | None = None) -> list[Observed]:
         """The last observations of a key, online, oldest first: one for every time at which a group says something.
 
         However old they are: `ttl` is about the latest values.
@@ -200,19 +202,19 @@ class FeatureView:
         Args:
             key: As for `get`.
             last: How many; every group must keep that many event times (``online=last`` or more).
-            at: As for `get`.
+            as_of: As for `get`.
 
         Raises:
             UsageError: A group keeps fewer.
         """
-        asked, told = self._key(key), dict[datetime, dict[str, "Found"]]()
+        typed, by_time = self._key(key), dict[datetime, dict[str, "KeyedValues"]]()
         for group, picked in self._picked():
-            for found in group.online_side.history(group, tuple(asked[i] for i in picked), last, at=at):
-                told.setdefault(found.time, {})[group.name] = found
+            for observed in group.online_side.history(group, tuple(typed[i] for i in picked), last, as_of=as_of):
+                by_time.setdefault(observed.time, {})[group.name] = observed
         # What is among the last of all is among the last of its own group.
-        return [self._observed(told[time]) for time in sorted(told)[-last:]] if last > 0 else []
+        return [self._observed(by_time[time]) for time in sorted(by_time)[-last:]] if last > 0 else []
 
-    def _observed(self, parts: dict[str, Found]) -> Observed:
+    def _observed(self, parts: dict[str, KeyedValues]) -> Observed:
         row = Observed()
         for group, columns in self._features:
             part = parts.get(group.name)
@@ -227,8 +229,8 @@ class FeatureView:
     def _key(self, key: Any) -> tuple[Any, ...]:
         values = key if isinstance(key, tuple) else (key,)
         if len(values) != len(self._keys):
-            said = f"{key!r} has {len(values)} values, the view's keys are {', '.join(self._keys) or 'none'}"
-            raise UsageError(said, where=f"feature view {self._name}")
+            reason = f"{key!r} has {len(values)} values, the view's keys are {', '.join(self._keys) or 'none'}"
+            raise UsageError(reason, where=f"feature view {self._name}")
         return values
 
     def training_set(
@@ -255,6 +257,7 @@ class FeatureView:
             NotFoundError: A group was never written, or has no such version.
         """
         from headrace.store import schema
+        from headrace.store.fed import settle  # most systems look nothing up, and need no online side
 
         where = f"spine of feature view {self._name}"
         schema.require([time], spine.columns, where)
@@ -268,6 +271,8 @@ class FeatureView:
         pins: dict[str, int] = {}
         parts = [spine]
         for group, columns in self._features:
+            if group.name not in (versions or {}):
+                settle(group)
             pins[group.name] = (versions or {}).get(group.name, group.table.version())
             parts.append(self._answers(spine, time, group, columns, pins[group.name]))
         return TrainingSet(_beside(parts), pins)
@@ -288,17 +293,17 @@ class FeatureView:
             facts = facts.filter((pl.col("known_at") <= latest) & (pl.col(group.time) <= latest))
             if self._ttl is not None:
                 facts = facts.filter(pl.col(group.time) >= pl.lit(earliest) - pl.lit(self._ttl))
-        told = group.table.collect(facts.select(*group.keys, group.time, "known_at", "_version"))
-        found = point_in_time.matching_rows(
-            spine, told, group.keys, spine_time=time, event_time=group.time, ttl=self._ttl
+        times = group.table.collect(facts.select(*group.keys, group.time, "known_at", "_version"))
+        rows = point_in_time.matching_rows(
+            spine, times, group.keys, spine_time=time, event_time=group.time, ttl=self._ttl
         )
-        at_once = max(VALUES // max(told.height, 1), 1)
-        del told
+        at_once = max(VALUES // max(times.height, 1), 1)
+        del times
         answers = []
         for begin in range(0, len(columns), at_once):
             values = group.table.collect(facts.select(columns[begin : begin + at_once]))
             # Column by column into one piece each: a gather over many pieces costs three times as much.
-            answers += [each.rechunk().gather(found) for each in values]
+            answers += [column.rechunk().gather(rows) for column in values]
         return pl.DataFrame(answers)
 
 

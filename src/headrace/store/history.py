@@ -28,7 +28,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
-class Series:
+class SeriesLayout:
     """How a system's raw table holds series.
 
     Attributes:
@@ -36,7 +36,7 @@ class Series:
         time: Column of the event time.
         grid: When the steps of its values begin.
         columns: Numeric columns that have a history; the target is among them.
-        ahead: Those of them whose values may lie after the origin, because they are known ahead.
+        ahead: Those of them whose values may lie after the origin, because they are known in advance.
         aggregates: How each of the columns is aggregated, where the table holds events; empty where it holds steps.
         lag: How long after a step is over its last event may become known.
     """
@@ -73,14 +73,14 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Seen:
+class KnownAsOf:
     """What a reader may see: what was known at `as_of` (UTC) and had reached the table by logical `version`."""
 
     as_of: datetime
     version: int
 
 
-class Newest(NamedTuple):
+class NewestKnown(NamedTuple):
     """The newest of what is known.
 
     Attributes:
@@ -94,7 +94,7 @@ class Newest(NamedTuple):
     facts: int
 
 
-def newest(raw: Table, series: Series, seen: Seen) -> Newest:
+def newest(raw: Table, series: SeriesLayout, seen: KnownAsOf) -> NewestKnown:
     """The newest known value of the target, which is the first of the columns.
 
     Raises:
@@ -110,33 +110,33 @@ def newest(raw: Table, series: Series, seen: Seen) -> Newest:
         raise NotEnoughDataError(f"nothing is known as of {seen.as_of.isoformat()}", where=raw.uri, hint=hint)
     last = series.floor(last) if series.aggregates else last
     if not series.waits:
-        return Newest(last, last, facts)
+        return NewestKnown(last, last, facts)
     origin = min(last, series.newest_over(seen.as_of))
     if origin < series.floor(first):
         raise NotEnoughDataError(f"no step is over as of {seen.as_of.isoformat()}", where=raw.uri, hint=hint)
-    return Newest(origin, last, facts)
+    return NewestKnown(origin, last, facts)
 
 
-def first_seen(raw: Table, series: Series, version: int) -> datetime | None:
+def first_seen(raw: Table, series: SeriesLayout, version: int) -> datetime | None:
     """The first time as of which there is a forecast origin; None where there never is."""
     import polars as pl
 
     known = pl.col(series.columns[0]).is_not_null()
     lazy = raw.scan(version=version, where=known)
-    found: datetime | None
+    newest: datetime | None
     if not series.waits:
-        found = raw.collect(lazy.select(pl.col("known_at").min())).item()
-        return found
+        newest = raw.collect(lazy.select(pl.col("known_at").min())).item()
+        return newest
     events = raw.collect(lazy.group_by(series.time).agg(pl.col("known_at").min()))
     over = series.grid.ends(events[series.time]) + series.lag
-    found = events.select(pl.max_horizontal("known_at", over.alias(":over")).min()).item()
-    return found
+    newest = events.select(pl.max_horizontal("known_at", over.alias(":over")).min()).item()
+    return newest
 
 
 def read_facts(
     raw: Table,
-    series: Series,
-    seen: Seen,
+    series: SeriesLayout,
+    seen: KnownAsOf,
     between: tuple[int, int],
     only: Mapping[str, Any] | None = None,
     at_most: int | None = None,
@@ -161,16 +161,16 @@ def read_facts(
         steps = end - start + 1
     while end > start:
         begin = max(end - steps, start)
-        after, until = (_after(series.time, series.grid.time(slot)) for slot in (begin, end))
-        part = raw.collect(lazy.filter(after, ~until))
+        after, end_time = (_after(series.time, series.grid.time(slot)) for slot in (begin, end))
+        part = raw.collect(lazy.filter(after, ~end_time))
         yield part
         end, steps = begin, max(min(steps * PART // max(part.height, 1), steps * 64), 1)
 
 
 def read_truth(
     raw: Table,
-    series: Series,
-    seen: Seen,
+    series: SeriesLayout,
+    seen: KnownAsOf,
     between: tuple[datetime, datetime],
     where: pl.Expr | None = None,
 ) -> pl.DataFrame:
@@ -193,18 +193,18 @@ def read_truth(
     filters = [time.is_between(pl.lit(first, utc), pl.lit(last, utc)), *([where] if where is not None else [])]
     if not series.aggregates:
         return raw.collect(raw.scan(version=seen.version, as_of=seen.as_of).filter(*filters).select(columns))
-    before = series.grid.time(series.grid.slot(first) - 1)
-    facts = read_steps(raw, series, seen, (before, last)).filter(*filters).select(columns)
+    previous = series.grid.time(series.grid.slot(first) - 1)
+    facts = read_steps(raw, series, seen, (previous, last)).filter(*filters).select(columns)
     if not series.waits:
         return facts
-    over = series.grid.ends(facts[series.time]) + series.lag
-    facts = facts.with_columns(over.alias(":over")).sort("known_at", "_version")
+    known = series.grid.ends(facts[series.time]) + series.lag
+    facts = facts.with_columns(known.alias(":over")).sort("known_at", "_version")
     facts = facts.with_columns(pl.max_horizontal("known_at", ":over").alias("known_at")).drop(":over")
     facts = facts.filter(pl.col("known_at") <= pl.lit(seen.as_of, utc))
     return facts.unique([*series.keys, series.time, "known_at"], keep="last", maintain_order=True)
 
 
-def read_news(raw: Table, series: Series, seen: Seen, before: Seen) -> pl.Series:
+def read_news(raw: Table, series: SeriesLayout, seen: KnownAsOf, before: KnownAsOf) -> pl.Series:
     """Steps of whose target something may be seen now that could not be seen before."""
     import polars as pl
 
@@ -219,12 +219,12 @@ def read_news(raw: Table, series: Series, seen: Seen, before: Seen) -> pl.Series
     ).row(0)
     if last is None:
         return pl.Series(series.time, [], dtype=pl.Datetime("us", "UTC"))
-    begin = min(each for each in (first, old, series.newest_over(before.as_of)) if each is not None)
+    begin = min(moment for moment in (first, old, series.newest_over(before.as_of)) if moment is not None)
     return read_truth(raw, series, seen, (series.floor(begin), last)).filter(new)[series.time].unique()
 
 
 def read_latest(
-    raw: Table, series: Series, after: datetime, *, as_of: datetime | None = None, version: int | None = None
+    raw: Table, series: SeriesLayout, after: datetime, *, as_of: datetime | None = None, version: int | None = None
 ) -> pl.DataFrame:
     """The latest value of the target of every step after a time, whether it is over or not: keys, time and target.
 
@@ -244,12 +244,12 @@ def read_latest(
     last = raw.collect(raw.scan(as_of=as_of, version=version).select(pl.col(series.time).max())).item()
     if last is None:
         return pl.DataFrame(schema={name: raw.schema()[name] for name in names[:-1]} | {names[-1]: pl.Float64()})
-    seen = Seen(as_of or _FAR, raw.version() if version is None else version)
-    facts = read_steps(raw, series, seen, (after, last)).sort("known_at", "_version")
+    reader = KnownAsOf(as_of or _FAR, raw.version() if version is None else version)
+    facts = read_steps(raw, series, reader, (after, last)).sort("known_at", "_version")
     return facts.unique(names[:-1], keep="last", maintain_order=True).select(names)
 
 
-def read_steps(raw: Table, series: Series, seen: Seen, between: tuple[datetime, datetime]) -> pl.DataFrame:
+def read_steps(raw: Table, series: SeriesLayout, seen: KnownAsOf, between: tuple[datetime, datetime]) -> pl.DataFrame:
     """Facts about steps from the events: keys, time, columns, known_at and _version.
 
     Args:
@@ -262,29 +262,29 @@ def read_steps(raw: Table, series: Series, seen: Seen, between: tuple[datetime, 
 
     from headrace.store import steps
 
-    after, until = between
-    slots = np.arange(series.grid.slot(after) + 1, series.grid.slot(until) + 1)
+    after, end_time = between
+    slots = np.arange(series.grid.slot(after) + 1, series.grid.slot(end_time) + 1)
     begins, ends = series.grid.times(slots), series.grid.times(slots + 1)
-    first, end = (series.grid.time(series.grid.slot(each) + 1) for each in between)
+    first, end = (series.grid.time(series.grid.slot(slot) + 1) for slot in between)
     lazy = raw.scan(version=seen.version, as_of=seen.as_of)
     time, utc = pl.col(series.time), pl.Datetime("us", "UTC")
-    within = time >= pl.lit(first, utc), time < pl.lit(end, utc)
-    events = raw.collect(with_columns(lazy.filter(*within), series))
-    how = list(zip(series.columns, series.aggregates, strict=True))
-    facts = steps.step_facts(events, series.keys, series.time, series.grid, how)
-    if not any(each.fills for each in series.aggregates):
+    between_times = time >= pl.lit(first, utc), time < pl.lit(end, utc)
+    events = raw.collect(with_columns(lazy.filter(*between_times), series))
+    pairs = list(zip(series.columns, series.aggregates, strict=True))
+    facts = steps.step_facts(events, series.keys, series.time, series.grid, pairs)
+    if not any(aggregate.fills for aggregate in series.aggregates):
         return facts
     place = pl.Series("_slot", np.searchsorted(begins, facts[series.time].to_physical().to_numpy()))
     outside = _outside(raw, lazy, series, first, end)
-    over = ends + series.lag // _MICROSECOND
-    empty = steps.empty_facts(facts.with_columns(place), outside, series.keys, begins, over)
+    known = ends + series.lag // _MICROSECOND
+    empty = steps.empty_facts(facts.with_columns(place), outside, series.keys, begins, known)
     empty = empty.filter(pl.col("known_at") <= pl.lit(seen.as_of, utc))
-    zeros = [pl.lit(0.0 if each.fills else None, pl.Float64).alias(name) for name, each in how]
-    when = pl.Series(series.time, begins[empty["_slot"].to_numpy()]).cast(utc)
-    return pl.concat([facts, empty.with_columns(when, *zeros).select(facts.columns)])
+    zeros = [pl.lit(0.0 if aggregate.fills else None, pl.Float64).alias(name) for name, aggregate in pairs]
+    moments = pl.Series(series.time, begins[empty["_slot"].to_numpy()]).cast(utc)
+    return pl.concat([facts, empty.with_columns(moments, *zeros).select(facts.columns)])
 
 
-def _outside(raw: Table, lazy: pl.LazyFrame, series: Series, first: datetime, end: datetime) -> Outside:
+def _outside(raw: Table, lazy: pl.LazyFrame, series: SeriesLayout, first: datetime, end: datetime) -> Outside:
     """What is known of events before and after some steps."""
     import polars as pl
 
@@ -292,22 +292,22 @@ def _outside(raw: Table, lazy: pl.LazyFrame, series: Series, first: datetime, en
 
     time, utc = pl.col(series.time), pl.Datetime("us", "UTC")
     earliest = [pl.col("known_at").min(), pl.col("_version").sort_by("known_at", "_version").first()]
-    before = lazy.filter(time < pl.lit(first, utc))
+    early = lazy.filter(time < pl.lit(first, utc))
     if series.keys:
-        before = before.group_by(series.keys).agg(earliest)
+        early = early.group_by(series.keys).agg(earliest)
     else:
-        before = before.select(earliest).drop_nulls()
+        early = early.select(earliest).drop_nulls()
     after = raw.collect(lazy.filter(time >= pl.lit(end, utc)).select(*earliest, pl.len()))
     known, version, count = after.with_columns(pl.col("known_at").to_physical()).row(0)
-    return Outside(raw.collect(before), (known, version) if count else None)
+    return Outside(raw.collect(early), (known, version) if count else None)
 
 
-def with_columns(lazy: pl.LazyFrame, series: Series) -> pl.LazyFrame:
+def with_columns(lazy: pl.LazyFrame, series: SeriesLayout) -> pl.LazyFrame:
     """What `series` names of each fact; missing where a column was declared after the facts were stored."""
     import polars as pl
 
-    target, there = series.columns[0], set(lazy.collect_schema().names())
-    columns = [c if c in there or c == target else pl.lit(None, pl.Float64).alias(c) for c in series.columns]
+    target, names = series.columns[0], set(lazy.collect_schema().names())
+    columns = [c if c in names or c == target else pl.lit(None, pl.Float64).alias(c) for c in series.columns]
     return lazy.select(*series.keys, series.time, *columns, "known_at", "_version")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from headrace.errors import CorruptTableError, StoreError, UsageError
+from headrace.files import absolute
 from headrace.store.failures import damaged
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def normal(uri: str | Path) -> str:
         text = unquote(text.removeprefix("file://"))
     elif isinstance(uri, str) and _SCHEME.match(uri):
         return text.rstrip("/")
-    return str(Path(text).expanduser().absolute())
+    return str(absolute(Path(text).expanduser()))
 
 
 def is_local(uri: str) -> bool:
@@ -69,8 +70,8 @@ def alias(uri: str) -> str:
         return uri
     folder = Path(tempfile.gettempdir(), f"headrace-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise StoreError("the folder is not this user's", where=str(folder), hint="set TMPDIR to a folder that is")
     link = folder / hashlib.sha256(uri.encode(errors="surrogateescape")).hexdigest()[:24]
     try:
@@ -81,11 +82,11 @@ def alias(uri: str) -> str:
     return str(link)
 
 
-def options(uri: str, given: Mapping[str, str] | None) -> dict[str, str] | None:
+def options(uri: str, settings: Mapping[str, str] | None) -> dict[str, str] | None:
     """Storage options for the libraries; on S3, commits put-if-absent by entity tag unless told otherwise."""
     if is_local(uri):
         return None
-    merged = dict(given or {})
+    merged = dict(settings or {})
     if uri.startswith(("s3://", "s3a://")) and not {"conditional_put", "aws_conditional_put"} & {*merged}:
         merged["aws_conditional_put"] = "etag"
     return merged
@@ -112,9 +113,9 @@ def objects(uri: str, given: Mapping[str, str]) -> ObjectStore:
 def object_options(given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, object]]:
     """Storage options as the object client takes them: the store's own, and those of its connection."""
     http = {"allow_http", "aws_allow_http"}
-    rest = {name: value for name, value in given.items() if name.lower() not in http}
+    options = {name: value for name, value in given.items() if name.lower() not in http}
     allowed = any(value.lower() == "true" for name, value in given.items() if name.lower() in http)
-    return rest, {"allow_http": True} if allowed else {}
+    return options, {"allow_http": True} if allowed else {}
 
 
 def damaged_file(uri: str) -> CorruptTableError | None:

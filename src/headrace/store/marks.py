@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from headrace.store import location
-from headrace.store.seal import opened, sealed
+from headrace.store.seal import is_bare, opened, sealed
 
 FOLDER = "_tables"
 
 
-class Mark:
+class CommitMark:
     """The newest commit of one table, in a file of its own.
 
     Args:
@@ -50,6 +50,15 @@ class Mark:
         except ValueError as error:
             return f"is damaged: {error}"
         return None
+
+    def seal(self) -> None:
+        """Seal it as it is, where an earlier headrace wrote it."""
+        try:
+            text = self._bytes()
+        except FileNotFoundError:
+            return
+        if is_bare(text):
+            location.objects(self._folder, self._given).put(self.path, sealed(text))
 
     def keep(self, commit: int) -> None:
         """Note that a commit was made; an older one than is noted changes nothing."""

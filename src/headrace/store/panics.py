@@ -28,8 +28,11 @@ _kept = -1
 
 @contextmanager
 def hidden(uri: str) -> Iterator[None]:
-    """While the disk that a local table is on is nearly full, keep panics from stderr; all else is passed on."""
-    if not _nearly_full(uri) or not hasattr(os, "memfd_create"):
+    """While a local table is where a write may fail, keep panics from stderr; all else is passed on.
+
+    That is a disk that is nearly full, or a folder that may not be written.
+    """
+    if not _may_fail(uri) or not hasattr(os, "memfd_create"):
         yield
         return
     _begin()
@@ -42,12 +45,16 @@ def hidden(uri: str) -> Iterator[None]:
         _end()
 
 
-def _nearly_full(uri: str) -> bool:
+def _may_fail(uri: str) -> bool:
     place = Path(uri)
+    log = place / "_delta_log"
     while not place.exists() and place != place.parent:
         place = place.parent
     try:
-        return place.is_absolute() and shutil.disk_usage(place).free < _NEAR
+        if not place.is_absolute():
+            return False
+        denied = any(each.exists() and not os.access(each, os.W_OK) for each in (place, log))
+        return denied or shutil.disk_usage(place).free < _NEAR
     except OSError:
         return False
 
@@ -75,9 +82,9 @@ def _end() -> None:
         os.close(_saved)
         written = os.pread(_kept, os.fstat(_kept).st_size, 0)
         os.close(_kept)
-        rest = without_panics(written)
-        while rest:
-            rest = rest[os.write(2, rest) :]
+        clean = without_panics(written)
+        while clean:
+            clean = clean[os.write(2, clean) :]
 
 
 def without_panics(written: bytes) -> bytes:

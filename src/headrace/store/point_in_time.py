@@ -48,19 +48,19 @@ def matching_rows(
     Returns:
         (n,) UInt32 in spine order.
     """
-    asked, known = _key_numbers(spine, facts, keys)
+    codes, known = _key_numbers(spine, facts, keys)
     answers = _standing(facts.select(event_time, KNOWN, VERSION), known, event_time)
-    asks = pl.DataFrame({_ASK: pl.int_range(spine.height, dtype=pl.UInt32, eager=True), _KEY: asked})
+    asks = pl.DataFrame({_ASK: pl.int_range(spine.height, dtype=pl.UInt32, eager=True), _KEY: codes})
     asks = asks.with_columns(spine.get_column(spine_time).cast(pl.Datetime("us", "UTC")).alias(_AT)).sort(_AT)
     # Both sides are in time order as a whole, hence within each key.
     joined = asks.join_asof(answers, on=_AT, by=_KEY, strategy="backward", check_sortedness=False)
-    found = pl.repeat(0, spine.height, dtype=pl.UInt32, eager=True)
-    found = found.scatter(joined.get_column(_ASK), joined.get_column(_BEST))
+    rows = pl.repeat(0, spine.height, dtype=pl.UInt32, eager=True)
+    rows = rows.scatter(joined.get_column(_ASK), joined.get_column(_BEST))
     if ttl is None:
-        return found
-    happened = facts.get_column(event_time).rechunk().gather(found)
+        return rows
+    happened = facts.get_column(event_time).rechunk().gather(rows)
     age = spine.get_column(spine_time).cast(pl.Datetime("us", "UTC")) - happened
-    return pl.select(pl.when(age <= ttl).then(found)).to_series()
+    return pl.select(pl.when(age <= ttl).then(rows)).to_series()
 
 
 def _key_numbers(spine: pl.DataFrame, facts: pl.DataFrame, keys: Sequence[str]) -> tuple[pl.Series, pl.Series]:
@@ -91,15 +91,15 @@ def _standing(facts: pl.DataFrame, key: pl.Series, event_time: str) -> pl.DataFr
     the order they happened, which is nearly always, each is simply its own answer.
     """
     event, known, version = (facts.get_column(c).to_physical().to_numpy() for c in (event_time, KNOWN, VERSION))
-    at = np.maximum(event, known)
+    moments = np.maximum(event, known)
     # Not polars' sort: facts are stored nearly in time order, which this one makes use of.
-    order = np.lexsort((version, known, event, at))
-    asked = key.gather(order).alias(_KEY)
+    order = np.lexsort((version, known, event, moments))
+    codes = key.gather(order).alias(_KEY)
     best, by_age = order, np.lexsort((version, known, event))
     if not np.array_equal(order, by_age):
         rank = np.empty(order.size, dtype=np.uint32)
         rank[by_age] = np.arange(order.size)
-        ranks = pl.DataFrame([asked, pl.Series("rank", rank[order])])
+        ranks = pl.DataFrame([codes, pl.Series("rank", rank[order])])
         best = by_age[ranks.select(pl.col("rank").cum_max().over(_KEY)).to_series().to_numpy()]
-    when = pl.Series(_AT, at[order]).cast(pl.Datetime("us", "UTC"))
-    return pl.DataFrame([when, asked, pl.Series(_BEST, best.astype(np.uint32))])
+    times = pl.Series(_AT, moments[order]).cast(pl.Datetime("us", "UTC"))
+    return pl.DataFrame([times, codes, pl.Series(_BEST, best.astype(np.uint32))])

@@ -46,5 +46,5 @@ PROOFS = Proofs()
 """Of this process."""
 
 
-def _place(found: stat_result) -> tuple[int, int, int]:
-    return found.st_size, found.st_mtime_ns, found.st_ino
+def _place(status: stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -42,17 +42,17 @@ def conform(rows: pl.DataFrame, schema: Mapping[str, pl.DataType] | None, where:
         if name == VERSION:
             raise StoreError("the column is stamped by the store itself", where=f"{where}:{name}", hint="drop it")
         target = schema[name] if schema and name in schema else None
-        wanted = _storable(name, dtype, target, where)
-        if target is not None and wanted != target:
-            if not _widens(wanted, target):
+        storable = _storable(name, dtype, target, where)
+        if target is not None and storable != target:
+            if not _widens(storable, target):
                 raise StoreError(
                     f"the rows have {dtype} where the table has {target}",
                     where=f"{where}:{name}",
                     hint=f"cast the column to {target}, or write it under a new name",
                 )
-            wanted = target
-        if wanted != dtype:
-            casts.append(pl.col(name).cast(wanted))
+            storable = target
+        if storable != dtype:
+            casts.append(pl.col(name).cast(storable))
     absent = [(c, t) for c, t in (schema or {}).items() if c not in rows.columns and c != VERSION]
     return rows.with_columns(*casts, *(pl.lit(None, t).alias(c) for c, t in absent))
 

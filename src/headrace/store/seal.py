@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 _HEAD, _MIDDLE, _TAIL = b'{"sha256": "', b'", "holds": ', b"}"
 _DIGITS = 64
@@ -24,3 +25,17 @@ def opened(text: bytes) -> bytes:
     if text != sealed(data):
         raise ValueError("it does not hold what was written to it")
     return data
+
+
+def is_bare(text: bytes) -> bool:
+    """Whether a text may be what an earlier headrace wrote, which sealed nothing: a JSON object without a seal."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return False
+    return (
+        isinstance(document, dict)
+        and bool(document)
+        and not {"sha256", "holds"} & document.keys()
+        and _MIDDLE not in text
+    )

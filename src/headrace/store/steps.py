@@ -64,12 +64,14 @@ def step_facts(
         KNOWN,
         VERSION,
     )
-    by = [*keys, _STEP]
-    if are_distinct(rows, by):
-        single = [_alone(name, each).alias(name) for name, each in how]
+    group_by = [*keys, _STEP]
+    if are_distinct(rows, group_by):
+        single = [_alone(name, aggregate).alias(name) for name, aggregate in how]
         return rows.select(*keys, pl.col(_STEP).alias(time), *single, KNOWN, VERSION)
     rows, group = _ordered(rows, keys, names)
-    folded = [_filled(_folded(pl.col(name), each).over(":group"), each).alias(name) for name, each in how]
+    folded = [
+        _filled(_folded(pl.col(name), aggregate).over(":group"), aggregate).alias(name) for name, aggregate in how
+    ]
     newest = rows[VERSION].to_numpy()
     span = int(newest.max()) + 1
     newest = np.maximum.accumulate(group * span + newest) - group * span
@@ -84,42 +86,42 @@ def _ordered(rows: pl.DataFrame, keys: Sequence[str], names: Sequence[str]) -> t
 
     By numpy, on numbers alone: an order of texts, or of several columns at once, takes three times as long.
     """
-    asked = key_frame(rows, keys)
-    series = numbers_in(asked.unique(), asked).to_numpy().astype(np.int64)
-    whole = (rows[name].to_physical().to_numpy() for name in (_AT, KNOWN, _STEP))
+    codes = key_frame(rows, keys)
+    series = numbers_in(codes.unique(), codes).to_numpy().astype(np.int64)
+    arrays = (rows[name].to_physical().to_numpy() for name in (_AT, KNOWN, _STEP))
     values = (rows[name].fill_null(float("nan")).to_numpy() for name in reversed(names))
-    order = np.lexsort((*values, *whole, series))
+    order = np.lexsort((*values, *arrays, series))
     rows, series = rows[order], series[order]
     step = rows[_STEP].to_physical().to_numpy()
     begins = np.r_[True, (series[1:] != series[:-1]) | (step[1:] != step[:-1])]
     return rows, np.cumsum(begins) - 1
 
 
-def _alone(name: str, how: Aggregate) -> pl.Expr:
+def _alone(name: str, aggregate: Aggregate) -> pl.Expr:
     """The value of a step with one event."""
     value = pl.col(name)
-    return _filled(pl.when(value.is_not_null()).then(1.0) if how.kind == "count" else value, how)
+    return _filled(pl.when(value.is_not_null()).then(1.0) if aggregate.kind == "count" else value, aggregate)
 
 
-def _filled(value: pl.Expr, how: Aggregate) -> pl.Expr:
-    return value.fill_null(0.0) if how.fills else value
+def _filled(value: pl.Expr, aggregate: Aggregate) -> pl.Expr:
+    return value.fill_null(0.0) if aggregate.fills else value
 
 
-def _folded(x: pl.Expr, how: Aggregate) -> pl.Expr:
+def _folded(x: pl.Expr, aggregate: Aggregate) -> pl.Expr:
     """The value of a step after each of its events in turn."""
     count = x.is_not_null().cast(pl.Float64).cum_sum()
-    if how.kind == "count":
+    if aggregate.kind == "count":
         return pl.when(count > 0).then(count)
-    if how.kind in ("sum", "mean"):
+    if aggregate.kind in ("sum", "mean"):
         total = x.cum_sum().forward_fill()
-        return total if how.kind == "sum" else total / count
-    if how.kind in ("min", "max"):
-        return (x.cum_min() if how.kind == "min" else x.cum_max()).forward_fill()
-    at = pl.when(x.is_not_null()).then(pl.col(_AT).to_physical())
-    if how.kind == "last":
-        return pl.when(at == at.cum_max()).then(x).forward_fill()
-    first = at.cum_min().forward_fill()
-    return pl.when(at.is_not_null() & (first != first.shift(1)).fill_null(True)).then(x).forward_fill()
+        return total if aggregate.kind == "sum" else total / count
+    if aggregate.kind in ("min", "max"):
+        return (x.cum_min() if aggregate.kind == "min" else x.cum_max()).forward_fill()
+    times = pl.when(x.is_not_null()).then(pl.col(_AT).to_physical())
+    if aggregate.kind == "last":
+        return pl.when(times == times.cum_max()).then(x).forward_fill()
+    first = times.cum_min().forward_fill()
+    return pl.when(times.is_not_null() & (first != first.shift(1)).fill_null(True)).then(x).forward_fill()
 
 
 def empty_facts(
@@ -144,30 +146,30 @@ def empty_facts(
     Returns:
         Keys, `_slot` (the place in `steps`), known_at and _version.
     """
-    told = [key_frame(outside.before, keys), key_frame(events, keys)]
+    key_frames = [key_frame(outside.before, keys), key_frame(events, keys)]
     series = (
-        pl.concat(told).unique(maintain_order=True)
+        pl.concat(key_frames).unique(maintain_order=True)
         if keys
-        else pl.DataFrame(height=min(1, told[0].height + told[1].height))
+        else pl.DataFrame(height=min(1, key_frames[0].height + key_frames[1].height))
     )
     if not series.height or not steps.size:
         return events.select(*keys, "_slot", KNOWN, VERSION).clear()
     pairs = _Pairs(events, outside)
     first = np.full((series.height, steps.size), pairs.never)
-    np.minimum.at(first, (numbers_in(series, told[1]).to_numpy(), events["_slot"].to_numpy()), pairs.of_events)
+    np.minimum.at(first, (numbers_in(series, key_frames[1]).to_numpy(), events["_slot"].to_numpy()), pairs.of_events)
     began = np.full(series.height, pairs.never)
-    began[numbers_in(series, told[0]).to_numpy()] = pairs.before
+    began[numbers_in(series, key_frames[0]).to_numpy()] = pairs.before
     earlier = np.minimum.accumulate(np.concatenate([began[:, None], first[:, :-1]], axis=1), axis=1)
     alive = np.minimum.accumulate(np.r_[first.min(axis=0), pairs.after][::-1])[::-1][:-1]
     known = np.maximum(np.maximum(pairs.known[earlier], pairs.known[alive]), over)
     version = np.maximum(pairs.version[earlier], pairs.version[alive])
-    which, slot = np.nonzero((pairs.known[first] > known) & (known != _NEVER))
+    row_index, slot = np.nonzero((pairs.known[first] > known) & (known != _NEVER))
     columns = [
         pl.Series("_slot", slot),
-        pl.Series(KNOWN, known[which, slot]).cast(UTC_TIME),
-        pl.Series(VERSION, version[which, slot]),
+        pl.Series(KNOWN, known[row_index, slot]).cast(UTC_TIME),
+        pl.Series(VERSION, version[row_index, slot]),
     ]
-    return pl.DataFrame([*(series[name].gather(which) for name in keys), *columns])
+    return pl.DataFrame([*(series[name].gather(row_index) for name in keys), *columns])
 
 
 class _Pairs:

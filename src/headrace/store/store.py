@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from headrace.errors import CorruptTableError, StoreTooNewError, UsageError
 from headrace.store import failures, location
 from headrace.store.delta import Table
-from headrace.store.marks import FOLDER, Mark
-from headrace.store.seal import opened, sealed
+from headrace.store.folders import Folders
+from headrace.store.marks import FOLDER, CommitMark
+from headrace.store.seal import is_bare, opened, sealed
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -74,15 +75,10 @@ class Store:
             StoreTooNewError: A newer headrace wrote this store.
             StoreError: The storage cannot be reached or written.
         """
-        for what, text in (("system", system), ("table", name)):
-            if not _NAME.fullmatch(text):
-                raise UsageError(
-                    f"{text!r} cannot name a {what}",
-                    where=what,
-                    hint="use lower-case letters, digits, _ and -",
-                )
+        _require_name("system", system)
+        _require_name("table", name)
         self._check_format()
-        mark = Mark(f"{self.uri}/{system}", name, self._given)
+        mark = CommitMark(f"{self.uri}/{system}", name, self._given)
         return Table(f"{self.uri}/{system}/{name}", self._given or None, upkeep=self._upkeep, mark=mark)
 
     def systems(self) -> list[str]:
@@ -96,23 +92,30 @@ class Store:
             return []
         self._check_format()
         with self._failures():
-            found = self._objects().list_with_delimiter()["common_prefixes"]
-        return sorted(name for name in (prefix.rstrip("/") for prefix in found) if _NAME.fullmatch(name))
+            folders = self._objects().list_with_delimiter()["common_prefixes"]
+        return sorted(name for name in (prefix.rstrip("/") for prefix in folders) if _NAME.fullmatch(name))
 
     def tables(self, system: str) -> list[str]:
         """Names of the tables of a system that were made, sorted; also of those that lost their log, or are gone.
 
         Raises:
+            UsageError: The name of the system is not lower-case letters, digits, ``_`` and ``-``.
             StoreError: The storage cannot be reached.
         """
+        _require_name("system", system)
         if location.is_local(self.uri) and not Path(self.uri, system).is_dir():
             return []
         with self._failures():
-            found = self._objects().list_with_delimiter(f"{system}/")["common_prefixes"]
+            folders = self._objects().list_with_delimiter(f"{system}/")["common_prefixes"]
             marks = self._objects().list_with_delimiter(f"{system}/{FOLDER}/")["objects"]
-        names = {prefix.rstrip("/").rpartition("/")[2] for prefix in found}
-        names |= {str(each["path"]).rpartition("/")[2].removesuffix(".json") for each in marks}
+        names = {prefix.rstrip("/").rpartition("/")[2] for prefix in folders}
+        names |= {str(mark["path"]).rpartition("/")[2].removesuffix(".json") for mark in marks}
         return sorted(name for name in names if _NAME.fullmatch(name))
+
+    @property
+    def folders(self) -> Folders:
+        """The systems' folders as a whole."""
+        return Folders(self.uri, self._given)
 
     def commit(self, system: str, name: str) -> int | None:
         """The number of a table's newest commit, whatever it did, by the names in its log; None where there is none.
@@ -125,9 +128,9 @@ class Store:
         if self._absent:
             return None
         with self._failures():
-            found = self._objects().list_with_delimiter(f"{system}/{name}/_delta_log")["objects"]
-        names = (str(each["path"]).rpartition("/")[2] for each in found)
-        return max((int(each[:20]) for each in names if _COMMIT.fullmatch(each)), default=None)
+            objects = self._objects().list_with_delimiter(f"{system}/{name}/_delta_log")["objects"]
+        names = (str(blob["path"]).rpartition("/")[2] for blob in objects)
+        return max((int(name[:20]) for name in names if _COMMIT.fullmatch(name)), default=None)
 
     def note(self, name: str, data: bytes) -> None:
         """Keep a small file below a system's folder, ``<system>/<name>``, whole or not at all.
@@ -152,8 +155,8 @@ class Store:
             CorruptTableError: As `noted`.
             StoreError: The storage cannot be reached or written.
         """
-        if (found := self.noted(name, hint)) is not None:  # reading first keeps a read-only store readable
-            return found
+        if (text := self.noted(name, hint)) is not None:  # reading first keeps a read-only store readable
+            return text
         return data if self._create(name, sealed(data)) is None else self.noted(name, hint) or data
 
     def _create(self, name: str, data: bytes) -> bytes | None:
@@ -181,8 +184,23 @@ class Store:
         text = self._text(name)
         if text is None:
             return None
-        with failures.intact(f"{self.uri}/{name}", hint or "put it back from a backup"):
+        hint = hint or "put it back from a backup"
+        if is_bare(text):
+            hint = f"if an earlier headrace wrote it, headrace verify --repair seals it as it is; otherwise {hint}"
+        with failures.intact(f"{self.uri}/{name}", hint):
             return opened(text)
+
+    def seal(self, name: str) -> bool:
+        """Seal a small file of an earlier headrace as it is; whether it was one.
+
+        Raises:
+            StoreError: The storage cannot be reached or written.
+        """
+        text = self._text(name)
+        if text is None or not is_bare(text):
+            return False
+        self.note(name, text)
+        return True
 
     def _text(self, name: str) -> bytes | None:
         if location.is_local(self.uri) and not Path(self.uri).is_dir():
@@ -202,8 +220,8 @@ class Store:
         if self._absent:
             return []
         with self._failures():
-            found = self._objects().list_with_delimiter(f"{system}/")["objects"]
-        return sorted(str(each["path"]) for each in found)
+            objects = self._objects().list_with_delimiter(f"{system}/")["objects"]
+        return sorted(str(blob["path"]) for blob in objects)
 
     @property
     def _absent(self) -> bool:
@@ -213,10 +231,10 @@ class Store:
     def _check_format(self) -> None:
         """Read the format of this store, or write it: the first of several processes wins, all agree."""
         if not self._checked and not self._absent:
-            said = json.dumps({"format": FORMAT}).encode()
+            text = json.dumps({"format": FORMAT}).encode()
             found = self._text(_FORMAT_FILE)
-            found = self._create(_FORMAT_FILE, said) if found is None else found
-            self._refuse_newer(said if found is None else found)
+            found = self._create(_FORMAT_FILE, text) if found is None else found
+            self._refuse_newer(text if found is None else found)
             self._checked = True
 
     def _refuse_newer(self, stored: bytes) -> None:
@@ -247,3 +265,9 @@ class Store:
             if not failures.is_storage_failure(error):
                 raise
             raise failures.translate(error, self.uri) from error
+
+
+def _require_name(kind: str, text: str) -> None:
+    if not _NAME.fullmatch(text):
+        hint = "use lower-case letters, digits, _ and -"
+        raise UsageError(f"{text!r} cannot name a {kind}", where=kind, hint=hint)

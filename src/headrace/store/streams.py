@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from arro3.core import RecordBatch, RecordBatchReader
 
 
-class Stream:
+class FrameStream:
     """Frames of one schema, made when the writer asks for them.
 
     Args:

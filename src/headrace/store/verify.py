@@ -11,7 +11,7 @@ from headrace.errors import CorruptTableError, HeadraceError, StoreError
 from headrace.store import failures
 from headrace.store.delta import Table
 from headrace.store.store import Store
-from headrace.store.witness import Record
+from headrace.store.witness import CommitRecord
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,7 +67,7 @@ def check(table: Table, *, deep: bool = False) -> Checked:
 def damaged(table: Table) -> list[str]:
     """Data files of a table that are gone or have other bytes than were written."""
     sizes = dict(table.files().select("path", "size_bytes").iter_rows())
-    changed = {path for each in table.witness.records() for path in table.witness.changed(each)}
+    changed = {path for record in table.witness.records() for path in table.witness.changed(record)}
     return [path for path, size in sizes.items() if path in changed or table.witness.size(path) != size]
 
 
@@ -87,18 +87,24 @@ def note_problem(store: Store, name: str) -> str | None:
 def restore(table: Table) -> list[int]:
     """Put back commits that the log lost or that were changed, as they were written; returns their numbers.
 
+    A newest commit that is cut off in the middle, of a writer that was killed before it told anybody, is taken away.
+
     Records that are gone are made again from what is there, where all of it can be read.
 
     Raises:
         StoreError: The storage cannot be written.
     """
+    if table.witness.mark is not None:
+        table.witness.mark.seal()
+    if (half := table.witness.half()) is not None:
+        table.witness.without_half(half)
     records = table.witness.records()
-    lost = {each.commit for each in table.witness.lost(records)}
-    done = []
-    for each in records:
-        if each.commit in lost or _log_name(each.commit) in table.witness.changed(each):
-            table.witness.restore(each)
-            done.append(each.commit)
+    lost = {record.commit for record in table.witness.lost(records)}
+    mended = []
+    for record in records:
+        if record.commit in lost or _log_name(record.commit) in table.witness.changed(record):
+            table.witness.restore(record)
+            mended.append(record.commit)
     checkpoint = table.witness.bad_checkpoint()
     if checkpoint is not None:
         table.witness.without_checkpoint(checkpoint)
@@ -107,7 +113,7 @@ def restore(table: Table) -> list[int]:
     bad = [int(Path(path).stem) for path in damaged_records]
     if not [text for text in check(table, deep=True).problems if not text.startswith(_ABOUT_RECORDS)]:
         table.witness.record([*table.witness.unrecorded(), *(n for n in bad if table.witness.holds(n))])
-    return done
+    return mended
 
 
 def refuse_altered(store: Store, system: str) -> None:
@@ -120,12 +126,12 @@ def refuse_altered(store: Store, system: str) -> None:
     for name in store.tables(system):
         table = store.table(system, name)
         try:
-            recorded, there = table.witness.recorded(), table.witness.committed()
+            recorded, committed = table.witness.recorded(), table.witness.committed()
             wrong = table.witness.unsound()
         except OSError as error:
             raise StoreError(f"cannot be listed: {error}", where=table.uri) from error
-        if there < recorded:
-            raise table.behind(recorded, there)
+        if committed < recorded:
+            raise table.behind(recorded, committed)
         if wrong is not None:
             raise wrong
 
@@ -134,47 +140,48 @@ def _record_problems(table: Table, damaged_records: list[str]) -> Iterator[str]:
     for commit in table.witness.unrecorded():
         if f"{commit:020}.json" not in damaged_records:
             yield f"_records/{commit:020}.json is gone: what that commit wrote cannot be checked any more"
-    if table.witness.mark is not None and table.witness.recorded() >= 0 and (said := table.witness.mark.problem()):
-        yield f"{table.witness.mark.path} {said}"
+    if table.witness.mark is not None and table.witness.recorded() >= 0 and (problem := table.witness.mark.problem()):
+        yield f"{table.witness.mark.path} {problem}"
 
 
-def _log_problems(table: Table, records: list[Record]) -> Iterator[str]:
-    there, recorded = table.witness.committed(), table.witness.recorded()
-    if recorded > there:
-        yield f"behind its records: commit {recorded} was made, and the log ends at {there}"
-    for each in table.witness.lost(records):
-        yield f"{_log_name(each.commit)} is gone"
+def _log_problems(table: Table, records: list[CommitRecord]) -> Iterator[str]:
+    committed, recorded = table.witness.committed(), table.witness.recorded()
+    if recorded > committed:
+        yield f"behind its records: commit {recorded} was made, and the log ends at {committed}"
+    for record in table.witness.lost(records):
+        yield f"{_log_name(record.commit)} is gone"
     for commit in table.witness.altered(records):
         yield f"{_log_name(commit)} has other bytes than were written"
     if (checkpoint := table.witness.bad_checkpoint()) is not None:
-        there = table.witness.size(checkpoint) is not None
-        yield f"{checkpoint} {'has other bytes than were written' if there else 'is gone'}"
+        committed = table.witness.size(checkpoint) is not None
+        yield f"{checkpoint} {'has other bytes than were written' if committed else 'is gone'}"
 
 
-def _file_problems(table: Table, files: pl.DataFrame, records: list[Record], deep: bool) -> dict[str, str]:
+def _file_problems(table: Table, files: pl.DataFrame, records: list[CommitRecord], deep: bool) -> dict[str, str]:
     """By path, what is wrong with each file, and which rows it holds."""
-    found: dict[str, str] = {}
+    problems: dict[str, str] = {}
     holds: dict[str, str] = {}
     for path, size, rows, first, last in files.iter_rows():
         versions = f"version {first}" if first == last else f"versions {first} to {last}"
         holds[path] = f" ({rows:,} rows of {versions})"
         there = table.witness.size(path)
         if there is None:
-            found[path] = f"{path} is gone{holds[path]}"
+            problems[path] = f"{path} is gone{holds[path]}"
         elif there != size:
-            found[path] = f"{path} has {there} bytes and should have {size}{holds[path]}"
+            problems[path] = f"{path} has {there} bytes and should have {size}{holds[path]}"
     if deep:
-        for path in (path for each in records for path in table.witness.changed(each)):
+        for path in (path for record in records for path in table.witness.changed(record)):
             if path in holds or "_log/" in path:
-                found.setdefault(path, f"{path} has other bytes than were written{holds.get(path, '')}")
-    return found
+                problems.setdefault(path, f"{path} has other bytes than were written{holds.get(path, '')}")
+    return problems
 
 
 def _row_problems(table: Table, counted: int) -> Iterator[str]:
     """Read every column of every row."""
     import polars as pl
 
-    read = table.collect(table.scan().select(pl.len().alias("rows"), pl.all().count()))["rows"].item()
+    counts = pl.len().alias("rows"), pl.all().count().name.prefix("of ")  # a column may be called rows too
+    read = table.collect(table.scan().select(counts))["rows"].item()
     if read != counted:
         yield f"{read} rows where its log counts {counted}"
 

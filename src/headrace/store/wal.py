@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import time
@@ -62,12 +63,44 @@ def to_wal(connection: sqlite3.Connection, timeout: float) -> None:
         patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), seconds)
 
 
+def spare_log(path: str | Path) -> None:
+    """Refuse to open a file that is gone or empty where its write-ahead log has content.
+
+    SQLite deletes such a log, of a connection that may only read too. The file may have been moved for a while, and
+    the newest commits stand in the log alone.
+
+    Args:
+        path: Of the file, which may be a link to it.
+
+    Raises:
+        sqlite3.OperationalError: It is so.
+    """
+    real = os.path.realpath(path)
+    # The log first: while a file is begun, it has content before its log has.
+    if _size(f"{real}-wal") and not _size(real):
+        raise sqlite3.OperationalError(
+            f"the file is empty or gone, but its write-ahead log has content: put back the file that {real}-wal "
+            "belongs to, or move the log away to begin anew"
+        )
+
+
+def _size(path: str) -> int:
+    """Bytes of a file; 0 where there is none."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except OSError as error:
+        raise sqlite3.OperationalError(f"it cannot be looked up: {error}") from error
+
+
 def read_only(path: Path) -> sqlite3.Connection:
     """A connection that makes no file and changes none.
 
     Raises:
         sqlite3.OperationalError: There is no such file, or it cannot be read.
     """
+    spare_log(path)
     return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
 
 
@@ -81,7 +114,7 @@ def damage(path: Path, *, deep: bool) -> str | None:
     try:
         with closing(read_only(path)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            said: str = connection.execute("PRAGMA integrity_check(1)").fetchone()[0] if deep else "ok"
+            result: str = connection.execute("PRAGMA integrity_check(1)").fetchone()[0] if deep else "ok"
     except sqlite3.DatabaseError as error:
         return f"cannot be read: {error}"
-    return None if said == "ok" else said.splitlines()[0]
+    return None if result == "ok" else result.splitlines()[0]

@@ -26,7 +26,7 @@ from headrace.store.proofs import PROOFS, Proofs
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-    from headrace.store.marks import Mark
+    from headrace.store.marks import CommitMark
 
 _FOLDER, _LOG = "_records", "_delta_log"
 _COMMIT = re.compile(r"(\d{20})\.json")
@@ -37,8 +37,23 @@ _LATE = 0.1
 """Seconds after which another process has recorded the checkpoint that it wrote."""
 
 
+_DONE = 0.5
+"""Seconds after which a commit that is still not whole has no writer any more."""
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a commit is JSON, line by line."""
+    try:
+        lines = path.read_bytes().splitlines()
+        return bool(lines) and all(isinstance(json.loads(line), dict) for line in lines)
+    except FileNotFoundError:
+        return True
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True)
-class Record:
+class CommitRecord:
     """One commit as it was written.
 
     Attributes:
@@ -68,7 +83,7 @@ class Witness:
         self,
         uri: str,
         storage_options: Mapping[str, str] | None,
-        mark: Mark | None = None,
+        mark: CommitMark | None = None,
         proofs: Proofs = PROOFS,
     ) -> None:
         self.uri, self._given, self.mark, self._proofs = uri, dict(storage_options or {}), mark, proofs
@@ -79,31 +94,31 @@ class Witness:
 
     def keep(self, commit: int) -> None:
         """Record a commit that was just written, and those before it whose writers were killed before they could."""
-        before = self.recorded()
-        missed = [] if before >= commit - 1 else [n for n in self._numbers(_LOG, _COMMIT) if before < n < commit]
-        for each in (*sorted(missed), commit):
-            self._record(each)
+        newest = self.recorded()
+        missed = [] if newest >= commit - 1 else [n for n in self._numbers(_LOG, _COMMIT) if newest < n < commit]
+        for number in (*sorted(missed), commit):
+            self._record(number)
         if self.mark is not None:
-            self.mark.keep(max(before, commit))
+            self.mark.keep(max(newest, commit))
 
     def _record(self, commit: int) -> None:
         log = bytes(self._objects.get(f"{_LOG}/{commit:020}.json").bytes())
-        said: dict[str, Any] = {"commit": commit, "log": log.decode(), "digests": {}}
-        written = [each["add"]["path"] for each in map(json.loads, log.splitlines()) if "add" in each]
+        document: dict[str, Any] = {"commit": commit, "log": log.decode(), "digests": {}}
+        written = [line["add"]["path"] for line in map(json.loads, log.splitlines()) if "add" in line]
         if location.is_local(self.uri):
-            checkpoints = [f"{_LOG}/{each.name}" for each in Path(self.uri, _LOG).glob(f"{commit:020}.checkpoint*")]
-            said["digests"] = {path: self.digest(path) for path in (*written, *checkpoints)}
+            checkpoints = [f"{_LOG}/{path.name}" for path in Path(self.uri, _LOG).glob(f"{commit:020}.checkpoint*")]
+            document["digests"] = {path: self.digest(path) for path in (*written, *checkpoints)}
         else:
-            said["etags"] = {path: tag for path in written if (tag := self.etag(path))}
-        self._objects.put(f"{_FOLDER}/{commit:020}.json", json.dumps(said).encode())
+            document["etags"] = {path: tag for path in written if (tag := self.etag(path))}
+        self._objects.put(f"{_FOLDER}/{commit:020}.json", json.dumps(document).encode())
 
     def etag(self, path: str) -> str | None:
         """What the object store calls the content of a file; None where it is not there, or has no such name."""
         try:
-            found = self._objects.head(path)["e_tag"]
+            tag = self._objects.head(path)["e_tag"]
         except FileNotFoundError:
             return None
-        return None if found is None else str(found).strip('"')
+        return None if tag is None else str(tag).strip('"')
 
     def digest(self, path: str) -> str | None:
         """sha256 in hex of a local file below the table's folder; None where it is not there."""
@@ -133,22 +148,24 @@ class Witness:
         """The newest commit that the log names; -1 where there is none."""
         return max([*self._numbers(_LOG, _COMMIT), *self._numbers(_LOG, _CHECKPOINT)], default=-1)
 
-    def records(self, damaged: list[str] | None = None, since: int = -1) -> list[Record]:
+    def records(self, damaged: list[str] | None = None, since: int = -1) -> list[CommitRecord]:
         """All records that can be read, or those after a commit, oldest first; paths of others go into `damaged`."""
-        found = []
-        for commit in sorted(each for each in self._numbers(_FOLDER, _COMMIT) if each > since):
+        paths = []
+        for commit in sorted(number for number in self._numbers(_FOLDER, _COMMIT) if number > since):
             record = self._read(commit)
             if record is not None:
-                found.append(record)
+                paths.append(record)
             elif damaged is not None:
                 damaged.append(f"{_FOLDER}/{commit:020}.json")
-        return found
+        return paths
 
-    def _read(self, commit: int) -> Record | None:
+    def _read(self, commit: int) -> CommitRecord | None:
         """A record; None where it is not there, or does not hold one."""
         try:
-            said = json.loads(self._bytes(f"{_FOLDER}/{commit:020}.json"))
-            return Record(commit, said["log"].encode(), dict(said["digests"]), dict(said.get("etags", {})))
+            document = json.loads(self._bytes(f"{_FOLDER}/{commit:020}.json"))
+            return CommitRecord(
+                commit, document["log"].encode(), dict(document["digests"]), dict(document.get("etags", {}))
+            )
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -161,25 +178,25 @@ class Witness:
         """Commits of the log without a record, but for the last ones, whose writers may still be about to make it."""
         recorded = self.recorded()
         return sorted(
-            each for each in self._numbers(_LOG, _COMMIT) - self._numbers(_FOLDER, _COMMIT) if each <= recorded
+            number for number in self._numbers(_LOG, _COMMIT) - self._numbers(_FOLDER, _COMMIT) if number <= recorded
         )
 
     def record(self, commits: Iterable[int]) -> None:
         """Record commits of the log as they, and the files that they wrote, are now; note how far the table came."""
-        for each in commits:
-            self._record(each)
+        for commit in commits:
+            self._record(commit)
         if self.mark is not None and self.mark.problem() is not None:
             self.mark.keep(max(self._newest(), self.committed()))
 
-    def lost(self, records: list[Record]) -> list[Record]:
+    def lost(self, records: list[CommitRecord]) -> list[CommitRecord]:
         """Commits after the last checkpoint that the log no longer has."""
-        there, since = self._numbers(_LOG, _COMMIT), max(self._numbers(_LOG, _CHECKPOINT), default=-1)
-        return [each for each in records if each.commit > since and each.commit not in there]
+        numbers, since = self._numbers(_LOG, _COMMIT), max(self._numbers(_LOG, _CHECKPOINT), default=-1)
+        return [record for record in records if record.commit > since and record.commit not in numbers]
 
-    def altered(self, records: list[Record]) -> list[int]:
+    def altered(self, records: list[CommitRecord]) -> list[int]:
         """Commits after the last checkpoint that are there with other bytes than were written."""
         since = max(self._numbers(_LOG, _CHECKPOINT), default=-1)
-        return [each.commit for each in records if each.commit > since and self._log_of(each) != each.log]
+        return [record.commit for record in records if record.commit > since and self._log_of(record) != record.log]
 
     def require(self, files: Iterable[tuple[str, int]]) -> None:
         """Refuse data files of a local table, given with their sizes, that are not what was written.
@@ -196,13 +213,13 @@ class Witness:
         for name, size in files:
             path = f"{self.uri}/{name}"
             try:
-                found = os.stat(path)  # noqa: PTH116  # a Path costs more than the call
+                status = os.stat(path)  # noqa: PTH116  # a Path costs more than the call
             except FileNotFoundError as error:
                 raise failures.damaged(path, "it is not there") from error
-            if found.st_size != size:
-                raise failures.damaged(path, f"it has {found.st_size} bytes and should have {size}")
-            if not self._proofs.holds(path, found):
-                new[name] = found
+            if status.st_size != size:
+                raise failures.damaged(path, f"it has {status.st_size} bytes and should have {size}")
+            if not self._proofs.holds(path, status):
+                new[name] = status
         if not new:
             return
         for name, digest in self._digests(new).items():
@@ -242,15 +259,15 @@ class Witness:
             return None
         since = max((int(name[:20]) for name in names if _CHECKPOINT.fullmatch(name)), default=-1)
         first = f"{since:020}" if since >= 0 else ""
-        for name in sorted(each for each in names if each >= first):
+        for name in sorted(name for name in names if name >= first):
             path = f"{self.uri}/{_LOG}/{name}"
             try:
-                found = os.stat(path)  # noqa: PTH116
+                status = os.stat(path)  # noqa: PTH116
             except FileNotFoundError:  # cleaned away meanwhile
                 continue
-            if self._proofs.holds(path, found):
+            if self._proofs.holds(path, status):
                 continue
-            if _COMMIT.fullmatch(name) and not found.st_size:
+            if _COMMIT.fullmatch(name) and not status.st_size:
                 return failures.changed(path, "it is empty")
             if _CHECKPOINT.fullmatch(name) and int(name[:20]) == since and not self._is_checkpoint(name):
                 return failures.damaged(path, _OTHER)
@@ -260,16 +277,34 @@ class Witness:
                     continue
                 if self._log_of(record) != record.log:
                     return failures.changed(path, _OTHER)
-            self._proofs.keep(path, found)
+            self._proofs.keep(path, status)
         return None
+
+    def half(self) -> str | None:
+        """The newest commit of a local table, if its writer was killed while it wrote it: it was told to nobody.
+
+        A writer that lives is done a moment later, and records it.
+        """
+        if not location.is_local(self.uri):
+            return None
+        newest = max(self._numbers(_LOG, _COMMIT), default=-1)
+        path = f"{_LOG}/{newest:020}.json"
+        if newest <= self.recorded() or _is_whole(Path(self.uri, path)):
+            return None
+        time.sleep(_DONE)
+        return None if newest <= self.recorded() or _is_whole(Path(self.uri, path)) else path
+
+    def without_half(self, path: str) -> None:
+        """Take such a commit away; the next one has its number."""
+        Path(self.uri, path).unlink(missing_ok=True)
 
     def bad_checkpoint(self) -> str | None:
         """The checkpoint that readers of a local table begin with, where it is gone or not what was written."""
         if not location.is_local(self.uri):
             return None
         newest = max(self._numbers(_LOG, _CHECKPOINT), default=-1)
-        for each in reversed(self.records(since=newest - 1)):
-            for path, digest in each.digests.items():
+        for record in reversed(self.records(since=newest - 1)):
+            for path, digest in record.digests.items():
                 if path.startswith(f"{_LOG}/") and self.digest(path) != digest:
                     return path
         return None
@@ -282,16 +317,16 @@ class Witness:
         """
         log = Path(self.uri, _LOG)
         aside = {
-            each: each.with_name(f".{each.name}.aside") for each in (Path(self.uri, path), log / "_last_checkpoint")
+            file: file.with_name(f".{file.name}.aside") for file in (Path(self.uri, path), log / "_last_checkpoint")
         }
-        moved = [each for each in aside if each.exists()]
+        moved = [file for file in aside if file.exists()]
         for each in moved:
             each.rename(aside[each])
-        there, since = self._numbers(_LOG, _COMMIT), max(self._numbers(_LOG, _CHECKPOINT), default=-1)
-        whole = there >= set(range(since + 1, int(Path(path).name[:20]) + 1))
+        numbers, since = self._numbers(_LOG, _COMMIT), max(self._numbers(_LOG, _CHECKPOINT), default=-1)
+        is_whole = numbers >= set(range(since + 1, int(Path(path).name[:20]) + 1))
         for each in moved:
-            aside[each].unlink() if whole else aside[each].rename(each)
-        if not whole:
+            aside[each].unlink() if is_whole else aside[each].rename(each)
+        if not is_whole:
             raise failures.damaged(f"{self.uri}/{path}", "and the commits before it are not kept any more")
         self._record(int(Path(path).name[:20]))
 
@@ -305,21 +340,21 @@ class Witness:
             time.sleep(_LATE)
         return False
 
-    def _log_of(self, record: Record) -> bytes:
+    def _log_of(self, record: CommitRecord) -> bytes:
         """A commit as it is in the log; as it was written where it is not there, which `lost` tells."""
         try:
             return self._bytes(f"{_LOG}/{record.commit:020}.json")
         except FileNotFoundError:
             return record.log
 
-    def changed(self, record: Record) -> list[str]:
+    def changed(self, record: CommitRecord) -> list[str]:
         """Files of a commit that are there with other bytes than were written, the commit itself among them."""
-        found = [f"{_LOG}/{record.commit:020}.json"] if self._log_of(record) != record.log else []
+        altered = [f"{_LOG}/{record.commit:020}.json"] if self._log_of(record) != record.log else []
         for path, digest in record.digests.items():
             now = self.digest(path)
             if now is not None and now != digest:
-                found.append(path)
-        return found + [path for path, tag in record.etags.items() if self._is_other(path, tag)]
+                altered.append(path)
+        return altered + [path for path, tag in record.etags.items() if self._is_other(path, tag)]
 
     def _is_other(self, path: str, tag: str) -> bool:
         """Whether an object is there with other content. A name that is an MD5 is compared with the bytes too."""
@@ -333,34 +368,34 @@ class Witness:
         from obstore.exceptions import AlreadyExistsError
 
         now = int(time.time() * 1000)  # when the files may be cleaned away; nothing else goes by it
-        said: list[dict[str, Any]] = [{"commitInfo": {"timestamp": now, "operation": "DROP FILES"}}]
-        said += [{"remove": {"path": path, "deletionTimestamp": now, "dataChange": True}} for path in paths]
+        actions: list[dict[str, Any]] = [{"commitInfo": {"timestamp": now, "operation": "DROP FILES"}}]
+        actions += [{"remove": {"path": path, "deletionTimestamp": now, "dataChange": True}} for path in paths]
         try:
-            log = "\n".join(map(json.dumps, said)).encode()
+            log = "\n".join(map(json.dumps, actions)).encode()
             self._objects.put(f"{_LOG}/{commit:020}.json", log, mode="create")
         except AlreadyExistsError as error:
             raise WriteConflictError("another writer committed", where=self.uri, hint="run it again") from error
         self.keep(commit)
 
-    def restore(self, record: Record) -> None:
+    def restore(self, record: CommitRecord) -> None:
         """Write a commit again, as it was."""
         self._objects.put(f"{_LOG}/{record.commit:020}.json", record.log)
 
     def forget(self, active: set[str]) -> None:
         """Delete records, but the newest, of commits that are not in the log any more and wrote none of these files."""
-        there, records = self._numbers(_LOG, _COMMIT), self.records()
-        for each in records[:-1]:
-            if each.commit not in there and not active & set(each.digests):
-                self._objects.delete(f"{_FOLDER}/{each.commit:020}.json")
+        numbers, records = self._numbers(_LOG, _COMMIT), self.records()
+        for record in records[:-1]:
+            if record.commit not in numbers and not active & set(record.digests):
+                self._objects.delete(f"{_FOLDER}/{record.commit:020}.json")
 
     def _numbers(self, folder: str, pattern: re.Pattern[str]) -> set[int]:
         if location.is_local(self.uri):
             try:
-                names = [each.name for each in Path(self.uri, folder).iterdir()]
+                names = [path.name for path in Path(self.uri, folder).iterdir()]
             except FileNotFoundError:
                 return set()
         else:
             names = [
-                str(each["path"]).rpartition("/")[2] for each in self._objects.list_with_delimiter(folder)["objects"]
+                str(blob["path"]).rpartition("/")[2] for blob in self._objects.list_with_delimiter(folder)["objects"]
             ]
-        return {int(found[1]) for name in names if (found := pattern.fullmatch(name))}
+        return {int(match[1]) for name in names if (match := pattern.fullmatch(name))}

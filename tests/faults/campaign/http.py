@@ -72,6 +72,9 @@ def _room(campaign: Campaign, room: Room, server: Postgres | None, chance: rando
         if tally.failed:
             for line in room.troubles()[-5:]:
                 print(f"    the server said: {line[-1500:]}")
+        if tally.counts["stuck"]:  # the next round is judged by itself
+            room.kill()
+            room.start()
     last = Tally()
     try:
         room.check_tables(last)

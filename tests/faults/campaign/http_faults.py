@@ -24,6 +24,7 @@ from tests.faults.campaign.tally import Tally
 from tests.postgres import Postgres
 
 from headrace.errors import HeadraceError
+from headrace.store.wal import spare_log
 
 Undo = Callable[[], Any]
 
@@ -111,9 +112,10 @@ def home_moved(scene: Scene) -> Undo:
 
 
 def home_restored(scene: Scene) -> Undo:
-    """A backup, from before anything was answered, takes the place."""
+    """A backup, from before anything was answered, takes the place: whole at once, whoever looks meanwhile."""
+    shutil.copytree(scene.room.backup, scene.room.folder / "restored")
     undo = home_moved(scene)
-    shutil.copytree(scene.room.backup, scene.room.home)
+    (scene.room.folder / "restored").rename(scene.room.home)
     return undo
 
 
@@ -196,9 +198,10 @@ def disk_filled(scene: Scene) -> Undo:
 
 
 def ledger_locked(scene: Scene) -> Undo:
-    """Another fault may have taken it away."""
+    """Another fault may have taken it away. An empty file is not opened: SQLite would delete the log beside it."""
     where = f"file:{scene.room.home}/ledger.db?mode=rw"
     try:
+        spare_log(scene.room.home / "ledger.db")
         connection = sqlite3.connect(where, uri=True, isolation_level=None, timeout=5, check_same_thread=False)
     except sqlite3.OperationalError:
         return _nothing

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 from tests import kafka
-from tests.cli.helpers import headrace
+from tests.commands import headrace
 from tests.faults.campaign.kafka_faults import Fault, Scene, drawn
 from tests.faults.campaign.streaming import Oracle, Traffic, Workers
 from tests.faults.campaign.tally import ROUNDS, Campaign, Tally
-from tests.serving.http.helpers import LIVE, SMALL, TRAINED
-from tests.serving.stream import worlds
-from tests.serving.stream.streams import Stream
+from tests.servers import LIVE, SMALL, TRAINED
+from tests.streams import Stream
+from tests.worlds import stream as worlds
 
 from headrace.home import Home
 
@@ -37,7 +37,7 @@ def run(rounds: int, seed: int, first: int) -> int:
     cluster = kafka.cluster(folder / "kafka")
     try:
         home = worlds.train(folder / "home")
-        more = ("--set", "model.trees=9", "--as-of", TRAINED.isoformat())
+        more = ("--set", "model.n_estimators=9", "--as-of", TRAINED.isoformat())
         done = headrace("train", LIVE, "--home", home.path, "--json", *SMALL[LIVE], *more)
         assert done.code == 0, done.err
         for place in range((first - 1) // ROUNDS, -(-(first - 1 + rounds) // ROUNDS)):
@@ -130,9 +130,10 @@ def _down(scene: Scene) -> Iterator[None]:
 
 def _settle(scene: Scene) -> None:
     """Wait until each event has its outcome; workers that ended are started again."""
-    ids, end = scene.oracle.ids(), time.monotonic() + WAIT
+    ids, end, last = scene.oracle.ids(), time.monotonic() + WAIT, time.monotonic() + 3 * WAIT
     while time.monotonic() < end:
-        scene.workers.mend()
+        if scene.workers.mend():  # until then not all was mended
+            end = min(time.monotonic() + WAIT, last)
         if scene.workers.refused:
             scene.tally.add("refused")
             scene.tally.notes.append(f"refused: {scene.workers.refused}")

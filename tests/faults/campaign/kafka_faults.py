@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from tests import kafka
 from tests.faults.campaign.streaming import Oracle, Traffic, Workers, freeze
 from tests.faults.campaign.tally import Tally
-from tests.serving.stream.streams import TOPIC, Stream
+from tests.streams import TOPIC, Stream
 
 
 @dataclass

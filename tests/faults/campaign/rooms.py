@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import psycopg
-from tests.cli.helpers import headrace
+from tests.commands import headrace
 from tests.faults.campaign.clients import Ask
 from tests.faults.campaign.tally import Tally
 from tests.ports import free_port
-from tests.serving.http.helpers import (
+from tests.servers import (
     EVENTS,
     LIVE,
     PREDICT,
@@ -38,10 +38,10 @@ from tests.serving.http.helpers import (
 )
 
 from headrace.home import Home
-from headrace.predictor import Predictor
-from headrace.row_predictor import RowPredictor
 from headrace.settings import Settings
 from headrace.sources.passengers import Passengers, passenger_rows
+from headrace.tasks.forecast.predictor import Predictor
+from headrace.tasks.rows.predictor import RowPredictor
 
 METRICS = ("orders", "revenue", "cost_per_click", "requests", "taxi_trips", "metric_0005", "metric_0006", "metric_0007")
 POOL = 1500
@@ -163,13 +163,13 @@ class Room:
         return [line for line in lines if '"log.level":"error"' in line or "Error" in line]
 
     def promote(self, version: int) -> None:
-        """Make a version the champion."""
-        registry = Home(Settings(home=self.home)).registry
+        """Make a version the champion, as the command does it: nothing is made where the home is away."""
+        registry = Home(Settings(home=self.home), make=False).registry
         registry.promote(self.kind, version, created_at=datetime.now(UTC))
 
     def champion(self) -> int:
         """The version that answers."""
-        found = Home(Settings(home=self.home)).registry.champion(self.kind)
+        found = Home(Settings(home=self.home), make=False).registry.champion(self.kind)
         if found is None:
             raise LookupError("there are no versions")
         return found.version
@@ -218,7 +218,7 @@ class Rows(Room):
             registry = Home(Settings(home=home)).registry
             for version in (1, 2):
                 model = RowPredictor.load(registry.fetch(registry.get("titanic", version)))
-                cls._told[version] = model.predict(frame)["probability"].to_list()
+                cls._told[version] = [each["probability"] for each in model.predict(frame)]
             assert cls._told[1] != cls._told[2]
             cls._rows = frame.to_dicts()
         return home
@@ -267,7 +267,7 @@ class Events(Room):
         """A home with two versions."""
         home = live_template(base)
         if len(Home(Settings(home=home)).registry.versions("live_metrics")) < 2:
-            headrace("train", LIVE, "--home", home, "--json", *SMALL[LIVE], "--set", "model.trees=9",
+            headrace("train", LIVE, "--home", home, "--json", *SMALL[LIVE], "--set", "model.n_estimators=9",
                      "--as-of", "2020-03-02T00:00:00+00:00")  # fmt: skip
         return home
 
@@ -322,7 +322,7 @@ class Events(Room):
             said = [(step["value"], step["lower"], step["upper"]) for step in answer["predictions"]]
             found = {}
             for version, predictor in by_version.items():
-                frame = predictor.predict(predictor.views(table, [as_of], table.version())).frame
+                frame = predictor.predict(predictor.snapshots(table, [as_of], table.version())).frame
                 found[version] = (
                     frame.filter(frame["metric"] == answer["metric"]).select("value", "lower", "upper").rows()
                 )

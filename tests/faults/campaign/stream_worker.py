@@ -1,4 +1,7 @@
-"""One worker of the stream, without a supervisor: arguments home, bootstrap, name. Its log goes to stderr."""
+"""One worker of the stream, without a supervisor: arguments home, bootstrap, name; a version that scores beside.
+
+Its log goes to stderr.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import sys
 import threading
 from pathlib import Path
 
-from tests.serving.stream.worlds import system
+from tests.worlds.stream import system
 
 from headrace.errors import HeadraceError
 from headrace.home import Home
-from headrace.serving.stream.worker import Options, Worker
+from headrace.serving.stream.options import WorkerOptions
+from headrace.serving.stream.worker import StreamWorker
 from headrace.settings import Settings
 from headrace.sources.broker import Broker
 
@@ -21,9 +25,10 @@ def main() -> int:
     home, bootstrap, name = sys.argv[1:4]
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    options = Options(partitions=4, session=4.0, champions=1.0)
+    topics = system().topics.of_shadow(int(sys.argv[4]) if sys.argv[4:] else None)
+    options = WorkerOptions(partitions=4, session=4.0, champions=1.0, topics=topics)
     try:
-        Worker(system(), Home(Settings(home=Path(home))), Broker(bootstrap), name, options).run(stop)
+        StreamWorker(system(), Home(Settings(home=Path(home))), Broker(bootstrap), name, options).run(stop)
     except HeadraceError as error:
         print(f"failed: {type(error).__name__}: {error}".replace("\n", " "), file=sys.stderr)
         return 1

@@ -18,12 +18,12 @@ from typing import Any
 from confluent_kafka import Producer
 from tests import kafka
 from tests.faults.campaign.tally import Tally
-from tests.serving.stream import worlds
-from tests.serving.stream.streams import SERIES, TOPIC, Stream
+from tests.streams import SERIES, TOPIC, Stream
+from tests.worlds import stream as worlds
 
-from headrace.predictor import Predictor
-from headrace.serving.stream.engine import Champion, Message
-from headrace.serving.stream.seeding import Seeding
+from headrace.serving.engine.engine import AnsweringModel, Message
+from headrace.serving.engine.seeding import Seeding
+from headrace.tasks.forecast.predictor import Predictor
 
 ROOT = Path(__file__).resolve().parents[3]
 Log = dict[int, list[tuple[str, Message]]]
@@ -112,17 +112,18 @@ class Workers:
                 process.kill()
                 process.wait()
 
-    def mend(self) -> None:
-        """Start those again that ended; where one says that the state must be made anew, do what it says."""
+    def mend(self) -> bool:
+        """Start those again that ended; where one says that the state must be made anew, do what it says: true."""
         with self.lock:
             ended = [place for place, process in self.running.items() if process.poll() is not None]
             words = self._last_words() if ended else ""
             if "headrace stream rebuild" in words:
                 self.rebuild(*["--from-tables"] * ("--from-tables" in words))
-                return
+                return True
             for place in ended:
                 del self.running[place]
                 self.start(place)
+            return False
 
     def _last_words(self) -> str:
         lines = self.log.read_text().splitlines()
@@ -139,6 +140,11 @@ class Workers:
         process = kafka.headrace("stream", "rebuild", system, "--home", self._stream.home.path, "--json", *sets, *more,
                                  "--bootstrap", self._stream.bootstrap)  # fmt: skip
         out, err = process.communicate(timeout=120)
+        if process.returncode and "--from-tables" in out + err and not more:
+            for place in range(count):
+                self.start(place)
+            self.rebuild("--from-tables")  # as it says
+            return
         if process.returncode:
             self.refused = json.loads(out)["message"] if out.startswith("{") else err[-300:]
         with self.log.open("a") as log:
@@ -164,7 +170,7 @@ class Oracle:
         for version in (1, 2):
             predictor = Predictor.load(registry.fetch(registry.get("live_metrics", version)))
             pins = replace(first.pins, model_version=version)
-            self._who[version] = Champion(predictor, pins)
+            self._who[version] = AnsweringModel(predictor, pins)
         self.logs: list[Log] = []
         self.cut: dict[tuple[str, int], list[tuple[str, Message]]] = {}
         self.settled = 0
@@ -217,7 +223,7 @@ class Oracle:
             tally.bad("doubled", f"{name} has an outcome, but is no event")
         for name in [each for each, count in outcomes.items() if count > 1][:5]:
             tally.bad("doubled", f"{name} has {outcomes[name]} outcomes")
-        answers = self._stream.answers()
+        answers = self._stream.predictions()
         for answer in answers if numbers else ():
             # What was expected of a value is what the answer before said, which may be the other version's.
             want = [versions.get(answer["event_id"], {}) for versions in told.values()]
@@ -239,7 +245,7 @@ class Oracle:
 
 def _any(name: str, versions: list[dict[str, Any]], own: dict[str, Any]) -> list[dict[str, Any]]:
     """Whose answer a value of an answer may be."""
-    return versions if name in ("expected", "anomaly") else [own]
+    return versions if name in ("expected", "anomaly", "degree") else [own]
 
 
 def _joined(first: list[tuple[str, Message]], then: list[tuple[str, Message]]) -> list[tuple[str, Message]]:

@@ -26,7 +26,7 @@ system = System(
     target="usage",
     features=seasonal_features("usage", step="15m", seasons=SEASONS)
     | {"co2": lag("co2", "0h"), "peak": scaled(rolling_max("usage", "24h"))},
-    model=Forecaster(seasons=SEASONS, trees=40, max_rows=20_000),
+    model=Forecaster(seasons=SEASONS, n_estimators=40, max_rows=20_000),
     horizon="2h",
     schedule=Schedule(predict="15m", train="1d"),
     monitoring=Monitoring(baselines=SEASONS),

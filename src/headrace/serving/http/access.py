@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from dataclasses import dataclass
 
@@ -9,17 +10,19 @@ from headrace.errors import ConfigError
 from headrace.serving.http.problem import Problem
 from headrace.settings import Grant, Tokens
 
-READ, PREDICT = "read", "predict"
+READ, PREDICT, DECIDE, WRITE = "read", "predict", "decide", "write"
 DOCS, METRICS, READY = "docs", "metrics", "ready"
 """What is open to all where the options say so; ``*:metrics`` is a scope as well."""
+_SCOPES = (READ, PREDICT, DECIDE, WRITE)
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]
 
 
 @dataclass(frozen=True, eq=False)
 class Grants:
-    """What one token may do: systems and scopes; and its own limits."""
+    """What one token may do: systems and scopes; what it is called; and its own limits."""
 
     pairs: frozenset[tuple[str, str]]
+    name: str
     rate: float | None = None
     concurrent: int | None = None
 
@@ -41,14 +44,15 @@ class Access:
             pairs = []
             for grant in may.may:
                 system, colon, scope = grant.partition(":")
-                if not colon or (scope not in (READ, PREDICT) and (system, scope) != ("*", METRICS)):
+                if not colon or (scope not in _SCOPES and (system, scope) != ("*", METRICS)):
                     hint = 'write {"TOKEN": ["titanic:predict", "*:read"]}'
                     raise ConfigError(f"{grant!r} is not SYSTEM:SCOPE", where="HEADRACE_TOKENS", hint=hint)
                 pairs.append((system, scope))
             if not token.get_secret_value().strip():
                 raise ConfigError("a token is empty", where="HEADRACE_TOKENS", hint="anybody could send that one")
-            grants = Grants(frozenset(pairs), may.rate, may.concurrent)
-            self._tokens.append((token.get_secret_value().encode(), grants))
+            secret = token.get_secret_value().encode()
+            name = may.name or f"token {hashlib.sha256(secret).hexdigest()[:8]}"
+            self._tokens.append((secret, Grants(frozenset(pairs), name, may.rate, may.concurrent)))
 
     @property
     def open(self) -> bool:
@@ -80,7 +84,39 @@ class Access:
             Problem: 401 without a known token.
         """
         granted = self._granted(authorization)
-        return granted is None or any(each in (system, "*") and scope != METRICS for each, scope in granted)
+        return granted is None or any(name in (system, "*") and scope != METRICS for name, scope in granted)
+
+    def allows(self, authorization: bytes, system: str, scope: str) -> bool:
+        """As `may`, of all scopes: whoever may write may decide; without any token nobody changes anything.
+
+        Raises:
+            Problem: 401 without a known token.
+        """
+        if scope not in (DECIDE, WRITE):
+            return self.may(authorization, system, scope)
+        scopes = (scope, WRITE)
+        return not self.open and any(self.may(authorization, system, each) for each in scopes)
+
+    def check_change(self, authorization: bytes, system: str, scope: str) -> str:
+        """Let a request change something of a system; returns what its token is called.
+
+        Without any token nobody may: what is open to all is nothing that all may change.
+
+        Args:
+            authorization: The header.
+            system: Name of the system.
+            scope: `DECIDE`, which `WRITE` has in it, or `WRITE`.
+
+        Raises:
+            Problem: 401 without a known token, 403 where it does not allow this, or no token is configured.
+        """
+        if self._granted(authorization) is None:
+            raise Problem(403, f"nobody may {scope} here: configure a token with {system[:80]}:{scope}")
+        if not self.allows(authorization, system, scope):
+            raise Problem(403, f"the token does not allow {scope} on {system[:80]}")
+        known = self.known(authorization)
+        assert known is not None, "it was checked"
+        return known.name
 
     def check_metrics(self, authorization: bytes) -> None:
         """Let a request for the server's metrics pass: ``*:metrics`` allows it, and so does ``*:read``.

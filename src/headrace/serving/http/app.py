@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import REGISTRY, CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from headrace import tracing
 from headrace._version import __version__
-from headrace.errors import LedgerError
+from headrace.errors import HeadraceError, LedgerError
 from headrace.home import Home
-from headrace.ledger import Writer, call_each
+from headrace.ledger import LedgerWriter, call_each
 from headrace.serving.http.access import Access
 from headrace.serving.http.beside import beside
 from headrace.serving.http.body import Receive
+from headrace.serving.http.changing import Changes
+from headrace.serving.http.deciding import DecideRoutes
+from headrace.serving.http.explaining import ExplainRoutes
 from headrace.serving.http.front import Front
 from headrace.serving.http.grpc.address import At
 from headrace.serving.http.keeping import Keeping
@@ -29,22 +34,29 @@ from headrace.serving.http.openapi import document
 from headrace.serving.http.options import Options
 from headrace.serving.http.origins import Origins
 from headrace.serving.http.packing import Packing
+from headrace.serving.http.pages import AsgiApp, PageMaker
 from headrace.serving.http.predict import STATE, PredictRoute, Scope, Send
 from headrace.serving.http.problem import Problem, unforeseen
 from headrace.serving.http.protocols.paths import posted, refused_at
 from headrace.serving.http.protocols.routes import Speaking
 from headrace.serving.http.query import refuse_unknown
-from headrace.serving.http.refusals import of_http_exception, of_problem, of_validation_error, refusal
+from headrace.serving.http.reads.answering import Asker
+from headrace.serving.http.reads.pool import Reads
+from headrace.serving.http.reads.routes import BrowseRoutes
+from headrace.serving.http.reads.tools import NOTHING_ABOVE, Above
+from headrace.serving.http.refusals import of_http_exception, of_problem, of_trouble, of_validation_error, refusal
 from headrace.serving.http.responses import problem_response
-from headrace.serving.http.routes import Reading
-from headrace.serving.http.served import Served
-from headrace.serving.http.telemetry import AccessLog, Telemetry, request_id_of
+from headrace.serving.http.routes import ReadRoutes
+from headrace.serving.http.served import ServedSystem
+from headrace.serving.http.spans import SILENT, Spans
+from headrace.serving.http.telemetry import AccessLog, Telemetry, headers_of, request_id_of, traced
 from headrace.serving.http.throttle import Throttle
+from headrace.serving.http.watching import WatchRoutes
 from headrace.serving.http.wire import WIRE, Wire
 from headrace.system import System
 
 if TYPE_CHECKING:
-    from headrace.serving.http.grpc.door import Door
+    from headrace.serving.http.grpc.door import GrpcDoor
 
 _log = logging.getLogger("headrace.serving")
 _PREFIX, _SUFFIX = "/v1/systems/", "/predict"
@@ -63,6 +75,9 @@ class Application:
         options: Limits, time-outs, tokens.
         several: Whether several processes serve together.
         grpc: Where gRPC is spoken too, if it is.
+        secure: Whether it speaks TLS.
+        registry: Where its metrics stand. Prometheus refuses two applications in one.
+        above: What rooms above the server tell and show.
     """
 
     def __init__(
@@ -73,27 +88,34 @@ class Application:
         *,
         several: bool = False,
         grpc: At | None = None,
+        secure: bool = False,
+        registry: CollectorRegistry = REGISTRY,
+        above: Above = NOTHING_ABOVE,
     ) -> None:
-        self._home, self._options = home, options
-        self.served: Mapping[str, Served] = {s.name: Served(s, home, options.logged) for s in systems}
-        for name, wanted in beside(options, systems).items():
-            self.served[name].beside = wanted
-        access, self._telemetry = Access(options.tokens), Telemetry()
+        self._home, self._options, self._tools = home, options, above.tools
+        self.served: Mapping[str, ServedSystem] = {s.name: ServedSystem(s, home, options.logged) for s in systems}
+        for name, settings in beside(options, systems).items():
+            self.served[name].beside = settings
+        access, self._telemetry = Access(options.tokens), Telemetry(registry)
         self._log = AccessLog(inputs=options.access_log == "inputs") if options.access_log != "off" else None
-        self._writer: Writer | None = None
+        self._writer: LedgerWriter | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._keeping = Keeping(home)
-        for each in self.served.values():
-            each.kept = self._keeping.trouble
+        for served in self.served.values():
+            served.kept = self._keeping.trouble
         opened = self._keeping.add
         self._predict = PredictRoute(self.served, options, access, self._telemetry, self._log, opened)
         self._grpc, self._access = grpc, access
+        tracer = tracing.tracer()
+        if tracer is not None:
+            self._predict.spans = Spans(tracer, secure=secure)
         self._wire = Wire.of(options, self._telemetry, self._log)
         self._api = self._reading(access, several=several)
         self._throttle = Throttle(access, options)
         if self._throttle:
             self._predict.close_short()
-        self._inner: Any = Packing(self._counted if self._throttle else self._route)
+        inner: AsgiApp = self._counted if self._throttle else self._route
+        self._inner: Any = Packing(inner if above.pages is None else _beside(inner, above.pages))
         if options.cors:
             self._inner = Origins(self._inner, options.cors, self._wire)
 
@@ -125,27 +147,45 @@ class Application:
                 if name and "/" not in name:
                     await self._predict(name, scope, receive, send)
                     return
-            asked = posted(path, self.served)
-            if asked is not None:
-                await self._predict(asked[0], scope, receive, send, asked[1])
+            routes = posted(path, self.served)
+            if routes is not None:
+                await self._predict(routes[0], scope, receive, send, routes[1])
                 return
         await self._api(scope, receive, send)
 
     def _reading(self, access: Access, *, several: bool) -> FastAPI:
         api = FastAPI(title="headrace", version=__version__, lifespan=self._lifespan, openapi_url=None)
         front = Front(self.served, access, self._options.public, self._telemetry, several=several)
-        for routes in (front, Reading(self.served, self._home, access), Speaking(self.served, access, front.told)):
-            router = routes.router()
+        systems = [served.system for served in self.served.values()]
+        options = self._options
+        self._reads = Reads(
+            systems, self._home, readers=options.readers, seconds=options.read_timeout, known=self._home.known
+        )
+        reading = ReadRoutes(self.served, self._home, access, self._reads)
+        asker = Asker(self.served, access)
+        browsing = BrowseRoutes(asker, self._reads)
+        explaining = ExplainRoutes(self.served, self._home, access, self._options)
+        changes = Changes(self._home, access, self._options, self._reads)
+        deciding = DecideRoutes(self.served, self._home, changes, self._reads)
+        self._wire.closing.extend((explaining.close, self._predict.both.turns.close))
+        speaking = Speaking(self.served, access, front.told)
+        routers = [front.router(), reading.router(), browsing.router(), explaining.router()]
+        routers += [deciding.router(), speaking.router()]
+        if self._tools is not None:
+            routers.append(WatchRoutes(asker, self._reads, changes, self._tools).router())
+        for router in routers:
             api.include_router(router, dependencies=[Depends(refuse_unknown)])
         api.add_exception_handler(Problem, of_problem)
+        for trouble in (HeadraceError, OSError):
+            api.add_exception_handler(trouble, of_trouble)
         api.add_exception_handler(HTTPException, of_http_exception)
         api.add_exception_handler(RequestValidationError, of_validation_error)
         api.middleware("http")(self._watched)
         described = api.openapi
-        tokens, most = not access.open, self._options.max_rows
+        tokens, limit = not access.open, self._options.max_rows
 
-        def openapi(seen: Mapping[str, Served] = self.served) -> dict[str, Any]:
-            return document(described(), seen, tokens=tokens, most=most, only=len(self.served) == 1)
+        def openapi(systems_seen: Mapping[str, ServedSystem] = self.served) -> dict[str, Any]:
+            return document(described(), systems_seen, tokens=tokens, limit=limit, only=len(self.served) == 1)
 
         api.openapi = openapi  # type: ignore[method-assign]
         return api
@@ -154,6 +194,10 @@ class Application:
         """Request id, metrics and access log of the routes that read."""
         began = time.perf_counter()
         request_id = request_id_of(request.headers.get("x-request-id", "").encode("latin-1"))
+        scope, headers, spans = request.scope, headers_of(request.scope["headers"]), self._predict.spans
+        span = None
+        if spans is not None and scope["path"].removeprefix(scope.get("root_path", "")) not in SILENT:
+            span = spans.of(request.method, scope["path"], headers, scope.get("client"))
         try:
             response: Response = await call_next(request)
         except Exception:  # noqa: BLE001  # it is logged, and the client has an answer
@@ -164,8 +208,9 @@ class Application:
         # One word for one thing on all routes: the hot one's is the system.
         route = getattr(request.scope.get("route"), "path", "unknown").replace("{name}", "{system}")
         self._telemetry.request(route, request.method, response.status_code, seconds)
-        if self._log is not None and route not in ("/health", "/ready", "/metrics"):
-            scope = request.scope
+        if span is not None:
+            span.over(route, response.status_code)
+        if self._log is not None and route not in SILENT:
             self._log.write(
                 request.method,
                 scope["path"],
@@ -173,7 +218,7 @@ class Application:
                 response.status_code,
                 seconds,
                 request_id,
-                traceparent=dict(scope["headers"]).get(b"traceparent"),
+                trace=traced(headers, None if span is None else span.span),
             )
         return response
 
@@ -194,11 +239,12 @@ class Application:
     async def _lifespan(self, api: FastAPI) -> AsyncIterator[dict[str, Any]]:
         self._loop = asyncio.get_running_loop()
         await run_in_threadpool(self.refresh)
-        tasks = [asyncio.create_task(each) for each in (self._look(), self._note(), self._predict.deadlines.watch())]
+        tasks = [asyncio.create_task(task) for task in (self._look(), self._note(), self._predict.deadlines.watch())]
         door = await self._opened()
         try:
             yield {STATE: self._predict, WIRE: self._wire}
         finally:
+            self._reads.close()
             if door is not None:
                 await door.close()
             for task in tasks:
@@ -208,28 +254,29 @@ class Application:
             if self._writer is not None:
                 await run_in_threadpool(self._writer.close, DRAIN)
             self._noted()
+            await run_in_threadpool(tracing.close)
 
-    async def _opened(self) -> Door | None:
+    async def _opened(self) -> GrpcDoor | None:
         """The gRPC service, where there is to be one."""
         if self._grpc is None:
             return None
-        from headrace.serving.http.grpc.door import Door
+        from headrace.serving.http.grpc.door import GrpcDoor
 
-        door = Door(self.served, self._access, self._predict, self._throttle, self._options)
+        door = GrpcDoor(self.served, self._access, self._predict, self._throttle, self._options)
         await door.open(self._grpc)
         return door
 
     def refresh(self) -> None:
         """Take up new champions and forecasts now, and the ledger as soon as it can be reached."""
-        rows = [name for name, each in self.served.items() if not each.system.forecasts]
+        rows = [name for name, served in self.served.items() if not served.task.stateful]
         if self._writer is None and self._options.logged and rows:
             with contextlib.suppress(LedgerError):  # told by /ready: without its pins no champion is taken up
-                self._writer = Writer(self._home.ledger, capacity=self._options.capacity, on_batch=self._settle)
+                self._writer = LedgerWriter(self._home.ledger, capacity=self._options.capacity, on_batch=self._settle)
                 self._predict.writer = self._writer
                 self._keeping.add(rows, self._writer)
         self._keeping.look()
-        for each in self.served.values():
-            each.refresh()
+        for served in self.served.values():
+            served.refresh()
 
     async def _note(self) -> None:
         while True:
@@ -251,3 +298,19 @@ class Application:
                 await run_in_threadpool(self.refresh)
             except Exception:  # noqa: BLE001  # it is logged; looking must go on, or no champion is ever taken up
                 _log.exception("looking for new models and forecasts failed in an unforeseen way")
+
+
+def _beside(api: AsgiApp, maker: PageMaker) -> AsgiApp:
+    """The API, and the pages where a request is for one."""
+    pages = maker.over(api)
+
+    async def choose(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope["path"].endswith(_SUFFIX):
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            accept = next((value for name, value in scope["headers"] if name == b"accept"), b"").decode("latin-1")
+            if maker.owns(path, accept):
+                await pages(scope, receive, send)
+                return
+        await api(scope, receive, send)
+
+    return choose

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headrace.errors import HeadraceError, NotFoundError, UsageError
+from headrace.errors import DeclarationError, HeadraceError, NotFoundError, UsageError
 from headrace.home import Home
 from headrace.system import System
+from headrace.tasks import task_of
 
 if TYPE_CHECKING:
     from headrace.serving.http.options import Options
@@ -36,46 +37,55 @@ def beside(options: Options, systems: Sequence[System]) -> dict[str, Beside]:
         UsageError: An option is not written as it should be, or asks for what cannot be.
     """
     names = [system.name for system in systems]
-    found: dict[str, Beside] = {}
+    versions: dict[str, Beside] = {}
     for text in options.shadow:
         name, rest = _parted(text, names, "--shadow", 1)
-        known = found.get(name, Beside())
+        known = versions.get(name, Beside())
         number = _number(rest[0], text, "--shadow")
-        found[name] = Beside(tuple(dict.fromkeys([*known.shadows, number])), known.canary, known.share)
+        versions[name] = Beside(tuple(dict.fromkeys([*known.shadows, number])), known.canary, known.share)
     for text in options.canary:
         name, rest = _parted(text, names, "--canary", 2)
-        known = found.get(name, Beside())
+        known = versions.get(name, Beside())
         if known.canary is not None:
             raise UsageError(f"{name} has two canaries", where="--canary", hint="one version takes a share")
-        found[name] = Beside(known.shadows, _number(rest[0], text, "--canary"), _share(rest[1], text))
-    _refuse(found, systems, logged=options.logged)
-    return found
+        versions[name] = Beside(known.shadows, _number(rest[0], text, "--canary"), _share(rest[1], text))
+    _refuse(versions, systems, logged=options.logged)
+    return versions
 
 
-def _refuse(found: dict[str, Beside], systems: Iterable[System], *, logged: bool) -> None:
+def _refuse(versions: dict[str, Beside], systems: Iterable[System], *, logged: bool) -> None:
     for system in systems:
-        wanted = found.get(system.name)
-        if wanted is None:
+        versions_of = versions.get(system.name)
+        if versions_of is None:
             continue
-        where = "--shadow" if wanted.shadows else "--canary"
-        if system.forecasts:
-            said = (
-                f"{system.name} answers events, whose answers follow from one another: there is one version at a time"
+        if versions_of.canary is not None and not task_of(system).splits:
+            message = (
+                f"{system.name} answers events: the series of one body could be two versions', and it is kept whole"
             )
-            raise UsageError(said, where=where)
-        if wanted.shadows and not logged:
+            hint = "--shadow VERSION has it score every event beside, and ?version= asks it"
+            raise UsageError(message, where="--canary", hint=hint)
+        if versions_of.shadows and not logged:
             hint = "a shadow reads what was logged: leave out --unlogged"
             raise UsageError("nothing is logged", where="--shadow", hint=hint)
 
 
-def refuse_missing(found: dict[str, Beside], home: Home) -> None:
-    """Refuse versions that there are not. Where the registry is away, `/ready` will tell.
+def refuse_missing(found: dict[str, Beside], systems: Iterable[System], home: Home) -> None:
+    """Refuse versions that there are not, and shadows of what answers nothing. Where the registry is away, `/ready`
+    will tell.
 
     Raises:
         NotFoundError: There is no such version; says which there are.
+        UsageError: The system answers no events.
     """
-    for name, each in found.items():
-        for number in (*each.shadows, *(() if each.canary is None else (each.canary,))):
+    for system in systems:
+        if system.name in found and task_of(system).stateful:
+            try:
+                system.event_shape(home.grid(system))
+            except DeclarationError as error:
+                message = f"{system.name} answers no events: {error.message}"
+                raise UsageError(message, where="--shadow") from error
+    for name, settings in found.items():
+        for number in (*settings.shadows, *(() if settings.canary is None else (settings.canary,))):
             try:
                 home.registry.get(name, number)
             except NotFoundError:
@@ -98,18 +108,18 @@ def _parted(text: str, names: Sequence[str], where: str, parts: int) -> tuple[st
     return found[0], found[1:]
 
 
-def _number(text: str, whole: str, where: str) -> int:
+def _number(text: str, option: str, where: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text[:9]) > 0 and len(text) <= 9):
-        raise UsageError(f"{text!r} in {whole!r} is not the number of a version", where=where)
+        raise UsageError(f"{text!r} in {option!r} is not the number of a version", where=where)
     return int(text)
 
 
-def _share(text: str, whole: str) -> float:
+def _share(text: str, option: str) -> float:
     try:
-        found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
-        found = -1.0
-    if not 0 <= found <= 1:
+        share = -1.0
+    if not 0 <= share <= 1:
         hint = "write 0.05 or 5%"
-        raise UsageError(f"{text!r} in {whole!r} is no share from 0 to 1", where="--canary", hint=hint)
-    return found
+        raise UsageError(f"{text!r} in {option!r} is no share from 0 to 1", where="--canary", hint=hint)
+    return share

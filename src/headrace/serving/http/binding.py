@@ -75,10 +75,10 @@ class Binding(Declared):
             where = f"{self.tls_cert}, {self.tls_key}" + (f", {self.tls_ca}" if self.tls_ca else "")
             hint = "name PEM files: a certificate with its chain, and its private key without a password"
             raise UsageError(f"TLS cannot be set up: {error.strerror or error}", where=where, hint=hint) from error
-        told: dict[str, Any] = {"ssl_certfile": self.tls_cert, "ssl_keyfile": str(self.tls_key)}
+        arguments: dict[str, Any] = {"ssl_certfile": self.tls_cert, "ssl_keyfile": str(self.tls_key)}
         if self.tls_ca is not None:
-            told |= {"ssl_ca_certs": str(self.tls_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
-        return told
+            arguments |= {"ssl_ca_certs": str(self.tls_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
+        return arguments
 
     def bound(self) -> socket.socket:
         """The socket, taken.

@@ -69,14 +69,14 @@ def parsed(body: bytes) -> Any:
 
 def _texts(data: Any) -> int:
     """How many names and texts flat rows hold: two quotes each in the body, unless a name is there twice."""
-    found = 0
+    depth = 0
     for row in data if data.__class__ is list else (data,):
         if row.__class__ is dict:
-            found += len(row)
+            depth += len(row)
             for value in row.values():
                 if value.__class__ is str:
-                    found += 1
-    return found
+                    depth += 1
+    return depth
 
 
 def _too_deep() -> Problem:
@@ -90,12 +90,12 @@ class _Twice:
     name: str
 
 
-def _object(found: list[tuple[str, Any]]) -> dict[str, Any] | _Twice:
-    data = dict(found)
-    if len(data) == len(found):
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Twice:
+    data = dict(pairs)
+    if len(data) == len(pairs):
         return data
-    seen: set[str] = set()
-    return _Twice(next(name for name, _ in found if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
+    names: set[str] = set()
+    return _Twice(next(name for name, _ in pairs if name in names or names.add(name)))  # type: ignore[func-returns-value]
 
 
 def _refuse_twice(body: bytes) -> None:
@@ -109,7 +109,9 @@ def _refuse_twice(body: bytes) -> None:
         raise _too_deep() from error
     rows = [([place], row) for place, row in enumerate(data)] if isinstance(data, list) else [([], data)]
     errors = [
-        {"loc": ["body", *at, row.name[:40]], "msg": "is there twice"} for at, row in rows if isinstance(row, _Twice)
+        {"loc": ["body", *path, row.name[:40]], "msg": "is there twice"}
+        for path, row in rows
+        if isinstance(row, _Twice)
     ]
     if errors:
         raise Problem(400, f"{errors[0]['loc'][-1]!r} is there twice", errors=errors, reason="twice")
@@ -122,7 +124,7 @@ def _not_json(body: bytes, error: Exception) -> Problem:
         data = json.loads(body, parse_int=lambda text: int(text) if len(text) < _DIGITS else math.inf)
     except (ValueError, RecursionError):
         return refusal
-    errors = [{"loc": ["body", *path], "msg": said} for path, said in islice(_uncarried(data), SHOWN)]
+    errors = [{"loc": ["body", *path], "msg": message} for path, message in islice(_uncarried(data), SHOWN)]
     return Uncarried(errors, data) if errors else refusal
 
 
@@ -142,14 +144,14 @@ class Uncarried(Problem):
 def every_fault(error: Uncarried, decoder: RowDecoder) -> Problem:
     """The refusal of a body that JSON cannot carry, with what else its rows break."""
     single, errors = not isinstance(error.data, list), list(error.errors)
-    known = [each["loc"] for each in errors]
+    known = [error["loc"] for error in errors]
     for place, row in enumerate([error.data] if single else error.data):
-        at = ["body"] if single else ["body", place]
-        found = [{"loc": [*at, *fault["loc"]], "msg": fault["msg"]} for fault in decoder(row)[1]]
-        errors += [each for each in found if each["loc"] not in known]
+        path = ["body"] if single else ["body", place]
+        faults = [{"loc": [*path, *fault["loc"]], "msg": fault["msg"]} for fault in decoder(row)[1]]
+        errors += [error for error in faults if error["loc"] not in known]
         if len(errors) >= SHOWN:
             break
-    problem = _bad_row(errors if single else sorted(errors, key=lambda each: each["loc"][1]))
+    problem = _bad_row(errors if single else sorted(errors, key=lambda error: error["loc"][1]))
     problem.rows = 1 if single else len(error.data)
     return problem
 
@@ -160,14 +162,14 @@ def _bad_row(errors: list[dict[str, Any]]) -> Problem:
 
 def _uncarried(data: Any) -> Iterator[tuple[list[str | int], str]]:
     rows = [([place], row) for place, row in enumerate(data)] if isinstance(data, list) else [([], data)]
-    for at, row in rows:
+    for path, row in rows:
         for name, value in list(row.items()) if isinstance(row, dict) else ():
             if isinstance(value, float) and not math.isfinite(value):
                 row[name] = None
-                yield [*at, _plain(name)], "is not a finite number"
+                yield [*path, _plain(name)], "is not a finite number"
             elif isinstance(value, str) and _plain(value) != value:
                 row[name] = None
-                yield [*at, _plain(name)], "holds half a surrogate pair"
+                yield [*path, _plain(name)], "holds half a surrogate pair"
 
 
 def _plain(text: str) -> str:
@@ -186,8 +188,8 @@ def rows_of(decoder: RowDecoder, posted: list[Any], *, single: bool) -> list[dic
         row, faults = decoder(data)
         rows.append(row)
         if faults:
-            at = ["body"] if single else ["body", place]
-            errors += [{"loc": [*at, *fault["loc"]], "msg": fault["msg"]} for fault in faults]
+            path = ["body"] if single else ["body", place]
+            errors += [{"loc": [*path, *fault["loc"]], "msg": fault["msg"]} for fault in faults]
             if len(errors) >= SHOWN:
                 break
     if errors:

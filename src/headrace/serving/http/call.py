@@ -15,13 +15,15 @@ from headrace.serving.http.problem import MEDIA_TYPE, Problem
 from headrace.serving.http.telemetry import request_id_of
 
 if TYPE_CHECKING:
+    from headrace.serving.http.asking import Why
     from headrace.serving.http.form import Form
+    from headrace.serving.http.spans import RequestSpan
 
 Header = tuple[bytes, bytes]
 
 JSON = b"application/json"
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}").fullmatch
-_STATUS = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
+_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -74,11 +76,14 @@ class Call(ABC):
         began: When its head had come, by `time.perf_counter`.
         form: How it is written; None for the hot route's own JSON.
         version: That is to answer; None for the champion.
+        why: How the answer is to be explained with it; None where it is not.
+        span: Of the request; None where spans are off.
     """
 
     form: Form | None = None
     version: int | None = None
-    __slots__ = ("began", "body", "client", "headers", "method", "name", "path", "request_id")
+    why: Why | None = None
+    __slots__ = ("began", "body", "client", "headers", "method", "name", "path", "request_id", "span")
 
     def __init__(
         self, name: str, method: str, path: str, headers: Mapping[bytes, bytes], client: tuple[str, int] | None
@@ -87,6 +92,7 @@ class Call(ABC):
         self.name, self.method, self.path, self.headers, self.client = name, method, path, headers, client
         self.request_id = request_id_of(headers.get(b"x-request-id", b""))
         self.body = b""
+        self.span: RequestSpan | None = None
 
     @abstractmethod
     def reply(self, answer: Answer) -> None:
@@ -99,16 +105,16 @@ def given_keys(headers: Mapping[bytes, bytes], rows: int | None) -> list[str] | 
     Raises:
         Problem: 400: they cannot be keys.
     """
-    given = headers.get(b"idempotency-key")
-    if given is None:
+    key = headers.get(b"idempotency-key")
+    if key is None:
         return None
-    if not _KEY(given):
-        at = ["header", "idempotency-key"]
+    if not _KEY(key):
+        path = ["header", "idempotency-key"]
         raise Problem(
             400,
             "the Idempotency-Key is not of 1 to 255 visible ASCII characters",
-            errors=[{"loc": at, "msg": "is not of 1 to 255 visible ASCII characters"}],
+            errors=[{"loc": path, "msg": "is not of 1 to 255 visible ASCII characters"}],
         )
-    text = given.decode()
+    text = key.decode()
     # A blank cannot be part of the header, so no other key reads like that of a place.
     return [f"idempotency:{text}"] if rows is None else [f"idempotency:{text} {place}" for place in range(rows)]

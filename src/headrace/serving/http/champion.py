@@ -11,11 +11,10 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from headrace.home import Home
-from headrace.lineage import PINNED, Pins, code_revision
-from headrace.lookup import Lookups
-from headrace.pipelines.row_champion import taken_up
-from headrace.row_predictor import RowPredictor
+from headrace.lineage import PINNED, Pins
 from headrace.system import System
+from headrace.tasks import task_of
+from headrace.tasks.answering import OnlineLookups, RowAnswers
 
 if TYPE_CHECKING:
     from headrace.registry import ModelVersion
@@ -31,7 +30,7 @@ class Champion:
 
     Attributes:
         version: As the registry knows it.
-        predictor: What answers rows; None for a system that forecasts.
+        predictor: What answers rows, each by itself; None where the task has none.
         pins: What every prediction of it carries, but for its own time.
         pinned: The id of the same in the ledger; empty while nothing is logged.
         lookups: What its features look up online; None where they look up nothing.
@@ -39,10 +38,10 @@ class Champion:
     """
 
     version: ModelVersion
-    predictor: RowPredictor | None
+    predictor: RowAnswers | None
     pins: Pins
     pinned: str = ""
-    lookups: Lookups | None = None
+    lookups: OnlineLookups | None = None
     canary: Canary | None = None
 
     @property
@@ -61,12 +60,12 @@ class Champion:
         """Who answers which of these keys, by their places; None where this one answers them all."""
         if self.canary is None:
             return None
-        taken = list(map(self.canary.takes, keys))
-        if not any(taken):
+        sides = list(map(self.canary.takes, keys))
+        if not any(sides):
             return None
         parts = (replace(self, canary=None), False), (self.canary.champion, True)
-        found = [(each, [at for at, its in enumerate(taken) if its is which]) for each, which in parts]
-        return [(each, places) for each, places in found if places]
+        groups = [(member, [place for place, taker in enumerate(sides) if taker is side]) for member, side in parts]
+        return [(member, places) for member, places in groups if places]
 
 
 @dataclass(frozen=True)
@@ -108,27 +107,12 @@ def take_up(
         HeadraceError: Its files, the store or the ledger cannot be read.
     """
     now = datetime.now(UTC)
-    predictor, lookups = None, None
-    if not system.forecasts:
-        predictor, lookups = taken_up(system, home, version, now)
-    pins = pins_of(system, version, now)
+    predictor, lookups = task_of(system).answering(home, version, now)
+    pins = Pins.of(version, now, system.folder)
     pinned = ""
     if logged and predictor is not None:
         pinned = home.ledger.pin({name: getattr(pins, name) for name in PINNED} | dict(more or {}))
-    return Champion(version, predictor, pins, pinned, lookups or None)
-
-
-def pins_of(system: System, version: ModelVersion, now: datetime) -> Pins:
-    """What every prediction of a version carries."""
-    return Pins(
-        as_of=now,
-        data_version=int(version.pins["data_version"]),
-        feature_version=str(version.pins["feature_version"]),
-        model_version=version.version,
-        model_digest=version.digest,
-        config_digest=str(version.pins["config_digest"]),
-        code_revision=code_revision(system.folder),
-    )
+    return Champion(version, predictor, pins, pinned, lookups)
 
 
 class Versions:
@@ -147,8 +131,8 @@ class Versions:
 
     def ready(self, number: int) -> Champion | None:
         """A version that is kept and needs nothing; for the event loop."""
-        found = self._kept.get(number)
-        return None if found is None or found.lookups is not None else found
+        predictor = self._kept.get(number)
+        return None if predictor is None or predictor.lookups is not None else predictor
 
     def get(self, number: int) -> Champion:
         """A version, loaded if it is not kept; one at a time. Not for an event loop.
@@ -158,14 +142,14 @@ class Versions:
             HeadraceError: As `take_up`.
         """
         with self._loading:
-            found = self._kept.get(number)
-            if found is None:
+            predictor = self._kept.get(number)
+            if predictor is None:
                 version = self._home.registry.get(self._system.name, number)
-                found = take_up(self._system, self._home, version, logged=self._logged)
-                self._kept[number] = found
+                predictor = take_up(self._system, self._home, version, logged=self._logged)
+                self._kept[number] = predictor
                 if len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
-            elif found.lookups is not None:
-                found.lookups.follow(datetime.now(UTC))
+            elif predictor.lookups is not None:
+                predictor.lookups.follow(datetime.now(UTC))
             self._kept.move_to_end(number)
-            return found
+            return predictor

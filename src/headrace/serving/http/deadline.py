@@ -32,6 +32,6 @@ class Deadlines(Generic[T]):
         while True:
             await asyncio.sleep(EVERY)
             now = time.perf_counter()
-            for item, (at, late) in list(self._open.items()):
-                if at < now and self.done(item):
+            for item, (start, late) in list(self._open.items()):
+                if start < now and self.done(item):
                     late(item)

@@ -18,6 +18,7 @@ from headrace.serving.http.draining import Draining
 from headrace.serving.http.packing import LEAST, packed
 from headrace.serving.http.predict import STATE, PredictRoute
 from headrace.serving.http.protocols.tables import is_plain
+from headrace.serving.http.telemetry import headers_of
 
 _DIGITS = 10
 """Of the length of a body that is quick."""
@@ -93,7 +94,7 @@ class Protocol(Draining):
         """Called by the parser when the head of a request is there."""
         if self.transport.is_closing():
             return  # sent after a request with which the connection ends
-        headers = dict(self.headers)
+        headers = headers_of(self.headers)
         self.check_head(headers)
         self._begun, self._unread = None, 0
         if self.open:

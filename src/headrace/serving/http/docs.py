@@ -43,7 +43,7 @@ def page(document: Node, base: str) -> str:
     for path, item in document["paths"].items():
         parts = path.split("/")
         group = parts[3] if path.startswith("/v1/systems/") and "{" not in path else _SERVER
-        groups.setdefault(group, []).extend((method, path, each) for method, each in item.items())
+        groups.setdefault(group, []).extend((method, path, operation) for method, operation in item.items())
     links = ", ".join(f'<a href="#{escape(name)}">{escape(name)}</a>' for name in groups)
     head = "<!doctype html><html lang=en><meta charset=utf-8>"
     head += "<meta name=viewport content='width=device-width,initial-scale=1'><link rel=icon href='data:,'>"
@@ -51,7 +51,7 @@ def page(document: Node, base: str) -> str:
     writer = _Writer(document, base, next((name for name in groups if name != _SERVER), "titanic"))
     for name, operations in groups.items():
         body.append(f'<h2 id="{escape(name)}">{escape(name)}</h2>')
-        body += [writer.operation(*each) for each in operations]
+        body += [writer.operation(*operation) for operation in operations]
     return f"{head}<title>{escape(title)}</title><style>{_STYLE}</style>\n" + "\n".join(body) + "\n"
 
 
@@ -61,45 +61,51 @@ class _Writer:
         self._base, self._system = base, system
 
     def operation(self, method: str, path: str, told: Node) -> str:
-        said = told.get("description") or told.get("summary", "")
+        text = told.get("description") or told.get("summary", "")
         if "requestBody" in told:
-            said = f"{told['summary']}. {said}"
-        first, _, rest = said.partition("\n")
+            text = f"{told['summary']}. {text}"
+        first, _, rest = text.partition("\n")
         parts = [f"<p>{escape(rest)}</p>" if rest.strip() else ""]
-        asked = [
-            [each["name"], each["in"], _asked(each), self._kind(each["schema"]), each.get("description", "")]
-            for each in told.get("parameters", ())
+        parameters = [
+            [
+                parameter["name"],
+                parameter["in"],
+                _asked(parameter),
+                self._kind(parameter["schema"]),
+                parameter.get("description", ""),
+            ]
+            for parameter in told.get("parameters", ())
         ]
-        parts.append(_table("Parameters", ["name", "in", "", "is", ""], asked))
+        parts.append(_table("Parameters", ["name", "in", "", "is", ""], parameters))
         row = self._row(told)
         if row is not None:
             parts.append(_table("A row", ["name", "", "is"], self._properties(row)))
         parts.append(f"<h3>Example</h3><pre>{escape(self._example(path, told, row))}</pre>")
-        statuses = [[code, self._answer(each), each["description"]] for code, each in told["responses"].items()]
+        statuses = [[code, self._answer(answer), answer["description"]] for code, answer in told["responses"].items()]
         parts.append(_table("Answers", ["status", "is", ""], statuses))
         summary = f"<b class={method}>{method.upper()}</b> <code>{escape(path)}</code>"
         return f"<details><summary>{summary}<span class=sub>{escape(first)}</span></summary>{''.join(parts)}</details>"
 
-    def _row(self, told: Node) -> Node | None:
+    def _row(self, operation: Node) -> Node | None:
         """The object that is posted."""
-        if "requestBody" not in told:
+        if "requestBody" not in operation:
             return None
-        schema: Node = told["requestBody"]["content"]["application/json"]["schema"]
+        schema: Node = operation["requestBody"]["content"]["application/json"]["schema"]
         kinds: Sequence[Node] = schema.get("anyOf", [schema])
-        return next(each for each in map(self._there, kinds) if each.get("type") == "object")
+        return next(kind for kind in map(self._there, kinds) if kind.get("type") == "object")
 
     def _there(self, schema: Node) -> Node:
         """A schema in place of a reference to it."""
-        found: Node = self._parts[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
-        return found
+        schema_part: Node = self._parts[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        return schema_part
 
     def _properties(self, schema: Node) -> Iterator[list[str]]:
-        for name, each in schema["properties"].items():
-            yield [name, "required" if name in schema["required"] else "", self._kind(each)]
+        for name, property_ in schema["properties"].items():
+            yield [name, "required" if name in schema["required"] else "", self._kind(property_)]
 
-    def _answer(self, told: Node) -> str:
-        for media, each in told.get("content", {}).items():
-            return self._kind(each["schema"]) if media.endswith("json") else media
+    def _answer(self, answer: Node) -> str:
+        for media, content in answer.get("content", {}).items():
+            return self._kind(content["schema"]) if media.endswith("json") else media
         return ""
 
     def _kind(self, schema: Node) -> str:
@@ -108,9 +114,9 @@ class _Writer:
             name = schema["$ref"].rpartition("/")[2]
             return "a problem (RFC 9457)" if name == "Problem" else self._kind(self._parts[name])
         if "anyOf" in schema:
-            return " or ".join(dict.fromkeys(self._kind(each) for each in schema["anyOf"]))
+            return " or ".join(dict.fromkeys(self._kind(option) for option in schema["anyOf"]))
         if "const" in schema or "enum" in schema:
-            return " | ".join(json.dumps(each) for each in schema.get("enum", [schema.get("const")]))
+            return " | ".join(json.dumps(value) for value in schema.get("enum", [schema.get("const")]))
         of = schema.get("type", "anything")
         kind = " or ".join(of) if isinstance(of, list) else of
         if kind == "object" and schema.get("properties"):
@@ -119,11 +125,11 @@ class _Writer:
             return f"array of {self._kind(schema['items'])}" if "items" in schema else kind
         return " ".join([kind, *_limits(schema)])
 
-    def _example(self, path: str, told: Node, row: Node | None) -> str:
+    def _example(self, path: str, operation: Node, row: Node | None) -> str:
         query = "&".join(
-            f"{each['name']}={next(iter(each.get('examples', {})), value(each['schema']))}"
-            for each in told.get("parameters", ())
-            if each["in"] == "query" and each.get("required")
+            f"{parameter['name']}={next(iter(parameter.get('examples', {})), value(parameter['schema']))}"
+            for parameter in operation.get("parameters", ())
+            if parameter["in"] == "query" and parameter.get("required")
         )
         path = path.replace("{prediction_id}", _EXAMPLE_ID).replace("{name}", self._system)
         target = f"{self._base}{path}{'?' if query else ''}{query}"

@@ -29,6 +29,11 @@ CROWDED = 5.0
 _SHOWN = 200
 """Characters of a target that is no path in the log."""
 _H2 = b"PRI * HTTP/2"
+_ONCE = {
+    name.lower().encode(): name
+    for name in ("Host", "Authorization", "Content-Type", "Content-Encoding", "Idempotency-Key", "Transfer-Encoding")
+}
+"""Headers of which two would leave open which one counts."""
 
 
 class Refused(Exception):
@@ -39,7 +44,7 @@ class Refused(Exception):
         self.problem = problem
 
 
-class Reading(FlowControl):
+class PacedFlowControl(FlowControl):
     """Reads nothing more of a connection on which requests wait for an earlier one's answer.
 
     Uvicorn reads on with every answer, so a client that sends without end, and reads slowly, would fill the memory.
@@ -84,7 +89,7 @@ class Draining(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called once, when a client has connected."""
         super().connection_made(transport)
-        self.flow = Reading(transport, self.pipeline)
+        self.flow = PacedFlowControl(transport, self.pipeline)
         self._rest = self.loop.time()
         more = len(self.connections) - self.wire.most
         self._crowded = more > 0
@@ -123,11 +128,11 @@ class Draining(HttpToolsProtocol):
             self.url,
             self.parser.get_http_version().encode(),
         )
-        kept = [b"%b: %b\r\n" % each for each in self.headers if each[0] != b"upgrade"]
+        headers = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
         self._unread = 0
         self.parser = parser_of(self)
         try:
-            self.parser.feed_data(b"".join((line, *kept, b"\r\n")))
+            self.parser.feed_data(b"".join((line, *headers, b"\r\n")))
         except httptools.HttpParserError as error:
             self._broken(error, b"")
             return False
@@ -145,9 +150,12 @@ class Draining(HttpToolsProtocol):
             if len(self.url) > wire.max_url or len(given) > wire.max_fields or size > wire.max_head:
                 raise Refused(self._too_long())
         if len(headers) != len(given):
-            hosts = sum([name == b"host" for name, _ in given])
-            if hosts > 1:
-                raise Refused(Problem(400, "the request has two Host headers", reason="no_http"))
+            named = [name for name, _ in given if name in _ONCE]
+            twice = next((name for name in named if named.count(name) > 1), None)
+            if twice is not None:
+                raise Refused(Problem(400, f"the request has two {_ONCE[twice]} headers", reason="no_http"))
+        if headers.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
+            raise Refused(Problem(501, "a body comes whole or chunked; gzip is a Content-Encoding", reason="no_http"))
         if b"host" not in headers and self.parser.get_http_version() == "1.1":
             raise Refused(Problem(400, "the request has no Host header", reason="no_http"))
         if self._crowded and self.url.partition(b"?")[0] not in ALWAYS:
@@ -251,14 +259,14 @@ class Draining(HttpToolsProtocol):
             return Problem(400, "more than a head's bytes are no part of the body", reason="no_http")
         return Problem(431, f"the head of the request is larger than {self.wire.max_head:,} bytes")
 
-    def _broken(self, error: httptools.HttpParserError, seen: bytes) -> None:
+    def _broken(self, error: httptools.HttpParserError, data: bytes) -> None:
         """What came is no HTTP, or was refused where the parser called."""
         cause = error.__context__
         if isinstance(cause, Refused):
             self.refuse(cause.problem)
         elif self.url == b"*" and "PRI" in str(error):
             self.refuse(Problem(505, "this server speaks HTTP/1.1, not HTTP/2", reason="no_http"))
-        elif seen[:2] == b"\x16\x03" and self.cycle is None:
+        elif data[:2] == b"\x16\x03" and self.cycle is None:
             self.refuse(Problem(400, "this server speaks plain HTTP here, not TLS", reason="no_http"))
         else:
             self.refuse(Problem(400, f"what came is no HTTP request: {_plain(error)}", reason="no_http"))
@@ -294,7 +302,7 @@ class Draining(HttpToolsProtocol):
     def withdraw(self) -> None:
         """Let nobody answer the request whose body is coming: its application is told that the client has gone."""
         cycle = self.cycle
-        waiting = [each for each in self.pipeline if each[0] is not cycle]
+        waiting = [cycle_waiting for cycle_waiting in self.pipeline if cycle_waiting[0] is not cycle]
         if len(waiting) != len(self.pipeline):
             self.pipeline.clear()
             self.pipeline.extend(waiting)
@@ -348,6 +356,8 @@ class Draining(HttpToolsProtocol):
         Every answer says from now on that the connection closes, so the client makes no further request on it.
         """
         self.server_state.default_headers = [(b"connection", b"close")]
+        for close in self.wire.closing:
+            close()
         self.loop.call_later(LINGER, self._end_soon)
 
     def _end_soon(self) -> None:
@@ -370,8 +380,8 @@ def _crowd() -> Problem:
 
 
 def _plain(error: Exception) -> str:
-    said = str(error).strip().rstrip(".")
-    return said[:1].lower() + said[1:] if said else type(error).__name__
+    message = str(error).strip().rstrip(".")
+    return message[:1].lower() + message[1:] if message else type(error).__name__
 
 
 class Processes(Multiprocess):

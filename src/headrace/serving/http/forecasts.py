@@ -17,6 +17,7 @@ from headrace.home import METRICS, PREDICTIONS, RAW, Home
 from headrace.lineage import iso
 from headrace.store.history import read_latest
 from headrace.system import System
+from headrace.tasks import task_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -107,8 +108,6 @@ class Forecasts:
         Raises:
             StoreError: A table cannot be read.
         """
-        from headrace.pipelines.monitoring import read_scores
-
         for name, read in ((RAW, self._read_observations), (PREDICTIONS, self._read_predictions)):
             table = self._home.raw(self._system) if name == RAW else self._home.table(self._system.name, name)
             version = table.version()
@@ -119,7 +118,7 @@ class Forecasts:
                 self._versions[name] = version
         version = self._home.table(self._system.name, METRICS).version()
         if version and version != self._versions.get(METRICS):
-            self.scores = read_scores(self._system, self._home)
+            self.scores = task_of(self._system).scores(self._home)
             self._versions[METRICS] = version
 
     def _read_observations(self) -> None:
@@ -144,7 +143,7 @@ class Forecasts:
         as_of, origin = newest
         if as_of is None:
             return
-        wanted = [
+        rows_wanted = [
             *system.keys,
             time,
             "value",
@@ -157,7 +156,7 @@ class Forecasts:
             "_version",
             "revision",
         ]
-        lazy = table.scan(where=pl.col(time) > origin - self._span(SHOWN)).select(wanted)
+        lazy = table.scan(where=pl.col(time) > origin - self._span(SHOWN)).select(rows_wanted)
         frame = table.collect(lazy).sort("as_of", "_version", "revision", maintain_order=True)
         frame = frame.unique([*system.keys, time], keep="last", maintain_order=True)
         versions = frame.filter(pl.col("as_of") == as_of)["model_version"]
@@ -166,30 +165,30 @@ class Forecasts:
 
     def series(self) -> list[dict[str, str]]:
         """Every key combination that was observed or predicted."""
-        found: set[Key] = set().union(*(index.slices for index in self._indices()))
-        return [dict(zip(self._system.keys, key, strict=True)) for key in sorted(found)]
+        keys: set[Key] = set().union(*(index.slices for index in self._indices()))
+        return [dict(zip(self._system.keys, key, strict=True)) for key in sorted(keys)]
 
     def texts(self, given: Mapping[str, str]) -> dict[str, str]:
         """Keys of a query as the index has them: ``007`` names the whole number 7, and ``1`` the truth ``true``."""
         import polars as pl
 
-        found = dict(given)
+        values = dict(given)
         for index in self._indices()[:1]:
             for name, text in given.items():
                 dtype = index.frame.schema[name]
                 if dtype == pl.String:
                     continue
                 with suppress(ValueError):  # no value of this key: there is no such series
-                    found[name] = pl.Series([value_of(text, dtype)], dtype=dtype).cast(pl.String)[0] or ""
-        return found
+                    values[name] = pl.Series([value_of(text, dtype)], dtype=dtype).cast(pl.String)[0] or ""
+        return values
 
     def has(self, key: Key) -> bool:
         """Whether there is such a series."""
         return any(key in index.slices for index in self._indices())
 
     def _indices(self) -> list[Index]:
-        made = self.predictions
-        return [index for index in (self.observations, made.index if made else None) if index is not None]
+        predictions = self.predictions
+        return [index for index in (self.observations, predictions.index if predictions else None) if index is not None]
 
     def observed(self, key: Key, hours: int) -> list[dict[str, Any]]:
         """The newest observations of a series: ``time value``; of weeks and months 24 at least."""
@@ -200,29 +199,37 @@ class Forecasts:
         rows = observations.rows(key).select(time, target)
         if rows.height:
             rows = rows.filter(rows[time] > rows[time][-1] - self._span(timedelta(hours=hours)))
-        return [{"time": iso(at), "value": value} for at, value in rows.iter_rows()]
+        return [{"time": iso(time), "value": value} for time, value in rows.iter_rows()]
 
-    def _span(self, asked: timedelta) -> timedelta:
+    def _span(self, duration: timedelta) -> timedelta:
         """How far back is told of when so much is asked for."""
-        return asked if self._system.step is None else spanned(asked, self._system.step)
+        return duration if self._system.step is None else spanned(duration, self._system.step)
 
     def predicted(self, key: Key) -> dict[str, Any]:
         """The newest prediction for every step of the last week and of the horizon."""
-        made = self.predictions
-        if made is None:
+        predictions = self.predictions
+        if predictions is None:
             return answer(self._system, None, None, None)
-        return answer(self._system, made.index.rows(key), made.as_of, made.model_version)
+        return answer(self._system, predictions.index.rows(key), predictions.as_of, predictions.model_version)
+
+    def with_truth(self, key: Key, told: Mapping[str, Any]) -> dict[str, Any]:
+        """What `predicted` gives of a series, each with ``actual``: what was observed, null where nothing was yet."""
+        observations, time = self.observations, self._system.event_time
+        rows = [] if observations is None else observations.rows(key).select(time, self._system.target).iter_rows()
+        known = {iso(moment): value for moment, value in rows}
+        items = [{**item, "actual": known.get(item["time"])} for item in told["predictions"]]
+        return {**told, "predictions": items}
 
 
 def answer(
     system: System, rows: pl.DataFrame | None, as_of: datetime | None, model_version: int | None
 ) -> dict[str, Any]:
     """Predictions of one series as they are answered."""
-    told: list[dict[str, Any]] = []
+    items: list[dict[str, Any]] = []
     if rows is not None:
         numbers = ("value", "lower", "upper", "served", "id")
-        told = [
+        items = [
             {"time": iso(time), **dict(zip(numbers, rest, strict=True))}
             for time, *rest in rows.select(system.event_time, *numbers).iter_rows()
         ]
-    return {"predictions": told, "as_of": iso(as_of) if as_of else None, "model_version": model_version}
+    return {"predictions": items, "as_of": iso(as_of) if as_of else None, "model_version": model_version}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from headrace.serving.http.problem import MEDIA_TYPE, Problem
-from headrace.serving.http.served import Served
+from headrace.serving.http.served import ServedSystem
 
 Header = tuple[bytes, bytes]
 
@@ -42,7 +42,7 @@ class Form(ABC):
         """
 
     @abstractmethod
-    def rows(self, served: Served, version: int, body: bytes) -> bytes:
+    def rows(self, served: ServedSystem, version: int, body: bytes) -> bytes:
         """The rows or events of a body, as JSON; called from any thread. Nothing has been logged yet.
 
         Args:
@@ -55,7 +55,7 @@ class Form(ABC):
         """
 
     @abstractmethod
-    def answer(self, served: Served, body: bytes) -> tuple[bytes, bytes, tuple[Header, ...]]:
+    def answer(self, served: ServedSystem, body: bytes) -> tuple[bytes, bytes, tuple[Header, ...]]:
         """The answer's bytes, media type and further headers, from the JSON that the hot route answers with.
 
         Called from any thread. What is answered is logged by then, so this must not fail.

@@ -13,7 +13,7 @@ from headrace.serving.http.described import described_answer
 from headrace.serving.http.docs import page
 from headrace.serving.http.problem import Problem, outward
 from headrace.serving.http.responses import json_response, problem_response
-from headrace.serving.http.served import Served
+from headrace.serving.http.served import ServedSystem
 from headrace.serving.http.telemetry import Telemetry
 
 
@@ -30,7 +30,7 @@ class Front:
 
     def __init__(
         self,
-        served: Mapping[str, Served],
+        served: Mapping[str, ServedSystem],
         access: Access,
         public: Collection[str],
         telemetry: Telemetry,
@@ -48,10 +48,10 @@ class Front:
             ("/ready", self.ready, "Ready", (503,)),
             ("/metrics", self.metrics, None, (401, 403)),
         ):
-            told = described_answer(schema, (*problems, 422))
+            answer = described_answer(schema, (*problems, 422))
             kind = PlainTextResponse if schema is None else JSONResponse
             router.add_api_route(
-                path, handler, methods=["GET"], response_model=None, response_class=kind, responses=told
+                path, handler, methods=["GET"], response_model=None, response_class=kind, responses=answer
             )
             # The server leaves the body out.
             router.add_api_route(path, handler, methods=["HEAD"], response_model=None, include_in_schema=False)
@@ -63,9 +63,9 @@ class Front:
         """Where things are; a browser is sent to the documentation."""
         if "text/html" in request.headers.get("accept", ""):
             return RedirectResponse("docs", 307)
-        there = {"systems": "/v1/systems", "docs": "/docs", "openapi": "/openapi.json", "ready": "/ready"}
+        links = {"systems": "/v1/systems", "docs": "/docs", "openapi": "/openapi.json", "ready": "/ready"}
         root = request.scope.get("root_path", "")
-        return json_response({"headrace": __version__, **{name: root + path for name, path in there.items()}})
+        return json_response({"headrace": __version__, **{name: root + path for name, path in links.items()}})
 
     async def docs(self, request: Request) -> Response:
         """The document of all routes, for people."""
@@ -82,13 +82,15 @@ class Front:
 
     async def ready(self, request: Request) -> Response:
         """Whether every system can answer; with the reason for each that cannot, for those who may read it."""
-        reasons = {name: each.reason for name, each in self._served.items()}
-        seen = self.told(request)
-        told = {name: outward(reason or "") or "ready" for name, reason in reasons.items() if name in seen}
+        reasons = {name: served.reason for name, served in self._served.items()}
+        systems = self.told(request)
+        states = {name: outward(reason or "") or "ready" for name, reason in reasons.items() if name in systems}
         if not any(reasons.values()):
-            return json_response({"ready": True, **({"systems": told} if told else {})})
+            return json_response({"ready": True, **({"systems": states} if states else {})})
         errors = [
-            {"loc": ["systems", name], "msg": told[name]} for name, why in reasons.items() if why and name in told
+            {"loc": ["systems", name], "msg": states[name]}
+            for name, reason in reasons.items()
+            if reason and name in states
         ]
         return problem_response(Problem(503, "not ready", errors=errors, headers=[(b"retry-after", b"5")]))
 
@@ -96,19 +98,19 @@ class Front:
         """Prometheus' text format."""
         if METRICS not in self._public:
             self._access.check_metrics(_authorization(request))
-        for name, each in self._served.items():
-            if each.champion is not None:
-                self._telemetry.version.labels(name).set(each.champion.version.version)
-            self._telemetry.followed(name, each.following)
+        for name, served in self._served.items():
+            if served.champion is not None:
+                self._telemetry.version.labels(name).set(served.champion.version.version)
+            self._telemetry.followed(name, served.following)
         text = self._telemetry.text(several=self._several)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    def _described(self, request: Request) -> dict[str, Served]:
+    def _described(self, request: Request) -> dict[str, ServedSystem]:
         """The systems whose rows and values the document may show."""
         if DOCS in self._public:
             return dict(self._served)
-        given = _authorization(request)
-        return {name: each for name, each in self._served.items() if self._access.sees(given, name)}
+        authorization = _authorization(request)
+        return {name: served for name, served in self._served.items() if self._access.sees(authorization, name)}
 
     def told(self, request: Request) -> Collection[str]:
         """The systems whose state may be told."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from headrace.errors import HeadraceError
 from headrace.home import Home
-from headrace.ledger import Writer
+from headrace.ledger import LedgerWriter
 
 _log = logging.getLogger("headrace.serving")
 
@@ -24,10 +24,10 @@ class Keeping:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._writers: dict[str, Writer] = {}
+        self._writers: dict[str, LedgerWriter] = {}
         self._looks: dict[str, Callable[[], None]] = {}
 
-    def add(self, systems: Iterable[str], writer: Writer, look: Callable[[], None] | None = None) -> None:
+    def add(self, systems: Iterable[str], writer: LedgerWriter, look: Callable[[], None] | None = None) -> None:
         """Watch a writer.
 
         Args:
@@ -52,17 +52,17 @@ class Keeping:
         if not self._writers:
             return
         writers = set(self._writers.values())
-        failed = self._said(lambda: self._used(any(each.trouble or each.doubted for each in writers)))
+        failed = self._said(lambda: self._used(any(writer.trouble or writer.doubted for writer in writers)))
         for name, writer in self._writers.items():
-            said = failed or self._said(self._looks.get(name, _nothing))
-            if said is None:
+            message = failed or self._said(self._looks.get(name, _nothing))
+            if message is None:
                 writer.recovered()
-            elif said != writer.trouble:
-                _log.warning("%s: nothing can be kept: %s", name, said)
-                writer.trouble = said
+            elif message != writer.trouble:
+                _log.warning("%s: nothing can be kept: %s", name, message)
+                writer.trouble = message
 
     def _used(self, failed: bool) -> None:
-        self._home.ledger.ping()
+        self._home.ledger.ping(list(self._writers))
         if failed:
             self._home.ledger.probe()
 

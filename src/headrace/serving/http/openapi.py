@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from headrace.serving.http.openapi_names import operation_id, prefixes, tag_of, tags
+from headrace.serving.http.openapi_explaining import explained
+from headrace.serving.http.openapi_names import operation_id, prefixes, route_name, tag_of, tags
 from headrace.serving.http.openapi_posting import posted, spoken
 from headrace.serving.http.schemas import PARTS, PROTOCOLS
-from headrace.serving.http.served import Served
+from headrace.serving.http.served import ServedSystem
 
 _GENERIC = "/v1/systems/{name}"
-_OF_SERIES = frozenset(("series", "observations", "predictions"))
+_OF_SERIES = frozenset(("series", "series_search", "observations", "predictions"))
 _KEYED = frozenset(("observations", "predictions"))
+_FILTERED = frozenset(("metrics", "series", "series_search", "scores"))
 
 
 def document(
-    described: Mapping[str, Any], served: Mapping[str, Served], *, tokens: bool, most: int, only: bool
+    described: Mapping[str, Any], served: Mapping[str, ServedSystem], *, tokens: bool, limit: int, only: bool
 ) -> dict[str, Any]:
     """The whole document.
 
@@ -24,10 +26,10 @@ def document(
         described: FastAPI's; left as it is.
         served: Systems by name.
         tokens: Whether the routes ask for one.
-        most: Rows of a request.
+        limit: Rows of a request.
         only: Whether the server has no other system, told or not.
     """
-    paths, parts = _paths(described, served, most, only=only)
+    paths, parts = _paths(described, served, limit, only=only)
     components: dict[str, Any] = {"schemas": {**described.get("components", {}).get("schemas", {}), **parts}}
     for path, item in paths.items():
         for operation in item.values():
@@ -41,12 +43,12 @@ def document(
 
 
 def _paths(
-    described: Mapping[str, Any], served: Mapping[str, Served], most: int, *, only: bool
+    described: Mapping[str, Any], served: Mapping[str, ServedSystem], limit: int, *, only: bool
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Every route, and every component."""
     generic = {path: item for path, item in described["paths"].items() if path.startswith(_GENERIC + "/")}
     paths = {
-        path: {method: {**told, "operationId": operation_id(path, method)} for method, told in item.items()}
+        path: {method: {**operation, "operationId": operation_id(path, method)} for method, operation in item.items()}
         for path, item in described["paths"].items()
         if path not in generic
     }
@@ -54,24 +56,28 @@ def _paths(
     names = prefixes(served, PARTS | PROTOCOLS)
     for name, each in served.items():
         for path, item in generic.items():
-            route = path.rpartition("/")[2]
-            if each.system.forecasts or route not in _OF_SERIES:
-                paths[path.replace("{name}", name)] = {"get": _reading(item["get"], route, each)}
-        told = posted(each, names[name], most)
-        if told is not None:
-            paths[f"/v1/systems/{name}/predict"] = {"post": told[0]}
-            parts |= {**told[1], **PROTOCOLS}
-            others = spoken(each, list(told[1])[-1], only=only)
-            paths |= {path: {"post": operation} for path, operation in others.items()}
+            route = route_name(path.removeprefix(_GENERIC + "/"))
+            if each.task.has_series or route not in _OF_SERIES:
+                paths[path.replace("{name}", name)] = {
+                    method: _reading(operation, route, each) for method, operation in item.items()
+                }
+        routes = posted(each, names[name], limit)
+        row = next(iter(routes[1])) if routes is not None and not each.task.has_series else None
+        paths[f"/v1/systems/{name}/explain"] = {"post": explained(each, row)}
+        if routes is not None:
+            paths[f"/v1/systems/{name}/predict"] = {"post": routes[0]}
+            parts |= {**routes[1], **PROTOCOLS}
+            rest = spoken(each, list(routes[1])[-1], only=only)
+            paths |= {path: {"post": operation} for path, operation in rest.items()}
     return paths, parts
 
 
-def _reading(generic: Mapping[str, Any], route: str, served: Served) -> dict[str, Any]:
+def _reading(generic: Mapping[str, Any], route: str, served: ServedSystem) -> dict[str, Any]:
     """A reading route of one system: its keys are parameters by name."""
     system = served.system
-    parameters = [each for each in generic.get("parameters", ()) if each["name"] != "name"]
-    known = served.forecasts.series() if served.forecasts is not None else []
-    for key in system.keys if system.forecasts and route in (*_KEYED, "metrics", "series") else ():
+    parameters = [parameter for parameter in generic.get("parameters", ()) if parameter["name"] != "name"]
+    known = served.series.series() if served.series is not None else []
+    for key in system.keys if served.task.has_series and route in (*_KEYED, *_FILTERED) else ():
         values = sorted({series[key] for series in known})[:20]
         parameters.append(
             {

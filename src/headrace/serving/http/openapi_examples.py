@@ -11,7 +11,7 @@ _TIME = "2026-01-31T12:00:00Z"
 
 def example(row: Mapping[str, Any]) -> dict[str, Any]:
     """An object with what is required of it."""
-    return {name: value(each) for name, each in row["properties"].items() if name in row["required"]}
+    return {name: value(property_) for name, property_ in row["properties"].items() if name in row["required"]}
 
 
 def value(schema: Mapping[str, Any]) -> Any:

@@ -13,7 +13,25 @@ _ABOUT = {
     INFERENCE: "The Open Inference Protocol, version 2, over the same predictor and ledger.",
     MLFLOW: "MLflow's scoring format, over the same predictor and ledger.",
 }
+_VERBS = ("promote", "reject")
 _MLFLOW_PATHS = ("/ping", "/version", "/invocations")
+
+
+def route_name(path: str) -> str:
+    """``model_card`` of ``models/{version}/card``: what a route of a system is called.
+
+    >>> route_name("models/{version}"), route_name("models/{version}/promote"), route_name("runs")
+    ('model', 'promote', 'runs')
+    """
+    parts = path.split("/")
+    if parts[-1] in _VERBS:
+        return parts[-1]
+    words = [
+        part.removesuffix("s") if after.startswith("{") else part
+        for part, after in zip(parts, [*parts[1:], ""], strict=True)
+        if not part.startswith("{")
+    ]
+    return re.sub(r"\W", "_", "_".join(words))
 
 
 def operation_id(path: str, method: str) -> str:
@@ -39,7 +57,7 @@ def tag_of(path: str, systems: Iterable[str]) -> str:
 
 def tags(systems: Iterable[str]) -> list[dict[str, str]]:
     """All tags."""
-    told = [{"name": name, "description": said} for name, said in _ABOUT.items()]
+    told = [{"name": name, "description": text} for name, text in _ABOUT.items()]
     return [*told, *({"name": name, "description": f"The routes of {name}."} for name in systems)]
 
 
@@ -50,11 +68,11 @@ def camel(name: str) -> str:
 
 def prefixes(systems: Iterable[str], taken: Mapping[str, Any]) -> dict[str, str]:
     """What the components of each system begin with: no two systems have the same."""
-    found: dict[str, str] = {}
+    names_found: dict[str, str] = {}
     for system in systems:
         name, number = camel(system), 1
-        while name in found.values() or any(each.startswith(name) for each in taken):
+        while name in names_found.values() or any(name_taken.startswith(name) for name_taken in taken):
             number += 1
             name = f"{camel(system)}{number}"
-        found[system] = name
-    return found
+        names_found[system] = name
+    return names_found

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.serving.http.described import ARROW_TYPE, CSV_TYPE, PROBLEMS, TABLES, problem
-from headrace.serving.http.events import shape_of
-from headrace.serving.http.openapi_events import event_and_answer
 from headrace.serving.http.openapi_examples import example
-from headrace.serving.http.protocols.answers import kind_of
-from headrace.serving.http.schemas import WHOLE, Schema, part, record, rows
-from headrace.serving.http.served import Served, request_schema
+from headrace.serving.http.openapi_explaining import at_once, with_explanation
+from headrace.serving.http.schemas import part
+from headrace.serving.http.served import ServedSystem
+from headrace.tasks.schemas import WHOLE, DoorSchemas, Schema, record, rows
 
 KEY = {
     "name": "Idempotency-Key",
@@ -29,61 +28,51 @@ VERSION = {
 }
 
 
-def posted(served: Served, prefix: str, most: int) -> tuple[dict[str, Any], dict[str, Schema]] | None:
+def posted(served: ServedSystem, prefix: str, limit: int) -> tuple[dict[str, Any], dict[str, Schema]] | None:
     """The route that rows or events are posted to, and the components that it is made of; None where there is none.
 
     Args:
         served: The system.
         prefix: What its components begin with.
-        most: Rows of a request.
+        limit: Rows of a request.
     """
-    system = served.system
-    if not system.forecasts:
-        one, said = "Row", f"Predict {system.target} for one row or an array of rows"
-        answered, row, answer = "Prediction", _row(served), _row_answer(served)
-    else:
-        shape = shape_of(system, served.home, logged=served.logged)
-        if isinstance(shape, str):
-            return None
-        one, said = "Event", f"Predict the next steps of {system.target} from an event or an array of events"
-        answered, (row, answer) = "Forecast", event_and_answer(served, shape)
-    names = f"{prefix}{one}", f"{prefix}{answered}", f"{prefix}{answered}s"
-    many = record(predictions=rows(part(names[1])) | {"maxItems": most}, model_version=WHOLE)
-    return _operation(served, said, names, row, most), dict(zip(names, (row, answer, many), strict=True))
+    schemas = _schemas(served)
+    if schemas is None:
+        return None
+    names = f"{prefix}{schemas.item}", f"{prefix}{schemas.answered}", f"{prefix}{schemas.answered}s"
+    many = record(predictions=rows(part(names[1])) | {"maxItems": limit}, model_version=WHOLE)
+    answer = with_explanation(schemas.answer) if at_once(served) else schemas.answer
+    parts = dict(zip(names, (schemas.request, answer, many), strict=True))
+    return _operation(served, schemas, names, limit), parts
 
 
-def _row(served: Served) -> Schema:
-    return {name: value for name, value in request_schema(served.system).items() if name != "$schema"}
+def _schemas(served: ServedSystem) -> DoorSchemas | None:
+    """What is posted; None where a server that logs nothing cannot answer it."""
+    if served.task.stateful and not served.logged:
+        return None
+    champion = served.champion
+    version, predictor = (None, None) if champion is None else (champion.version, champion.predictor)
+    return served.task.door_schemas(served.home, version=version, predictor=predictor)
 
 
-def _row_answer(served: Served) -> Schema:
-    system = served.system
-    columns = system.contract.json_schema()["properties"]
-    keys = [columns[name] for name in system.keys]
-    return record(
-        id={"type": "string", "format": "uuid"},
-        key=keys[0] if len(keys) == 1 else {"type": "array", "prefixItems": keys},
-        **{system.target: {"type": kind_of(served, system.target)}},
-        probability={"type": "number", "minimum": 0, "maximum": 1},
-        model_version=WHOLE,
-    )
-
-
-def _operation(served: Served, said: str, names: tuple[str, str, str], row: Schema, most: int) -> dict[str, Any]:
-    one = example(row)
+def _operation(served: ServedSystem, schemas: DoorSchemas, names: tuple[str, str, str], limit: int) -> dict[str, Any]:
+    one = example(schemas.request)
     return {
-        "summary": said,
+        "summary": schemas.summary,
         "description": (
             "The same key and content again gives the stored prediction and writes no second one. "
-            f"A body may be {CSV_TYPE} or {ARROW_TYPE} too, and so may the answer, by `Accept`."
+            f"A body may be {CSV_TYPE} or {ARROW_TYPE} too, and so may the answer, by `Accept`. "
+            "CloudEvents are read in each of their modes."
         ),
         "operationId": f"predict_{served.system.name}",
-        "parameters": [KEY] if served.system.forecasts else [KEY, VERSION],
+        "parameters": [KEY, VERSION, *at_once(served)],
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": {"anyOf": [part(names[0]), {"type": "array", "items": part(names[0]), "maxItems": most}]},
+                    "schema": {
+                        "anyOf": [part(names[0]), {"type": "array", "items": part(names[0]), "maxItems": limit}]
+                    },
                     "examples": {"one": {"value": one}, "several": {"value": [one]}},
                 }
             },
@@ -98,31 +87,31 @@ def _operation(served: Served, said: str, names: tuple[str, str, str], row: Sche
     }
 
 
-def spoken(served: Served, many: str, *, only: bool) -> dict[str, dict[str, Any]]:
+def spoken(served: ServedSystem, answers: str, *, only: bool) -> dict[str, dict[str, Any]]:
     """The routes that other protocols post to, by path.
 
     Args:
         served: A system that answers what is posted.
-        many: The component of its answers.
+        answers: The component of its answers.
         only: Whether it is the only one.
     """
     name = served.system.name
     inferring = _protocol("Predict by the Open Inference Protocol", f"infer_{name}", "InferenceRequest")
     inferring["responses"]["200"]["content"] = {"application/json": {"schema": part("InferenceResponse")}}
-    found = {f"/v2/models/{name}/infer": inferring}
+    routes = {f"/v2/models/{name}/infer": inferring}
     paths = [f"/v1/systems/{name}/invocations", *(["/invocations"] if only else [])]
     for path in paths:
         number = f"invoke_{name}" if path != "/invocations" else "invoke"
         invoking = _protocol("Predict by MLflow's scoring format", number, "Invocation")
-        invoking["responses"]["200"]["content"] = {"application/json": {"schema": part(many)}}
-        found[path] = invoking
-    return found
+        invoking["responses"]["200"]["content"] = {"application/json": {"schema": part(answers)}}
+        routes[path] = invoking
+    return routes
 
 
-def _protocol(said: str, operation: str, body: str) -> dict[str, Any]:
+def _protocol(summary: str, operation: str, body: str) -> dict[str, Any]:
     codes = [code for code in PROBLEMS if code not in (304, 406)]
     return {
-        "summary": said,
+        "summary": summary,
         "operationId": operation,
         "parameters": [KEY],
         "requestBody": {"required": True, "content": {"application/json": {"schema": part(body)}}},

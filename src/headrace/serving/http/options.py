@@ -36,9 +36,11 @@ class Options(Declared):
         body_timeout: Seconds in which a body must have arrived (408).
         answer_timeout: Seconds after which a prediction that is not durable is given up (503).
         capacity: Predictions that may wait for the ledger (503 beyond).
+        readers: Processes that read for people, with lower priority; 0: threads of the server.
+        read_timeout: Seconds that such a read may take (503).
         refresh: Seconds between looks for a new champion and newer forecasts.
         tokens: Bearer tokens to what they may do, ``system:scope`` each, ``*`` for any; none at all means an open
-            server. Scopes are ``read`` and ``predict``.
+            server. Scopes are ``read``, ``predict``, ``decide`` and ``write``.
         cors: Origins that browsers may call from.
         public: What is open to all although there are tokens: ``docs metrics ready``.
         rate: Requests a second that a token may make, in each process, unless it has a limit of its own (429).
@@ -60,6 +62,8 @@ class Options(Declared):
     body_timeout: float = Field(default=30.0, gt=0)
     answer_timeout: float = Field(default=10.0, gt=0)
     capacity: int = Field(default=20_000, ge=1)
+    readers: int = Field(default=1, ge=0, le=64)
+    read_timeout: float = Field(default=30.0, gt=0)
     refresh: float = Field(default=2.0, gt=0)
     tokens: Tokens = Field(default_factory=dict)
     cors: _Texts = ()

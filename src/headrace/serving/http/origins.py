@@ -39,8 +39,8 @@ class Origins(CORSMiddleware):
         response = super().preflight_response(request_headers)
         request_id = request_id_of(request_headers.get("x-request-id", "").encode("latin-1"))
         if response.status_code >= 400:
-            said = bytes(response.body).decode()
-            problem = Problem(response.status_code, f"{said[:1].lower()}{said[1:]}")
+            text = bytes(response.body).decode()
+            problem = Problem(response.status_code, f"{text[:1].lower()}{text[1:]}")
             self._wire.note("OPTIONS", "*", None, problem, request_id)
             response = problem_response(problem)
         response.headers["x-request-id"] = request_id.decode()

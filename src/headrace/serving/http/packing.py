@@ -65,8 +65,8 @@ def unpacked(body: bytes, limit: int) -> bytes:
 def takes_packed(accepted: bytes) -> bool:
     """Whether an ``Accept-Encoding`` takes gzip."""
     takes = {}
-    for each in accepted.lower().split(b","):
-        name, _, parameters = each.partition(b";")
+    for part in accepted.lower().split(b","):
+        name, _, parameters = part.partition(b";")
         quality = parameters.replace(b" ", b"").partition(b"q=")[2] or b"1"
         takes[name.strip()] = quality.strip(b"0.") != b""
     return takes.get(b"gzip", takes.get(b"x-gzip", takes.get(b"*", False)))
@@ -104,8 +104,8 @@ class Packing:
         async def sending(message: _Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [(name.lower(), value) for name, value in message["headers"]]
-                told = dict(headers)
-                if int(told.get(b"content-length", 0)) < LEAST or b"content-encoding" in told:
+                fields = dict(headers)
+                if int(fields.get(b"content-length", 0)) < LEAST or b"content-encoding" in fields:
                     await send(message)
                 elif takes_packed(accepted):
                     held.update(message, headers=[*headers, _VARY])
@@ -131,12 +131,12 @@ async def _in_gzip(body: bytes) -> bytes:
 
 def _of_packed(headers: list[tuple[bytes, bytes]], size: int) -> list[tuple[bytes, bytes]]:
     """The headers of an answer as it travels in gzip: its tag is a weak one, as the bytes are others."""
-    told = [(b"content-encoding", b"gzip")]
+    fields = [(b"content-encoding", b"gzip")]
     for name, value in headers:
         if name == b"content-length":
-            told.append((name, str(size).encode()))
+            fields.append((name, str(size).encode()))
         elif name == b"etag" and not value.startswith(b"W/"):
-            told.append((name, b"W/" + value))
+            fields.append((name, b"W/" + value))
         else:
-            told.append((name, value))
-    return told
+            fields.append((name, value))
+    return fields

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from headrace.errors import HeadraceError
+
 MEDIA_TYPE = b"application/problem+json"
 SHOWN = 100
 """Faults of a body that are told; a larger body may have more."""
@@ -45,6 +47,7 @@ class Problem(Exception):
 
     Attributes:
         rows: How many rows are refused with it, as far as they were counted.
+        cause: The error that led to it, where its type is told.
     """
 
     def __init__(
@@ -57,20 +60,30 @@ class Problem(Exception):
         reason: str = "",
     ) -> None:
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            detail, errors = outward(detail), [{**each, "msg": outward(str(each["msg"]))} for each in errors]
+            detail, errors = outward(detail), [{**error, "msg": outward(str(error["msg"]))} for error in errors]
         super().__init__(detail)
         self.rows = 1
         self.status, self.detail, self.errors, self.headers = status, detail, errors, tuple(headers)
         self.reason = reason or HTTPStatus(status).phrase.lower().replace(" ", "_")
+        self.cause: HeadraceError | None = None
+
+    def by(self, error: HeadraceError) -> Problem:
+        """The same, which tells the type of the error that led to it, and what to do; a 503 tells the type alone."""
+        self.cause = error
+        return self
 
     def body(self, **more: str) -> bytes:
-        """The problem as JSON: ``type title status detail``, ``errors`` where there are any, and a protocol's own."""
+        """The problem as JSON: ``type title status detail``, ``error hint errors`` where known, a protocol's own."""
         data: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
         }
+        if self.cause is not None:
+            data["error"] = type(self.cause).__name__
+            if self.cause.hint is not None and self.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                data["hint"] = self.cause.hint
         if self.errors:
             data["errors"] = list(self.errors[:SHOWN])
         return msgspec.json.encode(data | more)

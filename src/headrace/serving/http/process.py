@@ -27,8 +27,8 @@ class Process:
         self._spent = self._next = 0.0
         self._memory = _gauge("process_resident_memory_bytes", "Resident memory of all workers.", "livesum", registry)
         self._open = _gauge("process_open_fds", "Open files of all workers.", "livesum", registry)
-        most = _gauge("process_max_fds", "Files that a worker may open.", "livemin", registry)
-        most.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        limit = _gauge("process_max_fds", "Files that a worker may open.", "livemin", registry)
+        limit.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         began = _gauge("process_start_time_seconds", "When the first worker started.", "livemin", registry)
         began.set(time.time())
 
@@ -45,5 +45,5 @@ class Process:
             self._open.set(len(os.listdir(_DESCRIPTORS)))  # noqa: PTH208  # a name is enough
 
 
-def _gauge(name: str, said: str, mode: str, registry: CollectorRegistry) -> Gauge:
-    return Gauge(name, said, multiprocess_mode=mode, registry=registry)  # type: ignore[arg-type]
+def _gauge(name: str, text: str, mode: str, registry: CollectorRegistry) -> Gauge:
+    return Gauge(name, text, multiprocess_mode=mode, registry=registry)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ def refuse_unknown(request: Request) -> None:
     """
     route = request.scope.get("route")
     if isinstance(route, APIRoute) and not route.path.startswith(_OWN):
-        known = [each.alias for each in route.dependant.query_params]
+        known = [param.alias for param in route.dependant.query_params]
         check_names([name for name, _ in request.query_params.multi_items()], known)
 
 

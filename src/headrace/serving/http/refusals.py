@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from headrace.serving.http.problem import Problem
+from headrace.errors import HeadraceError
+from headrace.serving.http.problem import Problem, busy
 from headrace.serving.http.protocols.paths import refused_at
 from headrace.serving.http.responses import problem_response
+
+_log = logging.getLogger("headrace.serving")
 
 
 def refusal(request: Request, problem: Problem) -> Response:
@@ -24,6 +29,13 @@ def of_problem(request: Request, error: Exception) -> Response:
     return refusal(request, error)
 
 
+def of_trouble(request: Request, error: Exception) -> Response:
+    """What is to be read cannot be, now: nobody knows what the answer would be, so nothing is answered."""
+    message = error.message if isinstance(error, HeadraceError) else str(error)
+    _log.warning("%s %s: %s", request.method, request.url.path, error)
+    return refusal(request, busy(message, 5))
+
+
 def of_http_exception(request: Request, error: Exception) -> Response:
     """What the framework itself refuses."""
     assert isinstance(error, HTTPException)
@@ -34,5 +46,5 @@ def of_http_exception(request: Request, error: Exception) -> Response:
 def of_validation_error(request: Request, error: Exception) -> Response:
     """A parameter of the wrong type."""
     assert isinstance(error, RequestValidationError)
-    errors = [{"loc": list(each["loc"]), "msg": each["msg"]} for each in error.errors()]
+    errors = [{"loc": list(item["loc"]), "msg": item["msg"]} for item in error.errors()]
     return refusal(request, Problem(422, "a parameter is not as it should be", errors=errors))

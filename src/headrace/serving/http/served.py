@@ -19,6 +19,7 @@ from headrace.serving.http.champion import Canary, Champion, Versions, take_up
 from headrace.serving.http.forecasts import Forecasts
 from headrace.serving.http.problem import outward
 from headrace.system import System
+from headrace.tasks import Task, task_of
 
 if TYPE_CHECKING:
     from headrace.ledger.shadows import Follower
@@ -32,10 +33,12 @@ def _kept(system: str) -> None:
 
 
 @dataclass
-class Served:
+class ServedSystem:
     """One system behind the door. Only `refresh` changes it, by replacing whole attributes.
 
     Attributes:
+        task: What the system does.
+        series: The forecasts of its series that are stored; None where it has none.
         trouble: Why the last refresh failed, or there is nothing to answer with.
         lost: Why the model that is there must not answer any more.
         kept: Says why a system's predictions cannot be kept; None: they can.
@@ -47,10 +50,11 @@ class Served:
     system: System
     home: Home
     logged: bool
+    task: Task = field(init=False)
     decoder: RowDecoder = field(init=False)
     many: ManyDecoder = field(init=False)
     champion: Champion | None = None
-    forecasts: Forecasts | None = None
+    series: Forecasts | None = None
     trouble: str | None = "is starting"
     lost: str | None = None
     kept: Callable[[str], str | None] = _kept
@@ -61,11 +65,12 @@ class Served:
     _taken: Canary | None = None
 
     def __post_init__(self) -> None:
+        self.task = task_of(self.system)
         self.versions = Versions(self.system, self.home, logged=self.logged)
         self.decoder = RowDecoder(self.system.contract, optional=(self.system.target,))
         self.many = ManyDecoder(self.system.contract, self.system.target)
-        if self.system.forecasts:
-            self.forecasts = Forecasts(self.system, self.home)
+        if self.task.has_series:
+            self.series = Forecasts(self.system, self.home)
 
     def refresh(self) -> None:
         """Take up a new champion and newer forecasts. What cannot be read leaves what there is, and is told by
@@ -73,18 +78,23 @@ class Served:
         try:
             self._champion()
             if self.beside.shadows:
-                every = self.home.ledger.shadows.followers(self.system.name)
-                self.following = tuple(each for each in every if each[0].model_version in self.beside.shadows)
-            if self.forecasts is not None:
-                self.forecasts.refresh()
+                followers = self.home.ledger.shadows.followers(self.system.name)
+                self.following = tuple(
+                    follower for follower in followers if follower[0].model_version in self.beside.shadows
+                )
+            if self.series is not None:
+                self.series.refresh()
         except (HeadraceError, OSError) as error:
             message = error.message if isinstance(error, HeadraceError) else str(error)
             if message != self.trouble:
                 _log.warning("%s: %s", self.system.name, error)
             self.trouble = message
             return
-        missing = f"there is no model; headrace run {self.system.name}" if self.champion is None else None
-        self.trouble = missing
+        self.trouble = None
+        if self.champion is None:
+            self.trouble = f"there is no model; headrace run {self.system.name}"
+        elif self.champion.predictor is None and not self.task.stateful:
+            self.trouble = f"a task of the kind {self.task.kind} answers nothing that is posted"
 
     @property
     def refused(self) -> str | None:
@@ -97,7 +107,7 @@ class Served:
         without the ledger."""
         if self.champion is None and self.trouble is None:
             return "is starting"
-        return self.refused or (self.trouble if self.system.forecasts else None)
+        return self.refused or (self.trouble if self.task.stateful else None)
 
     def _champion(self) -> None:
         now = datetime.now(UTC)
@@ -138,17 +148,15 @@ class Served:
         Raises:
             StoreError: It cannot be read.
         """
-        from headrace.declaration import format_duration
-
-        system = self.system
+        system, steps = self.system, self.system.model_dump(mode="json", include={"horizon", "step"})
         return {
             "name": system.name,
-            "kind": "forecast" if system.forecasts else "rows",
+            "kind": self.task.kind,
             "keys": list(system.keys),
             "target": system.target,
-            "horizon": format_duration(system.horizon) if system.horizon is not None else None,
-            "step": format_duration(system.step) if system.step is not None else None,
-            "contract": request_schema(system),
+            "horizon": steps["horizon"],
+            "step": steps["step"],
+            "contract": self.task.request_schema,
             "model_version": self.champion.version.version if self.champion else None,
             **self._told_beside(),
             "last_run": next(iter(runs.newest(self.home, system.name, 1)), None),
@@ -158,17 +166,20 @@ class Served:
 
     def _told_beside(self) -> dict[str, Any]:
         """What is said of the versions beside, where there are any."""
-        told: dict[str, Any] = {}
+        columns: dict[str, Any] = {}
         if self.beside.shadows:
-            done = {each.model_version: {**each._asdict(), "waiting": waiting} for each, waiting in self.following}
+            states = {
+                follower.model_version: {**follower._asdict(), "waiting": waiting}
+                for follower, waiting in self.following
+            }
             names = ("scored", "failed", "own", "waiting")
-            told["shadows"] = [
-                {"model_version": number, **{name: done.get(number, {}).get(name) for name in names}}
+            columns["shadows"] = [
+                {"model_version": number, **{name: states.get(number, {}).get(name) for name in names}}
                 for number in self.beside.shadows
             ]
         if self.beside.canary is not None:
-            told["canary"] = {"model_version": self.beside.canary, "share": self.beside.share}
-        return told
+            columns["canary"] = {"model_version": self.beside.canary, "share": self.beside.share}
+        return columns
 
 
 def _lost(present: ModelVersion, champion: ModelVersion | None) -> str | None:
@@ -178,12 +189,3 @@ def _lost(present: ModelVersion, champion: ModelVersion | None) -> str | None:
     if champion.version == present.version and champion.digest != present.digest:
         return f"the registry is another one: its model version {present.version} is another model"
     return None
-
-
-def request_schema(system: System) -> dict[str, Any]:
-    """JSON Schema of an event or row that is posted: a row's target is optional, and it has no other names."""
-    schema = system.contract.json_schema()
-    if system.forecasts:
-        return schema
-    required = [name for name in schema["required"] if name != system.target]
-    return schema | {"required": required, "additionalProperties": False}

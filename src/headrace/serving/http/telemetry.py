@@ -9,16 +9,15 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ecs_logging
 import msgspec
 from prometheus_client import (
     PROCESS_COLLECTOR,
-    REGISTRY,
     CollectorRegistry,
     Counter,
     Gauge,
@@ -29,6 +28,7 @@ from prometheus_client import (
 
 from headrace._version import __version__
 from headrace.serving.http.process import Process
+from headrace.tracing import Span, TraceContext, context_of
 
 if TYPE_CHECKING:
     from headrace.ledger.shadows import Follower
@@ -44,29 +44,58 @@ _PROCESS, _COUNT = os.urandom(8).hex().encode(), itertools.count()
 _METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"))
 _encode = msgspec.json.Encoder().encode
 _log = logging.getLogger("headrace.serving")
-_Line = tuple[str, str, str | None, int, float, float, bytes, bytes, bytes | None]
 
 
-_TRACE = re.compile(
-    rb"(?:00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}"
-    rb"|(?!00|ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?)"
-).fullmatch
-"""``traceparent`` of W3C's Trace Context; of a later version only what is known here is read."""
+class Traced(NamedTuple):
+    """Where a request stands in a trace.
 
-
-def trace_of(given: bytes | None) -> str:
-    """The trace and the caller's span of a ``traceparent``, with a hyphen between; empty where it is none.
-
-    >>> trace_of(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-    '4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7'
+    Attributes:
+        parent: Its ``traceparent``, as it came.
+        state: Its ``tracestate``.
+        span: Of the server, if it makes spans.
     """
-    found = _TRACE(given.strip()) if given else None
-    return b"-".join(each for each in found.groups() if each).decode() if found else ""
+
+    parent: bytes | None
+    state: bytes | None
+    span: TraceContext | None = None
 
 
-def request_id_of(given: bytes) -> bytes:
+def traced(headers: Mapping[bytes, bytes], span: Span | None = None) -> Traced | None:
+    """Where a request stands in a trace; None where nothing says so."""
+    if span is None and b"traceparent" not in headers:
+        return None
+    parent, state = headers.get(b"traceparent"), headers.get(b"tracestate")
+    return Traced(parent, state, None if span is None else span.context)
+
+
+def trace_text(headers: Mapping[bytes, bytes], span: Span | None = None) -> str:
+    """The same as the ledger keeps it: of the server's span, where that is recorded, else of the caller's."""
+    if span is not None and span.recorded:
+        return span.context.text
+    context = context_of(headers.get(b"traceparent"), headers.get(b"tracestate"))
+    return "" if context is None else context.text
+
+
+def headers_of(pairs: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name, of several of one name the last.
+
+    Two ``traceparent`` are as good as none, and ``tracestate`` may come in parts.
+    """
+    headers = dict(pairs)
+    if len(headers) != len(pairs):
+        if sum([name == b"traceparent" for name, _ in pairs]) > 1:
+            del headers[b"traceparent"]
+        if b"tracestate" in headers:
+            headers[b"tracestate"] = b",".join([value for name, value in pairs if name == b"tracestate"])
+    return headers
+
+
+_Line = tuple[str, str, str | None, int, float, float, bytes, bytes, Traced | None]
+
+
+def request_id_of(header: bytes) -> bytes:
     """The id of a request: what its ``X-Request-Id`` says, if that is safe to log and to send back, or a new one."""
-    return given if _PLAIN_ID(given) else b"%b%08x" % (_PROCESS, next(_COUNT) & 0xFFFFFFFF)
+    return header if _PLAIN_ID(header) else b"%b%08x" % (_PROCESS, next(_COUNT) & 0xFFFFFFFF)
 
 
 LOGGING = {
@@ -84,27 +113,31 @@ LOGGING = {
 class Telemetry:
     """The metrics of one process. Make one a process: Prometheus keeps them in a registry of its own."""
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        kept: dict[str, Any] = {"registry": registry}
-        self.requests = Counter("headrace_http_requests", "Requests.", ["route", "method", "status"], **kept)
+        arguments: dict[str, Any] = {"registry": registry}
+        self.requests = Counter("headrace_http_requests", "Requests.", ["route", "method", "status"], **arguments)
         self.latency = Histogram(
-            "headrace_http_request_seconds", "Time to answer.", ["route"], buckets=_BUCKETS, **kept
+            "headrace_http_request_seconds", "Time to answer.", ["route"], buckets=_BUCKETS, **arguments
         )
-        self.predictions = Counter("headrace_predictions", "Rows answered.", ["system", "model_version"], **kept)
-        self.refused = Counter("headrace_refused_rows", "Rows refused.", ["system", "reason"], **kept)
+        self.predictions = Counter("headrace_predictions", "Rows answered.", ["system", "model_version"], **arguments)
+        self.refused = Counter("headrace_refused_rows", "Rows refused.", ["system", "reason"], **arguments)
         self.waiting = Gauge(
-            "headrace_ledger_waiting", "Predictions that wait for the ledger.", multiprocess_mode="livesum", **kept
+            "headrace_ledger_waiting", "Predictions that wait for the ledger.", multiprocess_mode="livesum", **arguments
         )
         self.version = Gauge(
-            "headrace_model_version", "The version that predicts.", ["system"], multiprocess_mode="mostrecent", **kept
+            "headrace_model_version",
+            "The version that predicts.",
+            ["system"],
+            multiprocess_mode="mostrecent",
+            **arguments,
         )
         self.shadows = Gauge(
             "headrace_shadow_rows",
             "Answered rows by what a version beside did: scored, failed, own (it had answered), waiting.",
             ["system", "model_version", "state"],
             multiprocess_mode="mostrecent",
-            **kept,
+            **arguments,
         )
         self._process = None
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
@@ -131,10 +164,10 @@ class Telemetry:
 
     def followed(self, system: str, versions: Iterable[tuple[Follower, int]]) -> None:
         """Say how far versions are that score beside: each with how many entries wait for it."""
-        for each, waiting in versions:
-            states = {"scored": each.scored, "failed": each.failed, "own": each.own, "waiting": waiting}
+        for version, waiting in versions:
+            states = {"scored": version.scored, "failed": version.failed, "own": version.own, "waiting": waiting}
             for state, rows in states.items():
-                self.shadows.labels(system, str(each.model_version), state).set(rows)
+                self.shadows.labels(system, str(version.model_version), state).set(rows)
 
     def fold(self) -> None:
         """Count what was noted since the last time. Called from the event loop, every few seconds and when asked."""
@@ -142,8 +175,8 @@ class Telemetry:
             seconds, noted[:] = noted[:], []
             self.requests.labels(route, method, str(status)).inc(len(seconds))
             latency = self.latency.labels(route)
-            for each in seconds:
-                latency.observe(each)
+            for second in seconds:
+                latency.observe(second)
         if self._process is not None:
             self._process.fold()
         for (system, version), rows in self._predicted.items():
@@ -177,12 +210,12 @@ class AccessLog:
         seconds: float,
         request_id: bytes,
         body: bytes = b"",
-        traceparent: bytes | None = None,
+        trace: Traced | None = None,
     ) -> None:
         """Note one answered request."""
         ip = client[0] if client else None
         content = body if self._inputs else b""
-        self._noted.append((method, path, ip, status, time.time(), seconds, request_id, content, traceparent))
+        self._noted.append((method, path, ip, status, time.time(), seconds, request_id, content, trace))
         if len(self._noted) >= _TOGETHER:
             self.flush()
 
@@ -210,18 +243,17 @@ class AccessLog:
 
 def _written(line: _Line) -> bytes:
     """A line; the names of its fields are those of ECS 8."""
-    method, path, ip, status, at, seconds, request_id, body, traceparent = line
+    method, path, ip, status, time, seconds, request_id, body, trace = line
     fixed = _fixed if len(path) < _LONG else _fixed.__wrapped__
-    told, client = fixed(method, path, ip, status)
+    fields, client = fixed(method, path, ip, status)
     content = b',"http.request.body.content":%b' % _encode(body.decode("utf-8", "replace")) if body else b""
-    microseconds = int(at * 1e6)
-    trace, _, span = trace_of(traceparent).partition("-")
-    if trace:
-        content += b',"trace.id":"%b","parent.id":"%b"' % (trace.encode(), span.encode())
+    microseconds = int(time * 1e6)
+    if trace is not None:
+        content += _of_trace(trace)
     return b'{"@timestamp":"%b.%06dZ"%b,"http.request.id":"%b","event.duration":%d%b%b}\n' % (
         _second(microseconds // 1_000_000),
         microseconds % 1_000_000,
-        told,
+        fields,
         request_id,
         seconds * 1e9,
         client,
@@ -229,9 +261,22 @@ def _written(line: _Line) -> bytes:
     )
 
 
+def _of_trace(trace: Traced) -> bytes:
+    """The fields of a line that say where it stands in a trace."""
+    caller, span = context_of(trace.parent, trace.state), trace.span
+    labels: dict[str, str] = {}
+    if span is not None:
+        labels |= {"trace.id": span.trace, "span.id": span.span}
+    if caller is not None:
+        labels |= {"trace.id": caller.trace, "parent.id": caller.span}
+        if caller.state:
+            labels["labels.tracestate"] = caller.state
+    return b"," + _encode(labels)[1:-1] if labels else b""
+
+
 @lru_cache(1)
-def _second(at: int) -> bytes:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)).encode()
+def _second(second: int) -> bytes:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
 
 
 @lru_cache(1024)
@@ -250,10 +295,10 @@ def _fixed(method: str, path: str, ip: str | None, status: int) -> tuple[bytes, 
     return b"," + _encode(line)[1:-1], b',"client.ip":' + _encode(_address(ip))
 
 
-def _address(given: str | None) -> str | None:
+def _address(address: str | None) -> str | None:
     """An address, if it is one: a proxy may hand on what its client wrote, and Elastic refuses the line."""
     try:
-        return str(ipaddress.ip_address(given)) if given else None
+        return str(ipaddress.ip_address(address)) if address else None
     except ValueError:
         return None
 
@@ -263,6 +308,6 @@ class LogLines(ecs_logging.StdlibFormatter):
 
     def format_to_ecs(self, record: logging.LogRecord) -> dict[str, Any]:
         """The fields of a line."""
-        told: dict[str, Any] = super().format_to_ecs(record)
-        told |= {"ecs.version": ECS, "service.name": SERVICE, "service.version": __version__}
-        return told
+        document: dict[str, Any] = super().format_to_ecs(record)
+        document |= {"ecs.version": ECS, "service.name": SERVICE, "service.version": __version__}
+        return document

@@ -35,8 +35,8 @@ class _Limit:
         if self.concurrent is not None and self.open >= self.concurrent:
             raise _too_many(f"more than {self.concurrent} requests at a time", 1)
         if self.rate is not None:
-            most = max(1.0, self.rate)
-            self.saved, self.at = min(most, self.saved + (now - self.at) * self.rate), now
+            limit = max(1.0, self.rate)
+            self.saved, self.at = min(limit, self.saved + (now - self.at) * self.rate), now
             if self.saved < 1:
                 raise _too_many(f"more than {self.rate:g} requests a second", math.ceil((1 - self.saved) / self.rate))
             self.saved -= 1
@@ -57,9 +57,9 @@ class Throttle:
         self._limits: dict[Grants | None, _Limit] = {}
         for grants in access.grants or (None,):
             rate = options.rate if grants is None or grants.rate is None else grants.rate
-            most = options.concurrent if grants is None or grants.concurrent is None else grants.concurrent
-            if rate is not None or most is not None:
-                self._limits[grants] = _Limit(rate, most)
+            limit = options.concurrent if grants is None or grants.concurrent is None else grants.concurrent
+            if rate is not None or limit is not None:
+                self._limits[grants] = _Limit(rate, limit)
 
     def __bool__(self) -> bool:
         """Whether there is any limit."""
@@ -85,5 +85,5 @@ class Throttle:
             limit.open -= 1
 
 
-def _too_many(what: str, seconds: int) -> Problem:
-    return Problem(429, f"{what}; that is the limit", headers=[(b"retry-after", str(seconds).encode())])
+def _too_many(subject: str, seconds: int) -> Problem:
+    return Problem(429, f"{subject}; that is the limit", headers=[(b"retry-after", str(seconds).encode())])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.serving.http.options import Options
@@ -33,6 +33,7 @@ class Wire:
         max_url: Bytes of its target.
         head_timeout: Seconds from the connection, or the first byte of a request, to the end of the head.
         most: Connections at a time.
+        closing: Called when the server begins to end: long work stops.
     """
 
     max_head: int
@@ -42,12 +43,13 @@ class Wire:
     most: int
     telemetry: Telemetry
     log: AccessLog | None
+    closing: list[Callable[[], None]] = field(default_factory=list)
 
     @classmethod
     def of(cls, options: Options, telemetry: Telemetry, log: AccessLog | None) -> Wire:
         """The bounds that options ask for, as far as the system has file descriptors for so many connections."""
-        most = min(options.max_connections, max(1, _descriptors(options.max_connections) - RESERVE - SPARE))
-        return cls(options.max_head, options.max_headers, options.max_url, options.head_timeout, most, telemetry, log)
+        limit = min(options.max_connections, max(1, _descriptors(options.max_connections) - RESERVE - SPARE))
+        return cls(options.max_head, options.max_headers, options.max_url, options.head_timeout, limit, telemetry, log)
 
     def note(self, method: str, path: str, client: Sequence[Any] | None, problem: Problem, request_id: bytes) -> None:
         """Count and log a request that was refused before it was whole."""
@@ -56,10 +58,10 @@ class Wire:
             self.log.write(method, path, client, problem.status, 0.0, request_id)
 
 
-def _descriptors(wanted: int) -> int:
+def _descriptors(limit: int) -> int:
     """How many files this process may open: as many as are wanted, if it may say so itself."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    need = wanted + SPARE + RESERVE
+    need = limit + SPARE + RESERVE
     if soft == resource.RLIM_INFINITY:
         return need
     if soft < need:

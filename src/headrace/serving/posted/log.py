@@ -16,12 +16,13 @@ from headrace.errors import HeadraceError, KeyConflictError, LateEventError, Not
 from headrace.home import Home
 from headrace.ledger import Entry
 from headrace.lineage import PINNED, Pins
-from headrace.predictor import Predictor
-from headrace.serving.posted.state import EVER, Numbered, State, series_text
-from headrace.serving.stream.engine import Champion
-from headrace.serving.stream.rings import Keys
-from headrace.sources.events import EventDecoder, known_at
+from headrace.serving.engine.engine import AnsweringModel
+from headrace.serving.engine.rings import Keys
+from headrace.serving.posted.state import Numbered, SeriesState, series_text
+from headrace.sources.events import EVER, EventDecoder, EventShape, known_at
 from headrace.system import System
+from headrace.tasks.forecast.predictor import Predictor
+from headrace.tracing import Span
 
 _CHOSEN = "idempotency:"
 """What the keys of entries begin with that came with a key of the client's choice."""
@@ -44,6 +45,9 @@ class EventLog:
         system: The declaration.
         home: Where the ledger, the models and the tables are.
         champion: Says which version is to answer; None while there is none.
+
+    Attributes:
+        traced: The spans of requests under way, by the trace of their entries.
     """
 
     def __init__(self, system: System, home: Home, champion: Callable[[], Pins | None]) -> None:
@@ -51,8 +55,9 @@ class EventLog:
         self._shape = system.event_shape(home.grid(system))
         self._decode, self._encode = EventDecoder(self._shape), msgspec.json.Encoder().encode
         self._version, self._pinned = 0, ""
-        self._state: State
+        self._state: SeriesState
         self._moved = False
+        self.traced: dict[str, Span] = {}
         self._tables = ("", 0)
         self.look()
         self._followed = self._looked = time.monotonic()
@@ -70,12 +75,12 @@ class EventLog:
         if pins.model_version == self._version:
             return
         model = self._home.registry.get(self._system.name, pins.model_version)
-        champion = Champion(Predictor.load(self._home.registry.fetch(model)), pins)
+        champion = AnsweringModel(Predictor.load(self._home.registry.fetch(model)), pins)
         pinned = self._home.ledger.pin({name: getattr(pins, name) for name in PINNED})
         if self._version:
             self._state.use(champion)
         else:
-            self._state = State(self._system, self._home, champion)
+            self._state = SeriesState(self._system, self._home, champion)
         self._version, self._pinned = pins.model_version, pinned
 
     def look(self) -> None:
@@ -87,10 +92,10 @@ class EventLog:
             StoreError: The tables cannot be read, or are gone.
         """
         table = self._home.raw(self._system)
-        seen, now = self._tables, (table.id(), table.version())
-        if seen[0] and not now[0]:
+        state, now = self._tables, (table.id(), table.version())
+        if state[0] and not now[0]:
             raise StoreError("the table is gone", where=table.uri, hint="put it back")
-        if seen[0] not in ("", now[0]) or now[1] < seen[1]:
+        if state[0] not in ("", now[0]) or now[1] < state[1]:
             self._moved = True
         self._tables = now
 
@@ -120,22 +125,22 @@ class EventLog:
 
     def _written(self, groups: Sequence[Sequence[Entry]]) -> list[Judged]:
         state, judged = self._state, [list[Entry | HeadraceError]()]
-        asked = self._asked(entry for group in groups for entry in group)
+        requests = self._asked(entry for group in groups for entry in group)
         if self._moved:
             self._restart()
-        self._catch_up(asked)
+        self._catch_up(requests)
 
         def answered(newer: list[Numbered], standing: Callable[[Sequence[str]], Mapping[str, Entry]]) -> Any:
             if self._moved:  # called again: what it did before may not stand
                 self._restart()
             self._moved = True
             state.follow(newer)
-            series = [each for each, _, _ in asked.values()]
+            series = [series_keys for series_keys, _, _ in requests.values()]
             state.load(series)
-            found, fresh = self._judge(groups, asked, standing(list({key for key, _ in asked})))
-            made = {entry.key: entry for entry in self._answer(fresh)} if fresh else {}
-            judged[:] = [[made.get(e.key, e) if isinstance(e, Entry) else e for e in each] for each in found]
-            return [(series_text(asked[e.key, e.digest][0]), e) for e in made.values()]
+            judgements, fresh = self._judge(groups, requests, standing(list({key for key, _ in requests})))
+            answers = {entry.key: entry for entry in self._answer(fresh)} if fresh else {}
+            judged[:] = [[answers.get(e.key, e) if isinstance(e, Entry) else e for e in group] for group in judgements]
+            return [(series_text(requests[e.key, e.digest][0]), e) for e in answers.values()]
 
         state.position = self._home.ledger.extend(self._system.name, state.position, answered)
         self._moved = False
@@ -148,63 +153,76 @@ class EventLog:
         self._moved = False
 
     def _asked(self, entries: Iterable[Entry]) -> Asked:
-        every = list(entries)
-        events = self._decode([entry.inputs for entry in every], [EVER] * len(every))
-        named = [(every[place].key, every[place].digest) for place in events.place]
-        found = zip(named, events.keys, map(int, events.slot), map(int, events.at), strict=True)
-        return {name: (series, slot, at) for name, series, slot, at in found}
+        listed = list(entries)
+        events = self._decode([entry.inputs for entry in listed], [EVER] * len(listed))
+        named = [(listed[place].key, listed[place].digest) for place in events.place]
+        parts = zip(named, events.keys, map(int, events.slot), map(int, events.at), strict=True)
+        return {name: (series, slot, known_at) for name, series, slot, known_at in parts}
 
-    def _catch_up(self, asked: Asked) -> None:
+    def _catch_up(self, requests: Asked) -> None:
         """What can be done before the transaction, so that other writers wait less: reading."""
         state, now = self._state, time.monotonic()
         if now - self._followed > _BEHIND:
             while newer := self._home.ledger.read(self._system.name, after=state.position):
                 state.follow(newer)
         self._followed = now
-        state.load([series for series, _, _ in asked.values()])
+        state.load([series for series, _, _ in requests.values()])
 
     def _judge(
-        self, groups: Sequence[Sequence[Entry]], asked: Asked, standing: Mapping[str, Entry]
+        self, groups: Sequence[Sequence[Entry]], requests: Asked, standing: Mapping[str, Entry]
     ) -> tuple[list[Judged], list[Entry]]:
         """What each event is answered with, still without the answers of new ones; and the new ones."""
         first, clocks = dict(standing), dict[Keys, tuple[int, int]]()
         fresh: list[Entry] = []
-        found: list[Judged] = []
+        results: list[Judged] = []
         for group in groups:
-            own, moved, judged = dict[str, Entry](), dict[Keys, tuple[int, int]](), list[Entry | HeadraceError]()
+            entries, moved, judged = dict[str, Entry](), dict[Keys, tuple[int, int]](), list[Entry | HeadraceError]()
             for entry in group:
-                stands = first.get(entry.key) or own.get(entry.key)
+                stands = first.get(entry.key) or entries.get(entry.key)
                 if stands is not None:
-                    judged.append(stands if stands.digest == entry.digest else _conflict(entry))
+                    judged.append(self._standing(entry, stands))
                     continue
-                series, slot, at = asked[entry.key, entry.digest]
+                series, slot, position = requests[entry.key, entry.digest]
                 newest, clock = moved.get(series) or clocks.get(series) or self._state.heard(series)
-                known = known_at(newest, clock, slot, at, self._shape)
+                known = known_at(newest, clock, slot, position, self._shape)
                 if isinstance(known, str):
                     judged.append(LateEventError(known, where=entry.key))
                     continue
                 moved[series] = max(newest, slot), known
-                own[entry.key] = entry
+                entries[entry.key] = entry
                 judged.append(entry)
-            if not any(isinstance(each, HeadraceError) for each in judged):
-                first |= own
+            if not any(isinstance(outcome, HeadraceError) for outcome in judged):
+                first |= entries
                 clocks |= moved
-                fresh += own.values()
-            found.append(judged)
-        return found, fresh
+                fresh += entries.values()
+            results.append(judged)
+        return results, fresh
+
+    def _standing(self, entry: Entry, stands: Entry) -> Entry | KeyConflictError:
+        """What an event is answered with whose key stands for an answer, or for an event of the same transaction."""
+        if stands.digest != entry.digest:
+            return _conflict(entry)
+        if entry.strict and stands.model_version not in (0, self._version):
+            other, hint = stands.model_version, "ask for no version to have it, or send a new key"
+            conflict = KeyConflictError(f"the key stands for an answer of version {other}", where=entry.key, hint=hint)
+            conflict.version = other
+            return conflict
+        return stands
 
     def _answer(self, fresh: Sequence[Entry]) -> list[Entry]:
         """New entries, with their answers; the state moves on."""
-        return [
-            self._answered(entry, msgspec.json.decode(body))
-            for entry, body in zip(fresh, self._state.answer([entry.inputs for entry in fresh]), strict=True)
-        ]
+        began = time.time_ns()
+        answers = self._state.answer([entry.inputs for entry in fresh])
+        if self.traced:
+            ended = time.time_ns()
+            for trace in {entry.trace for entry in fresh}:
+                if (span := self.traced.get(trace)) is not None:
+                    span.child("predict", began, ended, headrace__together=len(fresh))
+        return [self._answered(entry, msgspec.json.decode(body)) for entry, body in zip(fresh, answers, strict=True)]
 
-    def _answered(self, entry: Entry, said: dict[str, Any]) -> Entry:
-        keys = [said[name] for name in self._shape.keys]
-        told = {"id": said["prediction_id"], "key": keys[0] if len(keys) == 1 else keys, **said}
-        told["event_id"] = entry.key.removeprefix(_CHOSEN)
-        version = said["model_version"]
+    def _answered(self, entry: Entry, document: dict[str, Any]) -> Entry:
+        told = told_of(document, entry, self._shape)
+        version = document["model_version"]
         return entry._replace(id=told["id"], answer=self._encode(told), pins=self._pinned, model_version=version)
 
     def _rest(self) -> None:
@@ -213,6 +231,13 @@ class EventLog:
         if idle is not None and now - self._looked > _IDLE:
             self._looked = now
             self._state.forget(idle)
+
+
+def told_of(said: Mapping[str, Any], entry: Entry, shape: EventShape) -> dict[str, Any]:
+    """What the engine said to an event, as the HTTP door tells it: with `id` and `key`, its cause by its key."""
+    keys = [said[name] for name in shape.keys]
+    reply = {"id": said["prediction_id"], "key": keys[0] if len(keys) == 1 else keys, **said}
+    return reply | {"event_id": entry.key.removeprefix(_CHOSEN)}
 
 
 def _conflict(entry: Entry) -> KeyConflictError:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from headrace.serving.stream.batch import Answered, Batch, Message
-from headrace.serving.stream.changelog import Change, Fault, Record
-from headrace.serving.stream.positions import Total
+from headrace.serving.engine.batch import Answered, Message, MessageBatch
+from headrace.serving.engine.changelog import Change, DamagedRecord, StateRecord
+from headrace.serving.engine.positions import Total
 
 
-class Records(Protocol):
+class StateRecords(Protocol):
     """How a state is written as records of a compacted topic.
 
     Attributes:
@@ -22,7 +22,7 @@ class Records(Protocol):
 
     totals: dict[int, Total]
 
-    def checked(self, live: Mapping[bytes, bytes]) -> tuple[list[Record], list[Fault]]:
+    def checked(self, live: Mapping[bytes, bytes]) -> tuple[list[StateRecord], list[DamagedRecord]]:
         """The good and the bad of the records of a partition, each key's last one, in their order.
 
         Raises:
@@ -34,14 +34,14 @@ class StreamEngine(Protocol):
     """State and model of the partitions that a worker has."""
 
     @property
-    def changelog(self) -> Records:
+    def changelog(self) -> StateRecords:
         """How its state is written."""
 
     def use(self, champion: Any) -> bool:
         """Called between two batches: answer with this model from now on. True: the state was thrown away, and has to
         be restored."""
 
-    def answer(self, messages: Batch | Sequence[Message], keyless: bool = False) -> Answered:
+    def answer(self, messages: MessageBatch | Sequence[Message], keyless: bool = False) -> Answered:
         """Answer a micro-batch and move the state on; called for each partition in the order of its log.
 
         The same state and the same messages must give the same records. Where they cannot be sent, the state is
@@ -57,7 +57,7 @@ class StreamEngine(Protocol):
     def follow(self, partition: int, log: int) -> None:
         """Name the events of a partition as those of this log of its topic, of which there may have been several."""
 
-    def restore(self, partition: int, records: Iterable[Record]) -> int:
+    def restore(self, partition: int, records: Iterable[StateRecord]) -> int:
         """Put in the good records of a partition, in their order; returns how many things are remembered of it."""
 
     def written_anew(self, partition: int) -> Iterator[list[Change]]:

@@ -8,65 +8,87 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from headrace.errors import HeadraceError, NotFoundError
+from headrace.errors import HeadraceError, ModelError, NotFoundError
 from headrace.home import Home
-from headrace.lineage import Pins, code_revision
-from headrace.pipelines.row_champion import taken_up
-from headrace.predictor import Predictor, Schema
+from headrace.lineage import SHADOW, Pins
 from headrace.registry import ModelVersion
-from headrace.serving.stream.engine import Champion
+from headrace.serving.engine.engine import AnsweringModel
 from headrace.serving.stream.rows import RowChampion
+from headrace.store.history import SeriesLayout
 from headrace.system import System
+from headrace.tasks import task_of
+from headrace.tasks.forecast.predictor import Predictor, Schema
+from headrace.tasks.rows.champion import taken_up
 
 _LOOK = 30.0
 """Seconds between two looks for versions that are not the champion."""
+_MISSING = 3
+"""Looks in a row that do not find a version after which it is gone."""
 
 
-def answering(system: System, home: Home, now: datetime) -> Champion | RowChampion:
-    """The champion of a system of either kind, ready to predict.
+def answering(system: System, home: Home, now: datetime, version: int | None = None) -> AnsweringModel | RowChampion:
+    """The champion of a system of either kind, or another `version`, ready to predict.
 
     Raises:
         NotFoundError: There is none, or a feature group that it looks up is not online.
-        ModelError: It was trained with another contract.
+        ModelError: It was trained with another contract, such as for another target.
         ArtefactError: Its files are damaged.
         OnlineUnavailableError: The online side of its feature groups is away.
     """
-    if system.forecasts:
-        return champion(system, home, now)
-    version = _version(system, home)
-    predictor, lookups = taken_up(system, home, version, now)
-    return RowChampion(predictor, _pins(system, version, now), lookups or None)
+    if task_of(system).stateful:
+        return champion(system, home, now, version)
+    chosen = _version(system, home, version)
+    predictor, lookups = taken_up(system, home, chosen, now)
+    return RowChampion(predictor, Pins.of(chosen, now, system.folder, 0), lookups or None, _role(version))
 
 
-def champion(system: System, home: Home, now: datetime) -> Champion:
-    """The champion of a system that forecasts; `now` is only written down.
+def champion(system: System, home: Home, now: datetime, version: int | None = None) -> AnsweringModel:
+    """The champion of a system that forecasts, or another `version`; `now` is only written down.
 
     Raises:
         NotFoundError: There is none.
+        ModelError: It was trained with another declaration, and cannot answer these events.
         ArtefactError: Its files are damaged.
     """
-    version = _version(system, home)
-    others = _Others(system, home, version.version)
-    return Champion(Predictor.load(home.registry.fetch(version)), _pins(system, version, now), others)
+    chosen = _version(system, home, version)
+    predictor = Predictor.load(home.registry.fetch(chosen))
+    _refuse_other(predictor.schema.series, home.series(system), system.name, chosen.version)
+    rest = _Others(system, home, chosen.version)
+    return AnsweringModel(predictor, Pins.of(chosen, now, system.folder, 0), rest, _role(version))
 
 
-def _version(system: System, home: Home) -> ModelVersion:
-    version = home.registry.champion(system.name)
-    if version is None:
+def _role(version: int | None) -> str | None:
+    return None if version is None else SHADOW
+
+
+def _version(system: System, home: Home, version: int | None) -> ModelVersion:
+    if version is not None:
+        return home.registry.get(system.name, version)
+    champion = home.registry.champion(system.name)
+    if champion is None:
         raise NotFoundError("there is no model yet", where=system.name, hint=f"headrace run {system.name}")
-    return version
+    return champion
 
 
-def _pins(system: System, version: ModelVersion, now: datetime) -> Pins:
-    return Pins(
-        as_of=now,
-        data_version=0,
-        feature_version=str(version.pins["feature_version"]),
-        model_version=version.version,
-        model_digest=version.digest,
-        config_digest=str(version.pins["config_digest"]),
-        code_revision=code_revision(system.folder),
-    )
+def _refuse_other(of_model: SeriesLayout, declared: SeriesLayout, system: str, version: int) -> None:
+    """Refuse a model that forecasts something else than events tell of."""
+    target, column = of_model.columns[0], declared.columns[0]
+    pairs = {
+        "target": (target, column),
+        "keys": (of_model.keys, declared.keys),
+        "time": (of_model.time, declared.time),
+        "step": (of_model.grid.step, declared.grid.step),
+        "aggregates": (of_model.aggregates[:1], declared.aggregates[:1]),
+    }
+    other = [
+        f"{name} {theirs_text} there, {expected} here"
+        for name, (theirs_text, expected) in pairs.items()
+        if theirs_text != expected
+    ]
+    other += [f"no column {name} here" for name in of_model.columns if name not in declared.columns]
+    if other:
+        text = f"version {version} was trained with another declaration: {'; '.join(other)}"
+        raise ModelError(text, where=system, hint=f"train again: headrace train {system}")
 
 
 class _Others:
@@ -82,10 +104,10 @@ class _Others:
         if time.monotonic() - self._looked >= _LOOK:
             self._looked = time.monotonic()
             try:
-                for each in self._home.registry.versions(self._system.name):
-                    if each.version > self._champion and each.version not in self._newer:
-                        known = Schema.load(self._home.registry.fetch(each)).keys
-                        self._newer[each.version] = frozenset(known)
+                for item in self._home.registry.versions(self._system.name):
+                    if item.version > self._champion and item.version not in self._newer:
+                        known = Schema.load(self._home.registry.fetch(item)).keys
+                        self._newer[item.version] = frozenset(known)
             except (HeadraceError, OSError):  # it is only to explain a letter, which is sent in any case
                 return None
         return max((version for version, known in self._newer.items() if series in known), default=None)
@@ -94,25 +116,29 @@ class _Others:
 class Watch:
     """Looks for a new champion every few seconds, in a thread of its own, and keeps its look-ups current.
 
+    A version that scores beside stays; it is looked at whether it is still there.
+
     Args:
         system: The declaration.
         home: Where the registry is.
         first: The champion that answers already.
         every: Seconds between two looks.
         failed: Told when a look failed; the present champion goes on.
+        version: The version that scores beside; None: it is the champion that answers.
     """
 
     def __init__(
         self,
         system: System,
         home: Home,
-        first: Champion | RowChampion,
+        first: AnsweringModel | RowChampion,
         every: float,
         failed: Callable[[Exception], None],
+        version: int | None = None,
     ) -> None:
         self._system, self._home, self._every, self._failed = system, home, every, failed
-        self._present = first
-        self._found: queue.SimpleQueue[Champion | RowChampion] = queue.SimpleQueue()
+        self._present, self._version, self._missing = first, version, 0
+        self._found: queue.SimpleQueue[AnsweringModel | RowChampion | NotFoundError] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, name="champions", daemon=True)
 
@@ -120,12 +146,19 @@ class Watch:
         """Begin to look."""
         self._thread.start()
 
-    def taken(self) -> Champion | RowChampion | None:
-        """A champion that is new since the last call, or None."""
+    def taken(self) -> AnsweringModel | RowChampion | None:
+        """A champion that is new since the last call, or None.
+
+        Raises:
+            NotFoundError: The version that scores beside is not there any more.
+        """
         try:
-            return self._found.get_nowait()
+            model = self._found.get_nowait()
         except queue.Empty:
             return None
+        if isinstance(model, NotFoundError):
+            raise model
+        return model
 
     def stop(self) -> None:
         """Look no more."""
@@ -135,11 +168,27 @@ class Watch:
     def _look(self) -> None:
         while not self._stop.wait(self._every):
             try:
-                version, now = self._home.registry.champion(self._system.name), datetime.now(UTC)
-                if version is not None and version.version != self._present.pins.model_version:
+                now = datetime.now(UTC)
+                if self._changed():
                     self._present = answering(self._system, self._home, now)
                     self._found.put(self._present)
                 elif isinstance(self._present, RowChampion) and self._present.lookups is not None:
                     self._present.lookups.follow(now)
             except (HeadraceError, OSError) as error:
                 self._failed(error)
+
+    def _changed(self) -> bool:
+        """Whether another version is to answer."""
+        registry, name = self._home.registry, self._system.name
+        if self._version is None:
+            version = registry.champion(name)
+            return version is not None and version.version != self._present.pins.model_version
+        try:
+            registry.get(name, self._version)
+        except NotFoundError as error:
+            self._missing += 1
+            if self._missing == _MISSING:  # a store that is being put back may lack it for a moment
+                self._found.put(error)
+            raise
+        self._missing = 0
+        return False

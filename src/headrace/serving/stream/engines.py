@@ -7,20 +7,24 @@ from dataclasses import replace
 
 from headrace.contract.apart import called
 from headrace.home import Home
-from headrace.pipelines.messages import opener
-from headrace.serving.stream.base import Records, StreamEngine
-from headrace.serving.stream.changelog import Changelog
-from headrace.serving.stream.engine import Champion, Engine
+from headrace.lineage import SHADOW
+from headrace.pipelines.messages import once_of, opener
+from headrace.serving.engine.changelog import Changelog
+from headrace.serving.engine.engine import AnsweringModel, Engine
+from headrace.serving.engine.placing import Placing
+from headrace.serving.engine.seeding import Seeding
+from headrace.serving.stream.base import StateRecords, StreamEngine
+from headrace.serving.stream.beside import AsAnswered
 from headrace.serving.stream.homes import Homes
 from headrace.serving.stream.learnt import Learnt
-from headrace.serving.stream.memory import Memory
-from headrace.serving.stream.placing import Placing
+from headrace.serving.stream.memory import KeyMemory
+from headrace.serving.stream.outcomes import FirstKnown
 from headrace.serving.stream.rebuild import Again, Remake
 from headrace.serving.stream.rows import RowChampion, RowEngine
-from headrace.serving.stream.seeding import Seeding
 from headrace.sources.broker import Broker
 from headrace.sources.topics import Topics
 from headrace.system import System
+from headrace.tasks import task_of
 
 
 def engine_of(
@@ -28,7 +32,7 @@ def engine_of(
     home: Home,
     broker: Broker,
     topics: Topics,
-    champion: Champion | RowChampion,
+    champion: AnsweringModel | RowChampion,
     *,
     partitions: int,
     begins: Mapping[int, int] | None = None,
@@ -49,18 +53,22 @@ def engine_of(
         StreamError: The cluster failed.
     """
     opens = opener(system, home, broker.patience)
+    name = topics.system if topics.shadow is None else f"{SHADOW}|{topics.system}"  # ids of its own
     if isinstance(champion, RowChampion):
-        rows = RowEngine(system, topics.system, topics.events, champion, opens)
+        rows = RowEngine(system, name, topics.events, champion, opens)
         return rows, Learnt(rows, system.keys, system.stream.remembered)
     shape = system.event_shape(home.grid(system))
     seeding = Seeding(system.name, home, shape)
-    accept = system.stream.unknown == "accept"
-    engine = Engine(*(topics.system, shape, champion, topics.events), seed=seeding, accept_unknown=accept, opener=opens)
-    again = Again(engine, system.keys, partitions == 1, seeding.replayed, system.stream.clock)
-    if begins is not None:  # events that were answered before
-        engine.seed = again.of(broker, system.topics, range(partitions))
-        again = replace(again, seed=engine.seed)
-    return engine, again
+    accept = system.stream.unseen_series == "accept"
+    identity = (name, shape, champion, topics.events)
+    engine = Engine(*identity, seed=seeding, accept_unseen=accept, opener=opens, once=once_of(system))
+    context = Again(engine, system.keys, partitions == 1, seeding.replayed, system.stream.clock)
+    if topics.shadow is not None:
+        engine.seed = AsAnswered(seeding, FirstKnown(broker, topics, system.keys))
+    elif begins is not None:  # events that were answered before
+        engine.seed = context.of(broker, system.topics, range(partitions))
+        context = replace(context, seed=engine.seed)
+    return engine, context
 
 
 def placed(engine: StreamEngine, system: System, broker: Broker, topics: Topics) -> Homes | None:
@@ -76,8 +84,8 @@ def placed(engine: StreamEngine, system: System, broker: Broker, topics: Topics)
     return homes
 
 
-def changelog_of(system: System, home: Home) -> Records:
+def changelog_of(system: System, home: Home) -> StateRecords:
     """How the state of a system's stream is written."""
-    if not system.forecasts:
-        return Memory(system.stream.remembered)
+    if not task_of(system).stateful:
+        return KeyMemory(system.stream.remembered)
     return Changelog.of(system.event_shape(home.grid(system)))

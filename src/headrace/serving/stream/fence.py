@@ -28,16 +28,16 @@ class Fence:
         """Ask; what is returned waits for the answer, and raises `Aborted` if it is another topic."""
         from confluent_kafka import KafkaError, KafkaException
 
-        expected, told = self._expected(), id_of(self._client, self._topic)
+        expected, current_id = self._expected(), id_of(self._client, self._topic)
 
         def wait() -> None:
             try:
-                found = told()
+                topic_id = current_id()
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise Aborted("the input topic is gone") from error
                 return  # who is asked is away, and so is who would have made it anew
-            if None not in (expected, found) and expected != found:
+            if None not in (expected, topic_id) and expected != topic_id:
                 raise Aborted("the input topic was made anew")
 
         return wait

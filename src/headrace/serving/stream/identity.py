@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from headrace.errors import FencedError, StreamError
-from headrace.files import write_whole
+from headrace.files import disk_trouble, write_whole
 from headrace.lineage import digest_of
 
 _MOST = 1000
@@ -28,12 +28,17 @@ class Identity:
         worker: Number of the worker within the replica.
 
     Raises:
-        StreamError: No number is free.
+        StreamError: No number is free, or the folder takes no files.
     """
 
     def __init__(self, folder: Path, replica: str | None, worker: int) -> None:
         self._lock: IO[str] | None = None
-        self.name = f"{replica}-{worker}" if replica else self._free(folder)
+        try:
+            self.name = f"{replica}-{worker}" if replica else self._free(folder)
+        except OSError as error:
+            text = f"the name of a worker is kept in the home, and cannot be: {disk_trouble(error) or error}"
+            hint = "give the disk room or rights, or name the workers yourself: HEADRACE_REPLICA"
+            raise StreamError(text, where=str(folder), hint=hint) from error
 
     def _free(self, folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 
 from headrace.errors import StreamError
-from headrace.serving.stream.memory import Kept
+from headrace.lineage import DIGEST
+from headrace.serving.engine.positions import PartitionPosition
+from headrace.serving.stream.memory import KeptAnswer
 from headrace.serving.stream.outcomes import outcome_of_answer
-from headrace.serving.stream.positions import Position
 from headrace.serving.stream.rebuild import Rebuild
-from headrace.serving.stream.restore import Found
-from headrace.serving.stream.rows import DIGEST, RowEngine
+from headrace.serving.stream.restore import StoredState
+from headrace.serving.stream.rows import RowEngine
 
 _EVENT = b',"event_id":'
 
@@ -35,25 +36,32 @@ class Learnt:
     most: int
 
     def state(
-        self, making: Rebuild, partition: int, position: Position, *, tables: bool = False, base: Found | None = None
+        self,
+        making: Rebuild,
+        partition: int,
+        position: PartitionPosition,
+        *,
+        tables: bool = False,
+        base: StoredState | None = None,
     ) -> int:
         """`Rebuild.state`, by the answers; `tables` takes what there is of them, though the first ones are gone."""
-        topic, engine = making.topics.predictions, self.engine
+        topic, engine = making.topics.output, self.engine
         making.begun(partition, position.log, base)
         first = (1, 0) if base is None or base.position is None else (base.position.log, base.position.offset)
-        there, count = making.broker.log(topic), 0
-        if there is None or partition not in there.ends:
+        topic_log, count = making.broker.log(topic), 0
+        if topic_log is None or partition not in topic_log.ends:
             return 0
-        begin, outcome = there.begins[partition], outcome_of_answer(making.topics.events, partition)
+        begin = topic_log.begins[partition]
+        outcome = outcome_of_answer(making.topics.events, partition, making.topics.shadow)
         for message in making.broker.read(topic, {partition: begin}):
             cause = outcome(message)
             if cause is None or not first <= cause < (position.log, position.offset):
                 continue
-            told = answer_of(message)
-            if told is not None:
-                said, digest, body = told
+            answer = answer_of(message)
+            if answer is not None:
+                reply, digest, body = answer
                 engine.learn(
-                    partition, msgspec.json.encode([said[c] for c in self.columns]).decode(), Kept(digest, body)
+                    partition, msgspec.json.encode([reply[c] for c in self.columns]).decode(), KeptAnswer(digest, body)
                 )
                 count += 1
         if begin > 0 and base is None and engine.count(partition) < self.most and not tables:
@@ -76,7 +84,7 @@ def answer_of(message: Any) -> tuple[dict[str, Any], str, bytes] | None:
     if digest is None or cut < 0:
         return None
     try:
-        said = json.loads(value)
+        document = json.loads(value)
     except ValueError:
         return None
-    return (said, digest.decode(errors="replace"), value[:cut]) if isinstance(said, dict) else None
+    return (document, digest.decode(errors="replace"), value[:cut]) if isinstance(document, dict) else None

@@ -12,7 +12,7 @@ def logger(system: str, replica: str) -> Any:
     import structlog
 
     form: Any = ecs_logging.StructlogFormatter()
-    made = structlog.wrap_logger(
+    bound_logger = structlog.wrap_logger(
         structlog.WriteLogger(sys.stderr),
         processors=[
             structlog.processors.add_log_level,
@@ -20,4 +20,4 @@ def logger(system: str, replica: str) -> Any:
             form,
         ],
     )
-    return made.bind(**{"service.name": f"headrace.{system}", "service.node.name": replica})
+    return bound_logger.bind(**{"service.name": f"headrace.{system}", "service.node.name": replica})

@@ -13,8 +13,8 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from headrace.errors import StreamError
-from headrace.serving.stream.changelog import Change, Fault, Record
-from headrace.serving.stream.positions import Total
+from headrace.serving.engine.changelog import Change, DamagedRecord, StateRecord
+from headrace.serving.engine.positions import Total
 
 _FORMAT = 1
 _DIGEST, _CHECK = 24, 8
@@ -24,14 +24,14 @@ _OVERHEAD = 700
 _PART = 10_000
 
 
-class Kept(NamedTuple):
+class KeptAnswer(NamedTuple):
     """What was said to a key: `digest` of its row, and the `answer` but for the event that it answers."""
 
     digest: str
     answer: bytes
 
 
-class Memory:
+class KeyMemory:
     """The keys of the partitions that a worker has.
 
     Args:
@@ -43,35 +43,35 @@ class Memory:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._kept: dict[int, dict[str, Kept]] = {}
+        self._kept: dict[int, dict[str, KeptAnswer]] = {}
         self._bytes: dict[int, int] = {}
         self.totals: dict[int, Total] = {}
 
-    def get(self, partition: int, key: str) -> Kept | None:
+    def get(self, partition: int, key: str) -> KeptAnswer | None:
         """What was said to a key; None if it is new, or forgotten."""
-        found = self._kept.get(partition)
-        return None if found is None else found.get(key)
+        kept_answers = self._kept.get(partition)
+        return None if kept_answers is None else kept_answers.get(key)
 
-    def put(self, partition: int, key: str, kept: Kept) -> list[Change]:
+    def put(self, partition: int, key: str, kept: KeptAnswer) -> list[Change]:
         """Remember a key that is new; returns the records of the change, those of forgotten keys among them."""
-        mine = self._kept.setdefault(partition, {})
+        kept_answers = self._kept.setdefault(partition, {})
         changes: list[Change] = [(partition, key.encode(), self._write(partition, key, kept))]
-        mine[key] = kept
-        while len(mine) > self._most:
-            oldest = next(iter(mine))
-            gone = mine.pop(oldest)
-            self._count(partition, oldest, gone, -1, _check(oldest.encode(), gone))
+        kept_answers[key] = kept
+        while len(kept_answers) > self._most:
+            oldest = next(iter(kept_answers))
+            oldest_answer = kept_answers.pop(oldest)
+            self._count(partition, oldest, oldest_answer, -1, _check(oldest.encode(), oldest_answer))
             changes.append((partition, oldest.encode(), None))
         return changes
 
-    def _write(self, partition: int, key: str, kept: Kept) -> bytes:
-        check = _check(key.encode(), kept)
-        self._count(partition, key, kept, 1, check)
-        return bytes([_FORMAT]) + check.to_bytes(_CHECK, "little") + kept.digest.encode() + kept.answer
+    def _write(self, partition: int, key: str, kept_answer: KeptAnswer) -> bytes:
+        check = _check(key.encode(), kept_answer)
+        self._count(partition, key, kept_answer, 1, check)
+        return bytes([_FORMAT]) + check.to_bytes(_CHECK, "little") + kept_answer.digest.encode() + kept_answer.answer
 
-    def _count(self, partition: int, key: str, kept: Kept, sign: int, check: int) -> None:
+    def _count(self, partition: int, key: str, kept_answer: KeptAnswer, sign: int, check: int) -> None:
         self.totals[partition] = self.totals.get(partition, Total()) + Total(sign, sign * check)
-        size = len(key) + len(kept.digest) + len(kept.answer) + _OVERHEAD
+        size = len(key) + len(kept_answer.digest) + len(kept_answer.answer) + _OVERHEAD
         self._bytes[partition] = self._bytes.get(partition, 0) + sign * size
 
     def drop(self, partition: int) -> None:
@@ -80,49 +80,49 @@ class Memory:
         self._bytes.pop(partition, None)
         self.totals.pop(partition, None)
 
-    def checked(self, live: Mapping[bytes, bytes]) -> tuple[list[Record], list[Fault]]:
+    def checked(self, live: Mapping[bytes, bytes]) -> tuple[list[StateRecord], list[DamagedRecord]]:
         """The good and the bad of the records of a partition, each key's last one, in their order.
 
         Raises:
             StreamError: They were written by a newer version.
         """
-        good: list[Record] = []
-        faults: list[Fault] = []
+        good: list[StateRecord] = []
+        faults: list[DamagedRecord] = []
         for key, value in live.items():
             if not _is_key(key):
-                faults.append(Fault(key, "is not the key of a row", foreign=True))
+                faults.append(DamagedRecord(key, "is not the key of a row", foreign=True))
                 continue
             if len(value) <= 1 + _CHECK + _DIGEST:
-                faults.append(Fault(key, f"is cut off after {len(value)} bytes"))
+                faults.append(DamagedRecord(key, f"is cut off after {len(value)} bytes"))
                 continue
-            kept, check = _decoded(value), int.from_bytes(value[1 : 1 + _CHECK], "little")
-            if kept is None or _check(key, kept) != check:
-                faults.append(Fault(key, "differs from its checksum"))
+            kept_answer, check = _decoded(value), int.from_bytes(value[1 : 1 + _CHECK], "little")
+            if kept_answer is None or _check(key, kept_answer) != check:
+                faults.append(DamagedRecord(key, "differs from its checksum"))
             elif value[0] != _FORMAT:
-                said = f"has format {value[0]}, this version knows {_FORMAT}"
-                raise StreamError(said, where=f"the record {key.decode(errors='replace')}")
+                reason = f"has format {value[0]}, this version knows {_FORMAT}"
+                raise StreamError(reason, where=f"the record {key.decode(errors='replace')}")
             else:
-                good.append(Record(key, 0, value, check, True))
+                good.append(StateRecord(key, 0, value, check, True))
         return good, faults
 
-    def restore(self, partition: int, records: Iterable[Record]) -> int:
+    def restore(self, partition: int, records: Iterable[StateRecord]) -> int:
         """Put in the records of a partition, in their order; returns how many there are."""
-        mine = self._kept.setdefault(partition, {})
+        kept_answers = self._kept.setdefault(partition, {})
         for record in records:
-            kept, key = _decoded(record.value), record.series.decode()
-            assert kept is not None, "it was checked"
-            mine[key] = kept
-            self._count(partition, key, kept, 1, record.check)
-        return len(mine)
+            kept_answer, key = _decoded(record.value), record.series.decode()
+            assert kept_answer is not None, "it was checked"
+            kept_answers[key] = kept_answer
+            self._count(partition, key, kept_answer, 1, record.check)
+        return len(kept_answers)
 
     def written_anew(self, partition: int) -> Iterator[list[Change]]:
         """All records of a partition, as if none had been written before, in parts."""
-        every = list(self._kept.get(partition, {}).items())
+        items = list(self._kept.get(partition, {}).items())
         self.totals.pop(partition, None)
         self._bytes.pop(partition, None)
-        for begin in range(0, len(every), _PART):
-            part = every[begin : begin + _PART]
-            yield [(partition, key.encode(), self._write(partition, key, kept)) for key, kept in part]
+        for begin in range(0, len(items), _PART):
+            part = items[begin : begin + _PART]
+            yield [(partition, key.encode(), self._write(partition, key, kept_answer)) for key, kept_answer in part]
 
     def count(self, partition: int) -> int:
         """How many keys of a partition are remembered."""
@@ -133,17 +133,17 @@ class Memory:
         return sum(map(len, self._kept.values())), sum(self._bytes.values())
 
 
-def _decoded(value: bytes) -> Kept | None:
+def _decoded(value: bytes) -> KeptAnswer | None:
     begin = 1 + _CHECK
     try:
-        return Kept(value[begin : begin + _DIGEST].decode("ascii"), value[begin + _DIGEST :])
+        return KeptAnswer(value[begin : begin + _DIGEST].decode("ascii"), value[begin + _DIGEST :])
     except UnicodeDecodeError:
         return None
 
 
-def _check(key: bytes, kept: Kept) -> int:
-    said = b"%b\x00%b%b" % (key, kept.digest.encode(), kept.answer)
-    return int.from_bytes(blake2b(said, digest_size=_CHECK).digest(), "little")
+def _check(key: bytes, kept_answer: KeptAnswer) -> int:
+    content = b"%b\x00%b%b" % (key, kept_answer.digest.encode(), kept_answer.answer)
+    return int.from_bytes(blake2b(content, digest_size=_CHECK).digest(), "little")
 
 
 def _is_key(key: bytes) -> bool:

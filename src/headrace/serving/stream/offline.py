@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,16 +10,18 @@ from typing import Any
 
 from headrace.errors import StreamError
 from headrace.home import Home
-from headrace.serving.stream.batch import Answered, Batch
+from headrace.serving.engine.batch import Answered, MessageBatch
+from headrace.serving.engine.changelog import Change
+from headrace.serving.engine.positions import PartitionPosition
+from headrace.serving.messages.written import reading
 from headrace.serving.stream.champions import answering
-from headrace.serving.stream.changelog import Change
 from headrace.serving.stream.engines import engine_of, placed
-from headrace.serving.stream.outcomes import Outcome, newest
-from headrace.serving.stream.positions import Position
+from headrace.serving.stream.outcomes import is_of, newest
 from headrace.serving.stream.rebuild import Rebuild
-from headrace.serving.stream.restore import Found, found
+from headrace.serving.stream.restore import StoredState, found
+from headrace.serving.stream.resume import known_by, other_events
 from headrace.serving.stream.sender import Aborted, Sender
-from headrace.sources.broker import Broker, Log
+from headrace.sources.broker import Broker, TopicLog
 from headrace.sources.patience import TIMEOUT
 from headrace.system import System
 
@@ -32,21 +33,23 @@ class Offline:
         system: The declaration.
         home: Where models and tables are.
         broker: The cluster.
+        shadow: Of this version, which scores beside; None: of what answers.
 
     Raises:
         NotFoundError: There is no model.
         StreamError: Workers are live, the input topic is gone, or the cluster failed.
     """
 
-    def __init__(self, system: System, home: Home, broker: Broker) -> None:
-        self.topics, self.broker = system.topics, broker
+    def __init__(self, system: System, home: Home, broker: Broker, shadow: int | None = None) -> None:
+        self.topics = system.topics.of_shadow(shadow)
+        self.broker = broker = reading(system, home, broker, system.topics.predictions)
         refuse_while_live(broker, self.topics.group)
         partitions = broker.ensure(self.topics, system.topics.partitions if system.keys else 1)
         log = broker.log(self.topics.events)
         assert log is not None, "it was made"
-        self.log: Log = log
-        who = answering(system, home, datetime.now(UTC))
-        self.engine, self.again = engine_of(system, home, broker, self.topics, who, partitions=partitions)
+        self.log: TopicLog = log
+        champion = answering(system, home, datetime.now(UTC), shadow)
+        self.engine, self.again = engine_of(system, home, broker, self.topics, champion, partitions=partitions)
         self._homes = placed(self.engine, system, broker, self.topics) if partitions > 1 else None
 
     def __enter__(self) -> Offline:
@@ -69,11 +72,11 @@ class Offline:
         """The group's offsets; negative where there is none."""
         from confluent_kafka import TopicPartition
 
-        asked = [TopicPartition(self.topics.events, p) for p in self.log.ends]
-        there = self.broker.patiently(lambda: self._group.committed(asked, timeout=TIMEOUT), self.topics.events)
-        return {each.partition: each.offset for each in there}
+        requests = [TopicPartition(self.topics.events, p) for p in self.log.ends]
+        offsets = self.broker.patiently(lambda: self._group.committed(requests, timeout=TIMEOUT), self.topics.events)
+        return {partition.partition: partition.offset for partition in offsets}
 
-    def found(self, partition: int) -> Found:
+    def found(self, partition: int) -> StoredState:
         """What the state topic has of a partition."""
         return found(self.engine.changelog, self.broker, self.topics.state, partition)
 
@@ -84,7 +87,7 @@ class Offline:
             StreamError: It did not happen; a worker that was started meanwhile is a reason.
         """
         try:
-            self._sender.send(Answered(Batch.of([]), changes=list(changes)), offsets, self._group_metadata())
+            self._sender.send(Answered(MessageBatch.of([]), changes=list(changes)), offsets, self._group_metadata())
             self._sender.settle()
         except Aborted as aborted:
             hint = "was a worker started meanwhile? Stop it, and do this again"
@@ -93,44 +96,38 @@ class Offline:
     def _group_metadata(self) -> Any:
         return self._group.consumer_group_metadata()
 
-    def position(self, state: Found, committed: int) -> Position:
+    def position(self, state: StoredState, committed: int, *, tables: bool = False) -> PartitionPosition:
         """How far a partition has come: by its state, or else by its outcomes or its group.
+
+        Args:
+            state: Of the partition, as it was found.
+            committed: The group's offset; negative where there is none.
+            tables: Where the topic was made anew since, go on with its first event.
 
         Raises:
             StreamError: The outcomes are of a log that the topic does not have any more.
         """
         if state.whole and state.position is not None:
             return state.position
-        outcome = newest(self.broker, self.topics, state.partition)
-        known = state.position or Position(self.log.id, outcome.log if outcome else 1, 0)
-        known = replace(known, topic=known.topic or self.log.id)
-        if outcome is None or outcome.log < known.log:
-            return replace(known, offset=max(known.offset, committed, 0))
-        if state.position is None and committed < 0 and not self._is_of(outcome, state.partition):
-            raise StreamError(
-                f"the newest outcome is of offset {outcome.offset}, where the topic now has another event or none",
-                where=f"{self.topics.events}[{state.partition}]",
-                hint=f"the topic was made anew: make {self.topics.predictions} anew too, or give it another name",
-            )
-        return replace(known, log=outcome.log, offset=outcome.offset + 1)
-
-    def _is_of(self, outcome: Outcome, partition: int) -> bool:
-        """Whether the event of an outcome is the one that the topic has there: by its key and what it observed."""
-        topic, until = self.topics.events, {partition: outcome.offset + 1}
-        events = list(self.broker.read(topic, {partition: outcome.offset}, until=until))
-        if [event.offset() for event in events] != [outcome.offset]:
-            return False
-        name = f"{topic}-{partition}-{outcome.offset}".encode()
-        end = self.broker.ends(self.topics.predictions, [partition])[partition]
-        begin = {partition: max(end - 20_000, 0)}
-        for answer in self.broker.read(self.topics.predictions, begin):
-            if name in (answer.value() or b""):
-                said, event = json.loads(answer.value()), json.loads(events[0].value())
-                return bool(answer.key() == events[0].key() and said.get("observed") in event.values())
-        return True  # a letter, which has no more than the place
+        partition, log = state.partition, self.log
+        where, last = f"{self.topics.events}[{partition}]", newest(self.broker, self.topics, partition)
+        if self.topics.shadow is not None and state.fresh and last is None and committed < 0:
+            hint = f"its first worker begins it: headrace stream {self.topics.arguments}"
+            raise StreamError("the shadow has not begun", where=f"{self.topics.state}[{partition}]", hint=hint)
+        known = state.position or PartitionPosition(log.id, last.log if last else 1, 0)
+        is_anew = None not in (known.topic, log.id) and known.topic != log.id
+        if last is not None and (state.position is None or (is_anew and last.log > known.log)):
+            is_anew = not is_of(self.broker, log, self.topics, partition, last, self.again.columns)
+        if not is_anew:
+            return replace(known_by(last, known, committed), topic=log.id)
+        if not tables:
+            raise other_events(last if state.position is None else None, where, self.topics.arguments)
+        return PartitionPosition(log.id, max(known.log, last.log if last else 0) + 1, log.begins.get(partition, 0))
 
 
-def rebuild(system: System, home: Home, broker: Broker, *, tables: bool = False) -> dict[str, Any]:
+def rebuild(
+    system: System, home: Home, broker: Broker, *, tables: bool = False, shadow: int | None = None
+) -> dict[str, Any]:
     """Make the state of all partitions anew; returns ``partitions[{partition offset events series records}]``.
 
     May be repeated, and broken off: until a partition's last record is written its state counts as damaged.
@@ -140,26 +137,29 @@ def rebuild(system: System, home: Home, broker: Broker, *, tables: bool = False)
         home: Where models and tables are.
         broker: The cluster.
         tables: Begin with what the tables know where the log has lost its beginning.
+        shadow: Of this version, which scores beside.
 
     Raises:
         NotFoundError: There is no model.
         StreamError: Workers are live, the log does not have the events any more, or the cluster failed.
     """
-    done = []
-    with Offline(system, home, broker) as offline:
+    results = []
+    with Offline(system, home, broker, shadow) as offline:
         committed = offline.committed()
         for partition in sorted(offline.log.ends):
             state = offline.found(partition)
-            position = offline.position(state, committed.get(partition, -1))
-            making = Rebuild(offline.engine, broker, offline.topics, offline.log, offline.again)
+            position = offline.position(state, committed.get(partition, -1), tables=tables)
+            making = Rebuild(offline.engine, offline.broker, offline.topics, offline.log, offline.again)
             events = making.state(partition, position, tables=tables)
             series = offline.engine.count(partition)
             for changes, last in making.records(partition, position, state.keys):
                 position = last or position
                 offline.write(changes, {partition: position.offset})
-            made = {"partition": partition, "offset": position.offset, "events": events, "series": series}
-            done.append({**made, "records": position.state.records, "was": "whole" if state.whole else state.damage})
-    return {"system": system.name, "partitions": done}
+            result = {"partition": partition, "offset": position.offset, "events": events, "series": series}
+            results.append(
+                {**result, "records": position.state.records, "was": "whole" if state.whole else state.damage}
+            )
+    return {"system": offline.topics.stream, "partitions": results}
 
 
 def refuse_while_live(broker: Broker, group: str) -> None:

@@ -14,7 +14,8 @@ from headrace.contract.apart import called
 from headrace.contract.parse import parse_columns
 from headrace.contract.times import as_written
 from headrace.errors import StreamError
-from headrace.sources import open_source
+from headrace.pipelines.messages import file_opener
+from headrace.sources import SourceContext, open_source
 from headrace.sources.base import under_declared_names
 from headrace.sources.broker import Broker
 from headrace.sources.patience import TIMEOUT
@@ -96,7 +97,7 @@ def events(system: System, playing: Playing) -> tuple[pl.DataFrame, int]:
     """
     import polars as pl
 
-    reader = open_source(system.source, playing.source)
+    reader = open_source(system.source, playing.source, SourceContext(opener=file_opener(system)))
     records = reader.read(as_of=playing.end, now=playing.now)
     records = under_declared_names(records, system.source, system.contract.names)
     events, step = system.contract.aggregates, system.step
@@ -104,16 +105,18 @@ def events(system: System, playing: Playing) -> tuple[pl.DataFrame, int]:
     names = [c for c in columns if c.name in records.frame.columns]
     parsed = parse_columns(names, records.frame, system.keys)
     wrong = pl.Series([False]).new_from_index(0, records.frame.height)
-    for fault in (fault for each in parsed for fault in each.faults):
+    for fault in (fault for column_parse in parsed for fault in column_parse.faults):
         wrong = wrong | fault.mask
-    frame = pl.DataFrame([each.values if each.ends is None else each.ends for each in parsed]).filter(~wrong)
+    frame = pl.DataFrame(
+        [column_parse.values if column_parse.ends is None else column_parse.ends for column_parse in parsed]
+    ).filter(~wrong)
     if system.time is None:
         return frame, int(wrong.sum())
     frame = frame.sort(system.time, maintain_order=True)
-    utc, at = pl.Datetime("us", "UTC"), pl.col(system.time)
-    frame = frame.filter(at <= pl.lit(playing.end, utc))
+    utc, time_column = pl.Datetime("us", "UTC"), pl.col(system.time)
+    frame = frame.filter(time_column <= pl.lit(playing.end, utc))
     if playing.start is not None:
-        frame = frame.filter(at >= pl.lit(playing.start, utc))
+        frame = frame.filter(time_column >= pl.lit(playing.start, utc))
     return frame, int(wrong.sum())
 
 
@@ -123,18 +126,18 @@ def paced(frame: pl.DataFrame, time_column: str | None, speed: float, stop: thre
         return
     speed = 0 if time_column is None else speed
     micros = frame[time_column or frame.columns[0]].to_physical().to_numpy()
-    began, at = time.monotonic(), 0
-    while at < frame.height and not stop.is_set():
-        end = min(at + _CHUNK, frame.height)
+    began, position = time.monotonic(), 0
+    while position < frame.height and not stop.is_set():
+        end = min(position + _CHUNK, frame.height)
         if speed:
             reached = micros[0] + (time.monotonic() - began) * speed * 1e6
             end = min(int(micros.searchsorted(reached, side="right")), end)
-            if end == at:
-                wait = (micros[at] - reached) / speed / 1e6
+            if end == position:
+                wait = (micros[position] - reached) / speed / 1e6
                 stop.wait(min(max(wait, 0.001), 1.0))
                 continue
-        yield frame[at:end]
-        at = end
+        yield frame[position:end]
+        position = end
 
 
 def as_sent(system: System, part: pl.DataFrame) -> pl.DataFrame:

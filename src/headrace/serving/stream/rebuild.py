@@ -9,16 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from headrace.errors import StreamError
+from headrace.serving.engine.batch import MessageBatch
+from headrace.serving.engine.changelog import Change
+from headrace.serving.engine.engine import Engine, Seed
+from headrace.serving.engine.positions import POSITION, PartitionPosition, Total
+from headrace.serving.engine.rings import Ints, Keys
+from headrace.serving.engine.seeding import Seeded
 from headrace.serving.stream.base import StreamEngine
-from headrace.serving.stream.batch import Batch
-from headrace.serving.stream.changelog import Change
-from headrace.serving.stream.engine import Engine, Seed
-from headrace.serving.stream.outcomes import first_known
-from headrace.serving.stream.positions import POSITION, Position, Total
-from headrace.serving.stream.restore import Found, restore
-from headrace.serving.stream.rings import Ints, Keys
-from headrace.serving.stream.seeding import Seeded
-from headrace.sources.broker import Broker, Log
+from headrace.serving.stream.outcomes import FirstKnown
+from headrace.serving.stream.restore import StoredState, restore
+from headrace.sources.broker import Broker, TopicLog
 from headrace.sources.stamps import Clock
 from headrace.sources.topics import Topics
 
@@ -29,8 +29,18 @@ _BATCH = 16_000
 class Remake(Protocol):
     """What a state is made of: events that are answered once more, or answers that were given."""
 
+    @property
+    def columns(self) -> Sequence[str]:
+        """The key columns."""
+
     def state(
-        self, making: Rebuild, partition: int, position: Position, *, tables: bool = False, base: Found | None = None
+        self,
+        making: Rebuild,
+        partition: int,
+        position: PartitionPosition,
+        *,
+        tables: bool = False,
+        base: StoredState | None = None,
     ) -> int:
         """As `Rebuild.state`."""
 
@@ -61,18 +71,22 @@ class Again:
         Raises:
             StreamError: The cluster failed.
         """
-        known: dict[Keys, int] = {}
-        for partition in partitions:
-            known |= first_known(broker, topics, partition, self.columns)
+        known = FirstKnown(broker, topics, self.columns)(partitions)
 
-        def seed(keys: Sequence[Keys], slots: Ints, at: Ints, length: int) -> Seeded:
-            when = [known.get(each, own) for each, own in zip(keys, at.tolist(), strict=True)]
-            return self.seed(keys, slots, np.array(when, dtype=np.int64), length)
+        def seed(keys: Sequence[Keys], slots: Ints, positions: Ints, length: int) -> Seeded:
+            moments = [known.get(series, own_time) for series, own_time in zip(keys, positions.tolist(), strict=True)]
+            return self.seed(keys, slots, np.array(moments, dtype=np.int64), length)
 
         return seed
 
     def state(
-        self, making: Rebuild, partition: int, position: Position, *, tables: bool = False, base: Found | None = None
+        self,
+        making: Rebuild,
+        partition: int,
+        position: PartitionPosition,
+        *,
+        tables: bool = False,
+        base: StoredState | None = None,
     ) -> int:
         """`Rebuild.state`, by the events."""
         topic, engine = making.topics.events, self.engine
@@ -83,19 +97,19 @@ class Again:
         if position.offset > end:
             text = f"the state goes up to offset {position.offset}, and the log ends at {end}"
             raise StreamError(text, where=where, hint="is it the topic that was read before?")
-        anew = position.log > (1 if base is None or base.position is None else base.position.log)
-        if (begin > first or anew) and position.offset > first and not tables:
-            gone = f"the events before offset {begin} are gone" if begin else "events are of a topic that is no more"
-            again = f"headrace stream rebuild {making.topics.system} --from-tables"
-            hint = f"where the tables have them, after `headrace archive`: {again}"
-            raise StreamError(f"the state cannot be made anew from the log: {gone}", where=where, hint=hint)
+        is_anew = position.log > (1 if base is None or base.position is None else base.position.log)
+        if (begin > first or is_anew) and position.offset > first and not tables:
+            reason = f"the events before offset {begin} are gone" if begin else "events are of a topic that is no more"
+            command = f"headrace stream rebuild {making.topics.arguments} --from-tables"
+            hint = f"where the tables have them, after `headrace archive`: {command}"
+            raise StreamError(f"the state cannot be made anew from the log: {reason}", where=where, hint=hint)
         making.begun(partition, position.log, base)
         begin = max(begin, first)
         count, seed, engine.seed = 0, engine.seed, self.of(making.broker, making.topics, [partition])
         try:
-            for some in _batches(making.broker.read(topic, {partition: begin}, until={partition: position.offset})):
-                engine.answer(Batch.taken(some, self.clock), keyless=self.keyless)
-                count += len(some)
+            for batch in _batches(making.broker.read(topic, {partition: begin}, until={partition: position.offset})):
+                engine.answer(MessageBatch.taken(batch, self.clock), keyless=self.keyless)
+                count += len(batch)
                 making.turn()
         finally:
             engine.seed = seed
@@ -118,11 +132,13 @@ class Rebuild:
     engine: StreamEngine
     broker: Broker
     topics: Topics
-    log: Log
+    log: TopicLog
     again: Remake
     turn: Callable[[], None] = lambda: None
 
-    def state(self, partition: int, position: Position, *, tables: bool = False, base: Found | None = None) -> int:
+    def state(
+        self, partition: int, position: PartitionPosition, *, tables: bool = False, base: StoredState | None = None
+    ) -> int:
         """Make the state of a partition up to a position; returns of how many events, or answers, it was made.
 
         Args:
@@ -137,7 +153,7 @@ class Rebuild:
         """
         return self.again.state(self, partition, position, tables=tables, base=base)
 
-    def begun(self, partition: int, log: int, base: Found | None) -> None:
+    def begun(self, partition: int, log: int, base: StoredState | None) -> None:
         """Begin a partition's state: with nothing, or with one from before."""
         self.engine.drop(partition)
         self.engine.follow(partition, log)
@@ -145,8 +161,8 @@ class Rebuild:
             restore(self.engine, base)
 
     def records(
-        self, partition: int, position: Position, before: Iterable[bytes]
-    ) -> Iterator[tuple[list[Change], Position | None]]:
+        self, partition: int, position: PartitionPosition, before: Iterable[bytes]
+    ) -> Iterator[tuple[list[Change], PartitionPosition | None]]:
         """What to write, in transactions: the last one has the position, and until it is written the state is damaged.
 
         Args:
@@ -154,25 +170,25 @@ class Rebuild:
             position: Up to where the state goes.
             before: The keys of the records that are there.
         """
-        gone, part = set(before), list[Change]()
+        removed, part = set(before), list[Change]()
         for changes in self.engine.written_anew(partition):
-            gone -= {key for _, key, _ in changes}
+            removed -= {key for _, key, _ in changes}
             part += changes
             if len(part) >= _BATCH:
                 yield part, None
                 part = []
-        part += [(partition, key, None) for key in sorted(gone)]
-        done = position.with_state(self.engine.changelog.totals.get(partition, Total()))
-        part.append((partition, POSITION, done.encode(partition)))
-        yield part, done
+        part += [(partition, key, None) for key in sorted(removed)]
+        final = position.with_state(self.engine.changelog.totals.get(partition, Total()))
+        part.append((partition, POSITION, final.encode(partition)))
+        yield part, final
 
 
 def _batches(messages: Iterable[Any]) -> Iterator[list[Any]]:
-    some: list[Any] = []
+    pending: list[Any] = []
     for message in messages:
-        some.append(message)
-        if len(some) == _BATCH:
-            yield some
-            some = []
-    if some:
-        yield some
+        pending.append(message)
+        if len(pending) == _BATCH:
+            yield pending
+            pending = []
+    if pending:
+        yield pending

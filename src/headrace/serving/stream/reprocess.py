@@ -10,7 +10,8 @@ from typing import Any
 
 from headrace.errors import StreamError, UsageError
 from headrace.home import Home
-from headrace.serving.stream.worker import Options, Worker
+from headrace.serving.stream.options import WorkerOptions
+from headrace.serving.stream.worker import StreamWorker
 from headrace.sources.broker import Broker
 from headrace.sources.patience import TIMEOUT
 from headrace.sources.topics import Topics
@@ -36,7 +37,7 @@ def reprocess(
     broker: Broker,
     begin: int | datetime,
     name: str,
-    options: Options,
+    options: WorkerOptions,
     stop: threading.Event,
 ) -> dict[str, Any]:
     """Answer the events from an offset or a time on, up to where the log ends; what it returns a worker returns.
@@ -58,16 +59,24 @@ def reprocess(
         StreamError: There is no such topic, its log has lost what the state is made of, or the cluster failed.
     """
     topics = into(system.topics, name)
-    log = broker.log(topics.events)
+    first = offsets_of(broker, topics.events, begin)
+    worker = StreamWorker(system, home, broker, "reprocess", replace(options, topics=topics, begins=first))
+    return {**worker.run(stop), "system": system.name, "from": first, "topic": topics.predictions}
+
+
+def offsets_of(broker: Broker, topic: str, begin: int | datetime) -> dict[int, int]:
+    """An offset of every partition, or the first event that came at a time or later, by partition.
+
+    Raises:
+        StreamError: There is no such topic, or the cluster failed.
+    """
+    log = broker.log(topic)
     if log is None:
-        raise StreamError("there is no such topic", where=topics.events)
-    if isinstance(begin, datetime):
-        found = _at(broker, topics.events, list(log.ends), begin)
-        first = {p: offset if offset >= 0 else log.ends[p] for p, offset in found.items()}
-    else:
-        first = {p: min(max(begin, log.begins[p]), end) for p, end in log.ends.items()}
-    worker = Worker(system, home, broker, "reprocess", replace(options, topics=topics, begins=first))
-    return {**worker.run(stop), "system": system.name, "from": first, "predictions": topics.predictions}
+        raise StreamError("there is no such topic", where=topic)
+    if not isinstance(begin, datetime):
+        return {p: min(max(begin, log.begins[p]), end) for p, end in log.ends.items()}
+    offsets_found = _at(broker, topic, list(log.ends), begin)
+    return {p: offset if offset >= 0 else log.ends[p] for p, offset in offsets_found.items()}
 
 
 def _at(broker: Broker, topic: str, partitions: list[int], moment: datetime) -> dict[int, int]:
@@ -75,9 +84,9 @@ def _at(broker: Broker, topic: str, partitions: list[int], moment: datetime) -> 
     from confluent_kafka import Consumer, TopicPartition
 
     consumer = Consumer(broker.settings(group_id="headrace-reader", enable_auto_commit=False))
-    asked = [TopicPartition(topic, p, int(moment.timestamp() * 1000)) for p in partitions]
+    requests = [TopicPartition(topic, p, int(moment.timestamp() * 1000)) for p in partitions]
     try:
-        found = broker.patiently(lambda: consumer.offsets_for_times(asked, timeout=TIMEOUT), topic)
+        offsets_found = broker.patiently(lambda: consumer.offsets_for_times(requests, timeout=TIMEOUT), topic)
     finally:
         consumer.close()
-    return {each.partition: each.offset for each in found}
+    return {partition.partition: partition.offset for partition in offsets_found}

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headrace.errors import StreamError
-from headrace.serving.stream.base import Records, StreamEngine
-from headrace.serving.stream.changelog import Record, total_of
-from headrace.serving.stream.positions import POSITION, Position
+from headrace.serving.engine.changelog import StateRecord, total_of
+from headrace.serving.engine.positions import POSITION, PartitionPosition
+from headrace.serving.stream.base import StateRecords, StreamEngine
 from headrace.sources.broker import BEGINNING, Broker
 
 _SHOWN = 5
@@ -28,7 +28,7 @@ class Trouble:
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredState:
     """What the state topic has of one partition.
 
     Attributes:
@@ -40,15 +40,20 @@ class Found:
     """
 
     partition: int
-    records: list[Record]
+    records: list[StateRecord]
     keys: frozenset[bytes]
-    position: Position | None
+    position: PartitionPosition | None
     troubles: list[Trouble]
 
     @property
     def whole(self) -> bool:
         """Whether the records are all of those that the position goes with."""
         return self.position is not None and total_of(r.check for r in self.records) == self.position.state
+
+    @property
+    def fresh(self) -> bool:
+        """Whether there never was a state."""
+        return self.position is None and not self.keys and not self.troubles
 
     @property
     def unsealed(self) -> bool:
@@ -59,7 +64,7 @@ class Found:
     @property
     def damage(self) -> str:
         """What is wrong, for people."""
-        wrong = [str(each) for each in self.troubles][:_SHOWN]
+        wrong = [str(trouble) for trouble in self.troubles][:_SHOWN]
         if not wrong and not self.keys:
             return "the state is gone"
         if not wrong and self.position is None:
@@ -74,7 +79,7 @@ class Found:
         return self.position.state.records if self.position else 0
 
 
-def found(changelog: Records, broker: Broker, topic: str, partition: int) -> Found:
+def found(changelog: StateRecords, broker: Broker, topic: str, partition: int) -> StoredState:
     """Read what the state topic has of a partition.
 
     To be called after the committed offsets of the partition were read, and were stable: then every transaction that
@@ -88,35 +93,48 @@ def found(changelog: Records, broker: Broker, topic: str, partition: int) -> Fou
 
 
 def found_of(
-    changelog: Records, partition: int, records: Iterable[tuple[bytes | None, bytes | None, int]], topic: str
-) -> Found:
+    changelog: StateRecords, partition: int, records: Iterable[tuple[bytes | None, bytes | None, int]], topic: str
+) -> StoredState:
     """What records (key, value, offset), in their order, come to."""
     live: dict[bytes, bytes] = {}
-    at: dict[bytes, int] = {}
-    said: tuple[bytes, int] | None = None
+    places_by_key: dict[bytes, int] = {}
+    content: tuple[bytes, int] | None = None
     for key, value, offset in records:
         if key == POSITION:
-            said = None if value is None else (value, offset)
+            content = None if value is None else (value, offset)
         elif key is not None:
             live.pop(key, None)  # the order of the last ones counts
             if value is not None:
                 live[key] = value
-                at[key] = offset
+                places_by_key[key] = offset
     try:
         good, faults = changelog.checked(live)
     except StreamError as error:
         raise StreamError(error.message, where=f"{topic}[{partition}], {error.where}", hint=error.hint) from error
-    troubles = [Trouble(at[fault.key], fault.key, fault.reason, fault.foreign) for fault in faults]
+    troubles = [Trouble(places_by_key[fault.key], fault.key, fault.reason, fault.foreign) for fault in faults]
     position = None
-    if said is not None:
+    if content is not None:
         try:
-            position = Position.decode(said[0], partition)
+            position = PartitionPosition.decode(content[0], partition)
         except StreamError as error:
-            troubles.append(Trouble(said[1], POSITION, error.message, foreign=False))
-    return Found(partition, good, frozenset(live), position, troubles)
+            troubles.append(Trouble(content[1], POSITION, error.message, foreign=False))
+    return StoredState(partition, good, frozenset(live), position, troubles)
 
 
-def restore(engine: StreamEngine, state: Found) -> int:
+def as_committed(broker: Broker, topic: str, partition: int) -> list[tuple[bytes, bytes | None, int]]:
+    """Key, value and offset of the records up to the last position, while a worker may go on.
+
+    What comes after it belongs to a transaction that was not read whole.
+
+    Raises:
+        StreamError: The topic cannot be read whole.
+    """
+    records = [(m.key() or b"", m.value(), m.offset()) for m in broker.read(topic, {partition: BEGINNING})]
+    last = max((i for i, (key, _, _) in enumerate(records) if key == POSITION), default=-1)
+    return records[: last + 1]
+
+
+def restore(engine: StreamEngine, state: StoredState) -> int:
     """Drop what is remembered of a partition and put in what was found; returns how many series or keys there are."""
     engine.drop(state.partition)
     return engine.restore(state.partition, state.records)

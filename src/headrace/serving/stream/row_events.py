@@ -11,12 +11,12 @@ import msgspec
 
 from headrace.contract.many import ManyDecoder
 from headrace.contract.row import RowDecoder
-from headrace.sources.events import Shape
+from headrace.sources.events import EventShape
 from headrace.sources.messages.base import Headers, Ignored, Unreadable
 from headrace.sources.messages.opening import Opener
 from headrace.system import System
 
-LARGEST = Shape.largest
+LARGEST = EventShape.largest
 """Bytes of an event at most."""
 _PART = 256
 """Rows that are decoded together: one that is bad has so many looked at one by one."""
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 @dataclass
-class Rows:
+class BatchRows:
     """The rows of a batch.
 
     Attributes:
@@ -57,42 +57,44 @@ class RowEvents:
         self._one = RowDecoder(system.contract, optional=(system.target,))
         self._many = ManyDecoder(system.contract, system.target)
 
-    def __call__(self, values: Sequence[bytes | None], headers: Sequence[Headers | None]) -> Rows:
+    def __call__(self, values: Sequence[bytes | None], headers: Sequence[Headers | None]) -> BatchRows:
         """The rows of messages, in their order, and what is wrong with those that are none."""
-        found = Rows()
+        batch_rows = BatchRows()
         for begin in range(0, len(values), _PART):
             part = values[begin : begin + _PART]
-            if not (self._opener.plain and self._together(begin, part, found)):
+            if not (self._opener.plain and self._together(begin, part, batch_rows)):
                 for place, value in enumerate(part, begin):
-                    self._alone(place, value, headers[place] if headers else None, found)
-        return found
+                    self._alone(place, value, headers[place] if headers else None, batch_rows)
+        return batch_rows
 
-    def _together(self, begin: int, values: Sequence[bytes | None], found: Rows) -> bool:
+    def _together(self, begin: int, values: Sequence[bytes | None], batch_rows: BatchRows) -> bool:
         """Decode rows at once, if all of them plainly are good."""
         good = [value for value in values if value is not None and len(value) <= LARGEST]
-        many = self._many.alone(good) if len(good) == len(values) else None
-        if many is None:
+        batch_check = self._many.alone(good) if len(good) == len(values) else None
+        if batch_check is None:
             return False
-        names = tuple(many.columns)
-        found.rows += [dict(zip(names, row, strict=True)) for row in zip(*many.columns.values(), strict=True)]
-        found.places += range(begin, begin + len(values))
+        names = tuple(batch_check.columns)
+        batch_rows.rows += [
+            dict(zip(names, row, strict=True)) for row in zip(*batch_check.columns.values(), strict=True)
+        ]
+        batch_rows.places += range(begin, begin + len(values))
         return True
 
-    def _alone(self, place: int, value: bytes | None, headers: Headers | None, found: Rows) -> None:
+    def _alone(self, place: int, value: bytes | None, headers: Headers | None, batch_rows: BatchRows) -> None:
         try:
             data = self._opener(value, headers or ()) if not self._opener.plain else _data(value)
         except Ignored as ignored:
-            found.ignored.append((place, str(ignored)))
+            batch_rows.ignored.append((place, str(ignored)))
             return
         except Unreadable as bad:
-            found.bad.append((place, str(bad)))
+            batch_rows.bad.append((place, str(bad)))
             return
         row, faults = self._one(data)
         if faults:
-            found.bad.append((place, _told(faults)))
+            batch_rows.bad.append((place, _told(faults)))
         else:
-            found.places.append(place)
-            found.rows.append(row)
+            batch_rows.places.append(place)
+            batch_rows.rows.append(row)
 
 
 def _data(value: bytes | None) -> Any:
@@ -123,14 +125,14 @@ def _data(value: bytes | None) -> Any:
 
 def _twice(pairs: list[tuple[str, Any]]) -> str | None:
     """The name that an object has twice."""
-    seen: set[str] = set()
+    names_seen: set[str] = set()
     for name, _ in pairs:
-        if name in seen:
+        if name in names_seen:
             return name
-        seen.add(name)
+        names_seen.add(name)
     return None
 
 
 def _told(faults: Sequence[Mapping[str, Any]]) -> str:
-    told = [": ".join([*map(str, fault["loc"]), fault["msg"]]) for fault in faults[:_SHOWN]]
-    return "; ".join(told) + (f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else "")
+    texts = [": ".join([*map(str, fault["loc"]), fault["msg"]]) for fault in faults[:_SHOWN]]
+    return "; ".join(texts) + (f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else "")

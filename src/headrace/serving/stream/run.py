@@ -2,53 +2,56 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 from headrace.errors import HeadraceError, StreamError
-from headrace.home import Home
-from headrace.pipelines import shape
+from headrace.executors import Handover, executor_of
 from headrace.serving.stream.identity import Identity
 from headrace.serving.stream.log import logger
+from headrace.serving.stream.options import WorkerOptions
 from headrace.serving.stream.supervisor import Ended, Supervisor
-from headrace.serving.stream.telemetry import Telemetry, serve
-from headrace.serving.stream.worker import Options, Worker
-from headrace.settings import Settings
+from headrace.serving.stream.telemetry import WorkerTelemetry, serve
+from headrace.serving.stream.worker import StreamWorker
 from headrace.sources.broker import Broker
+from headrace.sources.topics import Topics
 from headrace.system import System
-
-_PR_SET_PDEATHSIG = 1
+from headrace.tasks import shape, task_of
 
 
 @dataclass(frozen=True)
-class Job:
+class StreamJob:
     """What to stream; it is what a new process is handed.
 
     Attributes:
-        system: The declaration.
-        settings: Of the home.
+        handed: The system, and the settings of the home.
         bootstrap: The cluster.
         port: First port of the metrics.
         options: How workers run.
     """
 
-    system: System
-    settings: Settings
+    handed: Handover
     bootstrap: str
     port: int
-    options: Options
+    options: WorkerOptions
+
+    @property
+    def system(self) -> System:
+        """The declaration."""
+        return self.handed.system
+
+    @property
+    def topics(self) -> Topics:
+        """What is read and written."""
+        return self.options.topics or self.system.topics
 
 
-def run(job: Job, workers: int, on_start: Callable[[], None] = lambda: None) -> dict[str, Any]:
+def run(job: StreamJob, workers: int, on_start: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Answer events until SIGTERM or SIGINT; returns what was done.
 
     Args:
@@ -58,67 +61,58 @@ def run(job: Job, workers: int, on_start: Callable[[], None] = lambda: None) -> 
 
     Raises:
         DeclarationError: The system answers no events.
+        NotFoundError: There is no such model, or not any more.
         FencedError: Workers with the names of these took their places again and again.
         BrokerUnavailableError: The cluster was away for longer than it is waited for.
         HeadraceError: A worker failed before it answered anything, or again and again.
     """
-    if job.system.forecasts:
+    if task_of(job.system).stateful:
         job.system.event_shape()
-    shape.check(job.system, Home(job.settings))
+    home = job.handed.home()
+    shape.check(job.system, home)
+    if job.topics.shadow is not None:
+        home.registry.get(job.system.name, job.topics.shadow)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    log = logger(job.system.name, "supervisor")
-    supervisor = Supervisor(job, workers, _child, log, ends=job.options.idle is not None)
+    log = logger(job.topics.stream, "supervisor")
+    executor = executor_of(job.handed.settings.executor)
+    supervisor = Supervisor(executor, work, job, workers, log, ends=job.options.idle is not None)
     on_start()
-    return {"system": job.system.name, **supervisor.run(stop)}
+    shadow = {} if job.topics.shadow is None else {"shadow": job.topics.shadow}
+    return {"system": job.system.name, **shadow, **supervisor.run(stop)}
 
 
-def work(job: Job, number: int, stop: threading.Event) -> Ended:
-    """One worker, in this process, to its end."""
-    telemetry, log = Telemetry(job.system.name), logger(job.system.name, str(number))
+def work(job: StreamJob, number: int, stop: threading.Event) -> Ended:
+    """One worker, to its end: what its process runs."""
+    telemetry, log = WorkerTelemetry(job.topics.stream), logger(job.topics.stream, str(number))
+    return ended_by(lambda: _worked(job, number, stop, telemetry), telemetry, log)
+
+
+def ended_by(work: Callable[[], dict[str, Any]], telemetry: WorkerTelemetry, log: Any) -> Ended:
+    """How some work of a worker ended: with what it did, or with what it failed with."""
     try:
-        return Ended(done=_worked(job, number, stop, telemetry))
+        return Ended(done=work())
     except HeadraceError as error:
         log.error("failed", detail=error.message, where=error.where)
         return Ended(error=error, worked=telemetry.worked)
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor tells it
         log.error("failed", detail=str(error), traceback=traceback.format_exc())
-        told = StreamError(f"{type(error).__name__}: {error}", hint="this should not happen; the log has the traceback")
-        return Ended(error=told, worked=telemetry.worked)
+        failure = StreamError(
+            f"{type(error).__name__}: {error}", hint="this should not happen; the log has the traceback"
+        )
+        return Ended(error=failure, worked=telemetry.worked)
 
 
-def _worked(job: Job, number: int, stop: threading.Event, telemetry: Telemetry) -> dict[str, Any]:
-    system, home = job.system, Home(job.settings)
-    identity = Identity(home.path / "stream" / system.name, job.settings.replica, number)
-    worker = Worker(system, home, Broker(job.bootstrap, home.kafka), identity.name, job.options, telemetry)
+def _worked(job: StreamJob, number: int, stop: threading.Event, telemetry: WorkerTelemetry) -> dict[str, Any]:
+    system, home = job.system, job.handed.home()
+    identity = Identity(home.path / "stream" / job.topics.stream, home.settings.replica, number)
+    worker = StreamWorker(system, home, Broker(job.bootstrap, home.kafka), identity.name, job.options, telemetry)
     server = serve(telemetry, job.port)
-    log = logger(system.name, identity.name)
+    log = logger(job.topics.stream, identity.name)
     log.info("serves metrics", port=server.server_address[1], pid=os.getpid())
     try:
         return worker.run(stop)
     finally:
         server.shutdown()
         server.server_close()
-
-
-def _child(job: Job, number: int, parent: int, ended: Connection) -> None:
-    """A worker in a process of its own; it ends when the one that started it is gone."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the supervisor tells this one
-    _end_with_parent()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        stop.set()
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
-    ended.send(work(job, number, stop))
-
-
-def _end_with_parent() -> None:
-    """Where the system can, die at once with the supervisor: what starts next in its place then finds the name free."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -14,18 +14,18 @@ from typing import Any
 
 from headrace.errors import StreamError, UsageError
 from headrace.home import Home
+from headrace.serving.engine.positions import POSITION
 from headrace.serving.stream.engines import changelog_of
 from headrace.serving.stream.offline import Offline
-from headrace.serving.stream.positions import POSITION
 from headrace.serving.stream.rebuild import Rebuild
-from headrace.serving.stream.restore import Found, found_of
-from headrace.sources.broker import BEGINNING, Broker
+from headrace.serving.stream.restore import StoredState, as_committed, found_of
+from headrace.sources.broker import Broker
 from headrace.system import System
 
 _FORMAT = 1
 
 
-def save(system: System, home: Home, broker: Broker, path: Path) -> dict[str, Any]:
+def save(system: System, home: Home, broker: Broker, path: Path, *, shadow: int | None = None) -> dict[str, Any]:
     """Write the state as committed to a file, whole or not at all; workers may go on meanwhile.
 
     Returns ``file records bytes digest partitions[{partition offset records}]``.
@@ -35,15 +35,16 @@ def save(system: System, home: Home, broker: Broker, path: Path) -> dict[str, An
         home: Whose settings of times count.
         broker: The cluster.
         path: Of the file; one that is there is replaced.
+        shadow: Of this version, which scores beside.
 
     Raises:
         StreamError: There is no state, it is damaged, or the cluster failed.
     """
-    topics, changelog = system.topics, changelog_of(system, home)
+    topics, changelog = system.topics.of_shadow(shadow), changelog_of(system, home)
     count = broker.partitions().get(topics.state)
     if count is None:
         raise StreamError("there is no state", where=topics.state, hint="the first worker makes it")
-    partial, digest, done = path.with_name(f".{path.name}.{os.getpid()}"), hashlib.sha256(), []
+    partial, digest, results = path.with_name(f".{path.name}.{os.getpid()}"), hashlib.sha256(), []
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with partial.open("wb") as file:
@@ -53,19 +54,19 @@ def save(system: System, home: Home, broker: Broker, path: Path) -> dict[str, An
                 digest.update(data)
                 file.write(data)
 
-            put({"format": _FORMAT, "system": system.name, "at": datetime.now(UTC).isoformat(), "partitions": count})
+            put({"format": _FORMAT, "system": topics.stream, "at": datetime.now(UTC).isoformat(), "partitions": count})
             for partition in range(count):
-                records = _committed(broker, topics.state, partition)
+                records = as_committed(broker, topics.state, partition)
                 state = found_of(changelog, partition, records, topics.state)
                 if state.position is None or not state.whole:
-                    hint = f"headrace stream rebuild {system.name}"
+                    hint = f"headrace stream rebuild {topics.arguments}"
                     raise StreamError(state.damage, where=f"{topics.state}[{partition}]", hint=hint)
                 live = {key: value for key, value, _ in records}
                 for key in [POSITION, *(key for key in live if key in state.keys)]:
                     value = live[key]
                     assert value is not None
                     put({"p": partition, "k": b64encode(key).decode(), "v": b64encode(value).decode()})
-                done.append({"partition": partition, "offset": state.position.offset, "records": len(state.records)})
+                results.append({"partition": partition, "offset": state.position.offset, "records": len(state.records)})
             file.write(json.dumps({"sha256": digest.hexdigest()}).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -73,16 +74,9 @@ def save(system: System, home: Home, broker: Broker, path: Path) -> dict[str, An
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    total = sum(each["records"] for each in done)
-    told = {"system": system.name, "file": str(path), "records": total, "bytes": size}
-    return {**told, "digest": digest.hexdigest(), "partitions": done}
-
-
-def _committed(broker: Broker, topic: str, partition: int) -> list[tuple[bytes, bytes | None, int]]:
-    """The records up to the last position: what comes after it belongs to a transaction that was not read whole."""
-    records = [(m.key() or b"", m.value(), m.offset()) for m in broker.read(topic, {partition: BEGINNING})]
-    last = max((i for i, (key, _, _) in enumerate(records) if key == POSITION), default=-1)
-    return records[: last + 1]
+    total = sum(entry["records"] for entry in results)
+    result = {"system": topics.stream, "file": str(path), "records": total, "bytes": size}
+    return {**result, "digest": digest.hexdigest(), "partitions": results}
 
 
 @dataclass(frozen=True)
@@ -123,21 +117,21 @@ class Saved:
 
 
 def _checked(path: Path) -> Iterator[dict[str, Any]]:
-    digest, said = hashlib.sha256(), None
+    digest, content = hashlib.sha256(), None
     with path.open("rb") as file:
         for line in file:
-            if said is not None:
+            if content is not None:
                 raise ValueError("it goes on after its end")
-            told = json.loads(line)
-            said = told.get("sha256")
-            if said is None:
+            document = json.loads(line)
+            content = document.get("sha256")
+            if content is None:
                 digest.update(line)
-                yield told
-    if said != digest.hexdigest():
-        raise ValueError("it is cut off" if said is None else "its digest is another")
+                yield document
+    if content != digest.hexdigest():
+        raise ValueError("it is cut off" if content is None else "its digest is another")
 
 
-def restore(system: System, home: Home, broker: Broker, path: Path) -> dict[str, Any]:
+def restore(system: System, home: Home, broker: Broker, path: Path, *, shadow: int | None = None) -> dict[str, Any]:
     """Make the state anew from a file and the events since; returns what `rebuild` returns, with ``file``.
 
     No event is answered twice: where events after the savepoint have outcomes, they are put to the state and the
@@ -148,13 +142,14 @@ def restore(system: System, home: Home, broker: Broker, path: Path) -> dict[str,
         home: Where models and tables are.
         broker: The cluster.
         path: Of the file.
+        shadow: Of this version, which scores beside.
 
     Raises:
-        UsageError: There is no such file, or it is another system's.
+        UsageError: There is no such file, or it is another stream's.
         StreamError: The file is damaged or of another topic, workers are live, or the cluster failed.
     """
-    saved, done = Saved.read(path, system.name), []
-    with Offline(system, home, broker) as offline:
+    saved, results = Saved.read(path, system.topics.of_shadow(shadow).stream), []
+    with Offline(system, home, broker, shadow) as offline:
         committed = offline.committed()
         bases = {p: _base(offline, saved, p) for p in sorted(offline.log.ends)}  # all, before the first is written
         for partition, base in bases.items():
@@ -164,17 +159,17 @@ def restore(system: System, home: Home, broker: Broker, path: Path) -> dict[str,
             assert begin is not None, "it was looked at"
             if (position.log, position.offset) < (begin.log, begin.offset):
                 position = begin
-            making = Rebuild(offline.engine, broker, offline.topics, offline.log, offline.again)
+            making = Rebuild(offline.engine, offline.broker, offline.topics, offline.log, offline.again)
             events = making.state(partition, position, base=base)
             for changes, last in making.records(partition, position, state.keys):
                 position = last or position
                 offline.write(changes, {partition: position.offset})
-            made = {"partition": partition, "offset": position.offset, "events": events}
-            done.append({**made, "records": position.state.records})
-    return {"system": system.name, "file": str(path), "partitions": done}
+            result = {"partition": partition, "offset": position.offset, "events": events}
+            results.append({**result, "records": position.state.records})
+    return {"system": offline.topics.stream, "file": str(path), "partitions": results}
 
 
-def _base(offline: Offline, saved: Saved, partition: int) -> Found:
+def _base(offline: Offline, saved: Saved, partition: int) -> StoredState:
     records = saved.partitions.get(partition, [])
     base, where = found_of(offline.engine.changelog, partition, records, str(saved.path)), str(saved.path)
     if base.position is None or not base.whole:
@@ -183,6 +178,6 @@ def _base(offline: Offline, saved: Saved, partition: int) -> Found:
         raise StreamError(
             f"it is of another topic {offline.topics.events}, which was deleted since",
             where=where,
-            hint=f"make the state from the log: headrace stream rebuild {offline.topics.system}",
+            hint=f"make the state from the log: headrace stream rebuild {offline.topics.arguments}",
         )
     return base

@@ -10,6 +10,7 @@ knows its transaction otherwise. Then the sender is given up for a new one, whos
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +19,10 @@ from queue import SimpleQueue
 from typing import Any
 
 from headrace.errors import BrokerUnavailableError, StreamError
-from headrace.serving.stream.batch import Answered, Message
+from headrace.lineage import ROLE, SHADOW
+from headrace.serving.engine.batch import Answered, Message
+from headrace.serving.engine.positions import source_of
 from headrace.serving.stream.identity import fenced
-from headrace.serving.stream.positions import source_of
 from headrace.sources.broker import Broker
 from headrace.sources.messages.base import Headers
 from headrace.sources.patience import TIMEOUT
@@ -141,7 +143,7 @@ class Sender:
         may = self._fence()
         try:
             self._attempt(self._producer.begin_transaction)
-            keys, partitions, topic = batch.key, batch.partition, self._topics.predictions
+            keys, partitions, topic = batch.key, batch.partition, self._topics.output
             going_on = answered.going_on()
             for place, answer in zip(answered.places, answered.answers, strict=True):
                 if place in going_on:
@@ -151,12 +153,10 @@ class Sender:
             topic = self._topics.state
             for partition, key, value in answered.changes:
                 produce(topic, value, key, partition)
-            for message, partition in answered.moved:
-                cause = f"{self._topics.events}-{message.partition}-{message.offset}"
-                told: list[Any] = [*(message.headers or ()), ("moved_from", cause.encode())]
-                produce(self._topics.events, message.value, message.key, partition, headers=told)
-            self._pass_on(self._topics.dead_letters, answered.dead, answered.logs)
-            self._pass_on(self._topics.late, answered.late, answered.logs)
+            if self._topics.shadow is not None:
+                self._tell_refused(answered, self._topics.shadow)
+            else:
+                self._set_apart(answered)
         except (KafkaException, BufferError) as error:  # of handing a record over
             self._abort(error)
         except Lost:
@@ -166,13 +166,30 @@ class Sender:
         self._open = Future()
         self._work.put((ends, group, may, self._open))
 
+    def _set_apart(self, answered: Answered) -> None:
+        """Send on what is not answered here."""
+        for message, partition in answered.moved:
+            cause = f"{self._topics.events}-{message.partition}-{message.offset}"
+            headers: list[Any] = [*(message.headers or ()), ("moved_from", cause.encode())]
+            self._producer.produce(self._topics.events, message.value, message.key, partition, headers=headers)
+        self._pass_on(self._topics.dead_letters, answered.dead, answered.logs)
+        self._pass_on(self._topics.late, answered.late, answered.logs)
+
+    def _tell_refused(self, answered: Answered, version: int) -> None:
+        """Say of what a version beside has nothing to say to, why; the one that answers sets it apart, or moves it."""
+        for message, reason in (*answered.dead, *answered.late):
+            source = source_of(self._topics.events, answered.logs.get(message.partition, 1))
+            document = {"event_id": f"{source}-{message.partition}-{message.offset}", "error": reason[:4096]}
+            body = json.dumps({**document, "model_version": version, ROLE: SHADOW}, ensure_ascii=False).encode()
+            self._producer.produce(self._topics.output, body, message.key, message.partition)
+
     def _commits(self) -> None:
         """Commit one transaction after the other, in a thread of its own."""
-        for ends, group, may, done in iter(self._work.get, None):
+        for ends, group, may, callback in iter(self._work.get, None):
             try:
-                done.set_result(self._commit(ends, group, may))
+                callback.set_result(self._commit(ends, group, may))
             except Exception as error:  # noqa: BLE001 - whatever it is, who waits for it raises it
-                done.set_exception(error)
+                callback.set_exception(error)
 
     def _commit(self, ends: list[Any], group: Any, may: Callable[[], None]) -> float:
         try:
@@ -217,10 +234,10 @@ class Sender:
 
     def _pass_on(self, topic: str, letters: Sequence[tuple[Message, str]], logs: Mapping[int, int]) -> None:
         for message, reason in letters:
-            value, own = self._fitting(topic, message)
+            value, own_headers = self._fitting(topic, message)
             headers: list[tuple[str, str | bytes | None]] = [
                 # As the event came; what follows has the last word where names are the same.
-                *(each for each in own if each[0] != "cut_from"),
+                *(header for header in own_headers if header[0] != "cut_from"),
                 ("reason", reason.encode()[:4096]),
                 ("early", b"true" if getattr(reason, "early", False) else None),
                 ("source_topic", source_of(self._topics.events, logs.get(message.partition, 1)).encode()),
@@ -234,26 +251,26 @@ class Sender:
 
     def _fitting(self, topic: str, message: Message) -> tuple[bytes | None, Headers]:
         """As much of a letter as its topic takes: a longer one would fail every transaction that it is in."""
-        value, own = message.value, message.headers or ()
-        beside = sum(len(name) + len(told or b"") for name, told in own)
-        if len(value or b"") + beside < _SMALL:
-            return value, own
+        value, own_headers = message.value, message.headers or ()
+        size = sum(len(name) + len(content or b"") for name, content in own_headers)
+        if len(value or b"") + size < _SMALL:
+            return value, own_headers
         if topic not in self._most:
             try:
                 self._most[topic] = int(self._broker.configs([topic])[topic]["max.message.bytes"])
             except StreamError:  # not everybody may see it: it is as the stream makes it
                 self._most[topic] = LARGEST
-        most = self._most[topic] - HEADERS
-        if beside > most // 2:
-            own, beside = (), 0
-        most -= beside
-        return value if value is None or len(value) <= most else value[:most], own
+        limit = self._most[topic] - HEADERS
+        if size > limit // 2:
+            own_headers, size = (), 0
+        limit -= size
+        return value if value is None or len(value) <= limit else value[:limit], own_headers
 
     def _abort(self, cause: BaseException) -> None:
         try:
             self._insist(lambda: self._producer.abort_transaction(CALL), self._patience)
-        except Aborted as again:
-            raise Lost(f"the transaction can be neither committed nor aborted: {again}") from cause
+        except Aborted as aborted:
+            raise Lost(f"the transaction can be neither committed nor aborted: {aborted}") from cause
         raise Aborted(str(cause)) from cause
 
     def _attempt(self, call: Callable[[], object]) -> None:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from typing import Any
 
-from headrace.errors import BrokerUnavailableError, FencedError, HeadraceError, StreamError
+from headrace.errors import BrokerUnavailableError, FencedError, HeadraceError, NotFoundError, StreamError
+from headrace.executors import Entry, Executor, Running
 
 GRACE = 30.0
 """Seconds that workers have to stop."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 MOST = 5
-"""Typed failures of a worker in a row after which all end."""
+"""Failures of a worker in a row after which all end; a kill is none."""
 WELL = 300.0
 """Seconds of work after which earlier failures are forgotten."""
 
@@ -40,22 +36,20 @@ class Ended:
 
 
 @dataclass
-class Place:
+class WorkerSlot:
     """One worker over all its processes.
 
     Attributes:
-        process: The one that runs, or ran last; None before the first and while the next is waited for.
-        ended: Where it says how it ended.
+        process: The one that runs; None before the first and while the next is waited for.
         began: When it was started.
         due: When the next may start.
         pause: Seconds before the next start after a failure.
-        failures: Typed failures in a row.
+        failures: Failures in a row.
         worked: Whether any of its processes has worked.
         over: It ended by itself, and for good.
     """
 
-    process: BaseProcess | None = None
-    ended: Connection | None = None
+    process: Running | None = None
     began: float = 0.0
     due: float = 0.0
     pause: float = FIRST_PAUSE
@@ -63,34 +57,25 @@ class Place:
     worked: bool = False
     over: bool = False
 
-    def said(self) -> Ended | None:
-        """How its process ended; None where that did not say."""
-        try:
-            return self.ended.recv() if self.ended is not None and self.ended.poll() else None
-        except EOFError:
-            return None
-
-
-Entry = Callable[[Any, int, int, Connection], None]
-"""What a process runs, given the job, the worker's number, its parent's, and where to say how it ended."""
-
 
 class Supervisor:
     """Starts workers, and starts them again.
 
     Args:
+        executor: Where they run.
+        entry: What they run; it returns an `Ended`.
         job: What every worker is handed; it can be pickled.
         workers: How many.
-        entry: What their processes run.
         log: Where to tell of deaths.
         ends: Whether a worker may end by itself.
     """
 
-    def __init__(self, job: Any, workers: int, entry: Entry, log: Any, *, ends: bool) -> None:
+    def __init__(self, executor: Executor, entry: Entry, job: Any, workers: int, log: Any, *, ends: bool) -> None:
         if workers < 1:
             raise StreamError(f"{workers} workers answer nothing", where="--workers")
-        self._job, self._entry, self._log, self._ends = job, entry, log, ends
-        self._places = [Place() for _ in range(workers)]
+        self._executor, self._entry, self._job = executor, entry, job
+        self._log, self._ends = log, ends
+        self._places = [WorkerSlot() for _ in range(workers)]
         self._done: Counter[str] = Counter()
 
     def run(self, stop: threading.Event) -> dict[str, Any]:
@@ -103,57 +88,47 @@ class Supervisor:
         try:
             while not stop.is_set() and not all(place.over for place in self._places):
                 for number, place in enumerate(self._places):
-                    if place.process is not None and not place.process.is_alive():
+                    if place.process is not None and not place.process.alive:
                         self._take_leave(number, place, stop)
                     if place.process is None and not place.over and time.monotonic() >= place.due:
                         self._start(number, place)
                         starts += 1
-                self._rest(stop)
+                stop.wait(0.1)
         finally:
             self._stop()
         return {**self._done, "workers": len(self._places), "restarts": max(starts - len(self._places), 0)}
 
-    def _rest(self, stop: threading.Event) -> None:
-        running = [place.process.sentinel for place in self._places if place.process is not None]
-        if running:
-            wait(running, timeout=0.2)
-        if any(place.process is None for place in self._places):
-            stop.wait(0.1)
+    def _start(self, number: int, place: WorkerSlot) -> None:
+        place.process, place.began = self._executor.start(self._entry, self._job, number), time.monotonic()
 
-    def _start(self, number: int, place: Place) -> None:
-        context = get_context("spawn")
-        place.ended, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=self._entry, args=(self._job, number, os.getpid(), theirs))
-        process.start()
-        theirs.close()
-        place.process, place.began = process, time.monotonic()
-
-    def _take_leave(self, number: int, place: Place, stop: threading.Event) -> None:
+    def _take_leave(self, number: int, place: WorkerSlot, stop: threading.Event) -> None:
         """See how a process ended, and whether another is to follow."""
         assert place.process is not None
-        said, code = place.said(), place.process.exitcode
+        outcome, code = place.process.result(), place.process.code
         place.process = None
-        if said is not None and said.error is None:
-            self._done.update(said.done)
+        if outcome is not None and outcome.error is None:
+            self._done.update(outcome.done)
             place.over = self._ends
             if place.over or stop.is_set():
                 return
-        error = said.error if said is not None else None
-        place.worked |= said is not None and said.worked
+        error = outcome.error if outcome is not None else _silent(code)
+        place.worked |= outcome is not None and outcome.worked
         if time.monotonic() - place.began > WELL:
             place.failures, place.pause = 0, FIRST_PAUSE
         if error is not None:
             place.failures += 1
-            self._refuse(error, place)
+            self._refuse(error, place, is_told=outcome is not None)
         self._log.warning(
             "worker died", worker=number, exit=code, detail=error and error.message, pause=round(place.pause, 1)
         )
         place.due = time.monotonic() + place.pause
         place.pause = min(place.pause * 2, LONGEST_PAUSE)
 
-    def _refuse(self, error: HeadraceError, place: Place) -> None:
+    def _refuse(self, error: HeadraceError, place: WorkerSlot, *, is_told: bool) -> None:
         """Raise a failure that no new process helps against."""
-        lasting = not place.worked and not isinstance(error, FencedError)
+        lasting = isinstance(error, NotFoundError) or (
+            is_told and not place.worked and not isinstance(error, FencedError)
+        )
         if lasting or isinstance(error, BrokerUnavailableError) or place.failures >= MOST:
             if place.failures >= MOST:
                 error.message = f"{error.message}; {place.failures} times in a row, so this one gives up"
@@ -163,13 +138,22 @@ class Supervisor:
         running = [place for place in self._places if place.process is not None]
         for place in running:
             assert place.process is not None
-            place.process.terminate()
+            place.process.stop()
         until = time.monotonic() + GRACE
         for number, place in enumerate(running):
             assert place.process is not None
-            place.process.join(max(until - time.monotonic(), 0.1))
-            if place.process.is_alive():
+            place.process.wait(max(until - time.monotonic(), 0.1))
+            if place.process.alive:
                 self._log.warning("worker did not stop in time", worker=number)
                 place.process.kill()
-            said = place.said()
-            self._done.update(said.done if said is not None else {})
+            outcome = place.process.result()
+            self._done.update(outcome.done if outcome is not None else {})
+
+
+def _silent(code: int | None) -> StreamError | None:
+    """What to make of a process that ended with a code and did not say why; one that a signal killed has not failed."""
+    if code is None or code < 0:
+        return None
+    return StreamError(
+        f"a worker ended with code {code} and did not say why", hint="what it printed on stderr, above, says where"
+    )

@@ -17,7 +17,7 @@ _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
-class Telemetry:
+class WorkerTelemetry:
     """Metrics of one worker, each with the system as label."""
 
     def __init__(self, system: str) -> None:
@@ -31,14 +31,14 @@ class Telemetry:
 
         self._system = system
         self.events = made(Counter, "events", "Events read")
-        self.answers = made(Counter, "answers", "Predictions sent")
+        self.predictions = made(Counter, "predictions", "Predictions sent")
         self.dead_letters = made(Counter, "dead_letters", "Bad events set apart")
         self.late = made(Counter, "late", "Events set apart because they came too late")
         self.lost = made(Counter, "lost", "Offsets that the log no longer had when they were to be read")
         self.moved = made(Counter, "moved", "Events sent to the partition of their series")
         self.ignored = made(Counter, "ignored", "Messages that are no events, such as deletions")
         self.repeated = made(Counter, "repeated", "Rows that were answered before, and got the same answer")
-        self.anomalies = made(Counter, "anomalies", "Observations outside the interval predicted before")
+        self.anomalies = made(Counter, "anomalies", "Observations that are anomalies")
         self.commits = made(Counter, "commits", "Transactions committed")
         self.aborts = made(Counter, "aborts", "Transactions aborted")
         self.rebalances = made(Counter, "rebalances", "Partitions assigned or taken away")
@@ -49,6 +49,7 @@ class Telemetry:
         self.latency = made(
             Histogram, "latency_seconds", "From the arrival of a batch's oldest event to its commit", buckets=_SECONDS
         )
+        self.batch_limit = made(Gauge, "batch_limit", "Events in a transaction at most; fewer after slow ones")
         self.restore_seconds = made(Histogram, "restore_seconds", "Time to restore state", buckets=_SECONDS)
         self.series = made(Gauge, "series", "Series, or keys of rows, in memory")
         self.state_bytes = made(Gauge, "state_bytes", "Bytes of the state in memory")
@@ -92,7 +93,7 @@ class Telemetry:
         return generate_latest(self.registry)
 
 
-def serve(telemetry: Telemetry, port: int, tries: int = 20) -> ThreadingHTTPServer:
+def serve(telemetry: WorkerTelemetry, port: int, tries: int = 20) -> ThreadingHTTPServer:
     """Answer ``/metrics``, ``/health`` and ``/ready`` in threads of their own, on the first free port from `port` on.
 
     Raises:

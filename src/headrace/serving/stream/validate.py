@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from headrace.serving.stream.positions import Position
+from headrace.serving.engine.positions import PartitionPosition
 from headrace.sources.broker import Broker
 
 _LIMIT = 5.0
@@ -20,11 +20,11 @@ _ENDED = re.compile(r"broker end offset is (\d+)")
 
 def ended(detail: str) -> int | None:
     """Where a log was cut off, by what the client says; None where it says of none."""
-    found = _ENDED.search(detail)
-    return int(found[1]) if found else None
+    match = _ENDED.search(detail)
+    return int(match[1]) if match else None
 
 
-def cut_off(broker: Broker, topic: str, positions: Mapping[int, Position]) -> dict[int, int]:
+def cut_off(broker: Broker, topic: str, positions: Mapping[int, PartitionPosition]) -> dict[int, int]:
     """Where logs end that were cut off below their positions, though they may have grown past them again."""
     from confluent_kafka import Consumer
 
@@ -40,7 +40,7 @@ def cut_off(broker: Broker, topic: str, positions: Mapping[int, Position]) -> di
             fetch_wait_max_ms=10,
         )
     )
-    found: dict[int, int] = {}
+    ends: dict[int, int] = {}
     until = time.monotonic() + _LIMIT
     try:
         consumer.assign([positions[partition].begin(topic, partition) for partition in sorted(left)])
@@ -49,10 +49,10 @@ def cut_off(broker: Broker, topic: str, positions: Mapping[int, Position]) -> di
                 partition, error = message.partition(), message.error()
                 end = ended(error.str()) if error is not None else None
                 if end is not None:
-                    found[partition] = end
+                    ends[partition] = end
                 if partition is not None and partition in left:
                     left.discard(partition)
                     consumer.incremental_unassign([positions[partition].begin(topic, partition)])
     finally:
         consumer.close()
-    return found
+    return ends

@@ -10,7 +10,7 @@ from typing import Any
 from headrace.errors import DeclarationError
 from headrace.sources.messages.base import Decode, Headers, Unreadable
 from headrace.sources.messages.connect import typed
-from headrace.sources.messages.registry import Registry, schema_of, within
+from headrace.sources.messages.registry import SchemaRegistry, schema_of, within
 
 _NAME = "connect.name"
 """What Kafka Connect's Avro converter calls a type of its own by."""
@@ -18,7 +18,7 @@ _DEPTH = 50
 _INNER = {"array": "items", "map": "values"}
 
 
-def decoder(registry: Registry | None, schema: bytes | None) -> Decode:
+def decoder(registry: SchemaRegistry | None, schema: bytes | None) -> Decode:
     """Decodes Avro.
 
     Args:
@@ -35,7 +35,7 @@ def decoder(registry: Registry | None, schema: bytes | None) -> Decode:
     assert registry is not None, "of Avro every message needs one"
     reader = None if schema is None else _checked(schema)
     deserialize: Any = AvroDeserializer(registry.client, reader, conf={"subject.name.strategy": lambda *_: None})
-    named = _Named(registry, reader)
+    named = _ConnectTypes(registry, reader)
     broken = (
         *(SerializationError, SchemaResolutionError, ValueError, TypeError, LookupError, EOFError),
         *(ArithmeticError, struct.error, MemoryError, RecursionError),
@@ -57,10 +57,10 @@ def decoder(registry: Registry | None, schema: bytes | None) -> Decode:
     return decode
 
 
-class _Named:
+class _ConnectTypes:
     """Types of Kafka Connect's own that schemas name, as its JSON converter tells them."""
 
-    def __init__(self, registry: Registry, reader: str | None) -> None:
+    def __init__(self, registry: SchemaRegistry, reader: str | None) -> None:
         self._registry = registry
         self._reader = None if reader is None else _of(reader)
         self._fixed, self._found = reader is not None, dict[str, Any]()
@@ -77,8 +77,8 @@ class _Named:
         client = self._registry.client
 
         def ask() -> str | None:
-            found = client.get_schema(int(schema)) if schema.isdecimal() else client.get_schema_by_guid(schema)
-            text: str | None = found.schema_str
+            registered = client.get_schema(int(schema)) if schema.isdecimal() else client.get_schema_by_guid(schema)
+            text: str | None = registered.schema_str
             return text
 
         return ask
@@ -95,28 +95,28 @@ def _connect(schema: Any, names: dict[str, Any], depth: int = 0) -> Any:
     if isinstance(schema, str):
         return names.get(schema)
     if isinstance(schema, list):  # a type or null, otherwise whatever it is stays as it is
-        some = [each for each in schema if each != "null"]
-        return _connect(some[0], names, depth + 1) if len(some) == 1 else None
+        branches = [branch for branch in schema if branch != "null"]
+        return _connect(branches[0], names, depth + 1) if len(branches) == 1 else None
     kind, name = schema.get("type"), schema.get(_NAME)
-    made = {"type": kind, "name": name} if name and "logicalType" not in schema else None  # those are read by now
+    parsed = {"type": kind, "name": name} if name and "logicalType" not in schema else None  # those are read by now
     if kind == "record":
-        made = _struct(schema, names, depth)
+        parsed = _struct(schema, names, depth)
     elif isinstance(kind, (dict, list)):
-        made = _connect(kind, names, depth + 1)
+        parsed = _connect(kind, names, depth + 1)
     elif kind in _INNER:
-        made = {"type": kind, _INNER[kind]: _connect(schema[_INNER[kind]], names, depth + 1)}
-    return made
+        parsed = {"type": kind, _INNER[kind]: _connect(schema[_INNER[kind]], names, depth + 1)}
+    return parsed
 
 
 def _struct(schema: Any, names: dict[str, Any], depth: int) -> Any:
     fields: list[dict[str, Any]] = []
-    made = {"type": "struct", "name": schema.get(_NAME), "fields": fields}
-    names |= {schema["name"]: made, f"{schema.get('namespace')}.{schema['name']}": made}
+    parsed = {"type": "struct", "name": schema.get(_NAME), "fields": fields}
+    names |= {schema["name"]: parsed, f"{schema.get('namespace')}.{schema['name']}": parsed}
     for field in schema["fields"]:
         inner = _connect(field["type"], names, depth + 1)
         if inner is not None:  # the list of its own fields stays the same one: a record may hold itself
             fields.append({**inner, "field": field["name"]})
-    return made
+    return parsed
 
 
 def _checked(schema: bytes) -> str:

@@ -26,5 +26,5 @@ class Ignored(Exception):
 
 def header(headers: Headers, name: str) -> str | None:
     """The last header of a name, in any case, as text."""
-    found = [value for each, value in headers if each.lower() == name]
-    return None if not found or found[-1] is None else found[-1].decode(errors="replace")
+    values = [value for header, value in headers if header.lower() == name]
+    return None if not values or values[-1] is None else values[-1].decode(errors="replace")

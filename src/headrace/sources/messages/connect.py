@@ -36,12 +36,12 @@ def typed(schema: Any, value: Any, depth: int = 0) -> Any:
         if convert is not None:
             return convert(value, schema)
         if kind == "struct" and isinstance(value, dict):
-            named = {each["field"]: each for each in schema.get("fields") or ()}
-            return {field: typed(named.get(field), each, depth + 1) for field, each in value.items()}
+            named = {field["field"]: field for field in schema.get("fields") or ()}
+            return {field: typed(named.get(field), item, depth + 1) for field, item in value.items()}
         if kind == "array" and isinstance(value, list):
-            return [typed(schema.get("items"), each, depth + 1) for each in value]
+            return [typed(schema.get("items"), item, depth + 1) for item in value]
         if kind == "map" and isinstance(value, dict):
-            return {field: typed(schema.get("values"), each, depth + 1) for field, each in value.items()}
+            return {field: typed(schema.get("values"), item, depth + 1) for field, item in value.items()}
     except (TypeError, ValueError, KeyError, OverflowError, ArithmeticError, binascii.Error) as error:
         raise Unreadable(f"a value is not what its schema says ({name or kind}): {str(value)[:40]!r}") from error
     return value
@@ -51,8 +51,8 @@ def _count(unit: int, *, exact: bool = False) -> Callable[[Any, Any], datetime]:
     """A count since 1970 as a time: in UTC where it is exact, otherwise of no zone."""
 
     def convert(value: Any, schema: Any) -> datetime:
-        found = _EPOCH + (int(value) * unit // 1000) * _MICROSECOND
-        return found.replace(tzinfo=UTC) if exact else found
+        moment = _EPOCH + (int(value) * unit // 1000) * _MICROSECOND
+        return moment.replace(tzinfo=UTC) if exact else moment
 
     return convert
 
@@ -70,8 +70,8 @@ def _own_scale(value: Any, schema: Any) -> Decimal:
 
 
 def _scaled(value: Any, scale: int) -> Decimal:
-    whole = value if isinstance(value, bytes) else base64.b64decode(value, validate=True)
-    return Decimal(int.from_bytes(whole, "big", signed=True)).scaleb(-scale)
+    data = value if isinstance(value, bytes) else base64.b64decode(value, validate=True)
+    return Decimal(int.from_bytes(data, "big", signed=True)).scaleb(-scale)
 
 
 _NAMED: dict[str, Callable[[Any, Any], Any]] = {

@@ -95,12 +95,12 @@ def connect(value: bytes | None, headers: Headers, decode: Decode, json: Decode)
     """The payload of Kafka Connect's JSON, typed by the schema beside it."""
     if value is None:
         raise Unreadable(_NO_VALUE)
-    whole = decode(value, headers)
-    if not isinstance(whole, Mapping) or not {"schema", "payload"} <= whole.keys():
+    document = decode(value, headers)
+    if not isinstance(document, Mapping) or not {"schema", "payload"} <= document.keys():
         raise Unreadable("is not Kafka Connect's JSON: it has no schema and payload")
-    if whole["payload"] is None:
+    if document["payload"] is None:
         raise Unreadable("the payload is empty")
-    return typed(whole["schema"], whole["payload"]), whole
+    return typed(document["schema"], document["payload"]), document
 
 
 ENVELOPES: dict[str, Envelop] = {

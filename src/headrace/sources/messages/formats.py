@@ -12,12 +12,12 @@ from headrace.errors import ConfigError, DeclarationError, StreamError
 from headrace.sources.messages.base import Decode
 from headrace.sources.messages.declared import Messages
 from headrace.sources.messages.opening import framed_json, json_of
-from headrace.sources.messages.registry import Registry
+from headrace.sources.messages.registry import SchemaRegistry
 from headrace.sources.patience import Patience
 
 
 @dataclass(frozen=True)
-class Place:
+class SchemaPlace:
     """Where schemas are.
 
     Attributes:
@@ -32,10 +32,10 @@ class Place:
 
 
 class _Format(Protocol):
-    def decoder(self, registry: Registry | None, schema: bytes | None) -> Decode: ...
+    def decoder(self, registry: SchemaRegistry | None, schema: bytes | None) -> Decode: ...
 
 
-def decoder(messages: Messages, place: Place) -> Decode:
+def decoder(messages: Messages, place: SchemaPlace) -> Decode:
     """What decodes the payloads of a system's messages.
 
     Raises:
@@ -56,7 +56,7 @@ def decoder(messages: Messages, place: Place) -> Decode:
         )
     try:
         module = cast(_Format, import_module(f"headrace.sources.messages.{messages.format}"))
-        registry = Registry(place.registry, place.patience) if place.registry.get("url") else None
+        registry = SchemaRegistry(place.registry, place.patience) if place.registry.get("url") else None
         return module.decoder(registry, schema)
     except ImportError as error:
         raise StreamError(
@@ -73,5 +73,5 @@ def _schema(messages: Messages, folder: Path) -> bytes | None:
     try:
         return path.read_bytes()
     except OSError as error:
-        said = error.strerror or str(error)
-        raise DeclarationError(f"{path} cannot be read: {said}", where="stream.schema_file") from error
+        reason = error.strerror or str(error)
+        raise DeclarationError(f"{path} cannot be read: {reason}", where="stream.schema_file") from error

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from headrace.contract import Column
 from headrace.contract.table import EPOCHS, NOT_FINITE
+from headrace.contract.times import as_written
 
 _JSON = frozenset({str, int, bool, type(None), dict, list})
 
@@ -55,13 +56,25 @@ def natural(column: Column) -> Callable[[Any], Any]:
     return convert
 
 
+def time_written(column: Column, value: date) -> Any:
+    """A typed time as text or number in the column's format, for what is read as JSON again."""
+    import polars as pl
+
+    if column.format is None or not isinstance(value, datetime):
+        return value.isoformat() if column.format is None else value.strftime(column.format)
+    if value.tzinfo is None:
+        return value.strftime(column.format)
+    times = pl.Series([value.astimezone(UTC)], dtype=pl.Datetime("us", "UTC"))
+    return as_written(column, times)[0]
+
+
 def _number(value: Decimal, kind: str, name: str) -> Any:
     if kind in ("text", "category"):
         return format(value, "f")
     if not value.is_finite():
         raise Unfit(name, NOT_FINITE)
-    whole = kind == "integer" and value == value.to_integral_value()
-    return int(value) if whole else float(value)
+    is_integer = kind == "integer" and value == value.to_integral_value()
+    return int(value) if is_integer else float(value)
 
 
 def _text(value: Any, kind: str, name: str) -> Any:

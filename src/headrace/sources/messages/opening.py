@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
-from headrace.contract import Contract
-from headrace.sources.messages.base import Decode, Headers, Unreadable
+from headrace.contract import Column, Contract
+from headrace.sources.messages.base import Decode, Headers, Opened, Unreadable
 from headrace.sources.messages.declared import Messages
 from headrace.sources.messages.envelopes import ENVELOPES
-from headrace.sources.messages.natural import natural
+from headrace.sources.messages.natural import natural, time_written
 from headrace.sources.messages.paths import ENVELOPE, Path, found, parsed
 
 Record = dict[str, Any]
@@ -35,7 +36,7 @@ class Opener:
         self.plain, self.passed = messages.plain, messages.passed
         self._envelope, self._decode = ENVELOPES[messages.envelope], decode
         paths = {name: parsed(path) for name, path in messages.paths.items()}
-        self._columns = tuple(_Place(c.called, paths.get(c.name), natural(c)) for c in contract.columns)
+        self._columns = tuple(_ValuePlace(c, paths.get(c.name), natural(c)) for c in contract.columns)
 
     def __call__(self, value: bytes | None, headers: Headers) -> Record:
         """The values of the contract's columns that a message has, by what messages call the columns.
@@ -45,20 +46,45 @@ class Opener:
             Ignored: It is no event.
             Unfit: As `Unreadable`, of one column.
         """
-        event, around = self._envelope(value, headers, self._decode, json_of)
+        return self._opened(self._envelope(value, headers, self._decode, json_of))
+
+    def decoded(self, data: Any, headers: Headers, more: Sequence[str] = ()) -> Record:
+        """The same of a message that came as JSON, and was decoded; errors as of `__call__`.
+
+        Args:
+            data: The message.
+            headers: Of it.
+            more: Names beside the contract's whose values are wanted, where the event has them at the top.
+        """
+
+        def decode(value: bytes, headers: Headers) -> Any:
+            return data
+
+        return self._opened(self._envelope(b"", headers, decode, decode), more)
+
+    def written(self, data: Any, headers: Headers, more: Sequence[str] = ()) -> Record:
+        """As `decoded`, with times as texts or numbers that the contract reads; errors as of `__call__`."""
+        record = self.decoded(data, headers, more)
+        for place in self._columns:
+            if isinstance(record.get(place.name), date):
+                record[place.name] = time_written(place.column, record[place.name])
+        return record
+
+    def _opened(self, opened: Opened, more: Sequence[str] = ()) -> Record:
+        event, around = opened
         if not isinstance(event, Mapping):
             raise Unreadable("is not an object")
-        record: Record = {}
+        record: Record = {name: event[name] for name in more if name in event}
         for place in self._columns:
             if place.path is None:
                 if place.name not in event:
                     continue
-                given = event[place.name]
+                raw = event[place.name]
             elif place.path[0] == ENVELOPE:
-                given = found(around, place.path[1:])
+                raw = found(around, place.path[1:])
             else:
-                given = found(event, place.path)
-            record[place.name] = place.convert(given)
+                raw = found(event, place.path)
+            record[place.name] = place.convert(raw)
         return record
 
     def key(self, key: bytes | None) -> bytes | None:
@@ -78,13 +104,18 @@ def as_it_is(key: bytes | None) -> bytes | None:
     return key
 
 
-class _Place:
+def of_json(messages: Messages, contract: Contract) -> Opener:
+    """Opens what comes elsewhere than on a topic: in the envelope and with the paths that are declared, as JSON."""
+    return Opener(messages.model_copy(update={"format": "json"}), contract, json_of)
+
+
+class _ValuePlace:
     """Where the value of a column lies, and how it becomes the contract's."""
 
-    __slots__ = ("convert", "name", "path")
+    __slots__ = ("column", "convert", "name", "path")
 
-    def __init__(self, name: str, path: Path | None, convert: Callable[[Any], Any]) -> None:
-        self.name, self.path, self.convert = name, path, convert
+    def __init__(self, column: Column, path: Path | None, convert: Callable[[Any], Any]) -> None:
+        self.column, self.name, self.path, self.convert = column, column.called, path, convert
 
 
 def json_of(value: bytes, headers: Headers) -> Any:

@@ -27,15 +27,15 @@ def parsed(text: str) -> Path:
     ('a', 'x.y')
     """
     parts: list[str | int] = []
-    at = 0
-    while at < len(text):
-        found = _PART.match(text, at)
-        if found is None or (found["name"] is not None and text[at] == "." and at == 0):
+    position = 0
+    while position < len(text):
+        match = _PART.match(text, position)
+        if match is None or (match["name"] is not None and text[position] == "." and position == 0):
             break
-        name, place, quoted = found.group("name", "place", "quoted")
+        name, place, quoted = match.group("name", "place", "quoted")
         parts.append(int(place) if place is not None else name if name is not None else quoted[1:-1])
-        at = found.end()
-    if at < len(text) or not parts or isinstance(parts[0], int):
+        position = match.end()
+    if position < len(text) or not parts or isinstance(parts[0], int):
         raise ValueError(f"{text!r} is no path: write names with points between them, as in a.b[0].c")
     return tuple(parts)
 

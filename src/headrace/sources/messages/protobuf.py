@@ -10,14 +10,14 @@ from typing import Any
 
 from headrace.errors import ConfigError, DeclarationError, StreamError
 from headrace.sources.messages.base import Decode, Headers, Unreadable
-from headrace.sources.messages.registry import Registry, schema_of, within
+from headrace.sources.messages.registry import SchemaRegistry, schema_of, within
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BUILTIN = "google/protobuf/"
 _DEPTH = 50
 
 
-def decoder(registry: Registry | None, schema: bytes | None) -> Decode:
+def decoder(registry: SchemaRegistry | None, schema: bytes | None) -> Decode:
     """Decodes Protobuf.
 
     Args:
@@ -45,10 +45,10 @@ def decoder(registry: Registry | None, schema: bytes | None) -> Decode:
         try:
             payload = dual_schema_id_deserializer(value, within(headers), frame)
             index = tuple(frame.message_indexes or (0,))
-            made = classes.get((schema, index))
-            if made is None:
-                made = classes[schema, index] = GetMessageClass(_message(files.of(schema), index))
-            message = made()
+            message_class = classes.get((schema, index))
+            if message_class is None:
+                message_class = classes[schema, index] = GetMessageClass(_message(files.of(schema), index))
+            message = message_class()
             message.ParseFromString(payload.read())
             return _plain(message)
         except broken as error:
@@ -59,13 +59,13 @@ def decoder(registry: Registry | None, schema: bytes | None) -> Decode:
 
 def _message(file: Any, index: Sequence[int]) -> Any:
     """The type that an index names: a place among a file's types, and then among those inside of it."""
-    found = list(file.message_types_by_name.values())
+    messages = list(file.message_types_by_name.values())
     kind = None
     for place in index:
-        if not 0 <= place < len(found):
+        if not 0 <= place < len(messages):
             raise Unreadable(f"is of message {list(index)}, which {file.name} does not have")
-        kind = found[place]
-        found = list(kind.nested_types)
+        kind = messages[place]
+        messages = list(kind.nested_types)
     return kind
 
 
@@ -76,8 +76,8 @@ class _Fixed:
         from google.protobuf import descriptor_pb2
 
         try:
-            every = descriptor_pb2.FileDescriptorSet.FromString(schema).file
-            self._file = _pooled(every[-1], list(every[:-1]))
+            files = descriptor_pb2.FileDescriptorSet.FromString(schema).file
+            self._file = _pooled(files[-1], list(files[:-1]))
         except (TypeError, LookupError, ValueError) as error:
             text = "is no set of descriptors"
             hint = "protoc --include_imports --descriptor_set_out=FILE events.proto"
@@ -93,7 +93,7 @@ class _Fixed:
 class _Registered:
     """The descriptors of the registry's schemas."""
 
-    def __init__(self, registry: Registry | None) -> None:
+    def __init__(self, registry: SchemaRegistry | None) -> None:
         if registry is None:
             raise ConfigError("events in protobuf need a schema registry", where="HEADRACE_SCHEMA_REGISTRY")
         self._registry, self._files = registry, dict[str, Any]()
@@ -109,47 +109,49 @@ class _Registered:
 
         def ask() -> Any:
             get: Any = client.get_schema if schema.isdecimal() else client.get_schema_by_guid
-            found = get(int(schema) if schema.isdecimal() else schema, fmt="serialized")
-            others: dict[str, Any] = {}
-            self._referred(found, others)
-            return _pooled(self._compiled("events.proto", found.schema_str), list(others.values()))
+            registered = get(int(schema) if schema.isdecimal() else schema, fmt="serialized")
+            referred: dict[str, Any] = {}
+            self._referred(registered, referred)
+            return _pooled(self._compiled("events.proto", registered.schema_str), list(referred.values()))
 
         return ask
 
-    def _referred(self, schema: Any, others: dict[str, Any]) -> None:
+    def _referred(self, schema: Any, referred: dict[str, Any]) -> None:
         """The files that a schema names, those first that they name themselves."""
-        for each in schema.references or ():
-            if not each.name.startswith(_BUILTIN) and each.name not in others:
-                found = self._registry.client.get_version(each.subject, each.version, True, "serialized").schema
-                self._referred(found, others)
-                others[each.name] = self._compiled(each.name, found.schema_str)
+        for reference in schema.references or ():
+            if not reference.name.startswith(_BUILTIN) and reference.name not in referred:
+                registered = self._registry.client.get_version(
+                    reference.subject, reference.version, True, "serialized"
+                ).schema
+                self._referred(registered, referred)
+                referred[reference.name] = self._compiled(reference.name, registered.schema_str)
 
     def _compiled(self, name: str, text: str | None) -> Any:
         from google.protobuf import descriptor_pb2
         from google.protobuf.message import DecodeError
 
         try:
-            made = descriptor_pb2.FileDescriptorProto.FromString(base64.b64decode(text or "", validate=True))
+            file_proto = descriptor_pb2.FileDescriptorProto.FromString(base64.b64decode(text or "", validate=True))
         except (binascii.Error, ValueError, DecodeError) as error:
             raise StreamError(
                 "the schema registry gives the schema as text, which nothing here compiles",
                 where=self._registry.url,
                 hint="declare stream.schema_file, made by protoc --include_imports --descriptor_set_out=FILE",
             ) from error
-        made.name = name
-        return made
+        file_proto.name = name
+        return file_proto
 
 
-def _pooled(file: Any, others: Sequence[Any]) -> Any:
+def _pooled(file: Any, referred: Sequence[Any]) -> Any:
     """The descriptor of a file that names others."""
     from google.protobuf import any_pb2, descriptor_pool, duration_pb2, struct_pb2, timestamp_pb2, wrappers_pb2
 
     pool = descriptor_pool.DescriptorPool()
-    for each in (any_pb2, duration_pb2, struct_pb2, timestamp_pb2, wrappers_pb2):
-        pool.AddSerializedFile(each.DESCRIPTOR.serialized_pb)
-    for each in others:
-        if not each.name.startswith(_BUILTIN):
-            pool.Add(each)
+    for module in (any_pb2, duration_pb2, struct_pb2, timestamp_pb2, wrappers_pb2):
+        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+    for file_proto in referred:
+        if not file_proto.name.startswith(_BUILTIN):
+            pool.Add(file_proto)
     pool.Add(file)
     return pool.FindFileByName(file.name)
 
@@ -161,19 +163,19 @@ def _plain(message: Any, depth: int = 0) -> Any:
     known = _KNOWN.get(message.DESCRIPTOR.full_name)
     if known is not None:
         return known(message)
-    found: dict[str, Any] = {}
+    document: dict[str, Any] = {}
     for field in message.DESCRIPTOR.fields:
         value = getattr(message, field.name)
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             kind = field.message_type.fields_by_name["value"]
-            found[field.name] = {str(name): _value(kind, value[name], depth) for name in value}
+            document[field.name] = {str(name): _value(kind, value[name], depth) for name in value}
         elif field.is_repeated:
-            found[field.name] = [_value(field, each, depth) for each in value]
+            document[field.name] = [_value(field, item, depth) for item in value]
         elif field.has_presence and not message.HasField(field.name):
-            found[field.name] = None
+            document[field.name] = None
         else:
-            found[field.name] = _value(field, value, depth)
-    return found
+            document[field.name] = _value(field, value, depth)
+    return document
 
 
 def _value(field: Any, value: Any, depth: int) -> Any:

@@ -31,12 +31,12 @@ def schema_of(value: bytes, headers: Headers) -> str:
     Raises:
         Unreadable: It has none.
 
-    >>> schema_of(b"\x00\x00\x00\x00\x07...", ())
+    >>> schema_of(b"\\x00\\x00\\x00\\x00\\x07...", ())
     '7'
     """
-    told = next((told for name, told in reversed(headers) if name == _HEADER), None)
-    if told is not None and len(told) == 17 and told[0] == _HEADER_MAGIC:
-        return str(UUID(bytes=told[1:]))
+    header = next((header for name, header in reversed(headers) if name == _HEADER), None)
+    if header is not None and len(header) == 17 and header[0] == _HEADER_MAGIC:
+        return str(UUID(bytes=header[1:]))
     if len(value) < 6 or value[0] != _MAGIC:
         raise Unreadable("is not in Confluent's wire format: it does not begin with the byte 0 and the id of a schema")
     return str(int.from_bytes(value[1:5], "big"))
@@ -49,7 +49,7 @@ def within(headers: Headers) -> Any:
     return SerializationContext("", MessageField.VALUE, list(headers))
 
 
-class Registry:
+class SchemaRegistry:
     """A schema registry.
 
     Args:
@@ -65,10 +65,10 @@ class Registry:
 
         self.url, self._patience = settings["url"], patience
         # Its own retries would keep the worker from telling that it waits.
-        own: dict[str, Any] = {"max.retries": 0, "timeout": _TIMEOUT, **settings}
-        own |= {name: int(own[name]) for name in _WHOLE & own.keys()}
+        options: dict[str, Any] = {"max.retries": 0, "timeout": _TIMEOUT, **settings}
+        options |= {name: int(options[name]) for name in _WHOLE & options.keys()}
         try:
-            self.client: Any = SchemaRegistryClient.new_client({**own, "timeout": float(own["timeout"])})
+            self.client: Any = SchemaRegistryClient.new_client({**options, "timeout": float(options["timeout"])})
         except (ValueError, TypeError) as error:
             raise ConfigError(str(error), where="HEADRACE_SCHEMA_REGISTRY") from error
         self._strange: dict[str, tuple[float, str]] = {}
@@ -88,9 +88,9 @@ class Registry:
         from confluent_kafka.schema_registry.error import OAuthTokenError, SchemaRegistryError
         from httpx2 import HTTPError
 
-        at, said = self._strange.get(what, (-_STRANGE, ""))
-        if time.monotonic() - at < _STRANGE:
-            raise Unreadable(said)
+        moment, reason = self._strange.get(what, (-_STRANGE, ""))
+        if time.monotonic() - moment < _STRANGE:
+            raise Unreadable(reason)
         patience = self._patience.part()
         patience.seconds = min(patience.seconds, _PART)
         while True:
@@ -107,14 +107,14 @@ class Registry:
             except (HTTPError, OAuthTokenError, OSError) as error:
                 patience.wait(self._away(str(error)))
 
-    def _unknown(self, what: str) -> Unreadable:
-        said = f"the schema registry does not know schema {what}"
+    def _unknown(self, schema_id: str) -> Unreadable:
+        reason = f"the schema registry does not know schema {schema_id}"
         if len(self._strange) >= _MANY:
             self._strange.clear()
-        self._strange[what] = time.monotonic(), said
-        return Unreadable(said)
+        self._strange[schema_id] = time.monotonic(), reason
+        return Unreadable(reason)
 
-    def _away(self, said: str) -> BrokerUnavailableError:
+    def _away(self, reason: str) -> BrokerUnavailableError:
         return BrokerUnavailableError(
-            f"the schema registry does not answer: {said}", where=self.url, hint="is it running? nothing is set apart"
+            f"the schema registry does not answer: {reason}", where=self.url, hint="is it running? nothing is set apart"
         )

@@ -8,11 +8,11 @@ would give. It may be lost, or fall behind, at any moment: the next write brings
     group = FeatureGroup(store, "shop", "customers", keys=["customer"], time="time",
                          columns={"spend": pl.Float64()}, online=1)
     group.write(frame)                                   # the table, then the online side
-    found = store.online.get(group, "c1", at=now)        # {"spend": 12.5}, or None
+    found = store.online.get(group, "c1", as_of=now)        # {"spend": 12.5}, or None
     found.known_at                                       # since when
 """
 
-from headrace.store.online.online import Answers, Online
-from headrace.store.online.records import Found
+from headrace.store.online.online import LookupResult, Online
+from headrace.store.online.records import KeyedValues
 
-__all__ = ["Answers", "Found", "Online"]
+__all__ = ["KeyedValues", "LookupResult", "Online"]

@@ -45,5 +45,5 @@ class Connections(Generic[C]):
     def close(self) -> None:
         """Close those that are free."""
         closing, self._free = self._free, []
-        for each in closing:
-            each.close()
+        for connection in closing:
+            connection.close()

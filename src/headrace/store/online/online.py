@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from headrace.errors import ConfigError, NotFoundError, UsageError, WriteConflictError
-from headrace.store.online.base import Backend, Batch, State
-from headrace.store.online.postgresql import PostgreSQL
-from headrace.store.online.records import Found, facts_of, key_text, microseconds
-from headrace.store.online.sqlite import SQLite
+from headrace.store.online.base import GroupState, OnlineBackend, OnlineWrite, Session
+from headrace.store.online.feeds import Feed
+from headrace.store.online.postgresql import PostgreSQLOnline
+from headrace.store.online.records import KeyedValues, facts_of, key_text, microseconds
+from headrace.store.online.sqlite import SQLiteOnline
 
 if TYPE_CHECKING:
     import polars as pl
 
     from headrace.store.delta import Table
 
+T = TypeVar("T")
 CLOCKS = timedelta(minutes=5)
 """How far the clock of a reader may be behind that of a writer."""
 
-_BACKENDS: dict[str, type[SQLite] | type[PostgreSQL]] = {
-    "sqlite": SQLite,
-    "postgresql": PostgreSQL,
-    "postgres": PostgreSQL,
+_BACKENDS: dict[str, type[SQLiteOnline] | type[PostgreSQLOnline]] = {
+    "sqlite": SQLiteOnline,
+    "postgresql": PostgreSQLOnline,
+    "postgres": PostgreSQLOnline,
 }
 _ATTEMPTS = 20
 _END = 2**63 - 1
 
 
-class Group(Protocol):
+class OnlineGroup(Protocol):
     """What the online side needs to know of a feature group: `FeatureGroup` is one."""
 
     @property
@@ -60,11 +62,15 @@ class Group(Protocol):
         """The facts."""
 
     @property
+    def fed(self) -> bool:
+        """Whether a topic feeds it: its rows are here before they are in the table."""
+
+    @property
     def online(self) -> int:
         """How many event times of a key are kept."""
 
 
-class Answers(NamedTuple):
+class LookupResult(NamedTuple):
     """What a look-up found, and what it was read from.
 
     Attributes:
@@ -76,7 +82,7 @@ class Answers(NamedTuple):
 
     version: int
     since: int
-    found: list[Found | None]
+    found: list[KeyedValues | None]
 
 
 class Online:
@@ -94,7 +100,7 @@ class Online:
         return _opened, (self._uri, self._timeout)
 
     @cached_property
-    def _backend(self) -> Backend:
+    def _backend(self) -> OnlineBackend:
         scheme = self._uri.partition(":")[0].partition("+")[0]
         if scheme not in _BACKENDS:
             raise ConfigError(
@@ -123,51 +129,57 @@ class Online:
 
     # --- reading -----------------------------------------------------------------------------------------------
 
-    def get(self, group: Group, key: Any, *, at: datetime | None = None, ttl: timedelta | None = None) -> Found | None:
+    def get(
+        self, group: OnlineGroup, key: Any, *, as_of: datetime | None = None, ttl: timedelta | None = None
+    ) -> KeyedValues | None:
         """The latest known values of a key.
 
         Args:
             group: The feature group.
             key: The key's value; a tuple where the group has several key columns, or none.
-            at: The asking time: only what had happened and was known then. None: all that is here.
-            ttl: How old values may be, by event time; needs `at`.
+            as_of: The asking time: only what had happened and was known then. None: all that is here.
+            ttl: How old values may be, by event time; needs `as_of`.
 
         Raises:
             NotFoundError: The group is not online yet.
             OnlineUnavailableError: The database is away.
         """
-        return self.look_up(group, (key,), at=at, ttl=ttl).found[0]
+        return self.look_up(group, (key,), as_of=as_of, ttl=ttl).found[0]
 
     def get_many(
-        self, group: Group, keys: Sequence[Any], *, at: datetime | None = None, ttl: timedelta | None = None
-    ) -> list[Found | None]:
+        self, group: OnlineGroup, keys: Sequence[Any], *, as_of: datetime | None = None, ttl: timedelta | None = None
+    ) -> list[KeyedValues | None]:
         """The latest known values of many keys, in their order, as `get` gives them, of one moment."""
-        return self.look_up(group, keys, at=at, ttl=ttl).found
+        return self.look_up(group, keys, as_of=as_of, ttl=ttl).found
 
     def look_up(
-        self, group: Group, keys: Sequence[Any], *, at: datetime | None = None, ttl: timedelta | None = None
-    ) -> Answers:
+        self, group: OnlineGroup, keys: Sequence[Any], *, as_of: datetime | None = None, ttl: timedelta | None = None
+    ) -> LookupResult:
         """What `get_many` gives, and the version of the table that it was read from."""
-        if ttl is not None and at is None:
-            raise UsageError("how old a value is depends on when it is asked for", where="at", hint="say at=now")
-        count, moment = len(group.keys), _END if at is None else microseconds(at)
-        read = self._backend.newest(_name(group), [key_text(key, count) for key in keys], moment)
+        if ttl is not None and as_of is None:
+            raise UsageError("how old a value is depends on when it is asked for", where="as_of", hint="say as_of=now")
+        count, moment = len(group.keys), _END if as_of is None else microseconds(as_of)
+        texts = [key_text(key, count) for key in keys]
+        read = self._backend.newest(_name(group), texts, moment)
         if read is None:
             raise _absent(group)
         state, payloads = read
-        found = [None if each is None else Found(each) for each in payloads]
-        if ttl is not None and at is not None:
-            found = [None if each is None or at - each.time > ttl else each for each in found]
-        return Answers(state.version, state.since, found)
+        results = [
+            None if payload is None else KeyedValues(text, payload)
+            for text, payload in zip(texts, payloads, strict=True)
+        ]
+        if ttl is not None and as_of is not None:
+            results = [None if result is None or as_of - result.time > ttl else result for result in results]
+        return LookupResult(state.version, state.since, results)
 
-    def history(self, group: Group, key: Any, last: int, *, at: datetime | None = None) -> list[Found]:
+    def history(self, group: OnlineGroup, key: Any, last: int, *, as_of: datetime | None = None) -> list[KeyedValues]:
         """The last observations of a key, oldest first: of each event time what is known latest.
 
         Args:
             group: The feature group; it must keep that many event times (``online=last`` or more).
             key: As for `get`.
             last: How many.
-            at: As for `get`.
+            as_of: As for `get`.
 
         Raises:
             UsageError: The group keeps fewer.
@@ -179,20 +191,21 @@ class Online:
                 where=_name(group),
                 hint=f"declare the group with online={last}",
             )
-        moment = _END if at is None else microseconds(at)
-        payloads = self._backend.last(_name(group), key_text(key, len(group.keys)), last, moment)
+        moment = _END if as_of is None else microseconds(as_of)
+        text = key_text(key, len(group.keys))
+        payloads = self._backend.last(_name(group), text, last, moment)
         if not payloads and self._backend.state(_name(group)) is None:
             raise _absent(group)
-        return [Found(each) for each in reversed(payloads)]
+        return [KeyedValues(text, payload) for payload in reversed(payloads)]
 
-    def version(self, group: Group) -> int | None:
+    def version(self, group: OnlineGroup) -> int | None:
         """The logical version of the group's table that is here; None: nothing of it was ever written."""
         state = self._backend.state(_name(group))
         return None if state is None else state.version
 
     # --- writing -----------------------------------------------------------------------------------------------
 
-    def follow(self, group: Group, *, now: datetime) -> int:
+    def follow(self, group: OnlineGroup, *, now: datetime) -> int:
         """Bring a group up to its table; `FeatureGroup.write` does. Returns the version that is here then.
 
         Every fact of the table that is not here yet is added, whoever wrote it: what a writer that was killed left
@@ -218,51 +231,81 @@ class Online:
             hint="do all writers declare it alike?",
         )
 
-    def rebuild(self, group: Group, *, now: datetime) -> int:
+    def session(self, group: OnlineGroup, work: Callable[[Session, str], T], *, synced: bool = False) -> T:
+        """What `work` returns, given a transaction and the group's name there; see `OnlineBackend.session`.
+
+        Raises:
+            OnlineUnavailableError: The database is away; nothing has changed.
+        """
+        name = _name(group)
+        return self._backend.session(name, lambda session: work(session, name), synced=synced)
+
+    def rebuild(self, group: OnlineGroup, *, now: datetime) -> int:
         """Make a group anew from its table. Readers see it as it was until it is done. As `follow` otherwise."""
         self._bring(group, None, group.table.version(), now)
         return self.follow(group, now=now)  # another's newer facts may have gone with the old
 
-    def _bring(self, group: Group, after: int | None, version: int, now: datetime) -> bool:
+    def _bring(self, group: OnlineGroup, after: int | None, version: int, now: datetime) -> bool:
         """Write the facts after a version; all of them after None."""
         import polars as pl
 
-        state = State(version, microseconds(now - CLOCKS), _shape(group))
+        state = GroupState(version, microseconds(now - CLOCKS), _shape(group))
         lazy = group.table.scan(version=version, where=pl.col("_version") > (after or 0))
-        wanted = dict.fromkeys([*group.keys, group.time, "known_at", "_version", *group.columns])
-        frame = _kept(group.table.collect(lazy.select(*wanted)), group, now - CLOCKS)
+        names = dict.fromkeys([*group.keys, group.time, "known_at", "_version", *group.columns])
+        frame = _kept(group.table.collect(lazy.select(*names)), group, now - CLOCKS)
         facts = list(facts_of(frame, group.keys, group.time, list(group.columns)))
-        return self._backend.write(_name(group), Batch(facts, after, state, group.online))
+        batch = OnlineWrite(facts, after, state, group.online)
+        if after is None and group.fed:
+            return self.session(group, lambda session, name: _anew(Feed(session, name), session, batch))
+        return self._backend.write(_name(group), batch)
+
+    def forget(self, system: str) -> None:
+        """Take all groups of a system away, with what feeds them; repeated, it changes nothing.
+
+        Raises:
+            StoreError: The database cannot be used.
+        """
+        prefix = f"{system}/"
+
+        def work(session: Session) -> None:
+            for table in ("facts", "groups", "positions", "states", "pending"):
+                session.many(f"DELETE FROM {table} WHERE substr(name, 1, {len(prefix)}) = ?", [(prefix,)])  # noqa: S608
+
+        self._backend.session(prefix, work)
+
+
+def _anew(feed: Feed, session: Session, batch: OnlineWrite) -> bool:
+    """Write all facts of a group that a topic feeds: those of its table, and those that it lacks."""
+    return session.write(batch._replace(facts=[*batch.facts, *feed.facts()]))
 
 
 def _opened(uri: str, timeout: float) -> Online:
     return Online(uri, timeout=timeout)
 
 
-def _name(group: Group) -> str:
+def _name(group: OnlineGroup) -> str:
     return f"{group.system}/{group.name}"
 
 
-def _absent(group: Group) -> NotFoundError:
-    return NotFoundError(
-        "nothing of it is online yet", where=_name(group), hint=f"write to it, or: headrace online {group.system}"
-    )
+def _absent(group: OnlineGroup) -> NotFoundError:
+    hint = f"write to it, or: headrace materialize online {group.system}"
+    return NotFoundError("nothing of it is online yet", where=_name(group), hint=hint)
 
 
-def _shape(group: Group) -> str:
+def _shape(group: OnlineGroup) -> str:
     """Facts of another table or another shape are of no use: they are made anew."""
-    said = json.dumps([group.table.id(), group.keys, group.time, [*group.columns], group.online])
-    return hashlib.sha256(said.encode()).hexdigest()[:12]
+    shape = json.dumps([group.table.id(), group.keys, group.time, [*group.columns], group.online])
+    return hashlib.sha256(shape.encode()).hexdigest()[:12]
 
 
-def _kept(facts: pl.DataFrame, group: Group, since: datetime) -> pl.DataFrame:
+def _kept(facts: pl.DataFrame, group: OnlineGroup, since: datetime) -> pl.DataFrame:
     """What the database would keep of these facts alone, so that it need not see the rest."""
     import polars as pl
 
     from headrace.store.facts import latest
 
-    seen = (pl.col(group.time) <= since) & (pl.col("known_at") <= since)
-    past = latest(facts.filter(seen), [*group.keys, group.time])
+    visible = (pl.col(group.time) <= since) & (pl.col("known_at") <= since)
+    past = latest(facts.filter(visible), [*group.keys, group.time])
     place = pl.col(group.time).rank("dense", descending=True)
     past = past.filter((place.over(*group.keys) if group.keys else place) <= group.online)
-    return pl.concat([past, facts.filter(~seen)])
+    return pl.concat([past, facts.filter(~visible)])

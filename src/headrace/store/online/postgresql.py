@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from headrace.errors import ConfigError, OnlineUnavailableError, StoreError
-from headrace.store.online.base import Batch, State
+from headrace.passwords import is_cut
+from headrace.store.online.base import GroupState, OnlineWrite, Session
 from headrace.store.online.connections import Connections
+from headrace.store.online.feeds import TABLES
 
 if TYPE_CHECKING:
     from headrace.store.bounded import BoundedConnection
@@ -67,7 +69,7 @@ _SET = """
     SET version = excluded.version, since = excluded.since, shape = excluded.shape, format = excluded.format"""
 
 
-class PostgreSQL:
+class PostgreSQLOnline:
     """Readers see one snapshot of one statement; writers of one group take turns by an advisory lock.
 
     Args:
@@ -80,41 +82,57 @@ class PostgreSQL:
     def __init__(self, uri: str, timeout: float) -> None:
         if find_spec("psycopg") is None:
             raise ConfigError("PostgreSQL needs psycopg", where="online_uri", hint="pip install 'headrace[postgres]'")
-        scheme, _, rest = uri.partition("://")
-        self._uri, parts = f"{scheme.partition('+')[0]}://{rest}", urlsplit(uri)
+        if is_cut(uri):
+            hint = "write / ? # @ in the password as %2F %3F %23 %40"
+            raise ConfigError("the password ends too early", where="online_uri", hint=hint)
+        scheme, _, remainder = uri.partition("://")
+        self._uri, parts = f"{scheme.partition('+')[0]}://{remainder}", urlsplit(uri)
         self._where = f"{parts.hostname or 'localhost'}{parts.path}"  # never the password
         # The server's own time-out comes first, as long as there is a server that does not stand still.
         self._timeout, self._longest = timeout, timeout + 1
         self._connections = Connections(self._connect)
 
-    def state(self, group: str) -> State | None:
+    def state(self, group: str) -> GroupState | None:
         """One row."""
         return self._run(lambda connection: self._state(connection, group))
 
-    def newest(self, group: str, keys: Sequence[str], at: int) -> tuple[State, list[bytes | None]] | None:
+    def newest(self, group: str, keys: Sequence[str], as_of: int) -> tuple[GroupState, list[bytes | None]] | None:
         """One statement, which the server plans once; the keys travel as one array."""
-        given = {"name": group, "keys": list(keys), "at": at}
-        rows = self._run(lambda connection: connection.execute(_NEWEST, given, prepare=True).fetchall())
+        arguments = {"name": group, "keys": list(keys), "at": as_of}
+        rows = self._run(lambda connection: connection.execute(_NEWEST, arguments, prepare=True).fetchall())
         if not rows:
             return None
         return self._known(rows[0][:4]), [row[4] for row in rows] if keys else []
 
-    def last(self, group: str, key: str, count: int, at: int) -> list[bytes]:
+    def last(self, group: str, key: str, count: int, as_of: int) -> list[bytes]:
         """A key has few facts, so going through all of them is quick."""
-        given = (group, key, at, at, count)
-        return [row[0] for row in self._run(lambda connection: connection.execute(_LAST, given).fetchall())]
+        arguments = (group, key, as_of, as_of, count)
+        return [row[0] for row in self._run(lambda connection: connection.execute(_LAST, arguments).fetchall())]
 
-    def write(self, group: str, batch: Batch) -> bool:
+    def write(self, group: str, batch: OnlineWrite) -> bool:
         """A connection that dies is replaced once: writing the same again changes nothing."""
 
         def transaction(connection: BoundedConnection) -> bool:
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", (group, _LOCK))
-                connection.longest = self._longest if batch.after is not None else _CLEARING + 1
-                try:
-                    return self._write(connection, group, batch)
-                finally:
-                    connection.longest = self._longest
+                return self._write(connection, group, batch)
+
+        return self._run(transaction)
+
+    def session(self, group: str, work: Callable[[Session], T], *, synced: bool = False) -> T:
+        """Waits for the server's disk always: without, the death of the server alone undoes what was committed."""
+
+        def transaction(connection: BoundedConnection) -> T:
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", (group, _LOCK))
+                connection.execute("SET LOCAL synchronous_commit = on")
+                connection.execute("SET LOCAL search_path = headrace_online")
+                if connection.execute("SELECT to_regclass('headrace_online.pending')").fetchone() == (None,):
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+                    for statement in TABLES:
+                        key = "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+                        connection.execute(statement.format(number=key, bytes="bytea"))
+                return work(_PostgreSQLSession(self, connection, group))
 
         return self._run(transaction)
 
@@ -122,7 +140,14 @@ class PostgreSQL:
         """Those that are free."""
         self._connections.close()
 
-    def _write(self, connection: BoundedConnection, group: str, batch: Batch) -> bool:
+    def _write(self, connection: BoundedConnection, group: str, batch: OnlineWrite) -> bool:
+        connection.longest = self._longest if batch.after is not None else _CLEARING + 1
+        try:
+            return self._written(connection, group, batch)
+        finally:
+            connection.longest = self._longest
+
+    def _written(self, connection: BoundedConnection, group: str, batch: OnlineWrite) -> bool:
         state, present = batch.state, self._state(connection, group)
         if batch.after is None:
             connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(_CLEARING * 1000),))
@@ -130,7 +155,7 @@ class PostgreSQL:
         elif present is None or present.version < batch.after or present.shape != state.shape:
             return False
         else:
-            state = State(max(state.version, present.version), max(state.since, present.since), state.shape)
+            state = GroupState(max(state.version, present.version), max(state.since, present.since), state.shape)
         for start in range(0, len(batch.facts), _PART):
             part = batch.facts[start : start + _PART]
             connection.execute(_INSERT, (group, *(list(column) for column in zip(*part, strict=True))))
@@ -140,15 +165,17 @@ class PostgreSQL:
         connection.execute(_SET, (group, *state, FORMAT))
         return True
 
-    def _state(self, connection: BoundedConnection, group: str) -> State | None:
+    def _state(self, connection: BoundedConnection, group: str) -> GroupState | None:
         row = connection.execute(_STATE, (group,)).fetchone()
         return None if row is None else self._known(row)
 
-    def _known(self, row: Sequence[Any]) -> State:
-        *state, found = row
-        if found > FORMAT:
-            raise StoreError(f"it has format {found}, this headrace knows {FORMAT}", where=self._where, hint="upgrade")
-        return State(*state)
+    def _known(self, row: Sequence[Any]) -> GroupState:
+        *state, payload = row
+        if payload > FORMAT:
+            raise StoreError(
+                f"it has format {payload}, this headrace knows {FORMAT}", where=self._where, hint="upgrade"
+            )
+        return GroupState(*state)
 
     def _connect(self) -> BoundedConnection:
         from headrace.store.bounded import connect
@@ -195,6 +222,31 @@ class PostgreSQL:
             raise OnlineUnavailableError(f"cannot be used now: {_first_line(error)}", where=self._where) from error
         except psycopg.Error as error:
             raise StoreError(f"the database refused it: {_first_line(error)}", where=self._where) from error
+
+
+class _PostgreSQLSession:
+    """One transaction."""
+
+    def __init__(self, backend: PostgreSQLOnline, connection: BoundedConnection, group: str) -> None:
+        self._backend, self._connection, self._group = backend, connection, group
+
+    def state(self) -> GroupState | None:
+        return self._backend._state(self._connection, self._group)  # noqa: SLF001 - a part of it
+
+    def write(self, batch: OnlineWrite) -> bool:
+        return self._backend._write(self._connection, self._group, batch)  # noqa: SLF001 - a part of it
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        statement = statement.replace("AMONG ?", "= ANY(?::text[])").replace("?", "%s")
+        cursor = self._connection.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
+
+    def many(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.executemany(statement.replace("?", "%s"), values)
+
+    def texts(self, values: Sequence[str]) -> list[str]:
+        return list(values)
 
 
 def _first_line(error: Exception) -> str:

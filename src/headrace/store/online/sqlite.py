@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from headrace.errors import ConfigError, OnlineUnavailableError, StoreError
-from headrace.files import disk_trouble
-from headrace.store.online.base import Batch, State
+from headrace.files import absolute, disk_trouble
+from headrace.store.online.base import GroupState, OnlineWrite, Session
 from headrace.store.online.connections import Connections
+from headrace.store.online.feeds import TABLES
 from headrace.store.wal import OPENING, patiently, to_wal
 
+T = TypeVar("T")
 FORMAT = 1
 
 _TABLES = (
@@ -49,7 +52,7 @@ _SUPERSEDED = """
 _DROP = "DELETE FROM facts WHERE name = ? AND key = ? AND time = ? AND known_at = ? AND version = ?"
 
 
-class SQLite:
+class SQLiteOnline:
     """Readers see one snapshot and wait for no one; writers take turns by SQLite's own lock on the file.
 
     Args:
@@ -63,34 +66,34 @@ class SQLite:
         self._path = uri.removeprefix("sqlite:///")
         if self._path in ("", ":memory:") or self._path == uri:
             raise ConfigError("the online side needs a file", where=uri, hint="say sqlite:////folder/online.db")
-        self._timeout = timeout
+        self._path, self._timeout = str(absolute(self._path)), timeout
         self._connections = Connections(self._connect)
         self._file: int | None = None
 
-    def state(self, group: str) -> State | None:
+    def state(self, group: str) -> GroupState | None:
         """One row."""
         with self._connected() as connection:
             return self._state(connection, group)
 
-    def newest(self, group: str, keys: Sequence[str], at: int) -> tuple[State, list[bytes | None]] | None:
+    def newest(self, group: str, keys: Sequence[str], as_of: int) -> tuple[GroupState, list[bytes | None]] | None:
         """One statement, so one snapshot; many keys travel as one JSON text."""
         with self._connected() as connection:
             if len(keys) == 1:
-                rows = connection.execute(_ONE, {"name": group, "key": keys[0], "at": at}).fetchall()
+                rows = connection.execute(_ONE, {"name": group, "key": keys[0], "at": as_of}).fetchall()
             else:
-                given = {"name": group, "keys": json.dumps(keys), "at": at}
-                rows = connection.execute(_MANY, given).fetchall()
+                arguments = {"name": group, "keys": json.dumps(keys), "at": as_of}
+                rows = connection.execute(_MANY, arguments).fetchall()
             if rows:
-                return State(*rows[0][:3]), [row[3] for row in rows]
+                return GroupState(*rows[0][:3]), [row[3] for row in rows]
             state = None if keys else self._state(connection, group)
             return None if state is None else (state, [])
 
-    def last(self, group: str, key: str, count: int, at: int) -> list[bytes]:
+    def last(self, group: str, key: str, count: int, as_of: int) -> list[bytes]:
         """A key has few facts, so a window over all of them is quick."""
         with self._connected() as connection:
-            return [row[0] for row in connection.execute(_LAST, (group, key, at, at, count))]
+            return [row[0] for row in connection.execute(_LAST, (group, key, as_of, as_of, count))]
 
-    def write(self, group: str, batch: Batch) -> bool:
+    def write(self, group: str, batch: OnlineWrite) -> bool:
         """Writers are kept out from the first look on."""
         with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -102,30 +105,49 @@ class SQLite:
                 raise
             return written
 
+    def session(self, group: str, work: Callable[[Session], T], *, synced: bool = False) -> T:
+        """A disk is waited for only where it must be: a row is to be seen at once."""
+        with self._connected() as connection:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                for statement in TABLES:
+                    connection.execute(statement.format(number="INTEGER PRIMARY KEY AUTOINCREMENT", bytes="BLOB"))
+                result = work(_SQLiteSession(self, connection, group))
+                if synced:  # only what writes is synced, and all before it in the log is then
+                    connection.execute("UPDATE groups SET version = version WHERE name = ?", (group,))
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.rollback()
+                raise
+            finally:
+                connection.execute("PRAGMA synchronous = NORMAL")
+            return result
+
     def close(self) -> None:
         """Those that are free."""
         self._connections.close()
 
-    def _write(self, connection: sqlite3.Connection, group: str, batch: Batch) -> bool:
+    def _write(self, connection: sqlite3.Connection, group: str, batch: OnlineWrite) -> bool:
         state, present = batch.state, self._state(connection, group)
         if batch.after is None:
             connection.execute("DELETE FROM facts WHERE name = ?", (group,))
         elif present is None or present.version < batch.after or present.shape != state.shape:
             return False
         else:
-            state = State(max(state.version, present.version), max(state.since, present.since), state.shape)
+            state = GroupState(max(state.version, present.version), max(state.since, present.since), state.shape)
         rows = ((group, *fact) for fact in batch.facts)
         connection.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?, ?)", rows)
         if batch.after is not None:
             keys = json.dumps(sorted({fact.key for fact in batch.facts}))
-            given = {"name": group, "keys": keys, "since": state.since, "keep": batch.keep}
-            connection.executemany(_DROP, connection.execute(_SUPERSEDED, given).fetchall())
+            arguments = {"name": group, "keys": keys, "since": state.since, "keep": batch.keep}
+            connection.executemany(_DROP, connection.execute(_SUPERSEDED, arguments).fetchall())
         connection.execute("INSERT OR REPLACE INTO groups VALUES (?, ?, ?, ?)", (group, *state))
         return True
 
-    def _state(self, connection: sqlite3.Connection, group: str) -> State | None:
+    def _state(self, connection: sqlite3.Connection, group: str) -> GroupState | None:
         row = connection.execute("SELECT version, since, shape FROM groups WHERE name = ?", (group,)).fetchone()
-        return None if row is None else State(*row)
+        return None if row is None else GroupState(*row)
 
     def _connect(self) -> sqlite3.Connection:
         if self._file is None:  # a folder that was moved away must find its place free when it comes back
@@ -160,14 +182,14 @@ class SQLite:
             raise
 
     def _format(self, connection: sqlite3.Connection) -> int:
-        found: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > FORMAT:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > FORMAT:
             raise StoreError(
-                f"it has format {found}, this headrace knows {FORMAT}",
+                f"it has format {version}, this headrace knows {FORMAT}",
                 where=self._path,
                 hint="upgrade headrace, or name another file",
             )
-        return found
+        return version
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -180,14 +202,37 @@ class SQLite:
             finally:
                 self._connections.give(connection)
         except sqlite3.OperationalError as error:
-            said = disk_trouble(error) or str(error)
-            raise OnlineUnavailableError(f"cannot be used now: {said}", where=self._path) from error
+            reason = disk_trouble(error) or str(error)
+            raise OnlineUnavailableError(f"cannot be used now: {reason}", where=self._path) from error
         except OSError as error:  # its folder cannot be made
-            said = disk_trouble(error) or str(error)
-            raise OnlineUnavailableError(f"cannot be made: {said}", where=self._path) from error
+            reason = disk_trouble(error) or str(error)
+            raise OnlineUnavailableError(f"cannot be made: {reason}", where=self._path) from error
         except sqlite3.DatabaseError as error:
-            hint = "remove the file; headrace online SYSTEM makes it anew from the tables"
+            hint = "remove the file; headrace materialize online SYSTEM makes it anew from the tables"
             raise StoreError(f"is damaged: {error}", where=self._path, hint=hint) from error
+
+
+class _SQLiteSession:
+    """One transaction."""
+
+    def __init__(self, backend: SQLiteOnline, connection: sqlite3.Connection, group: str) -> None:
+        self._backend, self._connection, self._group = backend, connection, group
+
+    def state(self) -> GroupState | None:
+        return self._backend._state(self._connection, self._group)  # noqa: SLF001 - a part of it
+
+    def write(self, batch: OnlineWrite) -> bool:
+        return self._backend._write(self._connection, self._group, batch)  # noqa: SLF001 - a part of it
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        among = "IN (SELECT value FROM json_each(?))"
+        return self._connection.execute(statement.replace("AMONG ?", among), values).fetchall()
+
+    def many(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
+        self._connection.executemany(statement, values)
+
+    def texts(self, values: Sequence[str]) -> str:
+        return json.dumps(values)
 
 
 def _file_at(path: str) -> int | None:

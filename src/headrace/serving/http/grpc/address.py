@@ -45,8 +45,8 @@ class At:
                 tried.bind(address)
             except OSError as error:
                 where = f"{binding.host}:{port}"
-                said = f"cannot listen for gRPC: {error.strerror}"
-                raise UsageError(said, where=where, hint="choose another --grpc-port") from error
+                message = f"cannot listen for gRPC: {error.strerror}"
+                raise UsageError(message, where=where, hint="choose another --grpc-port") from error
         tls = None
         if binding.tls_cert is not None and binding.tls_key is not None:
             authorities = binding.tls_ca.read_bytes() if binding.tls_ca is not None else None

@@ -19,7 +19,7 @@ from headrace.serving.http.options import Options
 from headrace.serving.http.predict import PredictRoute
 from headrace.serving.http.problem import Problem
 from headrace.serving.http.protocols import inference
-from headrace.serving.http.served import Served
+from headrace.serving.http.served import ServedSystem
 from headrace.serving.http.throttle import Throttle
 
 GRACE = 10.0
@@ -28,7 +28,7 @@ _LARGEST = 64 * 2**20
 """Bytes of an answer at most."""
 _HEAD = 2**14
 """Bytes of metadata at most."""
-_METADATA = ("authorization", "idempotency-key", "x-request-id", "traceparent")
+_METADATA = ("authorization", "idempotency-key", "x-request-id", "traceparent", "tracestate")
 _LENGTH = b"inference-header-content-length"
 _STATUS = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ALREADY_EXISTS"}
 _STATUS |= {408: "DEADLINE_EXCEEDED", 413: "RESOURCE_EXHAUSTED", 429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}
@@ -38,7 +38,7 @@ class _Inferred(inference.Inference):
     route = f"/{SERVICE}/ModelInfer"
 
 
-class Door:
+class GrpcDoor:
     """The service of one process.
 
     Args:
@@ -51,7 +51,7 @@ class Door:
 
     def __init__(
         self,
-        served: Mapping[str, Served],
+        served: Mapping[str, ServedSystem],
         access: Access,
         predict: PredictRoute,
         throttle: Throttle,
@@ -86,8 +86,8 @@ class Door:
                 self._server.add_insecure_port(address)
             else:
                 key, cert, authorities = at.tls
-                told = grpc.ssl_server_credentials([(key, cert)], authorities, authorities is not None)
-                self._server.add_secure_port(address, told)
+                credentials = grpc.ssl_server_credentials([(key, cert)], authorities, authorities is not None)
+                self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise UsageError("cannot listen for gRPC", where=address, hint="choose another --grpc-port") from error
         await self._server.start()
@@ -125,7 +125,7 @@ class Door:
         return self._of["ServerLiveResponse"](live=True)
 
     async def _ready(self, request: Any, context: Any) -> Any:
-        return self._of["ServerReadyResponse"](ready=all(each.reason is None for each in self._served.values()))
+        return self._of["ServerReadyResponse"](ready=all(served.reason is None for served in self._served.values()))
 
     async def _model_ready(self, request: Any, context: Any) -> Any:
         return self._of["ModelReadyResponse"](ready=self._find(request, context).reason is None)
@@ -136,7 +136,9 @@ class Door:
     async def _model_metadata(self, request: Any, context: Any) -> Any:
         data = inference.metadata(self._find(request, context))
         tensors = {
-            side: [self._of["Described"](**{n: each[n] for n in ("name", "datatype", "shape")}) for each in data[side]]
+            side: [
+                self._of["Described"](**{n: tensor[n] for n in ("name", "datatype", "shape")}) for tensor in data[side]
+            ]
             for side in ("inputs", "outputs")
         }
         return self._of["ModelMetadataResponse"](**{**data, **tensors})
@@ -157,25 +159,25 @@ class Door:
             "client": _client(context.peer()),
             "headers": headers,
         }
-        said: list[Any] = []
+        messages: list[Any] = []
 
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
 
         async def send(message: Any) -> None:
-            said.append(message)
+            messages.append(message)
 
         form = _Inferred(request.model_version or None)
         allowed = self._throttle.request(form.route, dict(headers)) if self._throttle else nullcontext()
         with allowed:
             await self._predict(request.model_name, scope, receive, send, form)
-        start, rest = said
+        start, rest = messages
         if start["status"] != 200:
             raise Problem(start["status"], msgspec.json.decode(rest["body"])["detail"])
         length = int(dict(start["headers"])[_LENGTH])
         return answered(self._of["ModelInferResponse"](), rest["body"], length)
 
-    def _find(self, request: Any, context: Any) -> Served:
+    def _find(self, request: Any, context: Any) -> ServedSystem:
         self._access.check(_metadata(context).get("authorization", b""), request.name, READ)
         served = self._served.get(request.name)
         if served is None:
@@ -185,8 +187,8 @@ class Door:
 
 
 def _metadata(context: Any) -> dict[str, bytes]:
-    given = ((key, value) for key, value in context.invocation_metadata() if key in _METADATA)
-    return {key: value if isinstance(value, bytes) else value.encode("latin-1", "replace") for key, value in given}
+    metadata = ((key, value) for key, value in context.invocation_metadata() if key in _METADATA)
+    return {key: value if isinstance(value, bytes) else value.encode("latin-1", "replace") for key, value in metadata}
 
 
 def _client(peer: str) -> tuple[str, int] | None:

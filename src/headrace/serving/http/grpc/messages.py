@@ -88,13 +88,13 @@ def classes() -> dict[str, Any]:
         for field, (number, told) in fields.items():
             kind = told.removesuffix("*")
             label = kinds.LABEL_REPEATED if told != kind else kinds.LABEL_OPTIONAL
-            made = message.field.add(name=field, number=number, label=label)
+            field_made = message.field.add(name=field, number=number, label=label)
             if kind in MESSAGES:
-                made.type, made.type_name = kinds.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
+                field_made.type, field_made.type_name = kinds.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
             else:
-                made.type = getattr(kinds, f"TYPE_{kind.upper()}")
+                field_made.type = getattr(kinds, f"TYPE_{kind.upper()}")
             if name == "Value":
-                made.oneof_index = 0
+                field_made.oneof_index = 0
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}")) for name in MESSAGES}

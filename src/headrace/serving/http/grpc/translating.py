@@ -34,15 +34,15 @@ def posted(request: Any) -> tuple[bytes, int]:
     raw = list(request.raw_input_contents)
     if raw and len(raw) != len(request.inputs):
         raise Problem(400, f"{len(raw):,} raw contents are not those of {len(request.inputs):,} tensors")
-    parts = [raw[place] if raw else _contents(each) for place, each in enumerate(request.inputs)]
+    parts = [raw[place] if raw else _contents(tensor) for place, tensor in enumerate(request.inputs)]
     inputs = [
         {
-            "name": each.name,
-            "datatype": each.datatype,
-            "shape": list(each.shape),
-            "parameters": _parameters(each.parameters) | {"binary_data_size": len(part)},
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            "shape": list(tensor.shape),
+            "parameters": _parameters(tensor.parameters) | {"binary_data_size": len(part)},
         }
-        for each, part in zip(request.inputs, parts, strict=True)
+        for tensor, part in zip(request.inputs, parts, strict=True)
     ]
     data: dict[str, Any] = {
         "inputs": inputs,
@@ -52,19 +52,19 @@ def posted(request: Any) -> tuple[bytes, int]:
         data["id"] = request.id
     if request.outputs:
         data["outputs"] = [
-            {"name": each.name, "parameters": _parameters(each.parameters) | {"binary_data": True}}
-            for each in request.outputs
+            {"name": output.name, "parameters": _parameters(output.parameters) | {"binary_data": True}}
+            for output in request.outputs
         ]
     document = msgspec.json.encode(data)
     return b"".join((document, *parts)), len(document)
 
 
 def _parameters(entries: Iterable[Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for each in entries:
-        choice = each.value.WhichOneof(CHOICE)
-        found[each.key] = None if choice is None else getattr(each.value, choice)
-    return found
+    parameters: dict[str, Any] = {}
+    for entry in entries:
+        choice = entry.value.WhichOneof(CHOICE)
+        parameters[entry.key] = None if choice is None else getattr(entry.value, choice)
+    return parameters
 
 
 def _contents(tensor: Any) -> bytes:
@@ -73,7 +73,7 @@ def _contents(tensor: Any) -> bytes:
         raise Problem(400, f"the datatype {tensor.datatype[:40]!r} has no contents here; send it raw")
     values = getattr(tensor.contents, field)
     if tensor.datatype == "BYTES":
-        return b"".join(part for each in values for part in (_LENGTH.pack(len(each)), each))
+        return b"".join(part for value in values for part in (_LENGTH.pack(len(value)), value))
     try:
         return of_numbers(values, tensor.datatype)
     except (OverflowError, ValueError) as error:
@@ -88,15 +88,15 @@ def answered(response: Any, body: bytes, length: int) -> Any:
         body: The answer.
         length: Of its document.
     """
-    data, at = msgspec.json.decode(body[:length]), length
+    data, position = msgspec.json.decode(body[:length]), length
     response.model_name, response.model_version, response.id = (
         data["model_name"],
         data["model_version"],
         data.get("id", ""),
     )
-    for each in data["outputs"]:
-        response.outputs.add(name=each["name"], datatype=each["datatype"], shape=each["shape"])
-        size = each["parameters"]["binary_data_size"]
-        response.raw_output_contents.append(body[at : at + size])
-        at += size
+    for tensor in data["outputs"]:
+        response.outputs.add(name=tensor["name"], datatype=tensor["datatype"], shape=tensor["shape"])
+        size = tensor["parameters"]["binary_data_size"]
+        response.raw_output_contents.append(body[position : position + size])
+        position += size
     return response

@@ -62,11 +62,11 @@ def _not_json(error: Exception) -> Problem:
     return Problem(400, f"the body is not JSON: {error}"[:300], reason="not_json")
 
 
-def _object(found: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(found)
-    if len(data) < len(found):
-        seen: set[str] = set()
-        name = next(name for name, _ in found if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        names: set[str] = set()
+        name = next(name for name, _ in pairs if name in names or names.add(name))  # type: ignore[func-returns-value]
         shown = name[:40].encode(errors="replace").decode()
         raise Problem(400, f"{shown!r} is there twice", reason="twice")
     return data

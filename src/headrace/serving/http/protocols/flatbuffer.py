@@ -13,7 +13,7 @@ Malformed = (struct.error, ValueError, IndexError)
 """What reading raises where a message is not what it should be."""
 
 
-class Table:
+class FlatTable:
     """A table: fields by number, any of which may be absent."""
 
     def __init__(self, data: bytes, at: int) -> None:
@@ -25,7 +25,7 @@ class Table:
             raise ValueError("a table begins outside of its message")
 
     @classmethod
-    def root(cls, data: bytes) -> Table:
+    def root(cls, data: bytes) -> FlatTable:
         """The outermost table."""
         return cls(data, _OFFSET.unpack_from(data, 0)[0])
 
@@ -42,57 +42,57 @@ class Table:
 
     def byte(self, number: int) -> int:
         """A small number; 0 where there is none."""
-        at = self._field(number)
-        return 0 if at is None else self._data[at]
+        position = self._field(number)
+        return 0 if position is None else self._data[position]
 
     def long(self, number: int) -> int:
         """A whole number of 64 bits; 0 where there is none."""
-        at = self._field(number)
-        found: int = 0 if at is None else _LONG.unpack_from(self._data, at)[0]
-        return found
+        position = self._field(number)
+        value: int = 0 if position is None else _LONG.unpack_from(self._data, position)[0]
+        return value
 
-    def table(self, number: int) -> Table:
+    def table(self, number: int) -> FlatTable:
         """A table that must be there."""
-        return Table(self._data, self._behind(number))
+        return FlatTable(self._data, self._behind(number))
 
     def text(self, number: int) -> str:
         """A text; empty where there is none."""
         if not self.there(number):
             return ""
-        at, length = self._vector(number, 1)
-        return self._data[at : at + length].decode("utf-8", "replace")
+        start, length = self._vector(number, 1)
+        return self._data[start : start + length].decode("utf-8", "replace")
 
-    def tables(self, number: int) -> Iterator[Table]:
+    def tables(self, number: int) -> Iterator[FlatTable]:
         """Each table of a vector."""
         if self.there(number):
-            at, count = self._vector(number, _OFFSET.size)
-            for place in range(at, at + count * _OFFSET.size, _OFFSET.size):
-                yield Table(self._data, place + _OFFSET.unpack_from(self._data, place)[0])
+            start, count = self._vector(number, _OFFSET.size)
+            for place in range(start, start + count * _OFFSET.size, _OFFSET.size):
+                yield FlatTable(self._data, place + _OFFSET.unpack_from(self._data, place)[0])
 
     def pairs(self, number: int) -> list[tuple[int, int]]:
         """Each entry of a vector of pairs."""
         if not self.there(number):
             return []
-        at, count = self._vector(number, PAIR.size)
-        return [(first, second) for first, second in PAIR.iter_unpack(self._data[at : at + count * PAIR.size])]
+        start, count = self._vector(number, PAIR.size)
+        return [(first, second) for first, second in PAIR.iter_unpack(self._data[start : start + count * PAIR.size])]
 
     def longs(self, number: int) -> list[int]:
         """Each number of a vector."""
         if not self.there(number):
             return []
-        at, count = self._vector(number, _LONG.size)
-        return [each for (each,) in _LONG.iter_unpack(self._data[at : at + count * _LONG.size])]
+        start, count = self._vector(number, _LONG.size)
+        return [number for (number,) in _LONG.iter_unpack(self._data[start : start + count * _LONG.size])]
 
     def _vector(self, number: int, size: int) -> tuple[int, int]:
-        at = self._behind(number)
-        count: int = _OFFSET.unpack_from(self._data, at)[0]
-        if at + _OFFSET.size + count * size > len(self._data):
+        position = self._behind(number)
+        count: int = _OFFSET.unpack_from(self._data, position)[0]
+        if position + _OFFSET.size + count * size > len(self._data):
             raise ValueError("a message ends within a list")
-        return at + _OFFSET.size, count
+        return position + _OFFSET.size, count
 
     def _behind(self, number: int) -> int:
-        at = self._field(number)
-        if at is None:
+        position = self._field(number)
+        if position is None:
             raise ValueError("a message lacks what it is about")
-        found: int = at + _OFFSET.unpack_from(self._data, at)[0]
+        found: int = position + _OFFSET.unpack_from(self._data, position)[0]
         return found

@@ -15,7 +15,7 @@ from headrace.contract.table import EPOCHS, refusal
 from headrace.errors import SourceError
 from headrace.serving.http.problem import SHOWN, Problem
 from headrace.serving.http.protocols import ipc
-from headrace.serving.http.served import Served
+from headrace.serving.http.served import ServedSystem
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,7 +42,7 @@ def of_csv(body: bytes, most: int) -> pl.DataFrame:
     refuse_more(frame.height, most)
     if MALFORMED in frame.columns:
         wrong = frame[MALFORMED]
-        errors = [{"loc": ["body", at], "msg": wrong[at]["why"]} for at in wrong.is_not_null().arg_true()[:SHOWN]]
+        errors = [{"loc": ["body", row], "msg": wrong[row]["why"]} for row in wrong.is_not_null().arg_true()[:SHOWN]]
         raise Problem(422, errors[0]["msg"], errors=errors, reason="bad_row")
     return frame
 
@@ -74,7 +74,7 @@ def refuse_more(rows: int, most: int) -> None:
         raise Problem(413, f"{rows:,} rows are more than {most:,}")
 
 
-def rows_of_frame(served: Served, frame: pl.DataFrame, largest: int) -> bytes:
+def rows_of_frame(served: ServedSystem, frame: pl.DataFrame, largest: int) -> bytes:
     """The rows or events of a frame as JSON.
 
     Args:
@@ -89,22 +89,22 @@ def rows_of_frame(served: Served, frame: pl.DataFrame, largest: int) -> bytes:
 
     columns = {column.called: column for column in served.system.contract.columns}
     unknown = [name for name in frame.columns if name not in columns]
-    if unknown and not served.system.forecasts:
+    if unknown and served.task.strict:
         errors = [{"loc": ["body", name[:80]], "msg": "is not a column of the contract"} for name in unknown[:SHOWN]]
         raise Problem(422, f"{unknown[0][:80]!r} is not a column of the contract", errors=errors, reason="bad_row")
-    kept, faults = [], Faults()
+    columns_kept, faults = [], Faults()
     for name in frame.columns:
         if name in columns:
             values, wrong = _values(columns[name], frame[name])
-            kept.append(values.alias(name))
+            columns_kept.append(values.alias(name))
             faults += wrong
-    text = sum(int(each.str.len_bytes().sum()) for each in kept if each.dtype == pl.String)
+    text = sum(int(values.str.len_bytes().sum()) for values in columns_kept if values.dtype == pl.String)
     if text > largest:
         raise Problem(413, f"{text:,} bytes of text are more than {largest:,}")
-    typed = pl.DataFrame(kept)
+    typed = pl.DataFrame(columns_kept)
     if faults:
         raise _bad(served, typed, faults)
-    return typed.write_json().encode() if kept else b"[%b]" % b",".join([b"{}"] * frame.height)
+    return typed.write_json().encode() if columns_kept else b"[%b]" % b",".join([b"{}"] * frame.height)
 
 
 def _values(column: Column, raw: pl.Series) -> tuple[pl.Series, Faults]:
@@ -120,8 +120,8 @@ def _values(column: Column, raw: pl.Series) -> tuple[pl.Series, Faults]:
     parsed = parse_column(column.model_copy(update={"nullable": True}), raw)
     faults = Faults()
     for fault in parsed.faults:
-        said = fault.label.removeprefix(f"{column.name}: ")
-        faults += [(at, column.called, said) for at in fault.mask.arg_true().head(SHOWN).to_list()]
+        message = fault.label.removeprefix(f"{column.name}: ")
+        faults += [(row, column.called, message) for row in fault.mask.arg_true().head(SHOWN).to_list()]
     return parsed.values, faults
 
 
@@ -139,8 +139,8 @@ def _times(column: Column, raw: pl.Series) -> pl.Series:
         )
     if column.format in EPOCHS:
         counted, unit = raw.dt.epoch("ns"), round(1_000 * EPOCHS[column.format][1])
-        found: pl.Series = counted / unit if (counted % unit != 0).any() else counted // unit
-        return found
+        value: pl.Series = counted / unit if (counted % unit != 0).any() else counted // unit
+        return value
     if column.format is not None:
         return raw.dt.strftime(column.format)
     if raw.dtype.time_zone is not None:
@@ -154,14 +154,18 @@ def _other(raw: pl.Series) -> pl.Series:
     return pl.Series(raw.name, [f"a value of type {raw.dtype}"], dtype=pl.String).new_from_index(0, raw.len())
 
 
-def _bad(served: Served, typed: pl.DataFrame, faults: Faults) -> Problem:
+def _bad(served: ServedSystem, typed: pl.DataFrame, faults: Faults) -> Problem:
     """The refusal of rows with values of other types, which says what else is wrong with them too."""
-    if not served.system.forecasts:
-        seen = {(row, name) for row, name, _ in faults}
+    if not served.task.stateful:
+        faulty = {(row, name) for row, name, _ in faults}
         for place, row in enumerate(typed.head(SHOWN).iter_rows(named=True)):
-            _, found = served.decoder(row)
+            _, row_faults = served.decoder(row)
             faults += [
-                (place, str(each["loc"][0]), each["msg"]) for each in found if (place, each["loc"][0]) not in seen
+                (place, str(fault["loc"][0]), fault["msg"])
+                for fault in row_faults
+                if (place, fault["loc"][0]) not in faulty
             ]
-    errors: list[dict[str, Any]] = [{"loc": ["body", row, name], "msg": said} for row, name, said in sorted(faults)]
+    errors: list[dict[str, Any]] = [
+        {"loc": ["body", row, name], "msg": message} for row, name, message in sorted(faults)
+    ]
     return Problem(422, f"{errors[0]['loc'][-1]}: {errors[0]['msg']}", errors=errors[:SHOWN], reason="bad_row")

@@ -14,7 +14,8 @@ from headrace.serving.http.form import Form, Header
 from headrace.serving.http.problem import MEDIA_TYPE, Problem
 from headrace.serving.http.protocols import answers, documents
 from headrace.serving.http.protocols.tensors import OF_KIND, Parameters, Tensor, of_bytes
-from headrace.serving.http.served import Served
+from headrace.serving.http.served import ServedSystem
+from headrace.tasks.form import json_kind
 
 PREFIX = "/v2"
 EXTENSIONS = ("binary_tensor_data", "model_repository")
@@ -34,7 +35,7 @@ class Wanted(msgspec.Struct):
     parameters: Parameters | None = None
 
 
-class Request(msgspec.Struct):
+class InferenceRequest(msgspec.Struct):
     """The document of a request."""
 
     inputs: list[Tensor]
@@ -45,8 +46,8 @@ class Request(msgspec.Struct):
 
 def asked(path: str) -> tuple[str, Inference] | None:
     """The system that a path asks for inference, and the form for it; None where it is another path."""
-    found = _PATH(path)
-    return None if found is None else (found[1], Inference(found[2]))
+    match = _PATH(path)
+    return None if match is None else (match[1], Inference(match[2]))
 
 
 class Inference(Form):
@@ -62,7 +63,7 @@ class Inference(Form):
     def __init__(self, version: str | None = None) -> None:
         self.version = version
         self._length: int | None = None
-        self._request = Request([])
+        self._request = InferenceRequest([])
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
         """Clients say that it is JSON, bytes, or nothing."""
@@ -76,15 +77,15 @@ class Inference(Form):
             raise Problem(400, f"{_HEADER.decode()} is not a number of bytes", errors=errors)
         self._length = None if length is None else int(length)
 
-    def rows(self, served: Served, version: int, body: bytes) -> bytes:
+    def rows(self, served: ServedSystem, version: int, body: bytes) -> bytes:
         """The rows or events that the tensors are columns of."""
         document, after = self._parts(body)
-        self._request = documents.read(document, Request)
+        self._request = documents.read(document, InferenceRequest)
         self._refuse_asked(served)
-        heights = {each.height for each in self._request.inputs}
+        heights = {tensor.height for tensor in self._request.inputs}
         if len(heights) != 1:
-            said = "the tensors have different numbers of rows" if heights else "there are no tensors"
-            raise Problem(400, said, errors=[{"loc": ["body", "inputs"], "msg": said}], reason="bad_tensor")
+            message = "the tensors have different numbers of rows" if heights else "there are no tensors"
+            raise Problem(400, message, errors=[{"loc": ["body", "inputs"], "msg": message}], reason="bad_tensor")
         if max(heights) > self.most:
             raise Problem(413, f"{max(heights):,} rows are more than {self.most:,}")
         return documents.of_columns(self._columns(after))
@@ -96,25 +97,26 @@ class Inference(Form):
         return body[:length], memoryview(body)[length:]
 
     def _columns(self, after: memoryview) -> dict[str, list[Any]]:
-        columns, at = {}, 0
+        columns, position = {}, 0
         for tensor in self._request.inputs:
             size = tensor.size
-            if size is not None and at + size > len(after):
+            if size is not None and position + size > len(after):
                 raise tensor.wrong("has more bytes than there are behind the document")
-            columns[tensor.name] = tensor.values(None if size is None else after[at : at + size])
-            at += size or 0
-        if at != len(after):
-            raise Problem(400, f"{len(after) - at:,} bytes behind the document are no tensor's", reason="bad_tensor")
+            columns[tensor.name] = tensor.values(None if size is None else after[position : position + size])
+            position += size or 0
+        if position != len(after):
+            raise Problem(
+                400, f"{len(after) - position:,} bytes behind the document are no tensor's", reason="bad_tensor"
+            )
         return columns
 
-    def _refuse_asked(self, served: Served) -> None:
+    def _refuse_asked(self, served: ServedSystem) -> None:
         """Refuse what there is not: to leave it out without a word would be another answer than was asked for."""
         request, system = self._request, served.system
-        names = [each.name for each in request.inputs]
+        names = [tensor.name for tensor in request.inputs]
         known = [column.called for column in system.contract.columns]
-        needed = [c.called for c in system.contract.columns if not c.nullable]
-        if not system.forecasts:
-            needed = [name for name in needed if name != system.target]
+        optional = served.task.optional
+        needed = [c.called for c in system.contract.columns if not c.nullable and c.name not in optional]
         errors: list[dict[str, Any]] = [
             {"loc": ["body", "inputs", name[:80]], "msg": f"is not a column; there are {', '.join(known[:_LISTED])}"}
             for name in names
@@ -127,38 +129,38 @@ class Inference(Form):
         ]
         errors += [{"loc": ["body", "inputs", name], "msg": "is missing"} for name in needed if name not in names]
         if errors:
-            at = errors[0]["loc"][-1]
-            raise Problem(422, f"the tensor {at!r} {errors[0]['msg']}", errors=errors, reason="bad_row")
+            place = errors[0]["loc"][-1]
+            raise Problem(422, f"the tensor {place!r} {errors[0]['msg']}", errors=errors, reason="bad_row")
         self._refuse_outputs(served)
         for name in _STATEFUL:
             if (request.parameters or {}).get(name):
                 errors = [{"loc": ["body", "parameters", name], "msg": "is not supported: there are no sequences"}]
                 raise Problem(400, f"{name} is not supported: there are no sequences", errors=errors)
 
-    def _refuse_outputs(self, served: Served) -> None:
-        there = outputs_of(served)
-        for each in self._request.outputs or ():
-            if each.name not in there:
-                said = f"is not an output; there are {', '.join(there)}"
-            elif "classification" in (each.parameters or {}):
-                said = "cannot be had as a classification"
-            elif "shared_memory_region" in (each.parameters or {}):
-                said = "cannot be written to shared memory"
+    def _refuse_outputs(self, served: ServedSystem) -> None:
+        outputs = outputs_of(served)
+        for output in self._request.outputs or ():
+            if output.name not in outputs:
+                message = f"is not an output; there are {', '.join(outputs)}"
+            elif "classification" in (output.parameters or {}):
+                message = "cannot be had as a classification"
+            elif "shared_memory_region" in (output.parameters or {}):
+                message = "cannot be written to shared memory"
             else:
                 continue
-            errors = [{"loc": ["body", "outputs", each.name[:80]], "msg": said}]
-            raise Problem(400, f"the output {each.name[:80]!r} {said}", errors=errors)
+            errors = [{"loc": ["body", "outputs", output.name[:80]], "msg": message}]
+            raise Problem(400, f"the output {output.name[:80]!r} {message}", errors=errors)
 
-    def answer(self, served: Served, body: bytes) -> tuple[bytes, bytes, tuple[Header, ...]]:
+    def answer(self, served: ServedSystem, body: bytes) -> tuple[bytes, bytes, tuple[Header, ...]]:
         """The outputs, those in bytes that are wanted so."""
-        told, request = answers.predictions(body), self._request
+        predictions, request = answers.predictions(body), self._request
         binary = bool((request.parameters or {}).get("binary_data_output"))
         there = outputs_of(served)
-        wanted = request.outputs or [Wanted(name) for name in there]
+        wanted_outputs = request.outputs or [Wanted(name) for name in there]
         outputs: list[dict[str, Any]] = []
         after: list[bytes] = []
-        for each in wanted:
-            output, values = _output(told, each.name, there[each.name])
+        for each in wanted_outputs:
+            output, values = _output(predictions, each.name, there[each.name], served.task.form.steps)
             if (each.parameters or {}).get("binary_data", binary):
                 after.append(of_bytes(values, there[each.name]))
                 outputs.append(output | {"parameters": {"binary_data_size": len(after[-1])}})
@@ -177,15 +179,17 @@ class Inference(Form):
         return refused(problem)
 
 
-def _output(told: list[dict[str, Any]], name: str, datatype: str) -> tuple[dict[str, Any], list[Any]]:
+def _output(
+    predictions: list[dict[str, Any]], name: str, datatype: str, steps: Sequence[str]
+) -> tuple[dict[str, Any], list[Any]]:
     """An output without its values, and these."""
-    if name not in answers.STEPS or not any("predictions" in each for each in told):
-        values = answers.column(told, name)
+    if name not in steps:
+        values = answers.column(predictions, name)
         shape = [len(values)]
         if datatype == "BYTES":
-            values = ["" if each is None else each for each in values]
+            values = ["" if value is None else value for value in values]
         return {"name": name, "datatype": datatype, "shape": shape}, values
-    rows = list(answers.steps(told, name))
+    rows = list(answers.steps(predictions, name))
     width = max(map(len, rows), default=0)
     empty = "" if datatype == "BYTES" else None
     flat = [value for row in rows for value in [*row, *[empty] * (width - len(row))]]
@@ -197,22 +201,22 @@ def refused(problem: Problem) -> tuple[bytes, bytes]:
     return problem.body(error=f"{problem.detail}"), MEDIA_TYPE
 
 
-def refuse_version(served: Served, wanted: str | None) -> None:
-    """Refuse a version that there is not. Events are answered by the champion alone.
+def refuse_version(served: ServedSystem, wanted: str | None) -> None:
+    """Refuse a version that there is not.
 
     Raises:
         Problem: 404.
     """
-    there = _answering(served)
-    if wanted is not None and wanted not in map(str, there):
-        raise Problem(404, f"{served.system.name} has no version {wanted[:40]!r} that answers; {listed(there)}")
+    columns = _answering(served)
+    if wanted is not None and wanted not in map(str, columns):
+        raise Problem(404, f"{served.system.name} has no version {wanted[:40]!r} that answers; {listed(columns)}")
 
 
-def _answering(served: Served) -> Sequence[int]:
+def _answering(served: ServedSystem) -> Sequence[int]:
     """The versions that can be asked for."""
     if served.champion is None:
         return ()
-    return (served.champion.version.version,) if served.system.forecasts else served.numbers
+    return served.numbers
 
 
 def listed(numbers: Sequence[int]) -> str:
@@ -220,27 +224,27 @@ def listed(numbers: Sequence[int]) -> str:
     return f"there are: {', '.join(map(str, numbers))}" if numbers else "there is none yet"
 
 
-def outputs_of(served: Served) -> dict[str, str]:
+def outputs_of(served: ServedSystem) -> dict[str, str]:
     """The outputs of a system and their datatypes."""
-    columns = answers.columns_of_events(served) if served.system.forecasts else answers.columns_of_rows(served)
-    return {name: OF_KIND[kind] for name, kind in columns.items()}
+    return {name: OF_KIND[kind] for name, kind in served.task.form.columns.items()}
 
 
-def _inputs(served: Served) -> Iterator[dict[str, Any]]:
+def _inputs(served: ServedSystem) -> Iterator[dict[str, Any]]:
     for column in served.system.contract.columns:
-        if served.system.forecasts or column.name != served.system.target:
-            datatype = OF_KIND[answers.kind_of(served, column.name)]
+        if column.name not in served.task.optional:
+            datatype = OF_KIND[json_kind(served.system, column.name)]
             optional = {"parameters": {"optional": True}} if column.nullable else {}
             yield {"name": column.called, "datatype": datatype, "shape": [-1], **optional}
 
 
-def metadata(served: Served) -> dict[str, Any]:
+def metadata(served: ServedSystem) -> dict[str, Any]:
     """The model as ``GET /v2/models/{name}`` tells it."""
+    steps = served.task.form.steps
     outputs = [
         {
             "name": name,
             "datatype": datatype,
-            "shape": [-1, -1] if served.system.forecasts and name in answers.STEPS else [-1],
+            "shape": [-1, -1] if name in steps else [-1],
         }
         for name, datatype in outputs_of(served).items()
     ]

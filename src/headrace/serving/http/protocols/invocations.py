@@ -11,7 +11,7 @@ from headrace.serving.http.call import JSON
 from headrace.serving.http.form import Form, Header
 from headrace.serving.http.problem import MEDIA_TYPE, Problem
 from headrace.serving.http.protocols import documents, tables
-from headrace.serving.http.served import Served
+from headrace.serving.http.served import ServedSystem
 
 PATH = "/invocations"
 _PREFIX, _SUFFIX = "/v1/systems/", "/invocations"
@@ -67,21 +67,21 @@ class Invocation(Form):
             errors = [{"loc": ["header", "content-type"], "msg": "is neither application/json nor text/csv"}]
             raise Problem(415, "the body must be JSON or CSV", errors=errors)
 
-    def rows(self, served: Served, version: int, body: bytes) -> bytes:
+    def rows(self, served: ServedSystem, version: int, body: bytes) -> bytes:
         """The rows, whichever way they are written."""
         if self._table is not None:
             return tables.rows(self._table, served, body, self.most)
         document = documents.read(body, Document)
-        given = [way for way in _WAYS if getattr(document, way) is not None]
-        if len(given) != 1:
-            said = f"write the rows by one of {', '.join(_WAYS)}; there are {', '.join(given) or 'none'}"
-            raise Problem(400, said, reason="not_protocol")
+        ways = [way for way in _WAYS if getattr(document, way) is not None]
+        if len(ways) != 1:
+            message = f"write the rows by one of {', '.join(_WAYS)}; there are {', '.join(ways) or 'none'}"
+            raise Problem(400, message, reason="not_protocol")
         if document.params:
             errors = [{"loc": ["body", "params"], "msg": "is not supported: a prediction has no parameters"}]
             raise Problem(400, "params are not supported: a prediction has no parameters", errors=errors)
-        return documents.written(_records(getattr(document, given[0]), given[0]))
+        return documents.written(_records(getattr(document, ways[0]), ways[0]))
 
-    def answer(self, served: Served, body: bytes) -> tuple[bytes, bytes, tuple[Header, ...]]:
+    def answer(self, served: ServedSystem, body: bytes) -> tuple[bytes, bytes, tuple[Header, ...]]:
         """The hot route's own answer to an array, which is what MLflow's clients read."""
         return body, JSON, ()
 
@@ -96,23 +96,23 @@ def refused(problem: Problem) -> tuple[bytes, bytes]:
     return problem.body(error_code=code, message=f"{problem.detail}"), MEDIA_TYPE
 
 
-def _records(given: Any, way: str) -> list[dict[str, Json]]:
-    if isinstance(given, list):
-        return given
-    if isinstance(given, Split):
-        names = given.columns
+def _records(document: Any, way: str) -> list[dict[str, Json]]:
+    if isinstance(document, list):
+        return document
+    if isinstance(document, Split):
+        names = document.columns
         _refuse_twice(names)
-        for place, row in enumerate(given.data):
+        for place, row in enumerate(document.data):
             if len(row) != len(names):
-                said = f"has {len(row):,} values for {len(names):,} columns"
-                errors = [{"loc": ["body", way, "data", place], "msg": said}]
-                raise Problem(400, f"row {place} {said}", errors=errors, reason="not_protocol")
-        return [dict(zip(names, row, strict=True)) for row in given.data]
-    heights = set(map(len, given.values()))
+                message = f"has {len(row):,} values for {len(names):,} columns"
+                errors = [{"loc": ["body", way, "data", place], "msg": message}]
+                raise Problem(400, f"row {place} {message}", errors=errors, reason="not_protocol")
+        return [dict(zip(names, row, strict=True)) for row in document.data]
+    heights = set(map(len, document.values()))
     if len(heights) > 1:
         raise Problem(400, "the columns of inputs have different lengths", reason="not_protocol")
-    names = list(given)
-    return [dict(zip(names, values, strict=True)) for values in zip(*given.values(), strict=True)]
+    names = list(document)
+    return [dict(zip(names, values, strict=True)) for values in zip(*document.values(), strict=True)]
 
 
 def _refuse_twice(names: list[str]) -> None:

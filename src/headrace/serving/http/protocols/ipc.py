@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.serving.http.problem import Problem
-from headrace.serving.http.protocols.flatbuffer import Malformed, Table
+from headrace.serving.http.protocols.flatbuffer import FlatTable, Malformed
 
 _SIZE = struct.Struct("<i")
 _CONTINUES = b"\xff\xff\xff\xff"
@@ -26,7 +26,7 @@ _COLUMNS = 1_000
 
 
 @dataclass(frozen=True)
-class _Column:
+class _ColumnLayout:
     """What a batch has of a column: so many buffers, and whether others follow (`_VIEWS`)."""
 
     kind: int
@@ -48,7 +48,7 @@ def refuse_hostile(data: bytes, most: int) -> None:
         Problem: 400: it is no stream of messages. 413: it has too many rows. 415: its columns are compressed. 422: a
             column is of a type that no contract has.
     """
-    columns: list[_Column] | None = None
+    columns: list[_ColumnLayout] | None = None
     rows = 0
     try:
         for kind, head, body in _messages(data):
@@ -59,7 +59,7 @@ def refuse_hostile(data: bytes, most: int) -> None:
             elif columns is None or kind not in (_DICTIONARY, _BATCH):
                 raise ValueError("a message is not where it should be")
             elif kind == _DICTIONARY:
-                kinds = {each.dictionary: _Column(each.kind, None) for each in columns}
+                kinds = {column.dictionary: _ColumnLayout(column.kind, None) for column in columns}
                 _refuse_dictionary(head, kinds, body, len(data))
             else:
                 rows += _refuse_batch(head, columns, body, most)
@@ -73,62 +73,62 @@ def refuse_hostile(data: bytes, most: int) -> None:
 
 def not_arrow(error: BaseException) -> Problem:
     """The refusal of a body that cannot be read."""
-    said = (str(error) or "it ends too early").splitlines()[0][:200]
-    return Problem(400, f"the body is not an Arrow IPC stream: {said}", reason="not_arrow")
+    message = (str(error) or "it ends too early").splitlines()[0][:200]
+    return Problem(400, f"the body is not an Arrow IPC stream: {message}", reason="not_arrow")
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, Table, int]]:
+def _messages(data: bytes) -> Iterator[tuple[int, FlatTable, int]]:
     """Kind, head and bytes of body of each message."""
-    at, end = 0, len(data)
-    while at < end:
-        at += 4 if data[at : at + 4] == _CONTINUES else 0  # streams of old begin without
-        size = _SIZE.unpack_from(data, at)[0]
-        at += 4
+    position, end = 0, len(data)
+    while position < end:
+        position += 4 if data[position : position + 4] == _CONTINUES else 0  # streams of old begin without
+        size = _SIZE.unpack_from(data, position)[0]
+        position += 4
         if size == 0:
             return
-        if size < 0 or at + size > end:
+        if size < 0 or position + size > end:
             raise ValueError("a message ends outside of it")
-        message = Table.root(data[at : at + size])
-        at += size
+        message = FlatTable.root(data[position : position + size])
+        position += size
         body = message.long(3)
-        if body < 0 or at + body > end:
+        if body < 0 or position + body > end:
             raise ValueError("a message's columns end outside of it")
-        at += body
+        position += body
         yield message.byte(1), message.table(2), body
 
 
-def _column(field: Table) -> _Column:
+def _column(field: FlatTable) -> _ColumnLayout:
     kind, name = field.byte(2), field.text(0)[:80]
     dictionary = field.table(4).long(0) if field.there(4) else None
     if kind not in _BUFFERS or (dictionary is not None and kind not in _TEXTS) or any(field.tables(5)):
-        said = "is of a type that is not read here: whole numbers, floats, truths, texts, dates and timestamps are"
-        raise Problem(422, f"the column {name!r} {said}", errors=[{"loc": ["body", name], "msg": said}])
-    return _Column(kind, dictionary)
+        message = "is of a type that is not read here: whole numbers, floats, truths, texts, dates and timestamps are"
+        raise Problem(422, f"the column {name!r} {message}", errors=[{"loc": ["body", name], "msg": message}])
+    return _ColumnLayout(kind, dictionary)
 
 
-def _refuse_dictionary(head: Table, kinds: Mapping[int | None, _Column], body: int, size: int) -> None:
+def _refuse_dictionary(head: FlatTable, kinds: Mapping[int | None, _ColumnLayout], body: int, size: int) -> None:
     column = kinds.get(head.long(0)) if head.long(0) in kinds else None
     if column is None or head.byte(2):
         raise ValueError("a dictionary is no column's")
     _refuse_batch(head.table(1), [column], body, size)
 
 
-def _refuse_batch(batch: Table, columns: Sequence[_Column], body: int, most: int) -> int:
+def _refuse_batch(batch: FlatTable, columns: Sequence[_ColumnLayout], body: int, limit: int) -> int:
     """The rows of a batch whose every column is as long as it, and every buffer within its body."""
     if batch.there(3):
         errors = [{"loc": ["body"], "msg": "has compressed columns"}]
         raise Problem(415, "the columns of the Arrow stream must not be compressed", errors=errors)
     rows, further = batch.long(0), batch.longs(4)
-    if rows > most:
-        raise Problem(413, f"{rows:,} rows are more than {most:,}")
+    if rows > limit:
+        raise Problem(413, f"{rows:,} rows are more than {limit:,}")
     nodes, buffers = batch.pairs(1), batch.pairs(2)
     if rows < 0 or [length for length, _ in nodes] != [rows] * len(columns):
         raise ValueError("a column has another length than its batch")
     if any(not 0 <= nulls <= rows for _, nulls in nodes):
         raise ValueError("a column has more nulls than rows")
-    if len(further) != sum(each.is_view for each in columns) or any(each < 0 for each in further):
+    if len(further) != sum(column.is_view for column in columns) or any(count < 0 for count in further):
         raise ValueError("a column of texts lacks its buffers")
-    if len(buffers) != sum(each.buffers for each in columns) + sum(further):
+    if len(buffers) != sum(column.buffers for column in columns) + sum(further):
         raise ValueError("a batch has other buffers than its columns")
     if any(place < 0 or length < 0 or place + length > body for place, length in buffers):
         raise ValueError("a buffer ends outside of its batch")

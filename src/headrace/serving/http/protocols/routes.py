@@ -14,7 +14,7 @@ from headrace.serving.http.described import described_answer
 from headrace.serving.http.problem import Problem, outward
 from headrace.serving.http.protocols import inference
 from headrace.serving.http.responses import json_response
-from headrace.serving.http.served import Served
+from headrace.serving.http.served import ServedSystem
 
 _MODEL, _VERSION = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
 
@@ -29,30 +29,30 @@ class Speaking:
     """
 
     def __init__(
-        self, served: Mapping[str, Served], access: Access, told: Callable[[Request], Collection[str]]
+        self, served: Mapping[str, ServedSystem], access: Access, told: Callable[[Request], Collection[str]]
     ) -> None:
         self._served, self._access, self._told = served, access, told
 
     def router(self) -> APIRouter:
         """All routes."""
         router = APIRouter()
-        found = (401, 403, 404)
+        statuses = (401, 403, 404)
         for path, handler, schema, problems in (
             ("/v2", self.server, "InferenceServer", ()),
             ("/v2/health/live", self.live, "InferenceLive", ()),
             ("/v2/health/ready", self.ready, "InferenceReady", (503,)),
-            (_MODEL, self.model, "InferenceModel", found),
-            (_VERSION, self.model_version, "InferenceModel", found),
-            (_MODEL + "/ready", self.model_ready, "InferenceModelReady", (*found, 503)),
-            (_VERSION + "/ready", self.model_version_ready, "InferenceModelReady", (*found, 503)),
+            (_MODEL, self.model, "InferenceModel", statuses),
+            (_VERSION, self.model_version, "InferenceModel", statuses),
+            (_MODEL + "/ready", self.model_ready, "InferenceModelReady", (*statuses, 503)),
+            (_VERSION + "/ready", self.model_version_ready, "InferenceModelReady", (*statuses, 503)),
             ("/ping", self.ping, None, (503,)),
             ("/version", self.version, None, ()),
         ):
-            told = described_answer(schema, problems if "{" not in path else (*problems, 422))
+            answer = described_answer(schema, problems if "{" not in path else (*problems, 422))
             kind = PlainTextResponse if schema is None else JSONResponse
             name = handler.__name__
             router.add_api_route(
-                path, handler, methods=["GET"], response_model=None, response_class=kind, responses=told, name=name
+                path, handler, methods=["GET"], response_model=None, response_class=kind, responses=answer, name=name
             )
             router.add_api_route(path, handler, methods=["HEAD"], response_model=None, include_in_schema=False)
         index = described_answer("InferenceIndex", (401,))
@@ -92,9 +92,9 @@ class Speaking:
 
     async def index(self, request: Request) -> Response:
         """The models that the token allows reading."""
-        given = request.headers.get("authorization", "").encode("latin-1")
-        seen = [each for name, each in self._served.items() if self._access.may(given, name, READ)]
-        return json_response([_indexed(each) for each in seen])
+        authorization = request.headers.get("authorization", "").encode("latin-1")
+        served = [served for name, served in self._served.items() if self._access.may(authorization, name, READ)]
+        return json_response([_indexed(each) for each in served])
 
     async def ping(self, request: Request) -> Response:
         """Whether every system can answer, as MLflow's clients ask it."""
@@ -105,10 +105,14 @@ class Speaking:
         """The version of headrace."""
         return PlainTextResponse(__version__)
 
-    def _refuse_unready(self, served: Mapping[str, Served], told: Collection[str]) -> None:
-        waits = {name: each.reason for name, each in served.items() if each.reason is not None}
+    def _refuse_unready(self, served: Mapping[str, ServedSystem], names: Collection[str]) -> None:
+        waits = {
+            name: served_system.reason for name, served_system in served.items() if served_system.reason is not None
+        }
         if waits:
-            errors = [{"loc": ["models", name], "msg": outward(why)} for name, why in waits.items() if name in told]
+            errors = [
+                {"loc": ["models", name], "msg": outward(reason)} for name, reason in waits.items() if name in names
+            ]
             raise Problem(503, "not ready", errors=errors, headers=[(b"retry-after", b"5")])
 
     def _ready(self, request: Request, name: str, version: str | None = None) -> Response:
@@ -116,7 +120,7 @@ class Speaking:
         self._refuse_unready({name: self._served[name]}, (name,))
         return json_response({"name": name, "ready": True})
 
-    def _find(self, request: Request, name: str, version: str | None = None) -> Served:
+    def _find(self, request: Request, name: str, version: str | None = None) -> ServedSystem:
         self._access.check(request.headers.get("authorization", "").encode("latin-1"), name, READ)
         served = self._served.get(name)
         if served is None:
@@ -125,8 +129,8 @@ class Speaking:
         return served
 
 
-def _indexed(served: Served) -> dict[str, Any]:
+def _indexed(served: ServedSystem) -> dict[str, Any]:
     version = str(served.champion.version.version) if served.champion is not None else ""
-    why = served.reason
-    state = "READY" if why is None else "UNAVAILABLE"
-    return {"name": served.system.name, "version": version, "state": state, "reason": outward(why or "")}
+    reason = served.reason
+    state = "READY" if reason is None else "UNAVAILABLE"
+    return {"name": served.system.name, "version": version, "state": state, "reason": outward(reason or "")}

@@ -12,7 +12,8 @@ from headrace.serving.http.described import ARROW_TYPE, CSV_TYPE
 from headrace.serving.http.form import Form, Header
 from headrace.serving.http.problem import Problem
 from headrace.serving.http.protocols import answers, frames
-from headrace.serving.http.served import Served
+from headrace.serving.http.served import ServedSystem
+from headrace.tasks.form import JsonKind
 
 if TYPE_CHECKING:
     pass
@@ -50,16 +51,23 @@ _TIMES = frozenset(("time", "as_of", "origin"))
 def of_content(kind: bytes) -> Kind | None:
     """The table that a body of this `Content-Type` is; None where it is none that can be read."""
     media, *parameters = (part.strip().lower() for part in kind.decode("latin-1").split(";"))
-    given = dict(part.partition("=")[::2] for part in parameters)
-    if given.get("charset", "utf-8").strip('"') not in ("utf-8", "utf8", "us-ascii") or given.get("header") == "absent":
+    options = dict(part.partition("=")[::2] for part in parameters)
+    if (
+        options.get("charset", "utf-8").strip('"') not in ("utf-8", "utf8", "us-ascii")
+        or options.get("header") == "absent"
+    ):
         return None
-    return next((each for each in (CSV, ARROW) if each.media == media), None)
+    return next((kind for kind in (CSV, ARROW) if kind.media == media), None)
 
 
 def is_plain(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a request needs no form: it wants JSON, and is no table."""
     kind = headers.get(b"content-type", b"")
-    return headers.get(b"accept", b"") in _ANY and (kind == JSON or of_content(kind) is None)
+    return headers.get(b"accept", b"") in _ANY and (kind == JSON or not (_is_event(kind) or of_content(kind)))
+
+
+def _is_event(kind: bytes) -> bool:
+    return kind.lower().startswith(b"application/cloudevents")
 
 
 def preferred(accept: bytes) -> Kind:
@@ -73,8 +81,8 @@ def preferred(accept: bytes) -> Kind:
     ranges = dict(filter(None, map(_range, accept.decode("latin-1").lower().split(",")[:_RANGES])))
     best = max(KINDS, key=lambda kind: _liked(kind, ranges))
     if ranges and not _liked(best, ranges):
-        said = f"is none of {', '.join(each.media for each in KINDS)}"
-        raise Problem(406, f"what is accepted {said}", errors=[{"loc": ["header", "accept"], "msg": said}])
+        message = f"is none of {', '.join(kind.media for kind in KINDS)}"
+        raise Problem(406, f"what is accepted {message}", errors=[{"loc": ["header", "accept"], "msg": message}])
     return best
 
 
@@ -92,18 +100,18 @@ def _range(text: str) -> tuple[str, float] | None:
 
 def _liked(kind: Kind, ranges: Mapping[str, float]) -> float:
     """The quality of the most specific range that it is in."""
-    for each in (kind.media, kind.media.partition("/")[0] + "/*", "*/*"):
-        if each in ranges:
-            return ranges[each]
+    for media in (kind.media, kind.media.partition("/")[0] + "/*", "*/*"):
+        if media in ranges:
+            return ranges[media]
     return 0.0
 
 
-def asked(headers: Mapping[bytes, bytes]) -> Table | None:
-    """The form of a request to the hot route that is not plainly JSON."""
-    return None if is_plain(headers) else Table()
+def asked(headers: Mapping[bytes, bytes]) -> TableForm | None:
+    """The form of a request to the hot route that is not plainly JSON, and no event in an envelope."""
+    return None if is_plain(headers) or _is_event(headers.get(b"content-type", b"")) else TableForm()
 
 
-class Table(Form):
+class TableForm(Form):
     """``POST /v1/systems/{s}/predict`` with a table as its body, or as the answer that is wanted."""
 
     route = "/v1/systems/{system}/predict"
@@ -113,10 +121,10 @@ class Table(Form):
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
         """What comes and what is wanted."""
-        given = headers.get(b"content-type", b"")
-        plain = given.partition(b";")[0].strip().lower()
+        media = headers.get(b"content-type", b"")
+        plain = media.partition(b";")[0].strip().lower()
         if not (plain in (JSON, b"text/json") or plain.endswith(b"+json")):
-            kind = of_content(given)
+            kind = of_content(media)
             if kind is None:
                 errors = [{"loc": ["header", "content-type"], "msg": "is not application/json"}]
                 raise Problem(415, "the body must be JSON, CSV with a header or an Arrow stream", errors=errors)
@@ -124,22 +132,25 @@ class Table(Form):
         self._answer = preferred(headers.get(b"accept", b""))
         self.threaded = self._body != PLAIN or self._answer != PLAIN
 
-    def rows(self, served: Served, version: int, body: bytes) -> bytes:
+    def rows(self, served: ServedSystem, version: int, body: bytes) -> bytes:
         """The rows or events of the table."""
         return body if self._body is PLAIN else rows(self._body, served, body, self.most)
 
-    def answer(self, served: Served, body: bytes) -> tuple[bytes, bytes, tuple[Header, ...]]:
+    def answer(self, served: ServedSystem, body: bytes) -> tuple[bytes, bytes, tuple[Header, ...]]:
         """The predictions, in order."""
         if self._answer is PLAIN:
             return body, JSON, ()
-        told = answers.predictions(body)
-        events = served.system.forecasts
-        columns = answers.columns_of_events(served) if events else answers.columns_of_rows(served)
-        values = _by_step(told, columns) if events else {name: answers.column(told, name) for name in columns}
+        predictions = answers.predictions(body)
+        columns, steps = served.task.form.columns, served.task.form.steps
+        values = (
+            _by_step(predictions, columns, steps)
+            if steps
+            else {name: answers.column(predictions, name) for name in columns}
+        )
         return written(self._answer, values, columns), self._answer.told, ()
 
 
-def rows(kind: Kind, served: Served, body: bytes, most: int) -> bytes:
+def rows(kind: Kind, served: ServedSystem, body: bytes, most: int) -> bytes:
     """The rows or events of a table as the hot route reads them.
 
     Raises:
@@ -149,21 +160,23 @@ def rows(kind: Kind, served: Served, body: bytes, most: int) -> bytes:
     return frames.rows_of_frame(served, frame, LARGEST)
 
 
-def _by_step(told: list[dict[str, Any]], columns: Mapping[str, answers.Kind]) -> dict[str, list[Any]]:
+def _by_step(
+    predictions: list[dict[str, Any]], columns: Mapping[str, JsonKind], ahead: Sequence[str]
+) -> dict[str, list[Any]]:
     """Answers to events, a line a step; one line without a step where nothing could be predicted."""
     values: dict[str, list[Any]] = {name: [] for name in columns}
-    alone = [name for name in columns if name not in answers.STEPS]
-    given = {name: answers.column(told, name) for name in alone}
-    for place, each in enumerate(told):
-        steps = each["predictions"] or [dict.fromkeys(answers.STEPS)]
-        for name in alone:
-            values[name] += [given[name][place]] * len(steps)
-        for name in answers.STEPS:
+    plain_names = [name for name in columns if name not in ahead]
+    columns_plain = {name: answers.column(predictions, name) for name in plain_names}
+    for place, prediction in enumerate(predictions):
+        steps = prediction["predictions"] or [dict.fromkeys(ahead)]
+        for name in plain_names:
+            values[name] += [columns_plain[name][place]] * len(steps)
+        for name in ahead:
             values[name] += [step[name] for step in steps]
     return values
 
 
-LISTED: Mapping[str, Mapping[str, answers.Kind]] = {
+LISTED: Mapping[str, Mapping[str, JsonKind]] = {
     "observations": {"time": "string", "value": "number"},
     "predictions": {
         "time": "string",
@@ -177,17 +190,17 @@ LISTED: Mapping[str, Mapping[str, answers.Kind]] = {
 """The columns of what is read as a table."""
 
 
-def listed(kind: Kind, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, answers.Kind]) -> bytes:
+def listed(kind: Kind, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, JsonKind]) -> bytes:
     """A table of rows that are read."""
     return written(kind, {name: [row[name] for row in rows] for name in columns}, columns)
 
 
-def written(kind: Kind, values: Mapping[str, Sequence[Any]], columns: Mapping[str, answers.Kind]) -> bytes:
+def written(kind: Kind, values: Mapping[str, Sequence[Any]], columns: Mapping[str, JsonKind]) -> bytes:
     """A table of columns; times are text in CSV, and timestamps in UTC in Arrow."""
     import polars as pl
 
     frame = pl.DataFrame(
-        [pl.Series(name, values[name], dtype=getattr(pl, _DTYPES[of]), strict=True) for name, of in columns.items()]
+        [pl.Series(name, values[name], dtype=getattr(pl, _DTYPES[kind]), strict=True) for name, kind in columns.items()]
     )
     file = io.BytesIO()
     if kind is CSV:

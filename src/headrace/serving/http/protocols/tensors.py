@@ -94,18 +94,18 @@ class Tensor(msgspec.Struct):
         data, height = self.data, self.height
         if not isinstance(data, list):
             raise self.wrong("has no data")
-        if len(self.shape) == 2 and data and all(each.__class__ is list for each in data):
-            if any(len(each) != 1 for each in data):
+        if len(self.shape) == 2 and data and all(row.__class__ is list for row in data):
+            if any(len(row) != 1 for row in data):
                 raise self.wrong("has lists of other lengths than its shape")
-            data = [each[0] for each in data]
+            data = [row[0] for row in data]
         if len(data) != height:
             raise self.wrong(f"has {len(data):,} values, and a shape of {height:,}")
         other = set(map(type, data)) - self._types()
         if other:
-            place = next(place for place, each in enumerate(data) if type(each) in other)
+            place = next(place for place, value in enumerate(data) if type(value) in other)
             raise self.wrong(f"has a value that is no {self.datatype}, at {place}")
         if self.datatype in _NUMPY and _NUMPY[self.datatype][1] in "iu":
-            self._refuse_beyond([each for each in data if each is not None])
+            self._refuse_beyond([value for value in data if value is not None])
         return data
 
     def _types(self) -> set[type]:
@@ -116,8 +116,8 @@ class Tensor(msgspec.Struct):
 
     def _refuse_beyond(self, numbers: Sequence[int]) -> None:
         bits, signed = 8 * int(_NUMPY[self.datatype][2:]), _NUMPY[self.datatype][1] == "i"
-        least, most = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-        if numbers and not least <= min(numbers) <= max(numbers) <= most:
+        least, greatest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+        if numbers and not least <= min(numbers) <= max(numbers) <= greatest:
             raise self.wrong(f"has a number that {self.datatype} cannot hold")
 
     def _of_numbers(self, data: memoryview) -> list[Any]:
@@ -128,45 +128,48 @@ class Tensor(msgspec.Struct):
             raise self.wrong(f"has {len(data):,} bytes, and {self.height:,} values of {kind.itemsize}")
         if self.datatype == "BOOL" and len(data) and max(data) > 1:
             raise self.wrong("has a byte that is neither 0 nor 1")
-        found = np.frombuffer(data, kind)
-        return self._finite(found) if kind.kind == "f" else found.tolist()
+        numbers = np.frombuffer(data, kind)
+        return self._finite(numbers) if kind.kind == "f" else numbers.tolist()
 
-    def _finite(self, found: np.ndarray[Any, Any]) -> list[Any]:
+    def _finite(self, numbers: np.ndarray[Any, Any]) -> list[Any]:
         """Floats; what is no number is a missing value, because a tensor has no other way to say so."""
         import numpy as np
 
-        infinite = np.isinf(found)
+        infinite = np.isinf(numbers)
         if infinite.any():
-            said = "is not a finite number"
-            errors = [{"loc": ["body", int(at), self.name[:80]], "msg": said} for at in np.flatnonzero(infinite)[:100]]
-            raise Problem(422, f"{self.name[:80]}: {said}", errors=errors, reason="bad_row")
-        values: list[Any] = found.astype(np.float64).tolist()
-        return [None if each != each else each for each in values] if np.isnan(found).any() else values
+            message = "is not a finite number"
+            errors = [
+                {"loc": ["body", int(index), self.name[:80]], "msg": message}
+                for index in np.flatnonzero(infinite)[:100]
+            ]
+            raise Problem(422, f"{self.name[:80]}: {message}", errors=errors, reason="bad_row")
+        values: list[Any] = numbers.astype(np.float64).tolist()
+        return [None if value != value else value for value in values] if np.isnan(numbers).any() else values
 
     def _of_text(self, data: memoryview) -> list[Any]:
-        found, at, end = [], 0, len(data)
-        while at < end:
-            if at + _LENGTH.size > end:
+        texts, position, end = [], 0, len(data)
+        while position < end:
+            if position + _LENGTH.size > end:
                 raise self.wrong("ends within the length of a text")
-            begin = at + _LENGTH.size
-            at = begin + _LENGTH.unpack_from(data, at)[0]
-            if at > end:
+            begin = position + _LENGTH.size
+            position = begin + _LENGTH.unpack_from(data, position)[0]
+            if position > end:
                 raise self.wrong("ends within a text")
             try:
-                found.append(str(data[begin:at], "utf-8"))
+                texts.append(str(data[begin:position], "utf-8"))
             except UnicodeDecodeError as error:
-                raise self.wrong(f"has a text that is not UTF-8, at {len(found)}") from error
-        if len(found) != self.height:
-            raise self.wrong(f"has {len(found):,} texts, and a shape of {self.height:,}")
-        return found
+                raise self.wrong(f"has a text that is not UTF-8, at {len(texts)}") from error
+        if len(texts) != self.height:
+            raise self.wrong(f"has {len(texts):,} texts, and a shape of {self.height:,}")
+        return texts
 
 
 def of_bytes(values: Sequence[Any], datatype: str) -> bytes:
     """Values as they stand behind a document. A missing number is NaN, a missing text is empty."""
     if datatype == "BYTES":
-        texts = [("" if each is None else each).encode() for each in values]
+        texts = [("" if value is None else value).encode() for value in values]
         return b"".join(part for text in texts for part in (_LENGTH.pack(len(text)), text))
-    return of_numbers([math.nan if each is None else each for each in values], datatype)
+    return of_numbers([math.nan if value is None else value for value in values], datatype)
 
 
 def of_numbers(values: Sequence[Any], datatype: str) -> bytes:

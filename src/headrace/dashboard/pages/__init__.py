@@ -1,0 +1,1 @@
+"""One file for each page: what it asks of the API, and what its template is handed."""

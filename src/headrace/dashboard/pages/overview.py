@@ -1,0 +1,17 @@
+"""All systems: a verdict in words, freshness, runs and open alerts of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headrace.dashboard.view import PageView
+from headrace.dashboard.words import state
+
+_WORST_FIRST = ("bad", "warning", "unknown", "good")
+
+
+async def overview(view: PageView) -> dict[str, Any]:
+    """What stands on the page: the systems, worst first."""
+    answer = await view.api.get("/v1/overview")
+    systems = sorted(answer["systems"], key=lambda item: (_WORST_FIRST.index(state(item["state"])), item["system"]))
+    return {"overview": answer, "systems": systems}

@@ -1,0 +1,77 @@
+"""Templates to pages: everything that comes from data is escaped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+
+from headrace._version import __version__
+from headrace.dashboard import words
+from headrace.dashboard.assets import Assets
+from headrace.dashboard.options import DashboardOptions
+from headrace.dashboard.view import series_text
+
+_SEEN = "@@seen@@"
+
+
+class Rendering:
+    """Makes pages.
+
+    Args:
+        assets: Where scripts and styles are.
+        options: Of the dashboard.
+    """
+
+    def __init__(self, assets: Assets, options: DashboardOptions) -> None:
+        self._environment = Environment(
+            loader=PackageLoader("headrace.dashboard"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters |= {
+            "clock": words.clock,
+            "lasted": words.lasted,
+            "number": words.number,
+            "cell": words.cell,
+            "state": words.state,
+            "sign": words.sign,
+            "ago": words.ago,
+            "series_text": series_text,
+            "values": lambda row: list(row.values()),
+        }
+        self._environment.tests |= {"right": words.numeric, "timely": words.timely}
+        self._environment.globals |= {
+            "asset": assets.path,
+            "version": __version__,
+            "refresh": options.refresh,
+            "read_only": options.read_only,
+            "seen": _SEEN,
+        }
+
+    def page(self, request: Request, template: str, context: Mapping[str, Any]) -> tuple[bytes, str]:
+        """A page, and a digest by which a browser says that it has seen it."""
+        root = str(request.scope.get("root_path", "")).rstrip("/")
+        address = root + str(request.scope["path"]).removeprefix(root)
+        if request.url.query:
+            address += f"?{request.url.query}"
+        context = {"view": None, "said": "", "root": root, "address": address, **context}
+        text = self._environment.get_template(template).render(context)
+        digest = digest_of(text.encode())
+        return text.replace(_SEEN, digest).encode(), digest
+
+
+def digest_of(body: bytes) -> str:
+    """A short digest."""
+    return hashlib.sha256(body).hexdigest()[:20]
+
+
+def encoded(document: Any) -> bytes:
+    """JSON."""
+    return msgspec.json.encode(document)

@@ -1,0 +1,155 @@
+"""Monitoring: what of a system is watched, and what an alarm causes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BeforeValidator, Field, SerializeAsAny
+
+from headrace.declaration import MONTH, Declared, Duration
+from headrace.drift.declared import DriftLimits
+from headrace.errors import DeclarationError
+from headrace.lineage import digest_of
+from headrace.policy.monitoring.base import MONITOR_RULES, Action, MonitorRule
+from headrace.policy.monitoring.defaults import default_rules
+
+if TYPE_CHECKING:
+    from headrace.contract import Contract
+
+Watched = Annotated[SerializeAsAny[MonitorRule], BeforeValidator(MONITOR_RULES.from_data)]
+"""A rule, or its JSON form."""
+
+
+class ActionBudget(Declared):
+    """How much alarms may cause.
+
+    Attributes:
+        retunings: So many searches at most within `per`.
+        retrainings: So many trainings at most within `per`.
+        per: The stretch of time that is looked back.
+    """
+
+    retunings: int = Field(default=1, ge=0)
+    retrainings: int = Field(default=7, ge=0)
+    per: Duration = timedelta(days=7)
+
+
+class Monitoring(Declared):
+    """What is watched.
+
+    Attributes:
+        baselines: Seasons of the seasonal-naive forecasts that are stored beside every prediction, and the last value.
+        window: How far back from `as_of` matured predictions enter the metrics of a run, and the readings of rules.
+        every: Rules are evaluated at multiples of this time since 1970, UTC, but never more often than runs are due.
+        false_alarms: Anomalies that mean nothing, at most so many a week and series; see `docs/guides/anomalies.md`.
+        rules: What is watched; None: what suits most systems, see `headrace.policy.monitoring.defaults`.
+        on_alarm: What an alarm about the model causes where its rule says nothing: ``raise`` tells of it, no more. A
+            stale source, rows set apart and the like are told only, unless their rule says more.
+        at_most: How much alarms may cause.
+        retry: An action that failed is tried again after this time.
+        drift: What counts as drift; see `DriftLimits`.
+        notify: Names of environment variables that hold addresses to tell alerts to, as Apprise writes them.
+    """
+
+    baselines: tuple[Duration, ...] = (timedelta(days=1), timedelta(days=7))
+    window: Duration = timedelta(days=30)
+    every: Duration = timedelta(days=1)
+    false_alarms: float = Field(default=0.5, ge=0.02, le=7)
+    rules: tuple[Watched, ...] | None = None
+    on_alarm: Action = "raise"
+    at_most: ActionBudget = Field(default_factory=ActionBudget)
+    retry: Duration = timedelta(days=1)
+    drift: DriftLimits = Field(default_factory=DriftLimits)
+    notify: tuple[str, ...] = ()
+
+    @property
+    def compared(self) -> tuple[timedelta, ...]:
+        """The seasons of all baselines: no time at all is the last value's, which stands beside every forecast."""
+        return (timedelta(), *self.baselines)
+
+    @property
+    def watched(self) -> tuple[MonitorRule, ...]:
+        """The rules that hold: those declared, or the usual ones."""
+        return default_rules() if self.rules is None else self.rules
+
+    @property
+    def acts(self) -> bool:
+        """Whether an alarm causes more than that it is told."""
+        return any(self.action_of(rule) != "raise" for rule in self.watched)
+
+    def check(
+        self,
+        contract: Contract,
+        scopes: Collection[str] | None = None,
+        metrics: Collection[str] | None = None,
+    ) -> None:
+        """Refuse rules that cannot watch a system, or cannot be told apart.
+
+        Args:
+            contract: Of the system.
+            scopes: Columns by which errors of its predictions are kept; None: any of the contract.
+            metrics: What is measured of its predictions; None: that is not known before there are some.
+
+        Raises:
+            DeclarationError: Names the field.
+        """
+        if self.every <= timedelta():
+            raise DeclarationError("is no time at all", where="monitoring.every")
+        names = [rule.called for rule in self.watched]
+        for place, rule in enumerate(self.watched):
+            where = f"monitoring.rules[{place}]"
+            if rule.called in names[:place]:
+                hint = "give one of them another name="
+                raise DeclarationError(f"two rules are called {rule.called!r}", where=where, hint=hint)
+            try:
+                rule.check(contract)
+                _check_scope(getattr(rule, "by", ()), scopes)
+                _check_metric(getattr(rule, "metric", None) if rule.of_scores else None, metrics)
+            except DeclarationError as error:
+                path = ".".join(filter(None, (where, error.where)))
+                raise DeclarationError(error.message, where=path, hint=error.hint) from error
+
+    def action_of(self, rule: MonitorRule) -> Action:
+        """What an alarm of a rule causes: what it says itself, or what is said for all that are about the model."""
+        return rule.on_alarm or (self.on_alarm if rule.about_model else "raise")
+
+    @property
+    def policy(self) -> str:
+        """Digest of what shapes readings: rules, times and what counts as drift, not what alarms cause."""
+        rules = {rule.called: rule.shaped() for rule in self.watched}
+        times = {"window": self.window.total_seconds(), "every": self.every.total_seconds()}
+        return digest_of({"rules": rules, **times, "drift": self.drift.model_dump(mode="json")})
+
+
+def _check_scope(by: tuple[str, ...], scopes: Collection[str] | None) -> None:
+    """Errors of forecasts are kept by series and step ahead, and by no other column."""
+    if scopes is None or by == ("horizon",):
+        return
+    unknown = [name for name in by if name not in (*scopes, "series")]
+    if unknown:
+        hint = f"series, horizon alone, or keys: {', '.join(scopes)}" if scopes else "series, or horizon alone"
+        raise DeclarationError(f"errors of forecasts are not kept by {unknown[0]!r}", where="by", hint=hint)
+
+
+def _check_metric(metric: str | None, metrics: Collection[str] | None) -> None:
+    """A rule that names a metric of scores names one that is measured."""
+    if metric is not None and metrics is not None and metric not in metrics:
+        hint = f"there are {', '.join(metrics)}"
+        raise DeclarationError(f"there is no metric {metric!r}", where="metric", hint=hint)
+
+
+def watched(monitoring: object, step: timedelta) -> dict[str, Monitoring]:
+    """What is watched, where that is not declared, on steps that a day is no multiple of.
+
+    Last week's or last year's value, or the last one; and a year, or a dozen steps.
+    """
+    monitoring_used = Monitoring() if monitoring is None else monitoring
+    usual = Monitoring()
+    if not isinstance(monitoring_used, Monitoring) or step <= timedelta() or not usual.baselines[0] % step:
+        return {}
+    seasons = tuple(season for season in (*usual.baselines, 12 * MONTH) if not season % step) or (step,)
+    observed: dict[str, object] = {"baselines": seasons, "window": max(usual.window, 12 * step)}
+    left = {name: value for name, value in observed.items() if name not in monitoring_used.model_fields_set}
+    return {"monitoring": monitoring_used.model_copy(update=left)}

@@ -1,0 +1,1 @@
+"""Pages of HTML and their charts, from headings, sentences, tables and lines: no storage, no templates."""

@@ -1,0 +1,1 @@
+"""What is predicted of a row: one file per kind of output, each of which says everything about it."""

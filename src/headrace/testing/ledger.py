@@ -1,0 +1,344 @@
+"""What every database of the ledger must do."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from headrace.errors import KeyConflictError, LedgerError, LedgerUnavailableError, StoreError, UsageError
+from headrace.ledger import Entry, Ledger, LedgerWriter
+from headrace.ledger.ledger import Standing
+from headrace.ledger.notices import Notice
+from headrace.ledger.shadows import Shadow
+
+NOW = datetime(2026, 3, 2, 12, 30, 15, 123456, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+PINS = {"model_version": 3, "feature_version": "4c1f", "as_of": "2026-03-02T12:00:00Z"}
+
+
+def entry(ledger: Ledger, key: str, row: str = "a", **other: Any) -> Entry:
+    """A prediction for a row that is told from others by one word."""
+    values: dict[str, Any] = {
+        "system": "titanic",
+        "key": key,
+        "id": str(uuid.uuid4()),
+        "digest": row.encode().hex(),
+        "inputs": f'{{"row": "{row}"}}'.encode(),
+        "answer": b'{"Survived": 1}',
+        "pins": ledger.pin(PINS),
+        "model_version": 3,
+        "created_at": NOW,
+    }
+    return Entry(**values | other)
+
+
+def notice(alert: str, event: str, channel: str = "mail") -> Notice:
+    """Something to be told."""
+    return Notice("energy", alert, event, channel, NOW, "MAPE is 0.4")
+
+
+def keys(ledger: Ledger, system: str = "titanic", after: int = 0) -> list[str]:
+    """The keys that are logged, in order."""
+    return [e.key for _, e in ledger.read(system, after=after)]
+
+
+class LedgerSuite:
+    """A database keeps answers durably, each key once, in an order that a reader can follow.
+
+    Give the address of an empty database:
+
+        class TestMine(LedgerSuite):
+            @pytest.fixture
+            def uri(self, tmp_path): return f"sqlite:///{tmp_path}/ledger.db"
+    """
+
+    @pytest.fixture
+    def uri(self) -> str:
+        """The URI of a ledger that is not made yet, a new one for every test."""
+        raise NotImplementedError("say where the ledger is: override the fixture uri")
+
+    @pytest.fixture
+    def ledger(self, uri: str) -> Iterator[Ledger]:
+        """The ledger there, open."""
+        opened = Ledger.open(uri)
+        yield opened
+        opened.close()
+
+    def test_a_prediction_is_found_as_it_was_answered(self, ledger: Ledger, uri: str) -> None:
+        written = entry(
+            ledger, "892", inputs='{"Name":"Zoë \\u0000 😀"}'.encode(), answer=b'{"p":0.1000000000000000055}'
+        )
+        assert ledger.write([written]) == [written]
+        other = Ledger.open(uri)
+        assert other.find("titanic", "892") == written
+        assert other.get(written.id) == (written, PINS)
+        assert other.read("titanic") == [(1, written)]
+        assert other.find("titanic", "893") is None
+        assert other.find("energy", "892") is None
+        assert other.get("no such id") is None
+        other.close()
+
+    def test_the_same_key_is_one_row(self, ledger: Ledger) -> None:
+        first, repeated, other = entry(ledger, "1"), entry(ledger, "1"), entry(ledger, "1", "b")
+        assert ledger.write([first, repeated]) == [first, first]
+        assert ledger.write([repeated, entry(ledger, "2")])[0] == first
+        conflict, neighbour = ledger.write([other, new := entry(ledger, "3")])
+        assert isinstance(conflict, KeyConflictError)
+        assert neighbour == new
+        elsewhere = other._replace(system="energy")
+        assert ledger.write([elsewhere]) == [elsewhere]
+        twice = entry(ledger, "4")
+        assert ledger.write([twice, twice]) == [twice, twice]
+        assert keys(ledger) == ["1", "2", "3", "4"]
+        assert ledger.write([]) == []
+
+    def test_batches_of_every_length(self, ledger: Ledger) -> None:
+        errors: list[str] = []
+        for length in (1, 2, 3, 7, 64, 100, 513, 1500):
+            batch = [entry(ledger, f"{length}/{i}") for i in range(length)]
+            assert ledger.write(batch) == batch
+            errors += [e.key for e in batch]
+        assert keys(ledger) == errors
+
+    def test_a_batch_that_the_database_refuses_leaves_nothing(self, ledger: Ledger) -> None:
+        one = entry(ledger, "1")
+        for bad in (entry(ledger, "2", id=one.id), entry(ledger, "2", pins="unknown"), entry(ledger, "2\ud800")):
+            with pytest.raises(LedgerError) as caught:
+                ledger.write([one, bad])
+            assert not isinstance(caught.value, LedgerUnavailableError)
+        assert ledger.read("titanic") == []
+
+    def test_reading_goes_on_where_it_ended(self, ledger: Ledger) -> None:
+        for key in "abcdef":
+            ledger.write([entry(ledger, key), entry(ledger, key, system="energy")])
+        results: list[str] = []
+        last = 0
+        while page := ledger.read("titanic", after=last, limit=2):
+            results += [e.key for _, e in page]
+            last = page[-1][0]
+        assert results == list("abcdef")
+
+    def test_a_reader_misses_nothing_while_many_write(self, ledger: Ledger) -> None:
+        results: list[str] = []
+        last, finished = 0, threading.Event()
+
+        def write(name: int) -> None:
+            for i in range(25):
+                ledger.write([entry(ledger, f"{name}/{i}/{j}") for j in range(3)])
+
+        def follow() -> None:
+            nonlocal last
+            while True:
+                ended = finished.is_set()
+                page = ledger.read("titanic", after=last)
+                results.extend(e.key for _, e in page)
+                last = page[-1][0] if page else last
+                if ended:
+                    return
+
+        reader = threading.Thread(target=follow)
+        reader.start()
+        try:
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(write, range(4)))
+        finally:
+            finished.set()
+            reader.join()
+        assert len(results) == 300
+        assert results == keys(ledger)
+
+    def test_pins_are_stored_once(self, ledger: Ledger, uri: str) -> None:
+        digest = ledger.pin({"a": 1, "b": [2.5, None]})
+        assert ledger.pin({"b": [2.5, None], "a": 1}) == digest
+        assert Ledger.open(uri).pin({"a": 1, "b": [2.5, None]}) == digest
+        assert ledger.pin({"a": 2}) != digest
+
+    def test_a_message_waits_until_it_is_sent_and_is_sent_once(self, ledger: Ledger, uri: str) -> None:
+        told = [notice("a1", "raised"), notice("a1", "raised", "pager"), notice("a2", "raised")]
+        assert ledger.notices.put(told) == 3
+        assert ledger.notices.put([told[0]._replace(text="otherwise"), notice("a1", "closed")]) == 1
+        (first, second, third), minute = ledger.notices.claim("energy", "mail", now=NOW, until=NOW + MINUTE), MINUTE
+        assert {first.key, second.key, third.key} == {told[0].key, told[2].key, notice("a1", "closed").key}
+        assert first.text == "MAPE is 0.4"
+        reopened = Ledger.open(uri)  # another process, at the same time
+        assert reopened.notices.claim("energy", "mail", now=NOW, until=NOW + minute) == []
+        ledger.notices.sent([first], NOW)
+        ledger.notices.failed([second], "it is away", NOW + 2 * minute)
+        later = NOW + minute  # by which the claim of the third ends: whoever had it is gone
+        assert reopened.notices.claim("energy", "mail", now=later, until=later + minute) == [third]
+        reopened.notices.release([third])
+        assert reopened.notices.waiting("energy") == [("mail", 2, 1, "it is away"), ("pager", 1, 0, None)]
+        assert reopened.notices.claim("energy", "mail", now=later, until=later, force=True) == [second, third]
+        reopened.notices.sent([second, third], later)
+        ledger.notices.failed([third], "it is away", later)  # told by one that was slow: it is sent
+        assert ledger.notices.waiting("energy") == [("pager", 1, 0, None)]
+        assert {sent for stored, sent in ledger.notices.read("energy") if stored.channel == "mail"} == {NOW, later}
+        reopened.close()
+
+    def test_many_claim_at_once_and_each_message_is_had_once(self, ledger: Ledger) -> None:
+        ledger.notices.put([notice(f"a{n}", "raised") for n in range(40)])
+
+        def claim(_: int) -> list[Notice]:
+            return ledger.notices.claim("energy", "mail", now=NOW, until=NOW + MINUTE)
+
+        with ThreadPoolExecutor(4) as pool:
+            claimed = [found for part in pool.map(claim, range(8)) for found in part]
+        assert sorted(found.alert for found in claimed) == sorted(f"a{n}" for n in range(40))
+
+    def test_messages_go_with_their_system(self, ledger: Ledger) -> None:
+        ledger.notices.put([notice("a1", "raised"), notice("a1", "raised")._replace(system="titanic")])
+        ledger.owned.rename("energy", "power")
+        assert ledger.owned.systems() == ["power", "titanic"]
+        assert ledger.notices.waiting("energy") == []
+        ledger.owned.forget("power")
+        assert ledger.notices.read("power") == []
+        assert len(ledger.notices.read("titanic")) == 1
+
+    def test_opened_by_many_at_once(self, uri: str) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            opened = list(pool.map(Ledger.open, [uri] * 8))
+        written = entry(opened[0], "1")
+        opened[0].write([written])
+        assert [connection.find("titanic", "1") for connection in opened] == [written] * 8
+        for opened_ledger in opened:
+            opened_ledger.close()
+
+    def test_one_refused_submission_does_not_touch_its_neighbours(self, ledger: Ledger) -> None:
+        outcomes: dict[str, object] = {}
+        held = threading.Event()
+        writer = LedgerWriter(ledger)
+
+        def hold(_: object) -> None:
+            held.wait(60)  # so that the others wait together
+
+        writer.submit([entry(ledger, "first")], hold)
+        good = [entry(ledger, "good"), entry(ledger, "better")]
+        writer.submit(good[:1], lambda outcome: outcomes.update(good=outcome))
+        writer.submit([entry(ledger, "bad", pins="unknown")], lambda outcome: outcomes.update(bad=outcome))
+        writer.submit(good[1:], lambda outcome: outcomes.update(better=outcome))
+        held.set()
+        writer.close()
+        assert outcomes["good"] == good[:1]
+        assert outcomes["better"] == good[1:]
+        assert isinstance(outcomes["bad"], LedgerError)
+
+    def test_of_a_group_all_is_stored_or_nothing(self, ledger: Ledger) -> None:
+        ledger.write([entry(ledger, "a")])
+        free, used, other = entry(ledger, "b"), entry(ledger, "a", "another row"), entry(ledger, "c")
+        first, second = ledger.write_groups([[free, used], [other]])
+        assert isinstance(first[1], KeyConflictError)
+        assert second == [other]
+        assert ledger.find("titanic", "b") is None
+        assert ledger.find("titanic", "c") == other
+
+    def test_what_follows_from_the_log_is_logged_with_nothing_between(self, ledger: Ledger) -> None:
+        """Many extend the log by the number of its entries: each number comes once, in order."""
+        ledger.pin(PINS)
+
+        def extend(name: int) -> None:
+            known = after = 0
+            for i in range(10):
+
+                def make(newer: list[tuple[int, Entry]], standing: Standing) -> list[tuple[str, Entry]]:
+                    nonlocal known
+                    known += len(newer) + 1
+                    return [(f"series {name}", entry(ledger, f"{name}/{i}", str(known - 1), system="live"))]  # noqa: B023
+
+                after = ledger.extend("live", after, make)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(extend, range(4)))
+        log = ledger.read("live")
+        assert [e.digest for _, e in log] == [str(i).encode().hex() for i in range(40)]
+        assert ledger.last("live") == log[-1][0]
+        assert (ledger.last("titanic"), ledger.last("nothing")) == (0, 0)
+        third = [numbered for numbered in log if numbered[1].key.startswith("3/")]
+        assert ledger.events("live", "series 3", until=log[-1][0], limit=100) == third[::-1]
+        assert ledger.events("live", "series 3", until=third[4][0], limit=2) == [third[4], third[3]]
+        assert ledger.events("live", "series 9", until=log[-1][0], limit=2) == []
+
+    def test_extending_sees_what_keys_stand_for_and_may_add_nothing(self, ledger: Ledger) -> None:
+        first = entry(ledger, "1", system="live")
+        after = ledger.extend("live", 0, lambda newer, standing: [("a", first)])
+        results: list[object] = []
+
+        def make(newer: list[tuple[int, Entry]], standing: Standing) -> list[tuple[str, Entry]]:
+            results.extend([newer, standing(["1", "2"])])
+            return []
+
+        assert ledger.extend("live", after, make) == after
+        assert ledger.extend("live", 0, make) == after
+        assert results == [[], {"1": first}, [(after, first)], {"1": first}]
+
+    def test_a_failure_while_extending_leaves_nothing(self, ledger: Ledger) -> None:
+        def fail(newer: list[tuple[int, Entry]], standing: Standing) -> list[tuple[str, Entry]]:
+            raise StoreError("away")
+
+        with pytest.raises(StoreError):
+            ledger.extend("live", 0, fail)
+        bad = entry(ledger, "1", system="live", pins="unknown")
+        with pytest.raises(LedgerError):
+            ledger.extend("live", 0, lambda newer, standing: [("a", entry(ledger, "0", system="live")), ("a", bad)])
+        assert ledger.read("live") == []
+        assert ledger.write([entry(ledger, "2")])[0].key == "2"  # type: ignore[union-attr]
+
+    def test_a_version_follows_the_log(self, ledger: Ledger) -> None:
+        ledger.write([entry(ledger, "before")])
+        begun = ledger.shadows.begin("titanic", 2)
+        assert ledger.shadows.begin("titanic", 2) == begun
+        ledger.write([entry(ledger, key) for key in "abc"])
+        ledger.write([entry(ledger, "a", system="energy")])
+        (follower,) = ledger.shadows.followers("titanic")
+        assert follower == (begun, 3)
+        log = ledger.read("titanic", after=begun.position)
+        assert [logged.key for _, logged in log] == list("abc")
+        shadows = [Shadow(number, f"s-{logged.key}", None, b"{}", logged.pins) for number, logged in log[:2]]
+        moved = begun._replace(position=log[1][0], scored=2)
+        assert ledger.shadows.go_on("titanic", begun, moved, shadows)
+        # Another process that was where this one was stores nothing.
+        assert not ledger.shadows.go_on("titanic", begun, moved, shadows)
+        assert ledger.shadows.followers("titanic") == [(moved, 1)]
+        assert ledger.shadows.read("titanic", 2) == [(s, logged) for s, (_, logged) in zip(shadows, log, strict=False)]
+        assert ledger.shadows.read("titanic", 2, after=log[0][0])[0][1].key == "b"
+        found_by_id = ledger.shadows.get("s-b")
+        assert found_by_id is not None
+        assert (found_by_id[0], found_by_id[1]) == (shadows[1], log[1][1])
+        assert ledger.shadows.get("s-c") is None
+        assert ledger.get("s-b") is None
+        assert keys(ledger) == ["before", "a", "b", "c"]
+
+    def test_a_system_takes_its_rows_along_to_another_name(self, ledger: Ledger, uri: str) -> None:
+        entries = [entry(ledger, str(n), trace=f"{n:032x}-{n:016x}") for n in range(3)]
+        ledger.write(entries)
+        other = entry(ledger, "0", system="energy")
+        ledger.write([other])
+        ledger.owned.rename("titanic", "ship")
+        ledger.owned.rename("titanic", "ship")  # again, after a death before it was told
+        reopened = Ledger.open(uri)
+        assert reopened.owned.systems() == ["energy", "ship"]
+        assert [e for _, e in reopened.read("ship")] == [logged._replace(system="ship", trace="") for logged in entries]
+        assert reopened.get(entries[0].id) == (entries[0]._replace(system="ship", trace=""), PINS)
+        assert reopened.trace_of(entries[1].id) == entries[1].trace
+        assert keys(reopened) == []
+        assert reopened.owned.model_versions("ship") == {3}
+        with pytest.raises(UsageError, match="has rows of 'energy'"):
+            reopened.owned.rename("ship", "energy")
+        reopened.close()
+
+    def test_a_deleted_system_leaves_others_alone(self, ledger: Ledger, uri: str) -> None:
+        ledger.write([entry(ledger, "1"), entry(ledger, "2", trace=f"{1:032x}-{1:016x}")])
+        other = entry(ledger, "1", system="energy")
+        ledger.write([other])
+        assert ledger.owned.counts("titanic") == {"predictions": 2, "shadows": 0}
+        assert ledger.owned.forget("titanic")["predictions"] == 2
+        assert ledger.owned.forget("titanic")["predictions"] == 0
+        reopened = Ledger.open(uri)
+        assert (reopened.owned.systems(), keys(reopened), keys(reopened, "energy")) == (["energy"], [], ["1"])
+        assert reopened.get(other.id) == (other, PINS)  # their pins were the same record
+        reopened.close()

@@ -1,0 +1,161 @@
+"""What people are told of alerts, over a real channel: once, in one message, and nothing is lost when it is down."""
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from headrace.home import Home
+from headrace.ledger.notices import Notice
+from headrace.loading import load_system
+from headrace.loop import notify as telling
+from headrace.loop.notify import deliver, enqueue, message, news, notify, rehearse
+from headrace.policy.alerts import Alert
+from headrace.settings import Settings
+
+SHIFTED = Path(__file__).parents[2] / "worlds" / "shifted"
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+class Channel(HTTPServer):
+    """Takes messages, unless it is down."""
+
+    def __init__(self):
+        self.taken, self.down = [], False
+        channel = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(503 if channel.down else 200)
+                self.end_headers()
+                if not channel.down:
+                    channel.taken.append((self.path, json.loads(body)))
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def address(self):
+        return f"json://127.0.0.1:{self.server_port}/s3cr3t"
+
+
+@pytest.fixture
+def channel(monkeypatch):
+    opened = Channel()
+    monkeypatch.setenv("OPS_WEBHOOK", opened.address)
+    monkeypatch.setattr(telling, "PAUSES", (0.0,))
+    yield opened
+    opened.shutdown()
+    opened.server_close()
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(Settings(home=tmp_path))
+
+
+@pytest.fixture
+def system():
+    return load_system(str(SHIFTED), ["monitoring.notify=[OPS_WEBHOOK]"])
+
+
+def alert(name, raised=NOW - HOUR, **other):
+    values = {"severity": "warning", "rule": "threshold wape", "scope": {"series": "s1"}, "value": 0.25}
+    return Alert(f"alert-{name}", **{**values, "threshold": 0.2, "raised_at": raised, **other})
+
+
+def test_what_is_told_of_an_alert_and_of_what_is_long_past():
+    escalated = alert("a", severity="alarm", alarm_at=NOW, closed_at=NOW + HOUR)
+    told = news("shifted", [escalated], ["OPS", "MAIL"], NOW + HOUR)
+    assert [(n.event, n.channel) for n in told[::2]] == [("raised", "OPS"), ("escalated", "OPS"), ("closed", "OPS")]
+    assert len({n.key for n in told}) == 6
+    assert "alarm (was a warning): threshold wape of series s1: 0.25, beyond 0.2" in told[2].text
+    long_ago = NOW - 60 * DAY
+    assert news("shifted", [alert("b", long_ago, closed_at=long_ago + DAY)], ["OPS"], NOW) == []
+    assert [n.event for n in news("shifted", [alert("c", long_ago)], ["OPS"], NOW)] == ["raised"]  # it is open still
+    assert news("shifted", [escalated], [], NOW) == []
+
+
+def test_many_alerts_are_one_message_with_the_rest_counted():
+    many = [Notice("shifted", f"alert-{n}", "raised", "OPS", NOW, f"warning: {n}") for n in range(50)]
+    title, text, kind = message("shifted", [*many, many[0]._replace(event="closed", text="closed: 0")])
+    assert (title, kind) == ("shifted: 50 warnings, 1 alert closed", "warning")
+    assert text.splitlines()[-1] == "and 11 more: headrace alerts shifted"
+
+
+def test_an_alert_is_told_once_in_one_message(home, system, channel):
+    alerts = [alert("a"), alert("b", severity="alarm", alarm_at=NOW - HOUR)]
+    for _ in range(2):
+        assert notify(system, home, lambda: alerts, as_of=NOW, now=NOW) == []
+    ((path, body),) = channel.taken
+    assert (path, body["title"], body["type"]) == ("/s3cr3t", "shifted: 1 alarm, 1 warning", "failure")
+    assert [line.split(":")[0] for line in body["message"].splitlines()] == ["warning", "alarm"]
+    later = [alert("a", closed_at=NOW + HOUR), alerts[1]]
+    notify(system, home, lambda: later, as_of=NOW + HOUR, now=NOW + HOUR)
+    assert (channel.taken[-1][1]["title"], len(channel.taken)) == ("shifted: 1 alert closed", 2)
+
+
+def test_nothing_is_lost_while_a_channel_is_down_and_no_secret_is_told(home, system, channel, caplog, capfd):
+    channel.down = True
+    (warning,) = notify(system, home, lambda: [alert("a")], as_of=NOW, now=NOW)
+    assert warning == "1 message about an alert waits for OPS_WEBHOOK: the channel did not take it"
+    channel.down = False
+    soon = NOW + timedelta(seconds=5)  # the message rests first
+    assert notify(system, home, lambda: [alert("a"), alert("b")], as_of=NOW, now=soon) != []
+    assert [body["title"] for _, body in channel.taken] == ["shifted: 1 warning"]  # the new one
+    assert notify(system, home, lambda: [alert("a"), alert("b")], as_of=NOW, now=NOW + HOUR) == []
+    assert len(channel.taken) == 2
+    said = caplog.text + "".join(capfd.readouterr()) + warning
+    stored = b"".join(path.read_bytes() for path in home.path.rglob("ledger.db*"))
+    assert "s3cr3t" not in said
+    assert b"s3cr3t" not in stored
+
+
+def test_waits_get_longer_and_force_ends_them(home, system, channel):
+    channel.down = True
+    enqueue(system, home, [alert("a")], NOW)
+    waits, tries = [], 0
+    for minutes in range(100):
+        before = tries
+        deliver("shifted", home, now=NOW + timedelta(minutes=minutes))
+        tries = home.ledger.notices.waiting("shifted")[0].tries
+        waits += [minutes] if tries > before else []
+    assert waits == [0, 1, 3, 7, 15, 31, 63]
+    channel.down = False
+    (delivery,) = deliver("shifted", home, now=NOW + timedelta(minutes=64), force=True)
+    assert (delivery.sent, delivery.waiting) == (1, 0)
+
+
+def test_a_death_after_sending_repeats_the_message_and_loses_none(home, system, channel):
+    enqueue(system, home, [alert("a"), alert("b")], NOW)
+
+    def dies(*what):
+        assert telling.by_apprise(*what) is None
+        raise KeyboardInterrupt  # as a kill would: what was sent is not noted
+
+    with pytest.raises(KeyboardInterrupt):
+        deliver("shifted", home, now=NOW, send=dies)
+    assert deliver("shifted", home, now=NOW + timedelta(minutes=1))[0].sent == 0  # it may be alive
+    assert deliver("shifted", home, now=NOW + telling.CLAIM)[0].sent == 2
+    assert deliver("shifted", home, now=NOW + DAY) == []
+    assert len(channel.taken) == 2
+
+
+def test_what_is_not_set_up_is_said(home, system, channel, monkeypatch):
+    assert rehearse(system)[0].as_dict() == {"channel": "OPS_WEBHOOK", "sent": 1, "waiting": 0, "reason": None}
+    assert channel.taken[0][1]["message"] == "A trial: alerts of shifted come here."
+    monkeypatch.setenv("OPS_WEBHOOK", "nonsense")
+    assert rehearse(system)[0].reason == "an address in it is none that Apprise knows"
+    monkeypatch.delenv("OPS_WEBHOOK")
+    assert rehearse(system)[0].reason == "the variable OPS_WEBHOOK is not set"
+    silent = load_system(str(SHIFTED))
+    assert notify(silent, home, lambda: [alert("a")], as_of=NOW, now=NOW) == []
+    assert not home.has_ledger  # nothing was opened for nothing

@@ -1,0 +1,187 @@
+"""Pages without a browser, over an API that answers from memory."""
+
+import asyncio
+import re
+
+import httpx
+import pytest
+from tests.worlds.answers import HOSTILE, Answers
+
+from headrace.dashboard.app import HEADERS, Dashboard, owns
+from headrace.dashboard.options import DashboardOptions
+
+SERIES = {"series": '["a","b"]'}
+PATHS = ["/", "/systems/load", "/systems/load/series", "/systems/load/models", "/systems/load/runs"]
+
+
+class Browser:
+    """Asks the dashboard, and keeps cookies."""
+
+    def __init__(self, api, *, root="", **options):
+        self.app = Dashboard(api.clients(), DashboardOptions(key=b"k" * 32, **options))
+        self.root, self.cookies = root, httpx.Cookies()
+
+    def ask(self, method, path, **more):
+        async def run():
+            transport = httpx.ASGITransport(self.app, root_path=self.root)
+            async with httpx.AsyncClient(transport=transport, base_url="http://pages", cookies=self.cookies) as client:
+                response = await client.request(method, self.root + path, **more)
+                self.cookies = client.cookies
+                return response
+
+        return asyncio.run(run())
+
+    def get(self, path, **more):
+        return self.ask("GET", path, **more)
+
+    def form_token(self, path):
+        return re.search(r'name="form_token" value="([0-9a-f]+)"', self.get(path).text)[1]
+
+    def login(self, token="secret", **query):
+        form = {"form_token": self.form_token("/login"), "token": token}
+        return self.ask("POST", "/login", data=form, params=query)
+
+
+@pytest.fixture
+def api():
+    return Answers()
+
+
+@pytest.fixture
+def browser(api):
+    found = Browser(api)
+    assert found.login().status_code == 303
+    return found
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_page_escapes_every_text_and_has_the_headers(browser, path):
+    response = browser.get(path)
+    assert response.status_code == 200, response.text
+    assert "<script>alert" not in response.text
+    assert "{{7*7}}" in response.text or "49" not in response.text
+    assert {name: response.headers[name] for name in HEADERS} == HEADERS
+    assert not re.search(r"\son\w+=|\sstyle=|<style|<script>", response.text), "a script or style stands in the page"
+
+
+def test_who_is_not_known_logs_in_and_comes_back(api):
+    browser = Browser(api)
+    response = browser.get("/systems/load?by=step")
+    assert (response.status_code, response.headers["location"]) == (303, "/login?next=%2Fsystems%2Fload%3Fby%3Dstep")
+    assert browser.login("wrong").status_code == 401
+    assert browser.login(next="/systems/load?by=step").headers["location"] == "/systems/load?by=step"
+    cookie = next(iter(browser.cookies.jar))
+    assert cookie.has_nonstandard_attr("HttpOnly")
+    assert "secret" not in browser.get("/systems/load").text
+    assert browser.get("/", headers={"hx-request": "true"}).status_code == 200
+    api.token = "changed"
+    response = browser.get("/", headers={"hx-request": "true"})
+    assert (response.status_code, response.headers["hx-redirect"]) == (204, "/login?next=%2F")
+
+
+@pytest.mark.parametrize("address", ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:x"])
+def test_the_log_in_leads_nowhere_else(api, address):
+    assert Browser(api).login(next=address).headers["location"] == "/"
+
+
+def test_a_write_needs_a_form_of_this_session(api, browser):
+    path, form = "/systems/load/models/2/promote", {"reason": "better"}
+    assert browser.ask("POST", path, data=form).status_code == 403
+    other = Browser(api)
+    other.login()
+    stolen = form | {"form_token": other.form_token("/systems/load/models")}
+    assert browser.ask("POST", path, data=stolen).status_code == 403
+    good = form | {"form_token": browser.form_token("/systems/load/models")}
+    assert browser.ask("POST", path, data=good, headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    assert api.posted == []
+    assert browser.ask("POST", path, data=good).headers["location"] == "/systems/load/models"
+    assert api.posted == [("/v1/systems/load/models/2/promote", {"reason": "better"})]
+    assert "Version 2 of load is the champion now." in browser.get("/systems/load/models").text
+    assert "is the champion now" not in browser.get("/systems/load/models").text
+
+
+def test_nothing_is_written_in_read_only_mode(api):
+    browser = Browser(api, read_only=True)
+    browser.login()
+    page = browser.get("/systems/load/models").text
+    assert "Approve" not in page
+    token = re.search(r'form_token" value="([0-9a-f]+)"', page)[1]
+    assert browser.ask("POST", "/systems/load/models/2/promote", data={"form_token": token}).status_code == 403
+    assert api.posted == []
+
+
+def test_every_address_keeps_what_a_proxy_took_off(api):
+    browser = Browser(api, root="/ml")
+    browser.login()
+    for path in PATHS:
+        page = browser.get(path).text
+        addresses = re.findall(r'(?:href|src|action|hx-get|data-chart)="([^"]*)"', page)
+        assert addresses
+        assert [each for each in addresses if not each.startswith(("/ml/", "#"))] == []
+    asset = re.search(r'href="(/ml/assets/\w+/headrace\.css)"', page)[1]
+    assert browser.get(asset.removeprefix("/ml")).headers["cache-control"].endswith("immutable")
+
+
+def test_a_page_that_was_seen_is_not_sent_again(browser):
+    page = browser.get("/systems/load/models")
+    seen = re.search(r'"X-Seen": "(\w+)"', page.text)[1]
+    assert browser.get("/systems/load/models", headers={"x-seen": seen}).status_code == 204
+
+
+def test_a_chart_is_json_a_table_and_csv_without_formulas(browser):
+    path = "/systems/load/figures/error"
+    drawn = browser.get(f"{path}.json")
+    document = drawn.json()
+    assert (document["unit"], document["lines"][0]["y"][5]) == ("per cent", 0.05)
+    assert browser.get(f"{path}.json", headers={"if-none-match": drawn.headers["etag"]}).status_code == 304
+    assert browser.get(f"{path}.csv").text.splitlines()[1] == "2026-03-01T00:00:00Z,0.0,0.1,3"
+    assert browser.get("/systems/load/figures/coverage.json").json()["nominal"]["value"] == 0.9
+    forecast = browser.get("/systems/load/figures/forecast.json", params=SERIES).json()
+    assert [line["role"] for line in forecast["lines"]] == ["lower", "upper", "truth", "ours"]
+    query = {"with": f'["=1+1","{"x" * 3}"]'}
+    assert browser.get("/systems/load/figures/series.csv", params=query).text.startswith("time,")
+    assert browser.get("/systems/load/figures/nothing.json").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status", "words"),
+    [
+        (lambda request: httpx.Response(500, text="oops"), 500, "internal server error"),
+        (lambda request: httpx.Response(200, text='{"half'), 502, "not understood"),
+        (lambda request: httpx.Response(200, json={"other": 1}), 500, "the page failed"),
+    ],
+)
+def test_a_page_says_what_the_api_could_not(api, browser, trouble, status, words):
+    api.trouble = trouble
+    response = browser.get("/")
+    assert response.status_code == status
+    assert words in response.text.lower()
+    assert 'hx-trigger="every 3s"' in response.text
+    api.trouble = None
+    assert browser.get("/").status_code == 200
+
+
+def test_a_page_says_that_the_api_is_away(api, browser):
+    def away(request):
+        raise httpx.ConnectError("refused", request=request)
+
+    api.trouble = away
+    assert "cannot be reached" in browser.get("/").text
+
+
+def test_what_is_a_page_is_not_the_api():
+    assert not any(owns(path, "text/html") for path in ("/v1/systems", "/health", "/metrics", "/docs", "/v2", ""))
+    assert owns("/systems/a/b", "")
+    assert not owns("/", "application/json")
+
+
+def test_ten_thousand_series_make_a_small_page(api, browser):
+    row = api.answers["/v1/systems/load/series/search"]["rows"][0]
+    api.answers["/v1/systems/load/series/search"] = {
+        "measure": "wape",
+        "total": 10_000,
+        "rows": [row] * 50,
+        "next": "more",
+    }
+    assert len(browser.get("/systems/load/series").content) < 120_000
+    assert HOSTILE not in browser.get("/systems/load/series").text
