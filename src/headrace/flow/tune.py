@@ -15,6 +15,7 @@ from typing import Any
 
 from headrace.errors import NotFoundError, TuningError, UsageError
 from headrace.executors import Handover, Pool, executor_of
+from headrace.flow.interrupts import held_interrupts
 from headrace.flow.space import check, example, present_values
 from headrace.flow.trials import Bench, TrialTask, UnseenTask, bench_of, clear, do_trial, do_unseen
 from headrace.home import Home
@@ -239,7 +240,8 @@ class _SearchRun:
                 idle = idle and not began
                 self._tell(study)
                 if began and not self._tracked:  # opened while others go on; refused at once where it cannot be
-                    self._track(bench)
+                    with held_interrupts():  # this imports MLflow, which the comparison after Ctrl-C needs whole
+                        self._track(bench)
                 if _is_hopeless(study.trials()):
                     raise _hopeless(study.trials(), self._declared)
             if idle:  # another command has begun what was left
