@@ -10,19 +10,25 @@ import pytest
 from headrace.flow.interrupts import held_interrupts
 
 
-def test_an_interrupt_comes_when_the_step_has_ended() -> None:
-    ended = False
-    with pytest.raises(KeyboardInterrupt), held_interrupts():
+def _interrupted_step(ends: list[bool], error: Exception | None = None) -> None:
+    with held_interrupts():
         signal.raise_signal(signal.SIGINT)
-        ended = True
-    assert ended
+        if error is not None:
+            raise error
+        ends.append(True)
+
+
+def test_an_interrupt_comes_when_the_step_has_ended() -> None:
+    ends: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted_step(ends)
+    assert ends == [True]
 
 
 def test_what_a_step_raises_comes_first_and_the_handler_is_put_back() -> None:
     former = signal.getsignal(signal.SIGINT)
-    with pytest.raises(LookupError), held_interrupts():
-        signal.raise_signal(signal.SIGINT)
-        raise LookupError
+    with pytest.raises(LookupError):
+        _interrupted_step([], LookupError("no step"))
     assert signal.getsignal(signal.SIGINT) is former
 
 
