@@ -274,6 +274,9 @@ class RunReport(RunBrief, frozen=True, kw_only=True):
     metrics: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     pins: Mapping[str, Any] | None = None
+    findings: Sequence[Mapping[str, Any]] = ()
+    served: Mapping[str, Any] | None = None
+    resources: Mapping[str, Any] | None = None
 
 
 class AlertPage(ApiAnswer, frozen=True, kw_only=True):
@@ -301,7 +304,7 @@ class WhyPage(ApiAnswer, frozen=True, kw_only=True):
 
 
 class VersionBrief(ApiAnswer, frozen=True, kw_only=True):
-    """A version of a model; `rank` 1 has the least error of its training."""
+    """A version of a model."""
 
     version: int
     state: Literal["champion", "challenger", "pending", "rejected", "archived"]
@@ -314,6 +317,11 @@ class VersionBrief(ApiAnswer, frozen=True, kw_only=True):
     decided_by: str | None = None
     decided_at: datetime | None = None
     decision: str | None = None
+
+
+class RankedVersion(VersionBrief, frozen=True, kw_only=True):
+    """A version among others; `rank` 1 has the least error of its training."""
+
     rank: int | None = None
     importance: Mapping[str, Any] | None = None
 
@@ -321,7 +329,7 @@ class VersionBrief(ApiAnswer, frozen=True, kw_only=True):
 class VersionList(ApiAnswer, frozen=True, kw_only=True):
     """All versions of a system, and their numbers in order of the error of their trainings."""
 
-    models: Sequence[VersionBrief]
+    models: Sequence[RankedVersion]
     measure: str | None = None
     ranking: Sequence[int] = ()
 
@@ -334,6 +342,7 @@ class VersionReport(VersionBrief, frozen=True, kw_only=True):
     params: Mapping[str, Any]
     evidence: Mapping[str, Any] | None = None
     history: Sequence[Mapping[str, Any]] = ()
+    importance: Mapping[str, Any] | None = None
 
 
 class VersionCard(ApiAnswer, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, select, updat
 from headrace.errors import UsageError
 from headrace.ledger.database import Database
 from headrace.ledger.records import is_sound, seal_of
-from headrace.ledger.tables import COLUMNS, events, followers, notices, pins, predictions, shadows, traces
+from headrace.ledger.tables import COLUMNS, audit, events, followers, notices, pins, predictions, shadows, traces
 
 _AT_ONCE = 10_000
 
@@ -75,7 +75,7 @@ class Owned:
         return self._database.write(work)
 
     def rename(self, system: str, new_name: str) -> None:
-        """Give all rows of a system to another name, in one durable transaction; ids stay.
+        """Give all rows of a system, its audit trail too, to another name, in one durable transaction; ids stay.
 
         Raises:
             UsageError: The other name has rows.
@@ -87,7 +87,7 @@ class Owned:
             if old and new:
                 raise UsageError(f"the ledger has rows of {new_name!r}", where=new_name, hint="choose another name")
             self._resealed(connection, system, new_name)
-            for table in (events, shadows, followers, notices):
+            for table in (events, shadows, followers, notices, audit):
                 connection.execute(update(table).where(table.c.system == system).values(system=new_name))
 
         self._database.write(work)

@@ -158,7 +158,7 @@ notices = Table(
 audit = Table(
     "audit",
     metadata,
-    # What people changed over HTTP: who, what, when. Rows are only ever added.
+    # What people changed over HTTP: who, what, when. Rows are only ever added; they go along where a system is renamed.
     Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("time", Instant, nullable=False),
     Column("by", Text, nullable=False),

@@ -14,6 +14,7 @@ import headrace as hr
 from headrace.errors import ArtefactError, HeadraceError, NotFoundError, UsageError
 from headrace.flow.verify import verify
 from headrace.housekeeping import changes
+from headrace.ledger.audit import AuditEntry
 from headrace.tasks import gate, task_of
 
 BEGIN, END = "2023-01-20T16:00:00Z", "2023-01-20T20:00:00Z"
@@ -63,6 +64,16 @@ def test_a_renaming_that_died_is_finished_by_the_same_command(s, monkeypatch, pa
     assert (again.systems(), again.replay(one)["identical"]) == (["power"], True)
     assert verify(again.reading, deep=True)["ok"]
     assert changes.pending(again.reading, "power") is None
+
+
+def test_the_audit_trail_of_a_renamed_system_goes_along(s):
+    trail, at = s.workspace.home.ledger.audit, datetime(2023, 1, 20, tzinfo=UTC)
+    for system in ("energy", "wind"):
+        trail.put(AuditEntry(at, "ann", "promote", system, "2", {"reason": "better"}, "done", "r1"))
+    renamed(s.workspace)
+    assert trail.newest(["energy"]) == []
+    assert [(number, entry.system, entry.by) for number, entry in trail.newest(["power"])] == [(1, "power", "ann")]
+    assert [entry.system for _, entry in trail.newest(["wind"])] == ["wind"]
 
 
 def test_a_name_that_is_taken_or_no_good_is_refused(s):

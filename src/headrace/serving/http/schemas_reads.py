@@ -109,7 +109,7 @@ READ_PARTS: dict[str, Schema] = {
         quality=maybe(_ref("Quality")),
         freshness=maybe(_ref("Freshness")),
         last_run=maybe(_ref("Run")),
-        next_run=maybe(record(at=TIME, late_seconds=WHOLE, every_seconds=NUMBER)),
+        next_run=maybe(record(at=TIME, late_seconds=WHOLE, every_seconds={"type": "number"})),
         alerts=maybe(record(open=WHOLE, alarms=WHOLE, warnings=WHOLE, newest=maybe(_ref("Alert")))),
     )
     | {"description": "How a system is, in words; `state` is the worst of its `reasons`."},
@@ -158,7 +158,7 @@ READ_PARTS: dict[str, Schema] = {
         system=TEXT,
         **RUN,
         seconds=maybe(NUMBER),
-        steps=rows(record(name=TEXT, seconds=NUMBER, rows=maybe(WHOLE))),
+        steps=rows(record(name=TEXT, seconds={"type": "number"}, rows=maybe(WHOLE))),
         failure=maybe(
             record(
                 error=TEXT,
@@ -176,7 +176,7 @@ READ_PARTS: dict[str, Schema] = {
         metrics=ANYTHING,
         warnings=rows(TEXT),
         pins=maybe(ANYTHING),
-        findings=_LIST,
+        findings=rows(ANYTHING),
         served=maybe(ANYTHING),
         resources=maybe(ANYTHING),
     ),
