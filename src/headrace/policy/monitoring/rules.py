@@ -381,8 +381,11 @@ class Drifted(MonitorRule):
         frame = frame.filter(pl.col("drifted").is_not_null())
         if self.column is not None:
             frame = frame.filter(pl.col("name") == self.column)
-        # Of a segment there is a row only where something drifted, and it names the segment.
-        named = pl.when(pl.col("segment") == "").then("name").otherwise(pl.concat_str("name", "segment", separator=" "))
+        # A target is called as its prediction, and may be as a feature; of a segment there are rows where it drifted.
+        roles = {"feature": "", "target": " (target)", "prediction": " (predicted)"}
+        role = pl.col("role").replace_strict(roles)
+        segment = pl.when(pl.col("segment") != "").then(pl.lit(" ") + pl.col("segment")).otherwise(pl.lit(""))
+        named = pl.col("name") + role + segment
         drifted = pl.col("drifted") & pl.col("matters")
         names = named.filter(drifted).sort().str.join(", ")
         count = drifted.cast(pl.Int64).sum().cast(pl.Float64)
