@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from headrace.loop import actions
-from headrace.loop import readings as table_of_readings
 from headrace.loop.eras import reigns
-from headrace.loop.evaluate import policy_of
-from headrace.policy.alerts import Alert, fold
+from headrace.loop.folded import StandingAlerts, folded
 
 if TYPE_CHECKING:
     from headrace.home import Home
+    from headrace.policy.alerts import Alert
     from headrace.system import System
 
 FIRST_NAME = "first_name.json"
@@ -33,17 +33,33 @@ def alerts(system: System, home: Home, *, as_of: datetime | None = None, only_op
     Raises:
         StoreError: The table cannot be read.
     """
-    readings = table_of_readings.read(home, system.name, policy_of(system), as_of)
-    if not readings:
+    known = folded_alerts(system, home, as_of=as_of).alerts
+    return with_actions(system, home, [alert for alert in known if alert.is_open or not only_open], as_of)
+
+
+def with_actions(system: System, home: Home, known: Sequence[Alert], as_of: datetime | None = None) -> list[Alert]:
+    """Alerts, each with what it caused by a time (None: all).
+
+    Raises:
+        StoreError: The table cannot be read.
+    """
+    if not known:
         return []
-    timeline = home.registry.timeline(system.name)
-    promotions = sorted({reign.since for reign in reigns(timeline) if as_of is None or reign.since <= as_of})
-    found = fold(first_name(home, system.name), readings, system.monitoring.watched, promotions)
     caused: dict[str, list[dict[str, Any]]] = {}
     for fact in actions.read(home, system.name, as_of):
         caused.setdefault(fact.alert, []).append(fact.as_dict())
-    chosen = [alert for alert in found if alert.is_open or not only_open]
-    return [replace(alert, actions=tuple(caused.get(alert.id, ()))) for alert in chosen]
+    return [replace(alert, actions=tuple(caused[alert.id])) if alert.id in caused else alert for alert in known]
+
+
+def folded_alerts(system: System, home: Home, *, as_of: datetime | None = None) -> StandingAlerts:
+    """The alerts of the present rules without what they caused, and where their fold stands.
+
+    Raises:
+        StoreError: The table cannot be read.
+    """
+    ordered = reigns(home.registry.timeline(system.name))
+    promotions = sorted({reign.since for reign in ordered if as_of is None or reign.since <= as_of})
+    return folded(home, system, first_name(home, system.name), promotions, as_of)
 
 
 def first_name(home: Home, system: str) -> str:

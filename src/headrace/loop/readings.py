@@ -45,7 +45,54 @@ def standing(
     table = home.table(system, READINGS)
     where = (pl.col("policy") == policy) & (pl.col("rule") != MARK)
     where = where if since is None else where & (pl.col("time") >= pl.lit(since, pl.Datetime("us", "UTC")))
-    rows = table.collect(table.scan(as_of=as_of, where=where))
+    return _standing(table.collect(table.scan(as_of=as_of, where=where)))
+
+
+def stored(
+    home: Home, system: str, policy: str, as_of: datetime | None, since: datetime | None, version: int
+) -> pl.DataFrame:
+    """Rows under a policy that a fold of alerts needs, and the marks of all policies.
+
+    Args:
+        home: Where the table is.
+        system: The system's name.
+        policy: Digest of the rules.
+        as_of: Readings up to then, UTC; None: all.
+        since: Only readings after that time, UTC, or that were stored later than `version`; None: all.
+        version: Of the table: marks of it and of later ones.
+
+    Raises:
+        StoreError: The table cannot be read.
+    """
+    import polars as pl
+
+    table, utc = home.table(system, READINGS), pl.Datetime("us", "UTC")
+    if not table.exists():
+        return pl.DataFrame(schema={"rule": pl.String(), "time": utc, "_version": pl.Int64()})
+    readings = (pl.col("policy") == policy) & (pl.col("rule") != MARK)
+    readings = readings if as_of is None else readings & (pl.col("time") <= pl.lit(as_of, utc))
+    if since is not None:
+        readings &= (pl.col("time") > pl.lit(since, utc)) | (pl.col("_version") > version)
+    return table.collect(table.scan(where=readings | ((pl.col("rule") == MARK) & (pl.col("_version") >= version))))
+
+
+def standing_of(rows: pl.DataFrame) -> list[Reading]:
+    """The readings that stand among rows of one policy, oldest first."""
+    import polars as pl
+
+    rows = rows.filter(pl.col("rule") != MARK)
+    return [_reading(row) for row in _standing(rows).iter_rows(named=True)] if rows.height else []
+
+
+def mark_of(rows: pl.DataFrame, version: int) -> str:
+    """What was evaluated in a version of the table, as text; empty where no mark is of it."""
+    import polars as pl
+
+    marks = rows.filter((pl.col("rule") == MARK) & (pl.col("_version") == version))
+    return "" if marks.is_empty() else marks.sort("policy").select("policy", "time", "sources").write_ndjson()
+
+
+def _standing(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.sort("seen", "_version").unique(IDENTITY, keep="last").sort("time", "rule")
 
 

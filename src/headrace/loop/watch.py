@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.home import RUNS, Home
 from headrace.hooks import AlertClosedEvent, AlertRaisedEvent, Tell, unheard
-from headrace.loop.alerts import alerts
+from headrace.loop.alerts import alerts, folded_alerts, with_actions
 from headrace.loop.evaluate import evaluate, policy_of
 from headrace.loop.readings import mark
 from headrace.loop.times import last_before, spacing
@@ -74,7 +74,7 @@ def watch(
         return Watched()
     earlier = {alert.id: alert for alert in alerts(system, home)}
     evaluated = evaluate(system, home, as_of=as_of)
-    standing = alerts(system, home) if evaluated.times else list(earlier.values())
+    standing = _kept(system, home) if evaluated.times else list(earlier.values())
     start = since if since is not None or not standing else _previous(system, home, as_of)
     raised, closed = [], []
     for alert in standing:
@@ -88,6 +88,13 @@ def watch(
     for alert in closed:
         tell(AlertClosedEvent(system.name, alert.closed_at or as_of, alert.severity, **_fields(alert)))
     return Watched(evaluated.times, evaluated.readings, raised, closed, sum(alert.is_open for alert in standing))
+
+
+def _kept(system: System, home: Home) -> list[Alert]:
+    """The alerts, of which the fold is kept: this is where readings become more."""
+    folding = folded_alerts(system, home)
+    folding.keep(home, system.name)
+    return with_actions(system, home, folding.alerts)
 
 
 def _is_quiet(system: System, home: Home, as_of: datetime) -> bool:

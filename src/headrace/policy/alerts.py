@@ -1,16 +1,13 @@
-"""Alerts: what follows from readings, as a pure fold over them in the order of time. Nothing of it is stored."""
+"""Alert: a warning or an alarm that follows from readings, its id, and whether a training answers it."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from headrace.lineage import digest_of, iso
-from headrace.policy.monitoring.base import MonitorRule
-from headrace.policy.monitoring.reading import LEVELS, Level, Reading, ScopeReading
 
 Severity = Literal["warning", "alarm"]
 
@@ -100,115 +97,6 @@ def alert_id(system: str, rule: str, scope: str, raised_at: datetime) -> str:
     'alert-21d4c47a7ab2'
     """
     return f"alert-{digest_of([system, rule, scope, iso(raised_at)])}"
-
-
-@dataclass
-class _Track:
-    """What is remembered of one rule and scope from reading to reading: lengths of runs, and the open alert."""
-
-    warned: int = 0
-    alarmed: int = 0
-    cleared: int = 0
-    open: Alert | None = None
-
-
-def fold(
-    system: str, readings: Iterable[Reading], rules: Sequence[MonitorRule], promotions: Sequence[datetime] = ()
-) -> list[Alert]:
-    """The alerts that follow from readings, oldest first.
-
-    Pure: the same readings in any order give the same alerts, and those up to a time follow from the readings up to it.
-
-    Args:
-        system: The name by which ids are made: the first one that the system had.
-        readings: Of these rules; of one rule and time one.
-        rules: As they are declared; readings of others are passed over.
-        promotions: When another model began to predict, UTC: a run of readings up to it counts no more, and within a
-            rule's grace after it nothing is known.
-
-    >>> fold("energy", [], [])
-    []
-    """
-    by_name = {rule.called: rule for rule in rules}
-    tracks: dict[tuple[str, str], _Track] = {}
-    closed: list[Alert] = []
-    starts, last = sorted(promotions), dict[str, datetime]()
-    for reading in sorted(readings, key=lambda r: (r.time, r.rule)):
-        rule = by_name.get(reading.rule)
-        if rule is None:
-            continue
-        place = bisect_left(starts, reading.time)
-        since = starts[place - 1] if place else None
-        if rule.about_model and since is not None and last.get(rule.called, since) <= since:
-            _forget(tracks, rule.called)
-        last[rule.called] = reading.time
-        if reading.level == "unknown" or (since is not None and reading.time < since + rule.grace):
-            continue
-        scopes = {scope.key: scope for scope in reading.scopes}
-        for key in sorted({*scopes, *(scope for name, scope in tracks if name == rule.called)}):
-            track = tracks.setdefault((rule.called, key), _Track())
-            ended = _step(system, rule, track, key, reading, scopes.get(key))
-            closed += [ended] if ended is not None else []
-    still = [track.open for track in tracks.values() if track.open is not None]
-    return sorted([*closed, *still], key=lambda alert: (alert.raised_at, alert.rule, alert.id))
-
-
-def _forget(tracks: Mapping[tuple[str, str], _Track], rule: str) -> None:
-    """Begin to count anew: what was measured was about another model."""
-    for (name, _), track in tracks.items():
-        if name == rule:
-            track.warned = track.alarmed = track.cleared = 0
-
-
-def _step(
-    system: str, rule: MonitorRule, track: _Track, key: str, reading: Reading, measured: ScopeReading | None
-) -> Alert | None:
-    """Take one reading of one scope into account; the alert that it closes, if it closes one."""
-    level: Level = "ok" if measured is None else measured.level
-    kept: Level = "ok" if measured is None else measured.kept
-    if level == "unknown":
-        return None
-    rank = LEVELS.index(level)
-    track.warned = track.warned + 1 if rank >= 1 else 0
-    track.alarmed = track.alarmed + 1 if rank == len(LEVELS) - 1 else 0
-    track.cleared = track.cleared + 1 if kept == "ok" else 0
-    if track.open is None:
-        if measured is not None and track.warned >= rule.consecutive:
-            track.open = _raised(system, rule.called, key, reading.time, measured)
-            if track.alarmed >= rule.consecutive:
-                track.open = replace(track.open, severity="alarm", alarm_at=reading.time)
-        return None
-    track.open = replace(track.open, last=None if measured is None else measured.value)
-    if measured is not None and track.open.severity == "warning" and track.alarmed >= rule.consecutive:
-        track.open = replace(
-            track.open,
-            severity="alarm",
-            alarm_at=reading.time,
-            value=measured.value,
-            threshold=measured.threshold,
-            support=measured.support,
-            evidence=measured.evidence,
-        )
-    if track.cleared >= rule.consecutive:
-        ended, track.open = replace(track.open, closed_at=reading.time), None
-        track.warned = track.alarmed = 0
-        return ended
-    return None
-
-
-def _raised(system: str, rule: str, key: str, time: datetime, measured: ScopeReading) -> Alert:
-    return Alert(
-        alert_id(system, rule, key, time),
-        "warning",
-        rule,
-        measured.scope,
-        measured.value,
-        measured.threshold,
-        time,
-        last=measured.value,
-        support=measured.support,
-        evidence=measured.evidence,
-    )
 
 
 def because_of(alert: Alert) -> str:

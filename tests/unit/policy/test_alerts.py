@@ -8,7 +8,8 @@ from typing import Literal
 import polars as pl
 import pytest
 
-from headrace.policy.alerts import Alert, fold
+from headrace.policy.alerts import Alert
+from headrace.policy.folding import fold
 from headrace.policy.monitoring import MonitoringFacts, MonitorRule, Reading, ScopeReading
 
 DAY = timedelta(days=1)
