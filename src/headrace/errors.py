@@ -61,11 +61,11 @@ class HeadraceError(Exception):
 
     Attributes:
         exit_code: Exit status of a command that fails with it.
-        http_status: Status of a request that fails with it.
+        http_status: Status of a request that fails with it; of an error that a client raises, the one it was answered.
     """
 
     exit_code: ClassVar[int] = 1
-    http_status: ClassVar[int] = 503
+    http_status: int = 503
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)

@@ -210,9 +210,10 @@ def test_pages_are_whole_and_in_order(served: Server) -> None:
         assert len({step["id"] for step in steps}) == len(steps) == 144
         made = [(step["created_at"], step["id"]) for step in steps]
         assert made == sorted(made, reverse=True)
-        found = list(client.iter_series("energy", limit=1))
-        assert [row.keys for row in found] == [row.keys for row in client.search_series("energy").rows]
-        assert [row.value for row in found] == sorted((row.value for row in found), reverse=True)
+        listed = [row.keys for row in client.search_series("energy", order="name").rows]
+        assert [row.keys for row in client.iter_series("energy", limit=1)] == listed
+        worst = [row.value for row in client.iter_series("energy", order="worst", limit=1)]
+        assert worst == sorted(worst, reverse=True)
         with pytest.raises(NotFoundError, match="cursor"):
             client.runs("energy", cursor="nonsense")
 
@@ -220,8 +221,9 @@ def test_pages_are_whole_and_in_order(served: Server) -> None:
 def test_what_did_not_change_is_not_sent_again(served: Server) -> None:
     with Client(served.url, token=READ) as client:
         first = client.models("energy")
-        held = client._held.tag(reading("/v1/systems/energy/models"))
-        answer = client._http.get("/v1/systems/energy/models", headers={"if-none-match": str(held)})
+        stored = client._held.stored(reading("/v1/systems/energy/models"))
+        assert stored is not None
+        answer = client._http.get("/v1/systems/energy/models", headers={"if-none-match": stored.tag})
         assert (answer.status_code, answer.content) == (304, b"")
         assert client.models("energy") == first
 

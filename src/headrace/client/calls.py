@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from headrace.client import answers as a
 from headrace.client import frames
-from headrace.client.asking import ARROW, Ask, of_system, part, posting, query_of, reading
+from headrace.client.asking import ARROW, Ask, chosen, of_system, part, posting, query_of, reading, sendable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -99,11 +99,14 @@ class ClientCalls(ABC):
         Args:
             system: Its name.
             row: By columns of the contract.
-            key: What identifies the row. Default: its key columns.
+            key: What identifies the row: up to 255 visible ASCII characters. Default: its key columns.
             version: The model version that answers. Default: the champion.
+
+        Raises:
+            UsageError: The row has what JSON cannot carry, or the key cannot be one.
         """
-        headers = {} if key is None else {"idempotency-key": key}
-        ask = posting(of_system(system, "/predict"), dict(row), again=True, version=version)
+        headers = {} if key is None else {"idempotency-key": sendable(key)}
+        ask = posting(of_system(system, "/predict"), frames.row_of(row), again=True, version=version)
         return self._ask(ask._replace(headers=headers), dict[str, Any])
 
     def predict_rows(
@@ -116,30 +119,41 @@ class ClientCalls(ABC):
             rows: Dicts, drawn as they are needed, or a frame.
             batch: Rows of one request.
             version: The model version that answers. Default: the champion.
+
+        Raises:
+            UsageError: A row has what JSON cannot carry.
         """
         for rows_sent in frames.batches(rows, batch):
             ask = posting(of_system(system, "/predict"), rows_sent, again=True, version=version)
             answer = self._ask(ask, dict[str, Any])
             yield from answer["predictions"]
 
-    def predict_frame(self, system: str, frame: Any, *, version: int | None = None) -> Any:
-        """Predictions for a frame, as Arrow both ways: a row for each, in their order.
+    def predict_frame(self, system: str, frame: Any, *, batch: int = BATCH, version: int | None = None) -> Any:
+        """Predictions for a frame of any length, as Arrow both ways: a row for each, in their order.
+
+        NaN is sent as what is missing, as pandas means it. So many rows are sent at a time; where one part is refused,
+        the answers to those before it are stored, and the same rows again give them again.
 
         Args:
             system: Its name.
             frame: Of polars or pandas.
+            batch: Rows of one request.
             version: The model version that answers. Default: the champion.
 
         Returns:
-            A frame of the same library.
-        """
-        body = frames.arrow_of(frames.polars_of(frame))
-        params = query_of({"version": version})
-        ask = Ask("POST", of_system(system, "/predict"), params, body, media=ARROW, accept=ARROW)
-        stream = self._ask(ask, bytes)
-        return frames.like(frames.frame_of(stream), frame)
+            A frame of the same library; of pandas with the index of the rows.
 
-    def series(self, system: str, **keys: str) -> Sequence[Mapping[str, str]]:
+        Raises:
+            UsageError: A column holds values of several kinds.
+        """
+        answers = []
+        for rows_sent in frames.slices(frame, batch):
+            body, params = frames.arrow_of(rows_sent), query_of({"version": version})
+            ask = Ask("POST", of_system(system, "/predict"), params, body, media=ARROW, accept=ARROW)
+            answers.append(frames.frame_of(self._ask(ask, bytes)))
+        return frames.like(answers, frame)
+
+    def series(self, system: str, /, **keys: str) -> Sequence[Mapping[str, str]]:
         """Key combinations, or those that have these values."""
         return self._ask(reading(of_system(system, "/series"), **keys), dict[str, list[dict[str, str]]])["series"]
 
@@ -169,9 +183,12 @@ class ClientCalls(ABC):
         return self._ask(reading(of_system(system, "/series/search"), **params), a.SeriesPage)
 
     def iter_series(
-        self, system: str, text: str = "", *, order: str = "worst", limit: int = 1000
+        self, system: str, text: str = "", *, order: str = "name", limit: int = 1000
     ) -> Iterator[a.SeriesScore]:
-        """All such series, page by page."""
+        """All such series, page by page.
+
+        By name none is missed and none comes twice, also where errors change meanwhile.
+        """
         cursor = None
         while True:
             page = self.search_series(system, text, order=order, limit=limit, cursor=cursor)
@@ -180,7 +197,9 @@ class ClientCalls(ABC):
                 return
             cursor = page.next
 
-    def forecast(self, system: str, *, as_of: Time | None = None, truth: bool = False, **keys: str) -> a.StoredForecast:
+    def forecast(
+        self, system: str, /, *, as_of: Time | None = None, truth: bool = False, **keys: str
+    ) -> a.StoredForecast:
         """Stored predictions of one series: of the last week and the horizon, or the forecast as it stood then.
 
         Args:
@@ -192,12 +211,12 @@ class ClientCalls(ABC):
         params = {"as_of": as_of, "truth": truth or None, **keys}
         return self._ask(reading(of_system(system, "/predictions"), **params), a.StoredForecast)
 
-    def forecast_frame(self, system: str, **keys: str) -> pl.DataFrame:
+    def forecast_frame(self, system: str, /, **keys: str) -> pl.DataFrame:
         """The same as a frame of polars, sent as Arrow."""
         stream = self._ask(reading(of_system(system, "/predictions"), ARROW, **keys), bytes)
         return frames.frame_of(stream)
 
-    def observations(self, system: str, *, hours: int = 168, **keys: str) -> Sequence[a.ObservedValue]:
+    def observations(self, system: str, /, *, hours: int = 168, **keys: str) -> Sequence[a.ObservedValue]:
         """The last observations of one series."""
         ask = reading(of_system(system, "/observations"), hours=hours, **keys)
         return self._ask(ask, dict[str, list[a.ObservedValue]])["observations"]
@@ -252,17 +271,17 @@ class ClientCalls(ABC):
         return self._ask(reading(f"/v1/predictions/{part(prediction)}/explain", **params), dict[str, Any])
 
     def explain_rows(
-        self, system: str, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, top: int | None = None
+        self, system: str, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Any, *, top: int | None = None
     ) -> Sequence[Mapping[str, Any]]:
         """Why rows that are not stored get their predictions; of a system with series, the keys of one."""
-        body = dict(rows) if isinstance(rows, Mapping) else [dict(row) for row in rows]
+        body = dict(rows) if isinstance(rows, Mapping) else frames.records_of(rows)
         answer = self._ask(posting(of_system(system, "/explain"), body, again=True, top=top), dict[str, Any])
         explanations: list[Mapping[str, Any]] = answer.get("explanations", [answer])
         return explanations
 
     # How good they were.
 
-    def metrics(self, system: str, **keys: str) -> Mapping[str, Any]:
+    def metrics(self, system: str, /, **keys: str) -> Mapping[str, Any]:
         """Monitoring metrics, overall and over time."""
         return self._ask(reading(of_system(system, "/metrics"), **keys), dict[str, Any])
 
@@ -348,8 +367,8 @@ class ClientCalls(ABC):
         self,
         system: str,
         *,
-        reason: Sequence[str] = (),
-        column: Sequence[str] = (),
+        reason: str | Sequence[str] = (),
+        column: str | Sequence[str] = (),
         source: str | None = None,
         released: bool = False,
         limit: int = 100,
@@ -366,7 +385,7 @@ class ClientCalls(ABC):
             limit: How many at most, up to 1,000.
             cursor: `next` of the page before.
         """
-        params: dict[str, Any] = {"reason": list(reason), "column": list(column), "source": source}
+        params: dict[str, Any] = {"reason": reason, "column": column, "source": source}
         params |= {"released": released or None, "limit": limit, "cursor": cursor}
         return self._ask(reading(of_system(system, "/quarantine"), **params), a.ApartPage)
 
@@ -427,9 +446,9 @@ class ClientCalls(ABC):
         self,
         system: str,
         *,
-        ids: Sequence[str] = (),
-        reason: Sequence[str] = (),
-        column: Sequence[str] = (),
+        ids: Sequence[str] | None = None,
+        reason: str | Sequence[str] | None = None,
+        column: str | Sequence[str] | None = None,
         source: str | None = None,
         why: str | None = None,
     ) -> a.ReleasedRows:
@@ -437,14 +456,17 @@ class ClientCalls(ABC):
 
         Args:
             system: Its name.
-            ids: Only these rows.
+            ids: Only these rows. Default: all.
             reason: Only rows with a reason that holds one of these.
             column: Only rows with one of these columns at fault.
             source: Only rows of sources whose address holds this.
             why: For the record.
+
+        Raises:
+            UsageError: A choice is empty: that would choose all.
         """
-        chosen = {"ids": list(ids), "reason": list(reason), "column": list(column), "source": source, "why": why}
-        body = {name: value for name, value in chosen.items() if value}
+        body = chosen(ids=ids, reason=reason, column=column, source=source)
+        body |= {} if why is None else {"why": why}
         return self._ask(posting(of_system(system, "/quarantine/release"), body), a.ReleasedRows)
 
     # Looking after it.
@@ -488,7 +510,7 @@ class ClientCalls(ABC):
         self,
         system: str,
         *,
-        places: Sequence[tuple[int, int]] = (),
+        places: Sequence[tuple[int, int]] | None = None,
         reason: str | None = None,
         late: bool = False,
         values: Mapping[str, Any] | None = None,
@@ -501,9 +523,12 @@ class ClientCalls(ABC):
             reason: Only with this in the reason.
             late: Events that came too late, not bad ones.
             values: Columns to new values, for all that are sent.
+
+        Raises:
+            UsageError: A choice is empty: that would choose all.
         """
-        chosen = {"places": [list(place) for place in places], "reason": reason, "late": late, "set": values}
-        body = {name: value for name, value in chosen.items() if value}
+        body = chosen(places=places, reason=reason)
+        body |= {name: value for name, value in (("late", late), ("set", values)) if value}
         return self._ask(posting(of_system(system, "/dead-letters/resend"), body), a.ResentLetters)
 
     # What people changed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -10,12 +11,10 @@ import httpx
 
 from headrace.client import AsyncClient, ClientOptions, Retry
 from headrace.dashboard.reading import ApiRefusal
-from headrace.errors import ConfigError, HeadraceError, NotFoundError, ServiceError, UsageError
+from headrace.errors import HeadraceError, NotFoundError, ServiceError, UsageError
 
 SECONDS = 20.0
 _VIEWERS, _HELD = 64, 32
-_NOBODY = "nobody"
-"""Shown as the token of who has none: without one the client would take that of this process's settings."""
 
 
 class Clients:
@@ -31,13 +30,12 @@ class Clients:
         self._known: dict[str, AsyncClient] = {}
 
     def of(self, token: str) -> ClientApi:
-        """The API as this token may see it.
+        """The API as this token may see it; empty: none.
 
         Raises:
             ApiRefusal: 401: it is none that could be sent.
         """
-        token = token or _NOBODY
-        if not (token.isascii() and token.isprintable() and token == token.strip()):
+        if not re.fullmatch(r"[\x21-\x7e]*", token):
             raise ApiRefusal(401, "not known", "no token is like this")
         client = self._known.pop(token, None)
         if client is None:
@@ -72,12 +70,10 @@ class ClientApi:
 
 
 def _refused(error: HeadraceError) -> ApiRefusal:
-    status, faults = 409, list[dict[str, Any]]()
-    if isinstance(error, NotFoundError):
-        status = 404
-    elif isinstance(error, ServiceError):
+    status, faults = error.http_status, list[dict[str, Any]]()
+    if isinstance(error, ServiceError):
         status, faults = error.status, list(error.faults)
-    elif isinstance(error, UsageError | ConfigError):
+    elif isinstance(error, UsageError) and not isinstance(error, NotFoundError):
         status = 422
     phrase = next((code.phrase.lower() for code in HTTPStatus if code == status), "the API has no good answer")
     return ApiRefusal(status, phrase, error.message, error.hint or "", faults)

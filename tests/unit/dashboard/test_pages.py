@@ -149,6 +149,7 @@ def test_a_chart_is_json_a_table_and_csv_without_formulas(browser):
         (lambda request: httpx.Response(500, text="oops"), 500, "internal server error"),
         (lambda request: httpx.Response(200, text='{"half'), 502, "not understood"),
         (lambda request: httpx.Response(200, json={"other": 1}), 500, "the page failed"),
+        (lambda request: httpx.Response(503, json={"error": "LedgerError", "detail": "locked"}), 503, "looks again"),
     ],
 )
 def test_a_page_says_what_the_api_could_not(api, browser, trouble, status, words):
