@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from jinja2 import TemplateError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -31,8 +30,6 @@ from headrace.dashboard.view import PageView
 
 _Part = TypeVar("_Part", PageRoute, WriteRoute)
 _log = logging.getLogger("headrace.dashboard")
-_UNFORESEEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, TemplateError)
-"""What an answer leads to that has not the shape which a page knows: it is logged and told."""
 OWNED = ("systems", "predictions", "installation", "assets", "login", "logout")
 """First parts of paths that are pages; all others are the API's."""
 _SEEN = "x-seen"
@@ -78,14 +75,15 @@ class Dashboard:
         self._rendering = Rendering(self._assets, options)
         routes = [
             Route("/assets/{digest}/{name:path}", self._assets.respond, methods=["GET"]),
-            Route("/login", self._login, methods=["GET", "POST"]),
-            Route("/logout", self._logout, methods=["POST"]),
-            Route("/systems/{name}/figures/{figure}.{form}", self._figure, methods=["GET"]),
+            Route("/login", self._answered(self._login), methods=["GET", "POST"]),
+            Route("/logout", self._answered(self._logout), methods=["POST"]),
+            Route("/systems/{name}/figures/{figure}.{form}", self._answered(self._figure), methods=["GET"]),
         ]
-        routes += [Route(page.path, functools.partial(_call, self._page, page), methods=["GET"]) for page in PAGES]
         routes += [
-            Route(write.path, functools.partial(_call, self._write, write), methods=["POST"]) for write in WRITES
+            Route(page.path, self._answered(partial(_call, self._page, page)), methods=["GET"]) for page in PAGES
         ]
+        for write in WRITES:
+            routes.append(Route(write.path, self._answered(partial(_call, self._write, write)), methods=["POST"]))
         self._app: ASGIApp = Starlette(routes=routes, exception_handlers={HTTPException: self._missing})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,16 +97,28 @@ class Dashboard:
         access = await api.get("/v1/access")
         return PageView(request, api, session, access, self._options.read_only)
 
+    def _answered(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """A handler that always has an answer: also where the API has none, or nobody foresaw what came."""
+
+        async def answered(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except ApiRefusal as refused:
+                trouble = refused
+            except Exception:  # noqa: BLE001  # it is logged, and whoever looks has an answer
+                _log.exception("%s %r failed in an unforeseen way", request.method, request.scope["path"][:200])
+                trouble = _unforeseen()
+            form = request.path_params.get("form")
+            if form in ("json", "csv"):
+                return PlainTextResponse(f"{trouble.title}: {trouble.detail}", trouble.status or 502)
+            return await self._refused(request, trouble)
+
+        return answered
+
     async def _page(self, page: PageRoute, request: Request) -> Response:
-        try:
-            view = await self._view(request)
-            context = await page.build(view)
-            return await self._answer(request, view.session, page.template, {"view": view, **context})
-        except ApiRefusal as refused:
-            return await self._refused(request, refused)
-        except _UNFORESEEN:
-            _log.exception("the page %s failed in an unforeseen way", page.path)
-            return await self._refused(request, _unforeseen())
+        view = await self._view(request)
+        context = await page.build(view)
+        return await self._answer(request, view.session, page.template, {"view": view, **context})
 
     async def _answer(
         self, request: Request, session: ViewerSession, template: str, context: dict[str, object], status: int = 200
@@ -149,15 +159,9 @@ class Dashboard:
         build = FIGURES.get(figure)
         if build is None or form not in ("json", "csv", "html"):
             return await self._missing(request, HTTPException(404))
-        try:
-            view = await self._view(request)
-            drawn: Figure = await build(view, name)
-            document = await run_in_threadpool(drawn.document)
-        except ApiRefusal as refused:
-            return await self._no_figure(request, refused, form)
-        except _UNFORESEEN:
-            _log.exception("the figure %s failed in an unforeseen way", figure)
-            return await self._no_figure(request, _unforeseen(), form)
+        view = await self._view(request)
+        drawn: Figure = await build(view, name)
+        document = await run_in_threadpool(drawn.document)
         if form == "html":
             context = {"view": view, "figure": drawn, "name": name, "figure_name": figure}
             return await self._answer(request, view.session, "figure.html", context)
@@ -165,13 +169,6 @@ class Dashboard:
             return _kept(request, document)
         attached = {"content-disposition": f'attachment; filename="{figure}.csv"', "cache-control": _NEVER}
         return Response(await run_in_threadpool(drawn.csv), 200, attached, "text/csv; charset=utf-8")
-
-    async def _no_figure(self, request: Request, refused: ApiRefusal, form: str) -> Response:
-        """What is said in the place of a chart, a table or CSV."""
-        if form == "html":
-            return await self._refused(request, refused)
-        status = 502 if refused.status == 0 else refused.status
-        return PlainTextResponse(f"{refused.title}: {refused.detail}", status)
 
     async def _write(self, write: WriteRoute, request: Request) -> Response:
         """A form that changes something: checked, done once, then a page that shows what was done."""
@@ -182,11 +179,8 @@ class Dashboard:
             return await self._refused(request, refused)
         if self._options.read_only and write.changes:
             return await self._refused(request, ApiRefusal(403, "read-only", "nothing can be changed here"))
-        try:
-            view = await self._view(request)
-            outcome = await write.do(view, form)
-        except ApiRefusal as refused:
-            return await self._refused(request, refused)
+        view = await self._view(request)
+        outcome = await write.do(view, form)
         if outcome.template is not None:
             return await self._answer(request, session, outcome.template, {"view": view, **outcome.context})
         response: Response = RedirectResponse(outcome.address, 303)

@@ -19,6 +19,19 @@ from headrace.dashboard.view import series_text
 _SEEN = "@@seen@@"
 
 
+class DataEnvironment(Environment):
+    """Templates in which ``row[name]`` is what the data have under a name, and nothing else.
+
+    Jinja goes on to attributes, so that a column called ``items`` which a row has not would be a method.
+    """
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Called for each ``obj[argument]``."""
+        if isinstance(obj, Mapping):
+            return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
+        return super().getitem(obj, argument)
+
+
 class Rendering:
     """Makes pages.
 
@@ -28,7 +41,7 @@ class Rendering:
     """
 
     def __init__(self, assets: Assets, options: DashboardOptions) -> None:
-        self._environment = Environment(
+        self._environment = DataEnvironment(
             loader=PackageLoader("headrace.dashboard"),
             autoescape=True,
             undefined=StrictUndefined,

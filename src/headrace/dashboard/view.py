@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import msgspec
 from starlette.requests import Request
 
 from headrace.dashboard.reading import ViewerApi
@@ -71,18 +72,27 @@ class PageView:
 
     def series(self, keys: Sequence[str]) -> dict[str, str] | None:
         """The series that the address names: a JSON list of the values of its keys."""
-        try:
-            values = json.loads(self.request.query_params.get("series", "null"))
-        except ValueError:
-            return None
-        if not isinstance(values, list) or len(values) != len(keys):
-            return None
-        return dict(zip(keys, map(str, values), strict=True))
+        return series_of(self.request.query_params.get("series", "null"), keys)
 
 
 def system_path(name: str, *parts: str) -> str:
     """A route of the API about a system."""
     return "/".join(["/v1/systems", quote(name, safe=""), *(quote(part, safe="") for part in parts)])
+
+
+def series_of(text: str, keys: Sequence[str]) -> dict[str, str] | None:
+    """The series that a text names, as `series_text` writes it; None where it names none.
+
+    >>> series_of('["DK1","111"]', ["area", "industry"]), series_of("[[", ["area"])
+    ({'area': 'DK1', 'industry': '111'}, None)
+    """
+    try:
+        values = msgspec.json.decode(text, type=list[str | int | float | bool | None])
+        texts = [str(value) for value in values]
+        "".join(texts).encode()  # half a surrogate pair is in no series
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return None
+    return dict(zip(keys, texts, strict=True)) if len(texts) == len(keys) else None
 
 
 def series_text(keys: Mapping[str, Any]) -> str:

@@ -186,3 +186,71 @@ def test_ten_thousand_series_make_a_small_page(api, browser):
     }
     assert len(browser.get("/systems/load/series").content) < 120_000
     assert HOSTILE not in browser.get("/systems/load/series").text
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"series": "[" * 8000},
+        {"series": '["\\ud800","b"]'},
+        {"series": '[[1],{"a":1}]'},
+        {"as_of": "0001-01-01T00:00:00+10:00"},
+        {"as_of": "9999-12-31T23:59:59-10:00"},
+        {"with": "[" * 8000},
+        {"with": '["\\ud800","b"]'},
+    ],
+    ids=str,
+)
+def test_an_address_that_names_nothing_is_a_page_all_the_same(browser, query):
+    for page in ("/systems/load", "/systems/load/series"):
+        assert browser.get(page, params=query).status_code == 200
+    for figure in ("forecast", "series", "error"):
+        assert browser.get(f"/systems/load/figures/{figure}.json", params=query).status_code in (200, 422)
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout", "/systems/load/models/2/promote", "/systems/load/rows"])
+def test_what_is_no_form_is_refused_with_a_page(api, browser, path):
+    large = b"a=" + b"b" * 2**18
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    for content, headers, status in ((b"{}", {}, 415), (large, form, 413), (b"a=%ff", form, 422)):
+        response = browser.ask("POST", path, content=content, headers=headers)
+        assert (response.status_code, "not a form" in response.text.lower()) == (status, status != 413)
+    assert not api.posted
+
+
+def test_a_form_that_never_ends_is_refused(browser, monkeypatch):
+    monkeypatch.setattr("headrace.dashboard.forms.SECONDS", 0.05)
+
+    async def dripping():
+        yield b"a="
+        await asyncio.sleep(10)
+
+    response = browser.ask(
+        "POST", "/login", content=dripping(), headers={"content-type": "application/x-www-form-urlencoded"}
+    )
+    assert response.status_code == 408
+
+
+def test_what_nobody_foresaw_is_a_page_that_is_logged(browser, caplog, monkeypatch):
+    def broken(*about):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("headrace.dashboard.view.PageView.path", broken)
+    response = browser.get("/systems/load/models")
+    assert response.status_code == 500
+    assert "boom" in caplog.text
+    assert "boom" not in response.text
+
+
+def test_a_column_may_be_called_as_a_method_of_python(api, browser):
+    names = ["items", "keys", "values", "get", "pop", "update", "copy", "clear"]
+    system = "/v1/systems/load"
+    contract = {"properties": {name: {"type": "number"} for name in names}, "required": []}
+    api.answers |= {
+        system: {**api.answers[system], "keys": [], "horizon": None, "contract": contract},
+        f"{system}/answers": {"rows": [{"id": "p", "items": 7}, {"id": "q"}], "next": None},
+    }
+    for page in ("rows", "data"):
+        response = browser.get(f"/systems/load/{page}")
+        assert response.status_code == 200
+        assert "built-in" not in response.text

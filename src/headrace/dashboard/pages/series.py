@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,7 +10,7 @@ from headrace.dashboard.figures import Figure, FigureLine
 from headrace.dashboard.pages.of_system import beside, keys_of
 from headrace.dashboard.pages.system import SHARES
 from headrace.dashboard.reading import ApiRefusal
-from headrace.dashboard.view import PageView, series_text, system_path
+from headrace.dashboard.view import PageView, series_of, series_text, system_path
 
 _ORDERS = {"worst": "worst first", "best": "best first", "stale": "stale first", "name": "by name"}
 _LIMIT, _COMPARED, _POINTS = 50, 5, 1000
@@ -42,15 +41,8 @@ async def series(view: PageView) -> dict[str, Any]:
 
 def _compared(view: PageView, keys: list[str]) -> list[dict[str, str]]:
     """The series that the address names to be compared."""
-    found = []
-    for text in view.request.query_params.getlist("with")[:_COMPARED]:
-        try:
-            values = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(values, list) and len(values) == len(keys):
-            found.append(dict(zip(keys, map(str, values), strict=True)))
-    return found
+    named = (series_of(text, keys) for text in view.request.query_params.getlist("with")[:_COMPARED])
+    return [series for series in named if series is not None]
 
 
 async def compared(view: PageView, name: str) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -103,11 +103,11 @@ def moment_of(moment: datetime | None, name: str = "as_of") -> str | None:
     where = ["query", name]
     if moment.tzinfo is None:
         raise Problem(422, f"{name} has no zone", errors=[{"loc": where, "msg": "has no zone"}])
-    try:
-        return iso(moment.astimezone(UTC))
-    except OverflowError as error:
+    # At the ends of the calendar there would be no room for a window around it.
+    if not MINYEAR < moment.year < MAXYEAR:
         errors = [{"loc": where, "msg": "is outside of the calendar"}]
-        raise Problem(422, f"{name} is outside of the calendar", errors=errors) from error
+        raise Problem(422, f"{name} is outside of the calendar", errors=errors)
+    return iso(moment.astimezone(UTC))
 
 
 def replied(request: Request, reply: ReadReply, *, status: int = 200, media: str = "application/json") -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from headrace.home import PREDICTIONS, Home
@@ -49,8 +49,10 @@ def _place(key: Any) -> tuple[datetime, str]:
 
     try:
         time, prediction = key
-        return datetime.fromisoformat(time), str(prediction)
-    except (TypeError, ValueError) as error:
+        if not isinstance(key, list) or not prediction.encode():
+            raise ValueError
+        return datetime.fromisoformat(time).astimezone(UTC), prediction
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise NotFoundError("is no cursor", where="cursor", hint="take it from `next` of the page before") from error
 
 

@@ -175,6 +175,6 @@ def audit(place: ReadHome, names: Sequence[str], *, limit: int, cursor: str | No
 
 
 def _number(key: Any) -> int:
-    if not isinstance(key, int):
+    if not isinstance(key, int) or isinstance(key, bool) or not 0 < key < 2**63:
         raise errors.NotFoundError("is no cursor", where="cursor", hint="take it from `next` of the page before")
     return key
