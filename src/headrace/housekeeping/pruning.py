@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from headrace.declaration import parse_duration
 from headrace.home import COMPARISONS, METRICS, PREDICTIONS, QUARANTINE, RELEASES, RUNS, SHADOWS, Home
+from headrace.housekeeping.drift import INSTANT, old_drift
 from headrace.housekeeping.room import with_room
 from headrace.lineage import iso
 from headrace.registry import ModelVersion
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 CHAMPIONS = 3
 """So many of the last champions keep their files, without rejected ones: rollback goes back to these."""
 _AT_ONCE = 1_000
-_INSTANT = 'Timestamp(Microsecond, Some("UTC"))'
 _FORECAST = "ahead"
 """A column that only tables of forecasts have."""
 
@@ -46,7 +47,8 @@ def prune(home: Home, system: str, keep: Retention, *, dry: bool) -> list[dict[s
     """Delete what is old, or only say what would go: ``system kind rows files bytes`` each.
 
     Kinds: ``predictions`` (only of forecasts, where asked for), ``runs``, ``metrics``, ``quarantine``, ``releases``,
-    ``comparisons``, ``models`` (files of versions), and ``replaced`` (data files that newer ones replaced).
+    ``comparisons``, ``drift`` and ``drift_counts``, ``models`` (files of versions), and ``replaced`` (data files that
+    newer ones replaced).
 
     Facts, and whatever a kept prediction pins, stay: its run's record, its model's files. So every kept prediction can
     be traced and replayed afterwards. Predictions of posted rows stay all: they are a log. Killed and repeated, it ends
@@ -62,7 +64,9 @@ def prune(home: Home, system: str, keep: Retention, *, dry: bool) -> list[dict[s
 
 
 def _pruned(home: Home, system: str, keep: Retention, dry: bool, *, scarce: bool = False) -> list[dict[str, Any]]:
-    rows = [*_rows(home, system, keep, dry), _models(home, system, keep, dry)]
+    rows = [*_rows(home, system, keep, dry)]
+    unpinned = list(_unpinned(home, system, keep))
+    rows += [*_drift(home, system, keep, unpinned, dry), _models(home, system, unpinned, dry)]
     if not scarce:  # to merge files takes room before it frees some
         rows += _replaced(home, system, dry)
     return [row for row in rows if _counts(row)]
@@ -81,8 +85,8 @@ def _rows(home: Home, system: str, keep: Retention, dry: bool) -> Iterator[dict[
         names = ", ".join(f"'{run_id}'" for run_id in run_ids[first : first + _AT_ONCE])
         runs.remove(f"run_id IN ({names})")
     yield _told(system, "runs", rows=len(run_ids))
-    if forecasts and (declared := _declared(home, system)) is not None:
-        time, window = declared
+    if forecasts and (config := _config(home, system)) is not None:
+        time, window = config["time"], parse_duration(config["monitoring"]["window"])
         newest = home.table(system, METRICS)
         if newest.exists():
             last = newest.collect(newest.scan().select(pl.col(time).max())).item()
@@ -104,7 +108,7 @@ def _old(
     rows = table.scan(where=where).filter(pl.sql_expr(condition))
     count = int(table.collect(rows.select(pl.len())).item())
     if count and not dry:
-        table.remove(f"{column} < arrow_cast('{iso(since)}', '{_INSTANT}') AND {condition}")
+        table.remove(f"{column} < arrow_cast('{iso(since)}', '{INSTANT}') AND {condition}")
     return _told(system, kind, rows=count)
 
 
@@ -127,10 +131,22 @@ def _runs(home: Home, system: str, keep: Retention, forecasts: bool) -> list[str
     return old["run_id"].to_list()
 
 
-def _models(home: Home, system: str, keep: Retention, dry: bool) -> dict[str, Any]:
+def _drift(
+    home: Home, system: str, keep: Retention, unpinned: Sequence[ModelVersion], dry: bool
+) -> Iterator[dict[str, Any]]:
+    """Distances of the past, and counts that no kept version is compared by."""
+    config = _config(home, system)
+    if config is None:
+        return
+    left = {version.version for version in unpinned}
+    kept = [version for number, version in home.registry.timeline(system).registered.items() if number not in left]
+    for name, rows in old_drift(home, system, keep.since, config, kept, dry=dry):
+        yield _told(system, name, rows=rows)
+
+
+def _models(home: Home, system: str, unpinned: Sequence[ModelVersion], dry: bool) -> dict[str, Any]:
     """Files of versions that no kept prediction pins, and that nobody will go back to."""
-    numbers = list(_unpinned(home, system, keep))
-    held = [home.registry.held(number) if dry else home.registry.drop_files(number) for number in numbers]
+    held = [home.registry.held(version) if dry else home.registry.drop_files(version) for version in unpinned]
     freed = [size for size in held if size]
     return _told(system, "models", files=len(freed), held=sum(freed))
 
@@ -184,17 +200,14 @@ def _replaced(home: Home, system: str, dry: bool) -> Iterator[dict[str, Any]]:
         yield _told(system, "replaced", files=len(removed), held=sum(removed.values())) | {"table": name}
 
 
-def _declared(home: Home, system: str) -> tuple[str, Any] | None:
-    """The event-time column and the monitoring window, as the newest run was declared."""
-
-    from headrace.declaration import parse_duration
-
+def _config(home: Home, system: str) -> dict[str, Any] | None:
+    """How the newest run was declared; None: there was none."""
     runs = home.table(system, RUNS)
     if not runs.exists():
         return None
     newest: pl.DataFrame = runs.collect(runs.scan().sort("_version").tail(1).select("record"))
-    config = json.loads(newest["record"][0]).get("config") if newest.height else None
-    return None if not config else (config["time"], parse_duration(config["monitoring"]["window"]))
+    config: dict[str, Any] | None = json.loads(newest["record"][0]).get("config") if newest.height else None
+    return config
 
 
 def _told(system: str, kind: str, *, rows: int = 0, files: int = 0, held: int = 0) -> dict[str, Any]:

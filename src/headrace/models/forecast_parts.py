@@ -21,8 +21,10 @@ from headrace.models.forecast import MEMBERS, Forecast, ForecastModel
 from headrace.models.glitches import Glitches
 from headrace.models.member import LEVEL, SEASON, View
 
-_NEAR = 1e-6
-"""Parts that add up to something else than was forecast, by more than this share, are a mistake."""
+_NEAR = 1e-9
+"""Parts that add up to something else than was forecast, by more than this share of them, are a mistake."""
+_NOISE = 1e-12
+"""A smaller share is what numbers of 64 bits lose, and no part of its own."""
 LIMITS, ROUNDING = "limits", "rounding"
 
 
@@ -98,8 +100,8 @@ class _PartsSum:
         self._alone(np.repeat(forecast.sparse, self._model.horizon), "its own mean, as it is intermittent")
         young = simple & ~np.repeat(forecast.sparse, self._model.horizon)
         self._alone(young, short.said_by(self._model.frame, self._model.baseline))
-        total = self._base + sum(self._features.values()) + sum(self._steps.values())
-        if (np.abs(total - served) > _NEAR * (1 + np.abs(served))).any():
+        added = [self._base, *self._features.values(), *self._steps.values()]
+        if (np.abs(sum(added) - served) > _NEAR * sum(map(np.abs, added))).any():
             raise ModelError("the parts of a forecast do not add up to it", where="model")
         evaluator = Evaluator(self._history, self._examples, self._arrays)
         plain = self._model.features.bind(Literal(0.0), Literal(1.0))
@@ -137,7 +139,7 @@ class _PartsSum:
             for name, part in zip(features.names, parts.T, strict=False):
                 self._features[name][rows] += share * part
             beyond = self._candidates[first, rows] - (start + parts.sum(axis=1))
-            self._add(LIMITS, rows, share * np.where(np.abs(beyond) > _NEAR * np.abs(start), beyond, 0.0))
+            self._add(LIMITS, rows, share * np.where(np.abs(beyond) > _NOISE * np.abs(start), beyond, 0.0))
 
     def _naive(self, served: NDArray[np.bool_]) -> None:
         """What forecasts without a model add."""
@@ -155,7 +157,7 @@ class _PartsSum:
         within = self._model.limits.bounded(mixed)
         rows = np.arange(len(self._examples))
         self._add(LIMITS, rows, within - mixed)
-        self._add(ROUNDING, rows, np.where(np.abs(served - within) > _NEAR * np.abs(served), served - within, 0.0))
+        self._add(ROUNDING, rows, np.where(np.abs(served - within) > _NOISE * np.abs(served), served - within, 0.0))
 
     def _alone(self, which: NDArray[np.bool_], name: str) -> None:
         """One forecast without a model is all that is served."""

@@ -17,8 +17,10 @@ from headrace import Boosting, Column, Contract, DriftLimits, Linear, Monitoring
 from headrace.errors import DeclarationError, NotFoundError, StoreError
 from headrace.features import col, ngrams
 from headrace.home import DRIFT, DRIFT_COUNTS
+from headrace.housekeeping.drift import old_drift
 from headrace.loop import readings
 from headrace.loop.drift import IDENTITY, keep_drift
+from headrace.loop.drift.counts import reference_id
 from headrace.loop.evaluate import evaluate, policy_of
 from headrace.policy.monitoring import Drifted, Reading
 from headrace.store import Table
@@ -267,3 +269,29 @@ def test_segments_are_columns(segments: tuple[str, ...], message: str) -> None:
     with pytest.raises(DeclarationError, match=message) as caught:
         things(segments=segments)
     assert caught.value.where == f"monitoring.drift.segments[{len(segments) - 1}]"
+
+
+def test_what_is_pruned_of_drift_is_measured_again_where_somebody_looks(s: hr.BoundSystem) -> None:
+    for day, older in ((1, 0.0), (2, 6.0), (9, 0.0), (10, 0.0)):
+        comes(s, BEGIN + day * DAY, rows(1000 * day, 300, older=older))
+    times = [BEGIN + 2 * DAY, BEGIN + 10 * DAY]
+    before = [s.drift(as_of=time).as_dict() for time in times]
+    later = hr.open(s.workspace.path, clock=lambda: BEGIN + 20 * DAY, quiet=True)
+    told = {row["kind"]: row["rows"] for row in later.prune("1d", runs=0).to_dicts()}
+    assert told["drift"] > 0
+    assert told["drift_counts"] > 0
+    pruned = {row["kind"]: row["rows"] for row in later.prune("1d", runs=0, dry=False).to_dicts()}
+    assert {name: pruned[name] for name in ("drift", "drift_counts")} == {n: told[n] for n in ("drift", "drift_counts")}
+    assert not {"drift", "drift_counts"} & {row["kind"] for row in later.prune("1d", runs=0).to_dicts()}
+    home, version = s.workspace.reading, s.workspace.reading.registry.get("things", 1)
+    counts = home.table("things", "drift_counts")
+    ids = counts.collect(counts.scan().select(pl.col("reference").unique()))["reference"].to_list()
+    assert ids == [reference_id(version, ("shop",))], "of a version that keeps its files"
+    days = counts.collect(counts.scan(where=pl.col("part") == "mark"))["day"]
+    assert days.min() > BEGIN + 5 * DAY, "and days that a window of the newest needs"
+    assert days.max() > BEGIN + 8 * DAY
+    assert {"drift", "drift_counts"} <= {*later.disk("things")["name"]}
+    assert [s.drift(as_of=time).as_dict() for time in times] == before
+    config = {"monitoring": {"window": "30d", "drift": {"window": "3d", "segments": ["shop"]}}}
+    gone = dict(old_drift(home, "things", BEGIN + 19 * DAY, config, (), dry=True))
+    assert gone["drift_counts"] > 0, "of one whose files go, the reference goes too"

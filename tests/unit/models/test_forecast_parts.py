@@ -53,7 +53,7 @@ def check(model, y, origins):
     np.testing.assert_array_equal(parts.forecast.value, plain)
     total = parts.base + sum(parts.features.values()) + sum(parts.steps.values())
     known = np.isfinite(plain)
-    np.testing.assert_allclose(total[known], plain[known], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(total[known], plain[known], rtol=1e-9, atol=0)
     return parts
 
 
@@ -93,6 +93,20 @@ def test_whole_numbers_are_rounded_in_a_part_of_their_own_and_limits_in_another(
     assert np.abs(parts.steps[ROUNDING]).max() <= 0.5
     assert np.abs(parts.steps[ROUNDING]).max() > 0.01
     assert parts.steps[LIMITS].min() < -10
+
+
+@pytest.mark.parametrize("unit", [1e297, 1e-303])
+def test_parts_sum_in_any_unit(model, unit):
+    y = history()
+    huge = replace(y, values={"y": y.values["y"] * unit})
+    check(MODEL.fit(TASK, huge, y.length - 1).model, huge, [y.length - 1])
+
+
+def test_what_rounds_a_large_number_is_a_part_too(model):
+    y = history()
+    large = replace(y, values={"y": np.round(y.values["y"] * 1e7)})
+    fitted = MODEL.fit(TASK, large, y.length - 1).model
+    check(replace(fitted, limits=Limits(whole=True)), large, [y.length - 1])
 
 
 def test_a_series_that_is_too_young_is_said_to_be_served_a_baseline(model):

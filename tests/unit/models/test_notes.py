@@ -62,7 +62,7 @@ def frame(count: int = 300, seed: int = 0, **held: Any) -> pl.DataFrame:
 
 def system(**settings: Any) -> System:
     members = (Linear(), Boosting(n_estimators=20))
-    model = Regressor(members=members, folds=3, repeats=1, scale="log", **{"notes": NOTES, **settings})
+    model = Regressor(members=members, folds=3, repeats=1, **{"scale": "log", "notes": NOTES, **settings})
     return System(
         name="prices",
         source=Source(uri="file:prices.csv"),

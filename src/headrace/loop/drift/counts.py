@@ -39,7 +39,9 @@ _log = logging.getLogger("headrace.drift")
 _EPOCH, _DAY = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)
 _IDENTITY = ("reference", "part", "role", "variable", "segment", "day")
 _VALUES = ("rows", "missing", "bins", "sums", "text")
-_REFERENCE, _FRAME, _IMPORTANCE, _CURRENT, _MARK = "reference", "frame", "importance", "current", "mark"
+_REFERENCE, _FRAME, _IMPORTANCE = "reference", "frame", "importance"
+CURRENT, MARK = "current", "mark"
+"""The parts that are about days: counts of one, and that it is counted."""
 
 
 class Cell(NamedTuple):
@@ -97,6 +99,12 @@ class DriftReference:
         return 0
 
 
+def reference_id(version: ModelVersion, columns: Sequence[str]) -> str:
+    """The id of what a version learnt from, counted as a whole and by the segments of some columns."""
+    base = {"digest": version.digest, "as_of": iso(version.as_of), "segments": list(columns), "format": FORMAT}
+    return digest_of(base)
+
+
 class DriftCounts:
     """The counts of one version's reference and of the days since.
 
@@ -122,8 +130,7 @@ class DriftCounts:
         self._table: Table = home.table(system, DRIFT_COUNTS)
         self._home, self._version, self._columns, self._source = home, version, tuple(columns), source
         self._lasting = lasting
-        base = {"digest": version.digest, "as_of": iso(version.as_of), "segments": list(columns), "format": FORMAT}
-        self.id = digest_of(base)
+        self.id = reference_id(version, columns)
 
     @cached_property
     def reference(self) -> DriftReference:
@@ -149,8 +156,8 @@ class DriftCounts:
         import polars as pl
 
         reference, marks = self.reference, self._source.marks(between)
-        stored = self._read(_MARK, _CURRENT, days=list(marks))
-        known = dict(stored.filter(pl.col("part") == _MARK).select("day", "text").iter_rows())
+        stored = self._read(MARK, CURRENT, days=list(marks))
+        known = dict(stored.filter(pl.col("part") == MARK).select("day", "text").iter_rows())
         lacking = sorted(day for day, mark in marks.items() if known.get(day) != mark)
         fresh: dict[Cell, Counted] = {}
         if lacking:
@@ -158,9 +165,9 @@ class DriftCounts:
             part = KnownBetween(begin, min(end, between.upto), min(end, between.before))
             fresh = _counted(self._source.observed(part), reference, self._columns, lacking)
             over = [day for day in lacking if day + _DAY <= between.upto]
-            rows = [row for row in _rows(_CURRENT, fresh) if row["day"] in set(over)]
-            self._write([*rows, *({**_blank(_MARK), "day": day, "text": marks[day]} for day in over)], None)
-        lines = stored.filter((pl.col("part") == _CURRENT) & ~pl.col("day").is_in(lacking))
+            rows = [row for row in _rows(CURRENT, fresh) if row["day"] in set(over)]
+            self._write([*rows, *({**_blank(MARK), "day": day, "text": marks[day]} for day in over)], None)
+        lines = stored.filter((pl.col("part") == CURRENT) & ~pl.col("day").is_in(lacking))
         cells = _cells(lines, reference)
         return cells | {cell: _joined(cells[cell], item) if cell in cells else item for cell, item in fresh.items()}
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from headrace.registry import ModelVersion
 
-_NOTHING = 1e-9
-"""A step that adds less is not told: it is how numbers are rounded."""
+_NOISE = 1e-12
+"""A step that adds less than this share of the largest part is not told: it is what numbers of 64 bits lose."""
 
 
 _BASES = {
@@ -89,8 +89,9 @@ class RowExplainer:
             if words:
                 features = self._by_word(encoded.taken(np.array([row])), features, column, sign)
             later = (Contribution(name, None, sign * float(step[row, column]), STEP) for name, step in steps.items())
-            contributions = (*by_size(features), *(part for part in later if abs(part.contribution) > _NOTHING))
             base = sign * float(parts.base[column])
+            noise = _NOISE * max(abs(base), *(abs(part.contribution) for part in features))
+            contributions = (*by_size(features), *(part for part in later if abs(part.contribution) > noise))
             explanations.append(self._explanation(answer, chosen, method, base, contributions))
         return explanations
 
@@ -173,7 +174,7 @@ class RowExplainer:
         told = [
             replace(feature, contribution=sign * float(number), value=None if role in TEXTS else feature.value)
             for feature, number, role in zip(features, added[:, column], encoder.roles, strict=True)
-            if role not in TEXTS or abs(number) > _NOTHING
+            if role not in TEXTS or number
         ]
         words: dict[tuple[int, str], float] = {}
         for weight, part in zip(weights, members, strict=True):
