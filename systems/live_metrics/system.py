@@ -7,6 +7,7 @@ from headrace.sources import simulated
 from headrace.system import Stream
 
 SEASONS = ("24h",)
+RULES = (WorseThanBaseline(), Coverage(), Quarantined(), StaleSource(at_least="30m"), Drifted())
 
 system = System(
     name="live_metrics",
@@ -28,11 +29,6 @@ system = System(
     model=Forecaster(seasons=SEASONS, history="90d"),
     horizon="1h",
     schedule=Schedule(predict="5m", train="1d"),
-    monitoring=Monitoring(
-        baselines=SEASONS,
-        every="1h",
-        rules=(WorseThanBaseline(), Coverage(), Quarantined(), StaleSource(at_least="30m"), Drifted()),
-        on_alarm="retrain",
-    ),
+    monitoring=Monitoring(baselines=SEASONS, every="1h", rules=RULES, on_alarm="retrain"),
     stream=Stream(allowed_lateness="1h"),
 )

@@ -13,6 +13,7 @@ import numpy as np
 from headrace.errors import UsageError
 from headrace.home import DRIFT, PREDICTIONS, QUARANTINE, WARNINGS, Home
 from headrace.loop.eras import Reign, reign_at
+from headrace.loop.times import opens_day
 from headrace.tasks import task_of
 from headrace.tasks.watched import EstimateRequest, WatchedErrors, WatchRequest
 
@@ -200,8 +201,9 @@ class StoredMonitoringFacts:
     def drift(self) -> pl.DataFrame:
         """Of each time the newest rows of the table ``drift`` that are known and no older than one stretch.
 
-        They are measured, and kept, when the first rule asks for them. Of a time at which that was not possible there
-        is one row: ``time reason``.
+        They are measured, and kept, when the first rule asks for them: once a day at most, at its first evaluation
+        time, as what came is counted by days, and half a day is otherwise than a whole one. Of a time at which that was
+        not possible there is one row: ``time reason``.
         """
         return self._drift
 
@@ -211,7 +213,8 @@ class StoredMonitoringFacts:
 
         from headrace.loop.drift import IDENTITY, keep_drift, limits_of
 
-        unmeasured = keep_drift(self._system, self._home, self._times).unmeasured
+        times = [time for time in self._times if opens_day(time, self._every)]
+        unmeasured = keep_drift(self._system, self._home, times).unmeasured
         table = self._home.table(self._system.name, DRIFT)
         moment = pl.Datetime("us", "UTC")
         results = [pl.DataFrame(schema={"time": moment})]
@@ -222,7 +225,8 @@ class StoredMonitoringFacts:
             rows = table.read(identity=IDENTITY, as_of=self._times[-1], where=where).drop("_version")
             measured = set(rows["time"])
             moments = rows.select("known_at").unique().sort("known_at").with_columns(moment="known_at")
-            wanted_times = self._frame().filter(~pl.col("time").is_in([t for t in unmeasured if t not in measured]))
+            lacking_times = [t for t in unmeasured if t not in measured]
+            wanted_times = self._frame().filter(pl.col("time").is_in(times) & ~pl.col("time").is_in(lacking_times))
             there = wanted_times.sort("time").join_asof(
                 moments, left_on="time", right_on="known_at", tolerance=self._every
             )

@@ -28,3 +28,13 @@ def times_between(first: datetime, last: datetime, every: timedelta) -> list[dat
 def last_before(time: datetime, every: timedelta) -> datetime:
     """The newest evaluation time that is not later, UTC."""
     return EPOCH + (time - EPOCH) // every * every
+
+
+def opens_day(time: datetime, every: timedelta) -> bool:
+    """Whether an evaluation time is the first of its day, UTC; where they are a day apart or more, each is.
+
+    >>> hours = [EPOCH + timedelta(hours=place) for place in (0, 6, 18, 24)]
+    >>> [opens_day(time, timedelta(hours=6)) for time in hours], opens_day(hours[1], timedelta(days=1))
+    ([True, False, False, True], True)
+    """
+    return time - every < EPOCH + (time - EPOCH) // timedelta(days=1) * timedelta(days=1)

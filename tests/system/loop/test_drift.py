@@ -295,3 +295,19 @@ def test_what_is_pruned_of_drift_is_measured_again_where_somebody_looks(s: hr.Bo
     config = {"monitoring": {"window": "30d", "drift": {"window": "3d", "segments": ["shop"]}}}
     gone = dict(old_drift(home, "things", BEGIN + 19 * DAY, config, (), dry=True))
     assert gone["drift_counts"] > 0, "of one whose files go, the reference goes too"
+
+
+def test_rules_that_look_more_than_daily_find_drift_once_a_day(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "copy")
+    monitoring = things().monitoring.model_copy(update={"every": timedelta(hours=6)})
+    declared = things().model_copy(update={"monitoring": monitoring})
+    workspace = hr.open(tmp_path / "copy/home", clock=lambda: datetime(2025, 1, 1, tzinfo=UTC), quiet=True)
+    s = workspace.system(declared)
+    comes(s, BEGIN + DAY, rows(1000, 300, older=6.0))
+    comes(s, BEGIN + 3 * DAY, rows(2000, 300, older=6.0))
+    found = readings.read(workspace.reading, "things", policy_of(declared))
+    late = [reading for reading in found if reading.time > BEGIN + DAY]
+    assert {(reading.time.hour, reading.level) for reading in late} == {
+        (0, "warning"),
+        *((hour, "unknown") for hour in (6, 12, 18)),
+    }

@@ -106,7 +106,8 @@ class MonitoringFacts(Protocol):
     def drift(self) -> pl.DataFrame:
         """Distributions beside those of the training, as the table ``drift`` says: ``time`` and the table's columns.
 
-        Of each evaluation time the newest that is known and not older than one stretch; empty where none is computed.
+        Of each evaluation time that is the first of its day the newest that is known and not older than one stretch;
+        empty where none is computed.
         Of a time at which nothing could be measured there is one row with ``reason``, and nothing else.
         """
 
