@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +22,14 @@ if TYPE_CHECKING:
 
 Watched = Annotated[SerializeAsAny[MonitorRule], BeforeValidator(MONITOR_RULES.from_data)]
 """A rule, or its JSON form."""
+
+
+LONGEST = timedelta(days=36525)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+Channels = Annotated[tuple[str, ...], BeforeValidator(lambda names: (names,) if isinstance(names, str) else names)]
+"""Names of channels; one may stand by itself."""
 
 
 class ActionBudget(Declared):
@@ -62,7 +72,7 @@ class Monitoring(Declared):
     at_most: ActionBudget = Field(default_factory=ActionBudget)
     retry: Duration = timedelta(days=1)
     drift: DriftLimits = Field(default_factory=DriftLimits)
-    notify: tuple[str, ...] = ()
+    notify: Channels = ()
 
     @property
     def compared(self) -> tuple[timedelta, ...]:
@@ -95,8 +105,8 @@ class Monitoring(Declared):
         Raises:
             DeclarationError: Names the field.
         """
-        if self.every <= timedelta():
-            raise DeclarationError("is no time at all", where="monitoring.every")
+        self._check_lengths()
+        _check_channels(self.notify)
         names = [rule.called for rule in self.watched]
         for place, rule in enumerate(self.watched):
             where = f"monitoring.rules[{place}]"
@@ -104,12 +114,20 @@ class Monitoring(Declared):
                 hint = "give one of them another name="
                 raise DeclarationError(f"two rules are called {rule.called!r}", where=where, hint=hint)
             try:
+                _check_values(rule)
                 rule.check(contract)
                 _check_scope(getattr(rule, "by", ()), scopes)
                 _check_metric(getattr(rule, "metric", None) if rule.of_scores else None, metrics)
             except DeclarationError as error:
                 path = ".".join(filter(None, (where, error.where)))
                 raise DeclarationError(error.message, where=path, hint=error.hint) from error
+
+    def _check_lengths(self) -> None:
+        lengths = {"window": self.window, "every": self.every, "at_most.per": self.at_most.per}
+        for name, length in lengths.items():
+            _check_length(length, f"monitoring.{name}")
+        if self.retry != timedelta():  # at once
+            _check_length(self.retry, "monitoring.retry")
 
     def action_of(self, rule: MonitorRule) -> Action:
         """What an alarm of a rule causes: what it says itself, or what is said for all that are about the model."""
@@ -121,6 +139,32 @@ class Monitoring(Declared):
         rules = {rule.called: rule.shaped() for rule in self.watched}
         times = {"window": self.window.total_seconds(), "every": self.every.total_seconds()}
         return digest_of({"rules": rules, **times, "drift": self.drift.model_dump(mode="json")})
+
+
+def _check_length(length: timedelta, where: str) -> None:
+    if length <= timedelta():
+        raise DeclarationError("is no time at all", where=where)
+    if length > LONGEST:
+        raise DeclarationError("is longer than a hundred years", where=where)
+
+
+def _check_values(rule: MonitorRule) -> None:
+    """Thresholds are numbers: nothing is beyond one that is none. Times are times: none but a window may be nothing."""
+    for name in type(rule).model_fields:
+        value = getattr(rule, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise DeclarationError(f"{value} is no number to compare with", where=name, hint="leave it out")
+        if isinstance(value, timedelta) and (value or name == "window"):
+            _check_length(value, name)
+
+
+def _check_channels(names: tuple[str, ...]) -> None:
+    """Channels are names of variables. What else stands there may be an address, and is not repeated."""
+    for place, name in enumerate(names):
+        if not _VARIABLE.fullmatch(name):
+            where = f"monitoring.notify[{place}]"
+            hint = "name the variable of the environment that holds the address, such as OPS_WEBHOOK"
+            raise DeclarationError("is no name of a variable", where=where, hint=hint)
 
 
 def _check_scope(by: tuple[str, ...], scopes: Collection[str] | None) -> None:

@@ -56,6 +56,6 @@ def print_chain(system: str, links: Sequence[ChainLink], limit: int, *, as_json:
         sys.stdout.write(f"{len(links) - len(shown):,} earlier ones: --limit\n")
     console = terminal()
     for link in shown:
-        console.print(f"{link.time:%Y-%m-%d %H:%M}  {link.text}", soft_wrap=True, markup=False)
+        console.print(f"{link.time:%Y-%m-%d %H:%M}  {link.text}", soft_wrap=True)
     if not links:
         sys.stdout.write(f"{system}: nothing was trained, and nothing raised\n")

@@ -44,7 +44,7 @@ def _print_one(item: Explanation, top: int) -> None:
     console = terminal()
 
     def write(text: str, style: str | None = None) -> None:
-        console.print(text, markup=False, soft_wrap=True, style=style)
+        console.print(text, soft_wrap=True, style=style)
 
     write(_headline(item), style="bold")
     parts = item.top(top).contributions

@@ -238,9 +238,9 @@ def run_report(system: System, home: Home, result: Result) -> None:
         _trained(system, result, result.trained)
     acted = [fact.line for fact in of_each(result.acted)]
     for line in [*acted, *([] if result.watched is None else result.watched.lines())]:
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
     if result.waits is not None:
-        console.print(f"\ntraining is due: {result.waits}", markup=False)
+        console.print(f"\ntraining is due: {result.waits}")
     summary = None if result.predicted is None else task_of(system).summary(result.predicted)
     if summary is not None:
         _blocks(summary.blocks)

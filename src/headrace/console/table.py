@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from headrace.legible import legible
+
 if TYPE_CHECKING:
     import polars as pl
     from rich.console import Console
+    from rich.text import Text
 
 SHOWN = 12
 """Rows of a table that are shown when it is longer."""
@@ -22,6 +25,8 @@ _NARROW = 18
 _NAMED = 6
 """Columns that are named where there is no room for them; of more than two beyond that the number is said."""
 _UNBOUNDED = 100_000
+_LONGEST = 1000
+"""So much of a text is shown in a cell."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,10 @@ class TableStyle:
 
 
 def terminal() -> Console:
-    """Stdout as people see it: as wide as the terminal, or as COLUMNS says; what goes into a pipe breaks no line."""
+    """Stdout as people see it: as wide as the terminal, or as COLUMNS says; what goes into a pipe breaks no line.
+
+    What is printed is text and nothing else: no markup is read in it, and no sign of it moves the cursor.
+    """
     from rich.console import Console
 
     wide = None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit() else _UNBOUNDED
@@ -57,7 +65,10 @@ def terminal() -> Console:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError  # the command ends as with any other output; by itself rich exits with status 1
 
-    return Terminal(width=wide, highlight=False)
+        def render_str(self, text: str, **how: Any) -> Text:
+            return super().render_str("\n".join(map(legible, text.split("\n"))), **how)
+
+    return Terminal(width=wide, highlight=False, markup=False)
 
 
 def print_table(frame: pl.DataFrame, look: TableStyle) -> None:
@@ -93,7 +104,7 @@ def _note(
         named = left if len(left) <= _NAMED + 2 else [*left[:_NAMED], f"{len(left) - _NAMED} more columns"]
         notes.append(f"without {', '.join(named)}")
     if notes:
-        console.print(f"{'; '.join(notes)}: {look.more}", style="dim", markup=False)
+        console.print(f"{'; '.join(notes)}: {look.more}", style="dim")
 
 
 def chosen(cells: dict[str, list[str]], look: TableStyle, room: int) -> dict[str, int | None]:
@@ -140,4 +151,4 @@ def cell(value: Any) -> str:
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M") if not value.second else value.strftime("%Y-%m-%d %H:%M:%S")
-    return str(value)
+    return legible(str(value), _LONGEST)

@@ -50,28 +50,28 @@ def _verdict(validation: CheckOutcome) -> tuple[str, str]:
 def terminal_table(validation: CheckOutcome, title: str) -> Table:
     """A rich table: counts, reasons of bad rows, rules over the batch."""
     from rich import box
-    from rich.markup import escape as plain
     from rich.table import Table
+    from rich.text import Text
 
     colours = {"good": "green", "bad": "red", "warn": "yellow"}
     word, tone = _verdict(validation)
-    verdict = f"[{colours[tone]}]{word}[/]"
-    table = Table(title=f"{plain(title)}: the contract {verdict}", box=box.SIMPLE_HEAD, title_justify="left")
+    heading = Text.assemble(f"{title}: the contract ", (word, colours[tone]))
+    table = Table(title=heading, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("check")
     table.add_column("rows", justify="right")
     table.add_column("outcome")
-    table.add_row("good", f"{validation.good.height:,}", "[green]kept[/]")
+    table.add_row("good", f"{validation.good.height:,}", Text("kept", "green"))
     allowed = f"{validation.invalid_fraction:.2%} of the known rows, allowed {validation.max_invalid_fraction:.2%}"
-    table.add_row("bad", f"{validation.bad.height:,}", f"[{'red' if validation.bad.height else 'green'}]{allowed}[/]")
+    table.add_row("bad", f"{validation.bad.height:,}", Text(allowed, "red" if validation.bad.height else "green"))
     if validation.pending:
         table.add_row("pending", f"{validation.pending:,}", f"not yet known at {validation.as_of.isoformat()}")
     for label, count in validation.reasons.items():
-        table.add_row(f"  {plain(label)}", f"{count:,}", "[yellow]quarantined[/]")
+        table.add_row(f"  {label}", f"{count:,}", Text("quarantined", "yellow"))
     for finding in validation.findings:
         word, tone = _outcome(finding.passed, finding.severity)
-        table.add_row(plain(finding.message), "", f"[{colours[tone]}]{word}[/]")
+        table.add_row(finding.message, "", Text(word, colours[tone]))
     if validation.extra:
-        table.add_row(plain(f"columns not declared: {', '.join(validation.extra)}"), "", "ignored")
+        table.add_row(f"columns not declared: {', '.join(validation.extra)}", "", "ignored")
     return table
 
 

@@ -82,19 +82,32 @@ class Notices:
         """Which of these messages are stored, sent or not, by their keys."""
         return self._database.read(lambda connection: _known(connection, keys))
 
-    def claim(self, system: str, channel: str, *, now: datetime, until: datetime, force: bool = False) -> list[Notice]:
+    def claim(
+        self,
+        system: str,
+        channel: str,
+        *,
+        now: datetime,
+        until: datetime,
+        latest: datetime | None = None,
+        force: bool = False,
+    ) -> list[Notice]:
         """Take the messages of a channel that are due, oldest first: until that time nobody else gets them.
 
         Args:
             system: Name of the system.
             channel: Name of the channel.
             now: The clock's time, UTC.
-            until: When the claim ends, UTC, if neither `sent` nor `failed` ends it before.
+            until: When the claim ends, UTC, if neither `sent` nor `failed` ends it before. A claim that ends later was
+                made by a clock that has gone back since, and holds no more.
+            latest: One that is due later than this, UTC, was put off by such a clock, and is due; None: no such time.
             force: Those too that failed, and wait for their next try.
         """
         waits = _waits(system, channel)
-        free = or_(notices.c.claimed_until.is_(None), notices.c.claimed_until <= now)
-        due = and_(waits, free) if force else and_(waits, free, or_(notices.c.due.is_(None), notices.c.due <= now))
+        free = or_(notices.c.claimed_until.is_(None), notices.c.claimed_until <= now, notices.c.claimed_until > until)
+        put_back = [] if latest is None else [notices.c.due > latest]
+        its_time = or_(notices.c.due.is_(None), notices.c.due <= now, *put_back)
+        due = and_(waits, free) if force else and_(waits, free, its_time)
 
         def work(connection: Connection) -> list[Notice]:
             columns = [notices.c[name] for name in Notice._fields]
@@ -109,6 +122,18 @@ class Notices:
         """Say that the channel has taken messages; `now` by the clock, UTC."""
         values = {"sent_at": now, "claimed_until": None, "reason": None}
         self._database.write(lambda connection: _change(connection, messages, values))
+
+    def taken(self, messages: Sequence[Notice], now: datetime) -> None:
+        """Keep messages that were sent already, in one durable transaction. `now` by the clock, UTC."""
+
+        def work(connection: Connection) -> None:
+            known = _known(connection, messages)
+            new = [notice for notice in messages if notice.key not in known]
+            if new:
+                rows = [{**notice._asdict(), "tries": 0, "sent_at": now} for notice in new]
+                connection.execute(insert(notices), rows)
+
+        self._database.write(work)
 
     def failed(self, messages: Sequence[Notice], reason: str, due: datetime) -> None:
         """Say that the channel took none of them, why, and when they are due again (UTC). No secret in `reason`."""

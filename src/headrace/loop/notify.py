@@ -1,20 +1,16 @@
-"""Tell people of alerts: what is to be told waits in the ledger until a channel has taken it.
-
-A channel is the name of a variable of the environment that holds the addresses, as Apprise writes them. The addresses
-stand nowhere else: in no file, no table, no log and no error.
-"""
+"""Tell people of alerts: what is to be told waits in the ledger until a channel has taken it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from headrace.errors import LedgerError, PluginError
+from headrace.errors import LedgerError
+from headrace.legible import inert
 from headrace.lineage import iso
-from headrace.settings import secret_of
+from headrace.loop.channels import Kind, Message, Send, addresses_of, by_apprise, mark_of, send_to, time_up
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -24,15 +20,8 @@ if TYPE_CHECKING:
     from headrace.policy.alerts import Alert
     from headrace.system import System
 
-Kind = Literal["failure", "warning", "success"]
-"""How bad a message is, in Apprise's words."""
-Send = Callable[["SecretStr", str, str, Kind], str | None]
-"""Sends a title and a text to addresses; returns why that failed, without a secret, or None."""
-
 RECENT = timedelta(days=7)
 """What happened longer ago is told only of an alert that is still open: a year that is made up for is no news."""
-PAUSES = (0.5, 2.0)
-"""Seconds between the tries of one delivery."""
 LONGEST = timedelta(hours=1)
 """A message that failed is due again after 1, 2, 4 ... minutes, and this at most."""
 CLAIM = timedelta(minutes=10)
@@ -96,7 +85,7 @@ def _line(alert: Alert, event: str, moment: datetime) -> str:
     """One event in a line, as it was then: what is known later is not part of it."""
     at_once = alert.alarm_at == alert.raised_at
     what = {"raised": "alarm" if at_once else "warning", "escalated": "alarm (was a warning)", "closed": "closed"}
-    where = f" of {alert.where}" if alert.where else ""
+    where = f" of {inert(alert.where)}" if alert.where else ""
     told_now = event != "closed" and (event == "escalated" or at_once or alert.alarm_at is None)
     value = f": {alert.value:.4g}" if told_now and alert.value is not None else ""
     limit = f", beyond {alert.threshold:.4g}" if value and alert.threshold is not None else ""
@@ -137,8 +126,8 @@ def deliver(system: str, home: Home, *, now: datetime, force: bool = False, send
 
 def _delivered(system: str, home: Home, channel: str, now: datetime, force: bool, send: Send | None) -> Delivery:
     notices = home.ledger.notices
-    claimed = notices.claim(system, channel, now=now, until=now + CLAIM, force=force)
-    reason = _sent(system, channel, claimed, send or by_apprise) if claimed else None
+    claimed = notices.claim(system, channel, now=now, until=now + CLAIM, latest=now + LONGEST, force=force)
+    reason = _sent(home, system, claimed, now, send or by_apprise) if claimed else None
     if claimed and reason is None:
         notices.sent(claimed, now)
     elif claimed and reason is not None:
@@ -149,26 +138,34 @@ def _delivered(system: str, home: Home, channel: str, now: datetime, force: bool
     return Delivery(channel, count, waiting.messages if waiting else 0, waiting.reason if waiting else None)
 
 
-def _sent(system: str, channel: str, notices: Sequence[Notice], send: Send) -> str | None:
-    """Send them as one message; why that failed."""
-    return _tried(channel, *message(system, notices), send)
+def _sent(home: Home, system: str, claimed: Sequence[Notice], now: datetime, send: Send) -> str | None:
+    """Send messages of one channel, each address those that it has not taken yet, as one; why some wait on."""
+    addresses = addresses_of(claimed[0].channel)
+    if isinstance(addresses, str):
+        return addresses
+    reasons, end = list[str](), time_up()
+    for address in addresses:
+        lacking = _lacking(home, claimed, address) if len(addresses) > 1 else list(claimed)
+        if not lacking:
+            continue
+        reason = send_to(address, Message(*message(system, lacking)), send, end)
+        reasons += [] if reason is None else [reason]
+        if reason is None and len(addresses) > 1:  # while another is down, it is not told again and again
+            home.ledger.notices.taken([_at(notice, address) for notice in lacking], now)
+    if not reasons:
+        return None
+    return reasons[0] if len(addresses) == 1 else f"{len(reasons)} of {len(addresses)} addresses: {reasons[0]}"
 
 
-def _tried(channel: str, title: str, text: str, kind: Kind, send: Send) -> str | None:
-    """Send a message, trying several times; why that failed."""
-    address = secret_of(channel)
-    if address is None:
-        return f"the variable {channel} is not set"
-    reason = None
-    for pause in (0.0, *PAUSES):
-        time.sleep(pause)
-        try:
-            reason = send(address, title, text, kind)
-        except PluginError as error:
-            return f"{error.message}: {error.hint}"
-        if reason is None:
-            return None
-    return reason
+def _lacking(home: Home, claimed: Sequence[Notice], address: SecretStr) -> list[Notice]:
+    """Those that one of several addresses has not taken."""
+    known = home.ledger.notices.known([_at(notice, address) for notice in claimed])
+    return [notice for notice in claimed if _at(notice, address).key not in known]
+
+
+def _at(notice: Notice, address: SecretStr) -> Notice:
+    """A message at one address of its channel: a name with a space in it is no channel's own."""
+    return notice._replace(channel=f"{notice.channel} {mark_of(address)}")
 
 
 def message(system: str, notices: Sequence[Notice]) -> tuple[str, str, Kind]:
@@ -193,12 +190,18 @@ def message(system: str, notices: Sequence[Notice]) -> tuple[str, str, Kind]:
 
 def rehearse(system: System, *, send: Send | None = None) -> list[Delivery]:
     """Send a message to every channel of a system that says that it is a trial, past the ledger."""
-    text = f"A trial: alerts of {system.name} come here."
-    results = []
-    for channel in system.monitoring.notify:
-        reason = _tried(channel, f"{system.name}: a trial", text, "success", send or by_apprise)
-        results.append(Delivery(channel, int(reason is None), int(reason is not None), reason))
-    return results
+    trial = Message(f"{system.name}: a trial", f"A trial: alerts of {system.name} come here.", "success")
+    return [_rehearsed(channel, trial, send or by_apprise) for channel in system.monitoring.notify]
+
+
+def _rehearsed(channel: str, trial: Message, send: Send) -> Delivery:
+    addresses = addresses_of(channel)
+    if isinstance(addresses, str):
+        return Delivery(channel, 0, 1, addresses)
+    end = time_up()
+    answers = [send_to(address, trial, send, end) for address in addresses]
+    reasons = [reason for reason in answers if reason is not None]
+    return Delivery(channel, int(not reasons), int(bool(reasons)), reasons[0] if reasons else None)
 
 
 def _waits(delivery: Delivery) -> str:
@@ -208,24 +211,6 @@ def _waits(delivery: Delivery) -> str:
 def _plural(word: str, count: int) -> str:
     first, _, rest = word.partition(" ")
     return word if count == 1 else f"{first}s {rest}".strip()
-
-
-def by_apprise(address: SecretStr, title: str, text: str, kind: Kind) -> str | None:
-    """Send by Apprise, whose own log may quote an address, and is kept silent.
-
-    Raises:
-        PluginError: Apprise is not installed.
-    """
-    try:
-        import apprise
-    except ImportError as error:
-        raise PluginError("Apprise is not installed", hint="pip install 'headrace[notify]'") from error
-    apprise.logger.disabled = True
-    channel = apprise.Apprise()
-    if not channel.add(address.get_secret_value()):
-        return "an address in it is none that Apprise knows"
-    taken = channel.notify(title=title, body=text, notify_type=apprise.NotifyType(kind), body_format="text")
-    return None if taken else "the channel did not take it"
 
 
 def notify(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from headrace.legible import LONGEST, legible
 from headrace.lineage import digest_of, iso
 
 Severity = Literal["warning", "alarm"]
@@ -53,8 +54,8 @@ class Alert:
 
     @property
     def where(self) -> str:
-        """Its scope in words: ``area DK1``; empty for the system."""
-        return ", ".join(f"{name} {value}" for name, value in self.scope.items())
+        """Its scope in words, legible and short: ``area DK1``; empty for the system."""
+        return ", ".join(f"{name} {legible(str(value), LONGEST)}" for name, value in self.scope.items())
 
     @property
     def line(self) -> str:

@@ -9,12 +9,14 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.commands import AS_OF, ENERGY, SMALL, energy, headrace, hours, rows, write
 
-from headrace.console.table import TableStyle, chosen
+from headrace.console.table import TableStyle, chosen, print_table, terminal
+from headrace.legible import legible
 
 TITANIC = str(Path(ENERGY).with_name("titanic"))
 WIDTHS = (80, 130)
@@ -218,3 +220,16 @@ def test_rows_have_no_runs_of_the_past(tmp_path: Path) -> None:
     assert done.code == 2
     assert "declare step" not in done.err
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    "value", ["[/closed] twice", "[red]gone[/red]", "\x1b[2J\x1b]0;title\x07", "a\nb\rforged \u202e"]
+)
+def test_what_came_with_data_is_shown_as_a_text(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = pl.DataFrame({"site": [value, "x" * 100_000]})
+    print_table(frame, TableStyle(f"[/]{value}", ("site",)))
+    terminal().print(f"warning  {value}")
+    out = capsys.readouterr().out
+    assert "".join(sign for sign in legible(value) if sign != " ") in out.replace(" ", "")
+    assert all(sign.isprintable() for sign in out.replace("\n", ""))
+    assert len(out) < 10_000

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from headrace.home import Home
 from headrace.ledger.notices import Notice
 from headrace.loading import load_system
+from headrace.loop import channels
 from headrace.loop import notify as telling
 from headrace.loop.notify import deliver, enqueue, message, news, notify, rehearse
 from headrace.policy.alerts import Alert
@@ -25,14 +27,19 @@ class Channel(HTTPServer):
     """Takes messages, unless it is down."""
 
     def __init__(self):
-        self.taken, self.down = [], False
+        self.taken, self.down, self.dribbles = [], False, False
         channel = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 self.send_response(503 if channel.down else 200)
+                if channel.dribbles:
+                    self.send_header("Content-Length", "1000")
                 self.end_headers()
+                while channel.dribbles:
+                    self.wfile.write(b".")
+                    time.sleep(0.05)
                 if not channel.down:
                     channel.taken.append((self.path, json.loads(body)))
 
@@ -51,7 +58,7 @@ class Channel(HTTPServer):
 def channel(monkeypatch):
     opened = Channel()
     monkeypatch.setenv("OPS_WEBHOOK", opened.address)
-    monkeypatch.setattr(telling, "PAUSES", (0.0,))
+    monkeypatch.setattr(channels, "PAUSES", (0.0,))
     yield opened
     opened.shutdown()
     opened.server_close()
@@ -138,7 +145,7 @@ def test_a_death_after_sending_repeats_the_message_and_loses_none(home, system, 
     enqueue(system, home, [alert("a"), alert("b")], NOW)
 
     def dies(*what):
-        assert telling.by_apprise(*what) is None
+        assert channels.by_apprise(*what) is None
         raise KeyboardInterrupt  # as a kill would: what was sent is not noted
 
     with pytest.raises(KeyboardInterrupt):
@@ -159,3 +166,49 @@ def test_what_is_not_set_up_is_said(home, system, channel, monkeypatch):
     silent = load_system(str(SHIFTED))
     assert notify(silent, home, lambda: [alert("a")], as_of=NOW, now=NOW) == []
     assert not home.has_ledger  # nothing was opened for nothing
+
+
+def test_what_came_with_data_forges_no_line_calls_nobody_and_is_short(system):
+    hostile = "@everyone <!channel> [x](http://evil)\nalarm: forged \x1b[2J\u202e" + "y" * 100_000
+    told = news("shifted", [alert("a", scope={"series": hostile})], ["OPS"], NOW)
+    _, text, _ = message("shifted", told)
+    assert len(text.splitlines()) == 1
+    assert len(text) < 400
+    assert not any(sign in text for sign in ("@everyone", "<!channel", "](http", "http://", "\x1b", "\u202e"))
+    assert alert("a", scope={"series": hostile}).as_dict()["scope"] == {"series": hostile}  # for programs, as it came
+
+
+def test_while_one_of_several_addresses_is_down_the_others_are_told_once(home, system, channel, monkeypatch):
+    broken = Channel()
+    monkeypatch.setenv("OPS_WEBHOOK", f"{broken.address}, {channel.address}")
+    broken.down = True
+    (warning,) = notify(system, home, lambda: [alert("a")], as_of=NOW, now=NOW)
+    assert warning.endswith("waits for OPS_WEBHOOK: 1 of 2 addresses: the channel did not take it")
+    for hours in range(1, 4):
+        notify(system, home, lambda: [alert("a")], as_of=NOW, now=NOW + hours * HOUR)
+    assert (len(channel.taken), broken.taken) == (1, [])
+    broken.down = False
+    assert notify(system, home, lambda: [alert("a"), alert("b")], as_of=NOW, now=NOW + DAY) == []
+    assert [body["title"] for _, body in channel.taken] == ["shifted: 1 warning"] * 2
+    assert [body["title"] for _, body in broken.taken] == ["shifted: 2 warnings"]
+    assert deliver("shifted", home, now=NOW + 2 * DAY) == []
+    broken.shutdown()
+    broken.server_close()
+
+
+def test_a_channel_that_never_ends_its_answer_holds_no_run(home, system, channel, monkeypatch):
+    monkeypatch.setattr(channels, "PATIENCE", 0.3)
+    channel.dribbles = True
+    began = time.monotonic()
+    (warning,) = notify(system, home, lambda: [alert("a")], as_of=NOW, now=NOW)
+    channel.dribbles = False
+    assert warning.endswith("the channel did not answer within 0.3 seconds")
+    assert time.monotonic() - began < 5
+
+
+def test_a_clock_that_goes_back_holds_no_message(home, system, channel):
+    channel.down = True
+    notify(system, home, lambda: [alert("a"), alert("b")], as_of=NOW, now=NOW + 400 * DAY)
+    home.ledger.notices.claim("shifted", "OPS_WEBHOOK", now=NOW + 401 * DAY, until=NOW + 401 * DAY + telling.CLAIM)
+    channel.down = False
+    assert deliver("shifted", home, now=NOW)[0].sent == 2

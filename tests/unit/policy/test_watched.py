@@ -42,6 +42,10 @@ def test_rules_come_from_configuration_and_are_changed_by_it() -> None:
         ([{"kind": "worse_than_held_out", "metric": "auc"}], "monitoring.rules[0].metric", "no metric 'auc'"),
         ([MAPE | {"by": "plaze"}], "monitoring.rules[0].by", "no column 'plaze'"),
         ([MAPE | {"by": "warmth"}], "monitoring.rules[0].by", "not kept by 'warmth'"),
+        ([MAPE | {"alarm": float("nan")}], "monitoring.rules[0].alarm", "nan is no number"),
+        ([MAPE | {"window": "0d"}], "monitoring.rules[0].window", "no time at all"),
+        ([MAPE | {"window": "999999d"}], "monitoring.rules[0].window", "longer than a hundred years"),
+        ([MAPE | {"grace": "-1d"}], "monitoring.rules[0].grace", "no time at all"),
         ([MAPE | {"by": ["series", "horizon"]}], "monitoring.rules[0].by", "not kept by 'horizon'"),
     ],
 )
@@ -64,3 +68,19 @@ def test_rules_of_retraining_name_their_fields_too(entry: dict[str, Any], field:
 @pytest.mark.parametrize("by", ["place", "series", "horizon", "system"])
 def test_errors_of_forecasts_have_these_scopes(by: str) -> None:
     assert with_rules([MAPE | {"by": by}]).watched[0].called.startswith("mape")
+
+
+@pytest.mark.parametrize("path", ["window", "every", "at_most.per", "retry"])
+def test_times_that_mean_nothing_are_refused(path: str) -> None:
+    first, _, rest = path.partition(".")
+    with pytest.raises((ConfigError, DeclarationError), match="no time at all") as told:
+        override(system_of(), {"monitoring": {first: {rest: "-1d"} if rest else "-1d"}})
+    assert told.value.where == f"monitoring.{path}"
+
+
+@pytest.mark.parametrize("notify", [["json://me:s3cr3t@host/hook"], "slack://s3cr3t", ["OPS", "a s3cr3t"]])
+def test_an_address_in_the_place_of_a_channel_is_refused_and_not_repeated(notify: Any) -> None:
+    with pytest.raises((ConfigError, DeclarationError), match="no name of a variable") as told:
+        override(system_of(), {"monitoring": {"notify": notify}})
+    assert "s3cr3t" not in f"{told.value} {told.value.hint}"
+    assert override(system_of(), {"monitoring": {"notify": "OPS"}}).monitoring.notify == ("OPS",)
