@@ -29,7 +29,7 @@ ALTOGETHER = 60.0
 """Seconds for all addresses of a channel: one that is not reached by then waits."""
 
 
-class Message(NamedTuple):
+class AlertMessage(NamedTuple):
     """What is sent.
 
     Attributes:
@@ -70,7 +70,7 @@ def time_up() -> float:
     return time.monotonic() + ALTOGETHER
 
 
-def send_to(address: SecretStr, message: Message, send: Send, end: float) -> str | None:
+def send_to(address: SecretStr, message: AlertMessage, send: Send, end: float) -> str | None:
     """Send to one address until it takes the message, or the time is up; why it did not, without a secret.
 
     Args:

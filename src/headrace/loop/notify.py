@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from headrace.errors import LedgerError
 from headrace.legible import inert
 from headrace.lineage import iso
-from headrace.loop.channels import Kind, Message, Send, addresses_of, by_apprise, mark_of, send_to, time_up
+from headrace.loop.channels import AlertMessage, Kind, Send, addresses_of, by_apprise, mark_of, send_to, time_up
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -148,7 +148,7 @@ def _sent(home: Home, system: str, claimed: Sequence[Notice], now: datetime, sen
         lacking = _lacking(home, claimed, address) if len(addresses) > 1 else list(claimed)
         if not lacking:
             continue
-        reason = send_to(address, Message(*message(system, lacking)), send, end)
+        reason = send_to(address, AlertMessage(*message(system, lacking)), send, end)
         reasons += [] if reason is None else [reason]
         if reason is None and len(addresses) > 1:  # while another is down, it is not told again and again
             home.ledger.notices.taken([_at(notice, address) for notice in lacking], now)
@@ -190,11 +190,11 @@ def message(system: str, notices: Sequence[Notice]) -> tuple[str, str, Kind]:
 
 def rehearse(system: System, *, send: Send | None = None) -> list[Delivery]:
     """Send a message to every channel of a system that says that it is a trial, past the ledger."""
-    trial = Message(f"{system.name}: a trial", f"A trial: alerts of {system.name} come here.", "success")
+    trial = AlertMessage(f"{system.name}: a trial", f"A trial: alerts of {system.name} come here.", "success")
     return [_rehearsed(channel, trial, send or by_apprise) for channel in system.monitoring.notify]
 
 
-def _rehearsed(channel: str, trial: Message, send: Send) -> Delivery:
+def _rehearsed(channel: str, trial: AlertMessage, send: Send) -> Delivery:
     addresses = addresses_of(channel)
     if isinstance(addresses, str):
         return Delivery(channel, 0, 1, addresses)
