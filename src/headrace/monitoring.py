@@ -14,7 +14,7 @@ from headrace.declaration import MONTH, Declared, Duration
 from headrace.drift.declared import DriftLimits
 from headrace.errors import DeclarationError
 from headrace.lineage import digest_of
-from headrace.policy.monitoring.base import MONITOR_RULES, Action, MonitorRule
+from headrace.policy.monitoring.base import MEASURED, MONITOR_RULES, Action, MonitorRule
 from headrace.policy.monitoring.defaults import default_rules
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class Monitoring(Declared):
                 _check_values(rule)
                 rule.check(contract)
                 _check_scope(getattr(rule, "by", ()), scopes)
+                _check_names(getattr(rule, "by", ()), scopes or (), getattr(rule, "metric", None))
                 _check_metric(getattr(rule, "metric", None) if rule.of_scores else None, metrics)
             except DeclarationError as error:
                 path = ".".join(filter(None, (where, error.where)))
@@ -175,6 +176,17 @@ def _check_scope(by: tuple[str, ...], scopes: Collection[str] | None) -> None:
     if unknown:
         hint = f"series, horizon alone, or keys: {', '.join(scopes)}" if scopes else "series, or horizon alone"
         raise DeclarationError(f"errors of forecasts are not kept by {unknown[0]!r}", where="by", hint=hint)
+
+
+def _check_names(by: tuple[str, ...], scopes: Collection[str], metric: str | None) -> None:
+    """What rules measure stands beside the scope, so no column of a scope may be called like it."""
+    names = [name for part in by for name in (scopes if part == "series" else (part,))]
+    for name in names:
+        if name in (*MEASURED, metric):
+            hint = (
+                f"give the column another name in the contract; {', '.join(MEASURED)} are names of what rules measure"
+            )
+            raise DeclarationError(f"errors cannot be told apart by a column {name!r}", where="by", hint=hint)
 
 
 def _check_metric(metric: str | None, metrics: Collection[str] | None) -> None:

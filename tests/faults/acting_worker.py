@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,9 +23,13 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 SHIFT = "simulated:?at=13"
 ALARM = BEGIN + 15 * DAY
-PHASES = ("evaluated", "read", "trial", "configuration", "registered", "judged", "noted", "untold", "queued")
-"""Before and after readings are kept, of which alerts follow; in the search; after it; between a version and its
-promotion; before and after it is kept what became of the alarm; before and after messages are kept, which then wait."""
+PHASES = ("evaluated", "read", "begun", "trial", "configuration", "registered", "judged", "noted", "untold", "queued")
+"""Before and after readings are kept, of which alerts follow; after it is kept that the action began; in the search;
+after it; between a version and its promotion; before and after it is kept what became of the alarm; before and after
+messages are kept, which then wait."""
+LATER = ("begun", "trial", "registered")
+"""After these the next run may be a later one, which finishes what was begun."""
+NEXT = DAY / 4
 ACTING = ("monitoring.on_alarm=retune", "monitoring.notify=[NOBODY_LISTENS]")
 
 
@@ -63,8 +68,19 @@ def dying(phase: str) -> None:
         after(Configurations, "add")
     elif phase == "registered":
         after(Registry, "register")
-    elif phase in ("judged", "noted"):
-        after(actions, "write", before=phase == "judged")
+    elif phase in ("begun", "judged", "noted"):
+        write, calls = actions.write, []
+
+        def counted_write(*arguments: object) -> object:
+            calls.append(1)
+            if phase == "judged" and len(calls) == 2:
+                die()
+            written = write(*arguments)
+            if (phase, len(calls)) in (("begun", 1), ("noted", 2)):
+                die()
+            return written
+
+        actions.write = counted_write
     elif phase in ("evaluated", "read"):
         after(readings, "write", before=phase == "evaluated")
     elif phase in ("untold", "queued"):
@@ -100,7 +116,7 @@ def prepare(home: Path) -> None:
     backfill(reference.load(), Home(Settings(home=home, threads=1)), request)
 
 
-def once(home: Path, phase: str | None = None) -> None:
+def once(home: Path, phase: str | None = None, as_of: datetime = ALARM) -> None:
     from headrace.flow.run import RunRequest, run
     from headrace.home import Home
     from headrace.pipelines.configured import Reference, configured
@@ -109,8 +125,19 @@ def once(home: Path, phase: str | None = None) -> None:
     if phase is not None:
         dying(phase)
     reference, opened = Reference(WORLD, ACTING), Home(Settings(home=home, threads=1))
-    present = configured(reference, reference.load(), opened, ALARM)
-    run(present, opened, RunRequest(ALARM, ALARM, SHIFT, reference=reference))
+    present = configured(reference, reference.load(), opened, as_of)
+    run(present, opened, RunRequest(as_of, as_of, SHIFT, reference=reference))
+
+
+def waits_for_the_search(home: Path) -> None:
+    """Until a run that is under way has said that it begins its action."""
+    from headrace.home import Home
+    from headrace.loop import actions
+    from headrace.settings import Settings
+
+    opened = Home(Settings(home=home, threads=1))
+    while not actions.unfinished(opened, "acting", ALARM):
+        time.sleep(0.05)
 
 
 def main() -> None:
@@ -129,13 +156,22 @@ def main() -> None:
 
     configure_mappers()
     assert ended(child(lambda: prepare(folder / "base"))) == 0
-    for name in ("clean", "together", *phases):
+    for name in ("clean", "together", "overlapping", *phases):
         shutil.copytree(folder / "base", folder / name)
     assert ended(child(lambda: once(folder / "clean"))) == 0
+    shutil.copytree(folder / "clean", folder / "clean-later")
     both = [child(lambda: once(folder / "together")) for _ in range(2)]
     assert [ended(number) for number in both] == [0, 0]
+    assert ended(child(lambda: once(folder / "clean-later", as_of=ALARM + NEXT))) == 0
+    overlapping = [child(lambda: once(folder / "overlapping"))]
+    assert ended(child(lambda: waits_for_the_search(folder / "overlapping"))) == 0
+    overlapping.append(child(lambda: once(folder / "overlapping", as_of=ALARM + NEXT)))
+    assert [ended(number) for number in overlapping] == [0, 0]
     for phase in phases:
         assert ended(child(lambda: once(folder / phase, phase))) == -signal.SIGKILL, phase  # noqa: B023
+        if phase in LATER:
+            shutil.copytree(folder / phase, folder / f"{phase}-later")
+            assert ended(child(lambda: once(folder / f"{phase}-later", as_of=ALARM + NEXT))) == 0, phase  # noqa: B023
         assert ended(child(lambda: once(folder / phase))) == 0, phase  # noqa: B023
 
 

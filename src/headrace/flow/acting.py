@@ -104,7 +104,37 @@ def act(home: Home, request: ActRequest) -> ActResult:
         UsageError: The system was deleted or renamed meanwhile.
     """
     evaluate(request.system, home, as_of=request.as_of)
-    return _ActRun(home, request).execute()
+    finished = _finish(home, request)
+    if finished is None:
+        return _ActRun(home, request).execute()
+    result = _ActRun(home, replace(request, system=finished.system)).execute()
+    result.facts = finished.facts + result.facts
+    result.cpu_seconds = finished.cpu_seconds | result.cpu_seconds
+    if result.trained is None:
+        result.trained, result.because = finished.trained, finished.because
+    return result
+
+
+def _finish(home: Home, request: ActRequest) -> ActResult | None:
+    """Finish what earlier runs began and did not end, as of their time; None where there is nothing of it.
+
+    Whoever began it may be at it still: then both do one search and make one version, as two runs at once do.
+    """
+    unfinished = actions.unfinished(home, request.system.name, request.as_of - _MOMENT)
+    reference, finished = request.reference, None
+    for as_of, data_version in sorted({(fact.as_of, int(fact.reason)) for fact in unfinished}):
+        system = configured(reference, reference.load(), home, as_of)
+        done = _ActRun(home, replace(request, system=system, as_of=as_of, data_version=data_version)).execute()
+        left = [fact for fact in actions.unfinished(home, request.system.name, as_of) if fact.as_of == as_of]
+        reason = "was broken off, and by what is known now there was no such alarm"
+        void = [replace(fact, outcome="failed", reason=reason) for fact in left]
+        actions.write(home, request.system.name, void, request.now)
+        if finished is not None:
+            done.facts = finished.facts + done.facts
+        finished = done
+    if finished is not None:
+        finished.system = configured(reference, reference.load(), home, request.as_of)
+    return finished
 
 
 def first_action(home: Home, runs: Sequence[ActRequest]) -> datetime | None:
@@ -229,10 +259,20 @@ class _ActRun:
         reason_off = put_off(wish, self._state, self._limits)
         if reason_off is not None:
             return untold(wish.facts(*reason_off, self._state), self._state.done)
+        if not self._begins(wish):
+            return []
         try:
             return getattr(self, f"_{wish.action}")(wish)  # type: ignore[no-any-return]
         except _FAILURES as error:
             return wish.facts("failed", _said(error), self._state)
+
+    def _begins(self, wish: Wish) -> bool:
+        """Say that it is begun; whether no earlier run is at it, which said so at the same time."""
+        own = {alert.id for alert in wish.alerts}
+        begun = wish.facts("begun", str(self._request.data_version), self._state)
+        actions.write(self._home, self._name, begun, self._request.now)
+        earlier = actions.unfinished(self._home, self._name, self._request.as_of - _MOMENT)
+        return not any(fact.alert in own and fact.action == wish.action for fact in earlier)
 
     def _retune(self, wish: Wish) -> list[ActionFact]:
         """Search on what was known when the champion was trained, and train: the gate compares on what came since."""

@@ -19,11 +19,26 @@ _NAMES = tuple(field.name for field in fields(ActionFact) if field.name != "as_o
 
 
 def read(home: Home, system: str, as_of: datetime | None = None) -> list[ActionFact]:
-    """The facts by a time (None: all), oldest first.
+    """The facts by a time (None: all) about what was done or put off, oldest first.
 
     Raises:
         StoreError: The table cannot be read.
     """
+    return [fact for fact in _read(home, system, as_of) if fact.outcome != "begun"]
+
+
+def unfinished(home: Home, system: str, as_of: datetime) -> list[ActionFact]:
+    """What was begun by a time and has no result: whoever did it is at it still, or was killed. Oldest first.
+
+    Raises:
+        StoreError: The table cannot be read.
+    """
+    facts = _read(home, system, as_of)
+    done = {(fact.alert, fact.action, fact.as_of) for fact in facts if fact.outcome != "begun"}
+    return [fact for fact in facts if fact.outcome == "begun" and (fact.alert, fact.action, fact.as_of) not in done]
+
+
+def _read(home: Home, system: str, as_of: datetime | None) -> list[ActionFact]:
     if home.store.commit(system, ACTIONS) is None:  # a list of names: most systems have none
         return []
     table = home.table(system, ACTIONS)

@@ -20,7 +20,7 @@ ORDER: tuple[Acted, ...] = ("rollback", "fallback", "retune", "retrain")
 """What is tried first, where alarms cause several things at once: what answers soonest."""
 TRAINING: tuple[Acted, ...] = ("retune", "retrain")
 """What trains a version: no two of them at once, and each has a budget."""
-Outcome = Literal["promoted", "rejected", "held", "failed", "no_budget", "cooldown"]
+Outcome = Literal["promoted", "rejected", "held", "failed", "no_budget", "cooldown", "begun"]
 PUT_OFF: tuple[Outcome, ...] = ("no_budget", "cooldown")
 """Outcomes of what was not tried. `rejected` and `failed` were: the gate refused what came of it, or nothing did."""
 
@@ -37,8 +37,9 @@ class ActionFact:
         rule: Of its rule.
         action: ``rollback``, ``fallback``, ``retune`` or ``retrain``.
         outcome: ``promoted``: another version predicts from then on; ``held``: it waits for approval; ``rejected``:
-            it was not better; ``failed``; ``no_budget`` and ``cooldown``: it was put off.
-        reason: Why, for people.
+            it was not better; ``failed``; ``no_budget`` and ``cooldown``: it was put off; ``begun``: kept before all
+            others, and told nowhere: a later run finishes what was broken off.
+        reason: Why, for people; of what is ``begun`` the logical version of the facts that it began with.
         time: The evaluation time that it belongs to, UTC.
         as_of: The run that did it, UTC.
         version: The version that came of it; None where none did.
@@ -192,8 +193,9 @@ def put_off(wish: Wish, state: ActionState, limits: ActionLimits) -> tuple[Outco
     most = limits.most.get(wish.action)
     if most is None:
         return None
-    times = {fact.time for fact in state.done if fact.action == wish.action and fact.has_result}
-    recent = sorted(time for time in times if state.time - limits.per < time < state.time)
+    counted = [fact for fact in state.done if fact.action == wish.action and fact.has_result]
+    times = {fact.time for fact in counted if fact.as_of < state.as_of}  # not by this run, if it is repeated
+    recent = sorted(time for time in times if state.time - limits.per < time <= state.time)
     if len(recent) < most:
         return None
     named = {"retune": "retuning", "retrain": "retraining"}.get(wish.action, wish.action)

@@ -103,6 +103,9 @@ def test_the_budget_counts_what_was_tried_once_a_time_and_forgets_what_is_long_a
     two = fact("a", action="retrain"), fact("b", 1, action="retrain")
     assert put_off(retraining, state(3, two[0]), LIMITS) is None
     assert put_off(retraining, state(3, *two), LIMITS)[0] == "no_budget"
+    late = replace(state(3, fact("a", 3)), as_of=BEGIN + 3 * DAY + timedelta(hours=2))  # a fact that came late raised z
+    assert put_off(wish, late, LIMITS)[0] == "no_budget"
+    assert put_off(wish, state(3, fact("a", 3)), LIMITS) is None  # the same run, repeated
     none = replace(LIMITS, most={"retune": 0})
     assert put_off(wish, state(3), none) == ("no_budget", "the budget is 0 retunings within 7 days")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.worlds.flow import system_of
 
-from headrace import Monitoring
+from headrace import Column, Contract, Monitoring
 from headrace.config import override
 from headrace.errors import ConfigError, DeclarationError
 from headrace.policy.monitoring import Coverage, Threshold
@@ -84,3 +84,11 @@ def test_an_address_in_the_place_of_a_channel_is_refused_and_not_repeated(notify
         override(system_of(), {"monitoring": {"notify": notify}})
     assert "s3cr3t" not in f"{told.value} {told.value.hint}"
     assert override(system_of(), {"monitoring": {"notify": "OPS"}}).monitoring.notify == ("OPS",)
+
+
+@pytest.mark.parametrize("name", ["rank", "n", "value", "mape"])
+def test_a_scope_is_not_called_as_what_is_measured(name: str) -> None:
+    columns = (Column(name, "category"), Column("time", "time"), Column("y", "float"))
+    rules = (Threshold("mape", warn=1, by="series"),)
+    with pytest.raises(DeclarationError, match=f"by a column '{name}'"):
+        Monitoring(rules=rules).check(Contract(columns=columns), scopes=(name,))

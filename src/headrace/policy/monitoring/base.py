@@ -66,6 +66,8 @@ MONITORING = Group(
 """Kinds of rules. Other packages bring theirs by an entry point of this group."""
 RESERVED = ("time", "value", "support", "warn", "alarm", "evidence")
 """Columns of what a rule measures that are no scope."""
+MEASURED = (*RESERVED, "rank", "kept", "n", "blocks", "deviation", "loss", "baseline", "baseline_loss", "degree")
+"""What stands beside the columns of a scope, on the way from errors to a level."""
 
 
 class MonitorRule(Declared):
