@@ -15,6 +15,7 @@ from headrace.errors import UsageError
 if TYPE_CHECKING:
     from headrace.api.simulations import Policies, Simulations
     from headrace.pipelines.release import Release
+    from headrace.tasks.learning_curve import LearningCurve
 
 _ALL = ("ingest", "validate", "features", "train", "predict", "monitor")
 
@@ -205,6 +206,34 @@ class BoundSystem(DecidedSystem):
         with self._progress() as on_progress:
             request = EvaluateRequest(dates, now, retraining, source, on_progress, data)
             return Scores(evaluate(system, home, request))
+
+    def learning_curve(self, version: int | None = None) -> LearningCurve:
+        """The error of a version on data that no fit saw, by how much it learns from: what more data would be worth.
+
+        It fits a version's declaration on an eighth, a quarter, half and all of what is learnt from, as a search would,
+        which takes about two trainings. It is made once, from the version's pins, and stored: `card` shows it then.
+
+        Args:
+            version: Which; default: the champion.
+
+        Raises:
+            NotFoundError: There is no such version, or no champion.
+            UsageError: The declaration is another one by now.
+            NotEnoughDataError: There is too little data to part.
+
+        >>> curve = s.learning_curve()
+        >>> curve.measure, curve.unit, [point.share for point in curve.points]
+        ('wape', 'steps', [0.125, 0.25, 0.5, 1.0])
+        """
+        from headrace.housekeeping.changes import refuse_unfinished
+        from headrace.pipelines.cards import version_of
+        from headrace.pipelines.learning_curves import curve_of
+
+        refuse_unfinished(self.workspace.reading, self.name)
+        record = version_of(self.workspace.reading, self.name, version)
+        system, home, now = self.configured(record.as_of), self.workspace.home, self.workspace.now()
+        with self._progress() as on_progress:
+            return curve_of(system, home, record, now, on_progress)
 
     def simulate(
         self,

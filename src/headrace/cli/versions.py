@@ -44,11 +44,17 @@ def card(
     version: Annotated[int | None, typer.Argument(metavar="V", help="Which; default: the champion.")] = None,
     form: Annotated[str | None, typer.Option("--format", metavar="F", help="markdown or html; else by --out.")] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write there.")] = None,
+    learning_curve: Annotated[
+        bool, typer.Option("--learning-curve", help="Add its error by how much it learns from; kept once made.")
+    ] = False,
 ) -> None:
     """Show the card of a version. What it is for, made from, and how good it is where."""
     from headrace import console
 
-    console.print_card(use.bound(name).card(version), form=form, out=out, as_json=use.json)
+    system = use.bound(name)
+    if learning_curve:
+        system.learning_curve(version)
+    console.print_card(system.card(version), form=form, out=out, as_json=use.json)
 
 
 @command

@@ -346,12 +346,13 @@ class VersionReport(VersionBrief, frozen=True, kw_only=True):
 
 
 class VersionCard(ApiAnswer, frozen=True, kw_only=True):
-    """A model card."""
+    """A model card; `learning_curve` where somebody asked for one."""
 
     version: int
     title: str
     subtitle: str
     markdown: str
+    learning_curve: Mapping[str, Any] | None = None
 
 
 class VersionPair(ApiAnswer, frozen=True, kw_only=True):

@@ -190,3 +190,9 @@ def scored_origins(
 def until(history: History, origin: int) -> History:
     """The history as it was at an origin."""
     return replace(history, values={name: values[:, : origin + 1] for name, values in history.values.items()})
+
+
+def since(history: History, start: int) -> History:
+    """The history from a position on."""
+    values = {name: values[:, start:] for name, values in history.values.items()}
+    return replace(history, values=values, first=history.first + start)

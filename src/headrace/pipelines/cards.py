@@ -1,4 +1,4 @@
-"""The card of a registered version, with what is known of it only since: its number, state, files, data and cost."""
+"""The card of a registered version, with what is known of it only since: number, state, data, cost, learning curve."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from headrace.errors import NotFoundError
 from headrace.home import Home
+from headrace.pipelines.learning_curves import stored_curve
 from headrace.system import System
 from headrace.tasks.card import OF_THE_HOME, ModelCard
 from headrace.tasks.sections import ReportSentence, ReportTable
@@ -25,6 +26,7 @@ def card_of(system: System, home: Home, number: int | None = None) -> ModelCard:
     Raises:
         NotFoundError: There is no such version, or no champion.
         ArtefactError: Its files are gone or damaged, or it has no card.
+        StoreError: Its learning curve cannot be read.
     """
     version = version_of(home, system.name, number)
     card = ModelCard.load(home.registry.about(version))
@@ -32,7 +34,8 @@ def card_of(system: System, home: Home, number: int | None = None) -> ModelCard:
     reasons = [ReportSentence(f"{said}.") for said in (version.reason, version.decision) if said]
     rows = [("digest", version.digest), *_data(version), *_costs(version)]
     table = ReportTable("", ("version", str(version.version)), rows)
-    return ModelCard(card.title, subtitle, card.sections).with_first(*reasons, table)
+    told = ModelCard(card.title, subtitle, card.sections).with_first(*reasons, table)
+    return told.with_curve(stored_curve(home, version))
 
 
 def version_of(home: Home, system: str, number: int | None = None) -> ModelVersion:

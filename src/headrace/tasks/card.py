@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from headrace.errors import ArtefactError
 from headrace.pages.page import Page
 from headrace.system import System
+from headrace.tasks.learning_curve import LearningCurve
 from headrace.tasks.sections import ReportCurve, ReportHeading, ReportSentence, ReportTable, Section
 from headrace.tasks.shown import as_markdown, show
 from headrace.tasks.verdict import Verdict
@@ -24,6 +25,7 @@ FOLDER = "card"
 OF_THE_HOME = "data_version"
 """The pin that counts the writes of a home: one backfill and many live runs make the same model, with other counts."""
 _DATA = "card.json"
+_MADE_FROM = "What it was made from"
 _KINDS: Mapping[str, type[Any]] = {
     "heading": ReportHeading,
     "sentence": ReportSentence,
@@ -41,15 +43,26 @@ class ModelCard:
         title: The system and its target.
         subtitle: As of when it was made.
         sections: In the order of the page.
+        learning_curve: Its error by how much it learns from, where somebody asked for that.
     """
 
     title: str
     subtitle: str
     sections: Sequence[Section]
+    learning_curve: LearningCurve | None = None
 
     def with_first(self, *sections: Section) -> ModelCard:
         """The same with sections before all others, such as what is known only of a registered version."""
-        return ModelCard(self.title, self.subtitle, (*sections, *self.sections))
+        return replace(self, sections=(*sections, *self.sections))
+
+    def with_curve(self, curve: LearningCurve | None) -> ModelCard:
+        """The same with a learning curve after what the model looks at; itself where there is none."""
+        if curve is None:
+            return self
+        titles = [section.title if isinstance(section, ReportTable) else "" for section in self.sections]
+        place = titles.index(_MADE_FROM) if _MADE_FROM in titles else len(titles)
+        sections = (*self.sections[:place], *curve.sections(), *self.sections[place:])
+        return replace(self, sections=sections, learning_curve=curve)
 
     def markdown(self) -> str:
         """The card as Markdown."""
@@ -64,7 +77,12 @@ class ModelCard:
         return page.html()
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready: ``title subtitle sections[]{kind ...}``."""
+        """JSON-ready: ``title subtitle sections[]{kind ...} learning_curve``."""
+        curve = None if self.learning_curve is None else self.learning_curve.as_dict()
+        return {**self._kept(), "learning_curve": curve}
+
+    def _kept(self) -> dict[str, Any]:
+        """What a training knows."""
         sections = [{"kind": _NAMES[type(section)], **asdict(section)} for section in self.sections]
         return {"title": self.title, "subtitle": self.subtitle, "sections": sections}
 
@@ -72,7 +90,7 @@ class ModelCard:
         """Write its three forms below the folder of a model's files."""
         target = folder / FOLDER
         target.mkdir()
-        (target / _DATA).write_text(json.dumps(self.as_dict(), indent=1, sort_keys=True), encoding="utf-8")
+        (target / _DATA).write_text(json.dumps(self._kept(), indent=1, sort_keys=True), encoding="utf-8")
         (target / "card.md").write_text(self.markdown(), encoding="utf-8")
         (target / "card.html").write_text(self.html(), encoding="utf-8")
 
@@ -132,7 +150,7 @@ def of_version(
             *([ReportSentence(reads)] if reads else []),
             *_beside(verdict),
             *sections,
-            ReportTable("What it was made from", ("pin", "value"), made),
+            ReportTable(_MADE_FROM, ("pin", "value"), made),
             *_limits(system, pins),
         ],
     )

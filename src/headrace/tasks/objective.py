@@ -56,24 +56,56 @@ class UnseenComparison:
         return {**vars(self), "difference": self.difference}
 
 
-def compared(
-    losses: Callable[[NDArray[np.bool_]], tuple[float, float]], blocks: NDArray[np.intp], measure: str, unit: str
-) -> UnseenComparison:
-    """Two configurations by their losses on parts of the unseen data.
+@dataclass(frozen=True)
+class UnseenLosses:
+    """The losses of several fits on the same unseen data, and what they are without one block after the other.
 
-    Args:
-        losses: The present one's and the tuned one's loss on the places that are true.
-        blocks: The block of every place, from 0: what depends on one another is in one block.
-        measure: What the loss is called.
-        unit: What a place is.
+    Attributes:
+        measure: The loss; less is better.
+        unit: What it is over, such as ``rows``.
+        count: How many.
+        values: Of every fit.
+        without: Of every block that is left out, of every fit: shape (blocks, fits).
     """
-    count = int(blocks.max()) + 1
-    present, tuned = losses(np.ones(blocks.size, dtype=bool))
-    partial = np.array([np.subtract(*losses(blocks != block)[::-1]) for block in range(count)]) if count > 1 else None
-    error = None
-    if partial is not None and np.isfinite(partial).all():
-        error = sqrt((count - 1) / count * float(((partial - partial.mean()) ** 2).sum()))
-    return UnseenComparison(measure, float(present), float(tuned), error, count, blocks.size, unit)
+
+    measure: str
+    unit: str
+    count: int
+    values: tuple[float, ...]
+    without: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, losses: Callable[[NDArray[np.bool_]], Sequence[float]], blocks: NDArray[np.intp], measure: str, unit: str
+    ) -> UnseenLosses:
+        """From the losses on parts of the unseen data.
+
+        Args:
+            losses: Of every fit on the places that are true.
+            blocks: The block of every place, from 0: what depends on one another is in one block.
+            measure: What the loss is called.
+            unit: What a place is.
+        """
+        count = int(blocks.max()) + 1
+        values = tuple(float(value) for value in losses(np.ones(blocks.size, dtype=bool)))
+        partial = [losses(blocks != block) for block in range(count)] if count > 1 else []
+        without = np.array(partial, dtype=np.float64).reshape(-1, len(values))
+        return cls(measure, unit, blocks.size, values, without)
+
+    def error(self, fit: int, other: int | None = None) -> float | None:
+        """The standard error of a fit's loss, or of its difference to another's, by the jackknife over blocks.
+
+        None where it cannot be told.
+
+        >>> losses = UnseenLosses("rmse", "rows", 4, (2.0, 1.0), np.array([[2.5, 1.5], [1.5, 0.5]]))
+        >>> losses.error(0), losses.error(0, 1)  # what both have in common does not count in the difference
+        (0.5, 0.0)
+        """
+        partial = self.without[:, fit] - (0.0 if other is None else self.without[:, other])
+        count = partial.size
+        if count < 2 or not np.isfinite(partial).all():
+            return None
+        return sqrt((count - 1) / count * float(((partial - partial.mean()) ** 2).sum()))
 
 
 class Objective(ABC):
@@ -83,11 +115,13 @@ class Objective(ABC):
         measure: What the loss is called, such as ``log_loss``; less is better.
         folds: How often a trial reports.
         seen: What trials see, in words, such as ``712 rows``.
+        learnt: What it is counted in: ``rows``, or ``steps`` of every series.
     """
 
     measure: str
     folds: int
     seen: str
+    learnt: str
 
     @abstractmethod
     def loss(self, system: System, report: Report) -> float:
@@ -102,12 +136,30 @@ class Objective(ABC):
         """
 
     @abstractmethod
-    def unseen(self, system: System) -> Any:
-        """A configuration, fitted on what trials see, on the data that they never see: what `compare` needs of it.
+    def size(self, share: float = 1.0) -> int:
+        """How much of what trials see a share of it is, in `learnt`."""
+
+    @abstractmethod
+    def unseen(self, system: System, share: float = 1.0) -> Any:
+        """A configuration, fitted on what trials see, on the data that they never see: what `judged` needs of it.
 
         It can be pickled: the configurations that are compared are fitted side by side, in processes of their own.
+
+        Args:
+            system: The declaration.
+            share: So much of it is learnt from; a smaller share is a part of a larger one.
+
+        Raises:
+            NotEnoughDataError: That is too little.
         """
 
     @abstractmethod
+    def judged(self, parts: Sequence[Any]) -> UnseenLosses:
+        """The losses of several fits, by what `unseen` gave of each."""
+
     def compare(self, parts: Sequence[Any]) -> UnseenComparison:
         """The present and the tuned configuration, by what `unseen` gave of each."""
+        losses = self.judged(parts)
+        present, tuned = losses.values
+        blocks = max(losses.without.shape[0], 1)
+        return UnseenComparison(losses.measure, present, tuned, losses.error(1, 0), blocks, losses.count, losses.unit)

@@ -66,6 +66,8 @@ async def model(view: PageView) -> dict[str, Any]:
     frame, answer, card = await asyncio.gather(
         beside(view, "models"), view.api.get(path), view.api.get(f"{path}/card", {"format": "json"})
     )
+    if curve := card.get("learning_curve"):
+        curve["largest"] = max(point["error"] for point in curve["points"]) or 1.0
     importance = ((answer.get("importance") or {}).get("features") or [])[:30]
     return {
         **frame,

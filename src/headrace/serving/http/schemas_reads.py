@@ -200,7 +200,7 @@ READ_PARTS: dict[str, Schema] = {
         history=rows(record(at=TIME, event=TEXT, by=maybe(TEXT), reason=maybe(TEXT))),
         importance=maybe(ANYTHING),
     ),
-    "ModelCard": record(version=WHOLE, title=TEXT, subtitle=TEXT, markdown=TEXT),
+    "ModelCard": record(version=WHOLE, title=TEXT, subtitle=TEXT, markdown=TEXT, learning_curve=maybe(ANYTHING)),
     "Comparison": record(
         system=TEXT,
         versions=rows(WHOLE),

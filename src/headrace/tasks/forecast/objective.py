@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from headrace.errors import NotEnoughDataError
 from headrace.features.arrays import History
 from headrace.home import Home
-from headrace.models.backtest import Backtest, Fit, backtest, scored_origins, until
+from headrace.models.backtest import Backtest, Fit, backtest, scored_origins, since, until
 from headrace.models.member import Frame
 from headrace.system import System
 from headrace.tasks.forecast.training import COMPARED, fitted_on, history_of, measured_on
-from headrace.tasks.objective import BLOCKS, Objective, Report, UnseenComparison, compared
+from headrace.tasks.objective import BLOCKS, Objective, Report, UnseenLosses
 from headrace.tasks.verdict import of_intermittent
 
 PARTS = 5
@@ -47,6 +47,7 @@ class ForecastObjective(Objective):
     """
 
     folds = TOLD
+    learnt = "steps"
 
     def __init__(self, system: System, home: Home, *, as_of: datetime, data_version: int) -> None:
         self._series, self._workers = home.series(system), home.workers
@@ -70,23 +71,27 @@ class ForecastObjective(Objective):
             report(number, loss)
         return loss
 
-    def unseen(self, system: System) -> Judged:
-        """From origins after the search's data, whose whole horizon is known."""
+    def size(self, share: float = 1.0) -> int:
+        """Steps of every series."""
+        return max(round(share * (self._cut + 1)), 1)
+
+    def unseen(self, system: System, share: float = 1.0) -> Judged:
+        """From origins after the search's data, whose whole horizon is known; a share is the newest part of it."""
         history, cut = self._history, self._cut
-        fit = fitted_on(system, self._series, until(history, cut), workers=self._workers)
+        learnt = since(until(history, cut), cut + 1 - self.size(share))
+        fit = fitted_on(system, self._series, learnt, workers=self._workers)
         origins = scored_origins(history, cut, history.length - 1, system.steps)
         return Judged.of(fit, backtest(fit.model.from_time(history.time(cut)), history, origins))
 
-    def compare(self, parts: Sequence[Any]) -> UnseenComparison:
+    def judged(self, parts: Sequence[Any]) -> UnseenLosses:
         """On forecasts; those of one time may depend on one another."""
         origins, places = np.unique(parts[0].done.origin, return_inverse=True)
         blocks = places * min(BLOCKS, origins.size) // origins.size
 
-        def losses(kept: NDArray[np.bool_]) -> tuple[float, float]:
-            present, tuned = (part.loss(self._history, kept) for part in parts)
-            return present, tuned
+        def losses(kept: NDArray[np.bool_]) -> list[float]:
+            return [part.loss(self._history, kept) for part in parts]
 
-        return compared(losses, blocks.astype(np.intp), self.measure, "forecasts")
+        return UnseenLosses.of(losses, blocks.astype(np.intp), self.measure, "forecasts")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from headrace.errors import NotEnoughDataError
 from headrace.home import Home
 from headrace.system import System
-from headrace.tasks.objective import BLOCKS, Objective, Report, UnseenComparison, compared
+from headrace.tasks.objective import BLOCKS, Objective, Report, UnseenLosses
 from headrace.tasks.rows.folds import FORWARD, GROUPS, Fold, RowFolds
 from headrace.tasks.rows.lookups import Lookups
 from headrace.tasks.rows.outputs.base import Output
@@ -46,6 +46,8 @@ class RowObjective(Objective):
         NotEnoughDataError: There are too few rows with a target.
     """
 
+    learnt = "rows"
+
     def __init__(self, system: System, home: Home, *, as_of: datetime, data_version: int) -> None:
         rows = learnable(system, labelled(system, home, as_of=as_of, data_version=data_version))
         lookups = Lookups.of(system.features, system, home)
@@ -61,6 +63,7 @@ class RowObjective(Objective):
         self._blocks = _blocks(parting, unseen.held)
         self.measure, self.folds = output.measure, model.folds * model.repeats
         self.seen = f"{unseen.kept.size:,} rows"
+        self._order = _nested(parting, unseen.kept, model.seed)
 
     def loss(self, system: System, report: Report) -> float:
         """As a training of these rows would tell it: of the members that it chooses, calibrated, on held-out rows."""
@@ -75,21 +78,25 @@ class RowObjective(Objective):
             fitted = fit(system, self._rows, self._types, self._log)
         return float(fitted.scores[fitted.output.measure])
 
-    def unseen(self, system: System) -> tuple[Output, NDArray[np.float64]]:
-        """By the model that a training on the rows of the search makes."""
-        model = fit(system, self._rows, self._types, self._log).model
+    def size(self, share: float = 1.0) -> int:
+        """Rows."""
+        return max(round(share * self._rows.height), 1)
+
+    def unseen(self, system: System, share: float = 1.0) -> tuple[Output, NDArray[np.float64]]:
+        """By the model that a training on the rows of the search makes, or on some, evenly taken of all times."""
+        rows = self._rows if share == 1 else self._rows[np.sort(self._order[: self.size(share)])]
+        model = fit(system, rows, self._types, self._log).model
         return model.output, model.numbers(self._unseen)
 
-    def compare(self, parts: Sequence[Any]) -> UnseenComparison:
+    def judged(self, parts: Sequence[Any]) -> UnseenLosses:
         """On rows, by the loss of the output."""
         output = parts[0][0]
         actual = output.actual(self._unseen[output.target])
 
-        def losses(places: NDArray[np.bool_]) -> tuple[float, float]:
-            first, second = (output.metrics(actual[places], numbers[places])[output.measure] for _, numbers in parts)
-            return first, second
+        def losses(places: NDArray[np.bool_]) -> list[float]:
+            return [output.metrics(actual[places], numbers[places])[output.measure] for _, numbers in parts]
 
-        return compared(losses, self._blocks, output.measure, "rows")
+        return UnseenLosses.of(losses, self._blocks, output.measure, "rows")
 
 
 def _parted(system: System, rows: pl.DataFrame, classes: NDArray[np.float64] | None) -> tuple[RowFolds, Fold]:
@@ -104,6 +111,20 @@ def _parted(system: System, rows: pl.DataFrame, classes: NDArray[np.float64] | N
         return forward, last
     folds = RowFolds.of(PARTS, rows.height, None, group, strata)
     return folds, next(folds.each(model.seed))
+
+
+def _nested(parting: RowFolds, places: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
+    """An order of rows, of which any beginning is a fair share: of every class alike, or of whole groups."""
+    random = np.random.default_rng(seed)
+    if parting.groups is not None:
+        groups = parting.groups[places]
+        return np.argsort(random.permutation(int(groups.max()) + 1)[groups], kind="stable")
+    rank = np.empty(places.size)
+    strata = np.zeros(places.size, dtype=np.intp) if parting.strata is None else parting.strata[places]
+    for stratum in np.unique(strata):
+        members = random.permutation(np.flatnonzero(strata == stratum))
+        rank[members] = (np.arange(members.size) + 0.5) / members.size
+    return np.argsort(rank, kind="stable")
 
 
 def _blocks(parting: RowFolds, places: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -92,7 +92,13 @@ def card(place: ReadHome, name: str, version: int, form: str) -> dict[str, Any]:
         return {"text": record.html()}
     if form == "markdown":
         return {"text": record.markdown()}
-    return {"version": version, "title": record.title, "subtitle": record.subtitle, "markdown": record.markdown()}
+    return {
+        "version": version,
+        "title": record.title,
+        "subtitle": record.subtitle,
+        "markdown": record.markdown(),
+        "learning_curve": record.as_dict()["learning_curve"],
+    }
 
 
 def comparison(
