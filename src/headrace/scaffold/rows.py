@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from headrace.contract.column import Column
 from headrace.errors import UsageError
 from headrace.scaffold.reading import is_skewed, read_features
-from headrace.scaffold.wording import column_lines, names, quoted
+from headrace.scaffold.wording import column_lines, names, quoted, within
 
 if TYPE_CHECKING:
     from headrace.scaffold.outline import Outline
@@ -75,8 +75,8 @@ def rows_text(name: str, outline: Outline) -> str:
         time=f"\n    time={quoted(outline.time)}," if outline.time else "",
         parts=f", columns={{{quoted(outline.time)}: {names(outline.parts)}}}" if outline.parts else "",
         name=name,
-        target=outline.target,
-        file=outline.path.name,
+        target=within(outline.target),
+        file=within(outline.path.name),
         model=kind,
         uri=quoted(f"file:{outline.path.absolute()}"),
         columns=column_lines(columns, outline.notes),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from headrace.declaration import format_duration, parse_duration
 from headrace.errors import UsageError
 from headrace.scaffold.times import step_of
-from headrace.scaffold.wording import column_lines, names, quoted
+from headrace.scaffold.wording import column_lines, names, quoted, within
 from headrace.scaffold.zones import zone_of
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def series_text(name: str, outline: Outline) -> str:
     parts += ", prepare=long" if outline.prepare else ""
     return _TEXT.format(
         name=name,
-        target=outline.target,
-        file=outline.path.name,
+        target=within(outline.target),
+        file=within(outline.path.name),
         imports=("import polars as pl\n" if outline.prepare else "") + _IMPORTS,
         seasons=names(known),
         prepare=outline.prepare and f"{outline.prepare}\n",

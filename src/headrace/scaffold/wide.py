@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headrace.scaffold.wording import quoted
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -48,7 +50,7 @@ class WideFile:
     @property
     def prepare(self) -> str:
         """The text of a function ``long`` that does what `long` does here."""
-        return _PREPARE.format(key=f'"{self.key}"', last=_LAST, step=self.step)
+        return _PREPARE.format(key=quoted(self.key), last=_LAST, step=self.step)
 
     def long(self, frame: pl.DataFrame) -> pl.DataFrame:
         """A row for each value."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import wrap
 
 from headrace.contract.column import Column
+from headrace.legible import LONGEST, legible
 
 _WIDE = 105
 """Letters of a line of notes."""
@@ -34,6 +35,15 @@ def column_lines(columns: Sequence[Column], notes: Mapping[str, str]) -> str:
 def quoted(text: str) -> str:
     """A text as Python writes it."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def within(text: str) -> str:
+    """A text of data inside a docstring: nothing of it ends the docstring, or is more than a text.
+
+    >>> within(3 * chr(34) + " a" + chr(92))
+    "''' a\\\\\\\\"
+    """
+    return legible(text, LONGEST).replace("\\", 2 * "\\").replace('"', "'")
 
 
 def names(texts: Sequence[str]) -> str:

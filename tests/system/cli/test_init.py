@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import math
 import random
@@ -358,6 +359,31 @@ def test_a_row_for_each_series_becomes_a_row_for_each_value() -> None:
     assert (system.step, system.keys) == (timedelta(weeks=1), ("meter",))
     done = headrace("ingest", "mine", "--as-of", "2024-06-01T00:00:00Z", "--json")
     assert (done.json["ingested"], done.json["quarantined"]) == (30 + 40 + 50, 0)
+
+
+CODE = """\nimport pathlib\npathlib.Path('ran').touch()\n"""
+"""What would leave a file behind if it ran."""
+
+
+@pytest.mark.parametrize("before", ['"""', "'", '"', "\\", '\\"', '\\"""', "{", "\r", "`"])
+def test_names_in_a_file_are_never_code(before: str, inside: Path) -> None:
+    hostile = f"{before}{CODE}{before}"
+    days = [f"2024-01-{day:02}" for day in range(1, 31)]
+    series = [(day, key, place % 7 + 1.5) for place, day in enumerate(days) for key in ("a", "b")]
+    rows = [(place, place % 3, place % 11 + 0.25) for place in range(200)]
+    tables = {
+        "series": [("day", f"k{hostile}", f"y{hostile}"), *series],
+        "rows": [("id", f"x{hostile}", f"y{hostile}"), *rows],
+        "wide": [(f"k{hostile}", *(f"v{place}" for place in range(1, 41))), *((f"s{n}", *range(40)) for n in range(3))],
+    }
+    for name, table in tables.items():
+        path = inside / f"{name}{hostile.replace('/', '')}.csv"
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows(table)
+        options = ("--target", f"y{hostile}", "--keys", "id") if name == "rows" else ()
+        assert headrace("init", name, "--data", path, *options).code == 0
+        assert load_system(name).name == name
+    assert not (inside / "ran").exists()
 
 
 @numbers
