@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.console.output import print_json
 from headrace.console.table import TableStyle, counted, print_table, terminal
+from headrace.legible import LONGEST, legible
 
 if TYPE_CHECKING:
     from headrace.loop.drift import Drift, VariableDrift
@@ -40,8 +41,9 @@ def print_drift(drift: Drift, *, as_json: bool) -> None:
         names = ", ".join(one.name for one in segment.variables[:_NAMED])
         further = len(segment.variables) - _NAMED
         more = f" and {further} more" if further > 0 else ""
+        value = legible(str(segment.value), LONGEST)
         console.print(
-            f"{segment.column} {segment.value} ({counted(segment.rows, 'row')}): {names}{more} drifted", soft_wrap=True
+            f"{segment.column} {value} ({counted(segment.rows, 'row')}): {names}{more} drifted", soft_wrap=True
         )
 
 
