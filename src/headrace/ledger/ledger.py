@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, RowMapping, Select, and_, func, insert, 
 from headrace.errors import KeyConflictError, LedgerDamagedError, NotFoundError
 from headrace.ledger.audit import Audit
 from headrace.ledger.database import Database
+from headrace.ledger.latencies import Latencies
 from headrace.ledger.notices import Notices
 from headrace.ledger.owned import Owned
 from headrace.ledger.records import DAMAGED_HINT, Entry, LedgerIdentity, entry_of, is_sound, row_of
@@ -41,7 +42,7 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.shadows, self.owned, self.notices = Shadows(database), Owned(database), Notices(database)
-        self.audit = Audit(database)
+        self.audit, self.latencies = Audit(database), Latencies(database)
         self._pinned: set[str] = set()
         self._last: dict[str, tuple[str, str]] = {}  # of each system, key and id of an entry that is durable
         self._states: dict[str, object] = {}  # of each system, the state in which that was found

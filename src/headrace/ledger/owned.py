@@ -7,7 +7,18 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, select, updat
 from headrace.errors import UsageError
 from headrace.ledger.database import Database
 from headrace.ledger.records import is_sound, seal_of
-from headrace.ledger.tables import COLUMNS, audit, events, followers, notices, pins, predictions, shadows, traces
+from headrace.ledger.tables import (
+    COLUMNS,
+    audit,
+    events,
+    followers,
+    latencies,
+    notices,
+    pins,
+    predictions,
+    shadows,
+    traces,
+)
 
 _AT_ONCE = 10_000
 
@@ -63,7 +74,7 @@ class Owned:
             own = {n for t in both for n in connection.scalars(select(t.c.pins).where(t.c.system == system).distinct())}
             connection.execute(delete(traces).where(traces.c.prediction.in_(ids.union(shadow_ids))))
             counts = {}
-            for table in (events, shadows, followers, notices, predictions):
+            for table in (events, shadows, followers, notices, latencies, predictions):
                 counts[table.name] = connection.execute(delete(table).where(table.c.system == system)).rowcount
             pinned = select(predictions.c.pins).union(select(shadows.c.pins))
             digests = sorted(own)  # no others: a server of another system may have pinned, and not answered yet
@@ -87,7 +98,7 @@ class Owned:
             if old and new:
                 raise UsageError(f"the ledger has rows of {new_name!r}", where=new_name, hint="choose another name")
             self._resealed(connection, system, new_name)
-            for table in (events, shadows, followers, notices, audit):
+            for table in (events, shadows, followers, notices, latencies, audit):
                 connection.execute(update(table).where(table.c.system == system).values(system=new_name))
 
         self._database.write(work)

@@ -172,4 +172,14 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
+latencies = Table(
+    "latencies",
+    metadata,
+    # How many answers of a serving process took how long, in a window of time.
+    Column("system", Text, primary_key=True),
+    Column("begin", Instant, primary_key=True),
+    Column("server", Text, primary_key=True),
+    Column("counts", Text, nullable=False),
+)
+
 COLUMNS = tuple(column.name for column in predictions.columns if column.name != "sequence")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -245,6 +246,31 @@ class StoredMonitoringFacts:
         frame = task_of(self._system).anomalies(self._home, self._times, window or self._every)
         types = {"time": pl.Datetime("us", "UTC"), "n": pl.Int64(), "anomalies": pl.Int64(), "degree": pl.Float64()}
         return pl.DataFrame(schema=types) if frame is None else frame
+
+    def latencies(self, window: timedelta | None = None) -> pl.DataFrame:
+        """Quantiles of what serving processes counted in windows that all of them have written."""
+        import polars as pl
+
+        from headrace.ledger.latencies import WINDOW, quantile
+
+        rows, span = list[dict[str, Any]](), window or self._every
+        if self._home.has_ledger:
+            first, last = self._times[0] - WINDOW - span, self._times[-1] - WINDOW
+            windows = self._home.ledger.latencies.read(self._system.name, first, last)
+            for time in self._times:
+                counts = Counter[int]()
+                for part in windows:
+                    if time - WINDOW - span <= part.begin <= time - 2 * WINDOW:
+                        counts.update(part.counts)
+                if counts:
+                    shares = {f"p{percent}": quantile(counts, percent / 100) for percent in (50, 95, 99)}
+                    rows.append({"time": time, "n": counts.total(), **shares})
+        types = {
+            "time": pl.Datetime("us", "UTC"),
+            "n": pl.Int64(),
+            **dict.fromkeys(("p50", "p95", "p99"), pl.Float64()),
+        }
+        return pl.DataFrame(rows, schema=types)
 
     def frame(self, name: str) -> pl.DataFrame | None:
         """All facts of another table of the system that are known by the last time; None where there is none."""

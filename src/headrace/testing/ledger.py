@@ -13,6 +13,7 @@ import pytest
 
 from headrace.errors import KeyConflictError, LedgerError, LedgerUnavailableError, StoreError, UsageError
 from headrace.ledger import Entry, Ledger, LedgerWriter
+from headrace.ledger.latencies import LatencyWindow
 from headrace.ledger.ledger import Standing
 from headrace.ledger.notices import Notice
 from headrace.ledger.shadows import Shadow
@@ -199,6 +200,21 @@ class LedgerSuite:
         ledger.owned.forget("power")
         assert ledger.notices.read("power") == []
         assert len(ledger.notices.read("titanic")) == 1
+
+    def test_latencies_are_kept_once_and_go_with_their_system(self, ledger: Ledger) -> None:
+        first, second = LatencyWindow("energy", NOW, "a", {3: 2, 70: 1}), LatencyWindow("energy", NOW, "b", {4: 1})
+        old = LatencyWindow("energy", NOW - 91 * 1440 * MINUTE, "a", {0: 1})
+        ledger.latencies.put([old], old.begin)
+        ledger.latencies.put([first, second], NOW)
+        ledger.latencies.put([first], NOW)
+        assert ledger.latencies.read("energy", old.begin, NOW + MINUTE) == [first, second]
+        assert ledger.latencies.read("energy", old.begin, NOW) == []
+        ledger.owned.rename("energy", "power")
+        assert ledger.latencies.read("power", NOW, NOW + MINUTE) == [
+            one._replace(system="power") for one in (first, second)
+        ]
+        ledger.owned.forget("power")
+        assert ledger.latencies.read("power", NOW, NOW + MINUTE) == []
 
     def test_opened_by_many_at_once(self, uri: str) -> None:
         with ThreadPoolExecutor(8) as pool:

@@ -4,6 +4,7 @@ from headrace.policy.monitoring.base import ACTIONS, LEVELS, MONITORING, Action,
 from headrace.policy.monitoring.defaults import default_rules
 from headrace.policy.monitoring.estimated import EstimatedPerformance
 from headrace.policy.monitoring.facts import MonitoringFacts
+from headrace.policy.monitoring.latency import Latency
 from headrace.policy.monitoring.reading import Reading, ScopeReading
 from headrace.policy.monitoring.rules import (
     Anomalous,
@@ -29,6 +30,7 @@ __all__ = [
     "Coverage",
     "Drifted",
     "EstimatedPerformance",
+    "Latency",
     "Level",
     "MonitorRule",
     "MonitoringFacts",

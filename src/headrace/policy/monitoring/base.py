@@ -61,7 +61,10 @@ MONITORING = Group(
             "anomalous": "Anomalous",
         }.items()
     }
-    | {"estimated_performance": "headrace.policy.monitoring.estimated:EstimatedPerformance"},
+    | {
+        "estimated_performance": "headrace.policy.monitoring.estimated:EstimatedPerformance",
+        "latency": "headrace.policy.monitoring.latency:Latency",
+    },
 )
 """Kinds of rules. Other packages bring theirs by an entry point of this group."""
 RESERVED = ("time", "value", "support", "warn", "alarm", "evidence")

@@ -122,5 +122,15 @@ class MonitoringFacts(Protocol):
             highest). Series without a judged value have no row; empty for a system that does not forecast.
         """
 
+    def latencies(self, window: timedelta | None = None) -> pl.DataFrame:
+        """How long predictions over HTTP took within a window that ends five minutes before each time.
+
+        Args:
+            window: How far back. Default: from one evaluation time to the next.
+
+        Returns:
+            ``time``, ``n`` (answers), ``p50``, ``p95`` and ``p99`` in seconds. Times without an answer have no row.
+        """
+
     def frame(self, name: str) -> pl.DataFrame | None:
         """The facts of another table of the system, with ``known_at``; None where there is none. For rules of yours."""

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -254,6 +255,7 @@ class Application:
             if self._writer is not None:
                 await run_in_threadpool(self._writer.close, DRAIN)
             self._noted()
+            await self._measured(every=True)
             await run_in_threadpool(tracing.close)
 
     async def _opened(self) -> GrpcDoor | None:
@@ -283,6 +285,7 @@ class Application:
             await asyncio.sleep(_NOTED)
             try:
                 self._noted()
+                await self._measured()
             except Exception:  # noqa: BLE001  # it is logged; without this task nothing is counted any more
                 _log.exception("counting what was answered failed in an unforeseen way")
 
@@ -290,6 +293,14 @@ class Application:
         self._telemetry.fold()
         if self._log is not None:
             self._log.flush()
+
+    async def _measured(self, *, every: bool = False) -> None:
+        """Keep how long answers took, of windows that are over, or of every one."""
+        latencies, now = self._telemetry.latencies, datetime.now(UTC)
+        latencies.fold(now)
+        windows = latencies.over(now, every=every)
+        if windows and self._options.logged:
+            await run_in_threadpool(latencies.store, lambda: self._home.ledger.latencies, windows, now)
 
     async def _look(self) -> None:
         while True:

@@ -48,6 +48,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 STATE = "headrace.predict"
 """The name in the lifespan's state under which the server's connections find the route."""
 ROUTE = "/v1/systems/{system}/predict"
+_OK = 200
 _encode = msgspec.json.Encoder().encode
 LARGE = 2**16
 """Bytes of a body that is worked on in a thread: on the event loop the other requests would wait for it. So they would
@@ -294,6 +295,8 @@ class PredictRoute:
     def _noted(self, call: Call, route: str, status: int) -> None:
         seconds = time.perf_counter() - call.began
         self._telemetry.request(route, call.method, status, seconds)
+        if status == _OK:
+            self._telemetry.latencies.note(call.name, seconds)
         span = call.span
         if span is not None:
             span.over(route, status)

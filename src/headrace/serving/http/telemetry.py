@@ -27,6 +27,7 @@ from prometheus_client import (
 )
 
 from headrace._version import __version__
+from headrace.serving.http.latencies import LatencyCounts
 from headrace.serving.http.process import Process
 from headrace.tracing import Span, TraceContext, context_of
 
@@ -144,6 +145,7 @@ class Telemetry:
             with suppress(KeyError):  # the client's own figures of this process have the same names
                 registry.unregister(PROCESS_COLLECTOR)
             self._process = Process(registry)
+        self.latencies = LatencyCounts()
         self._answered: dict[tuple[str, str, int], list[float]] = {}
         self._predicted: dict[tuple[str, int], int] = {}
 

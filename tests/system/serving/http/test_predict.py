@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests import kafka
@@ -175,6 +176,7 @@ def counted(text: str) -> float:
 
 
 def test_several_processes_serve_together(home: Path) -> None:
+    began = datetime.now(UTC) - timedelta(minutes=10)
     with serving(home, "--workers", "2") as server:
         rows = passengers(60, first=4_000_000)
         with ThreadPoolExecutor(8) as pool:
@@ -184,3 +186,6 @@ def test_several_processes_serve_together(home: Path) -> None:
         # Each process counts what it answered a few times a second.
         until(lambda: counted(server.get("/metrics").text) == 120)
         assert server.stop() == 0
+    windows = Home(Settings(home=home)).ledger.latencies.read("titanic", began, datetime.now(UTC))
+    assert sum(sum(window.counts.values()) for window in windows) == 120, "each keeps how long its answers took"
+    assert {len(window.server) for window in windows} == {32}
