@@ -1,129 +1,23 @@
-"""A real Chromium, and a small home that is served to it."""
+"""A real Chromium, and a home that is served to it: both once for all tests of a process."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
-import uvicorn
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from tests.ports import free_port
-from tests.servers import ENERGY, TITANIC, Server, energy_template, passengers, ran, serving
-from tests.services import missing
-from tests.templates import template
-from tests.waiting import until
-from tests.worlds.answers import HOSTILE, Answers
-
-from headrace.dashboard.app import Dashboard
-from headrace.dashboard.options import DashboardOptions
-
-TOKENS = {
-    "all-of-it": {"may": ["*:read", "*:predict", "*:decide", "*:write"], "name": "ann"},
-    "to-look": {"may": ["*:read"], "name": "bob"},
-}
-ARTEFACTS = Path(__file__).resolve().parents[2] / "artefacts" / "browser"
-AXE = (Path(__file__).parent / "vendored" / "axe.min.js").read_text(encoding="utf-8")
-_JUDGED = """axe.run().then(found => JSON.stringify(found.violations.map(
-    each => `${each.id}: ${each.nodes.map(node => node.html.slice(0, 160)).join(' | ')}`)))"""
+from playwright.sync_api import Browser
+from tests.browser.home import browsed
+from tests.browser.window import chromium as started
+from tests.servers import Server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        missing("needs Chromium: apt-get install chromium")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+    with started() as browser:
         yield browser
-        browser.close()
 
 
-class Window:
-    """A window of the browser, in which nothing may go wrong unseen.
-
-    Attributes:
-        page: As Playwright has it.
-        troubles: What the browser complained about.
-    """
-
-    def __init__(self, browser: Browser, url: str, *, scheme: str = "light", width: int = 1440) -> None:
-        viewport: Any = {"width": width, "height": 900}
-        self.context = browser.new_context(viewport=viewport, color_scheme=scheme, base_url=url)  # type: ignore[arg-type]
-        self.page: Page = self.context.new_page()
-        self.troubles: list[str] = []
-        self.page.on("console", lambda m: self.troubles.append(m.text) if m.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.name = f"{scheme}-{width}"
-
-    def login(self, token: str = "all-of-it") -> None:
-        self.page.goto("/login")
-        self.page.fill("#token", token)
-        self.page.click("main button")
-
-    def open(self, path: str) -> None:
-        """Open a page, and wait for its charts."""
-        self.page.goto(path)
-        expect(self.page.locator("figure[data-chart]:not([data-ready])")).to_have_count(0, timeout=30_000)
-
-    def faults(self) -> list[str]:
-        """What axe-core finds; it comes from outside of the page, which lets no script in."""
-        session = self.context.new_cdp_session(self.page)
-        session.send("Runtime.evaluate", {"expression": AXE})
-        given = {"expression": _JUDGED, "awaitPromise": True, "returnByValue": True}
-        found: list[str] = json.loads(session.send("Runtime.evaluate", given)["result"]["value"])
-        session.detach()
-        return found
-
-    def overflow(self) -> int:
-        """How much wider than the window the page is."""
-        width: int = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        return width
-
-    def shoot(self, name: str) -> None:
-        ARTEFACTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=ARTEFACTS / f"{name}-{self.name}.png", full_page=True)
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """energy, whose next run is late, with two versions; titanic, of which some rows broke the contract."""
-    base = tmp_path_factory.getbasetemp()
-
-    def make(folder: Path) -> None:
-        home = folder / "home"
-        shutil.copytree(energy_template(base), home)
-        ran("train", ENERGY, home, "--as-of", "2026-03-02T12:00:00Z")
-        rows = [{**row, "Survived": n % 2} for n, row in enumerate(passengers(150, first=1))]
-        for row in rows[:5]:
-            row |= {"Pclass": 9, "Name": HOSTILE}
-        file = folder / "rows.jsonl"
-        file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-        ran("run", TITANIC, home, "--source", f"file:{file}")
-
-    home = tmp_path_factory.mktemp("browser") / "home"
-    shutil.copytree(template(base, "browser", make) / "home", home)
-    with serving(home, systems=(ENERGY, TITANIC), HEADRACE_TOKENS=json.dumps(TOKENS)) as found:
+    with browsed(tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("browsed") / "copy") as found:
         yield found
-
-
-@contextmanager
-def shown(api: Answers) -> Iterator[str]:
-    """The dashboard over an API that answers from memory; its address."""
-    port = free_port()
-    app = Dashboard(api.clients(), DashboardOptions(refresh=1))
-    config = uvicorn.Config(app, port=port, log_config=None, lifespan="off", ws="none")
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    try:
-        until(lambda: running.started)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        running.should_exit = True
-        thread.join()

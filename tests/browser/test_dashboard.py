@@ -4,30 +4,11 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from tests.browser.conftest import Window, shown
+from tests.browser.pictures import pages_of
+from tests.browser.window import Window, shown
 from tests.servers import passengers
 from tests.worlds.answers import SCORES, Answers
 
-SERIES = "%5B%22DK1%22%2C%22111%22%5D"
-PAGES = {
-    "overview": "/",
-    "system": "/systems/energy",
-    "system_rows": "/systems/titanic",
-    "steps": "/systems/energy?by=step",
-    "segments": "/systems/energy?by=area",
-    "series": f"/systems/energy/series?with={SERIES}",
-    "models": "/systems/energy/models",
-    "model": "/systems/energy/models/1",
-    "data": "/systems/titanic/data",
-    "drift": "/systems/energy/drift",
-    "runs": "/systems/energy/runs",
-    "rows": "/systems/titanic/rows",
-    "stream": "/systems/energy/stream",
-    "health": "/systems/energy/health",
-    "installation": "/installation",
-    "table": f"/systems/energy/figures/forecast.html?series={SERIES}",
-    "missing": "/systems/nothing",
-}
 WINDOWS = (("light", 1440), ("dark", 360))
 
 
@@ -36,7 +17,7 @@ def test_every_page_is_whole_and_can_be_used_by_everybody(chromium, server, sche
     window = Window(chromium, server.url, scheme=scheme, width=width)
     window.login()
     found = {}
-    for name, path in PAGES.items():
+    for name, path in pages_of(server).items():
         window.open(path)
         window.shoot(name)
         found[name] = [*window.faults(), *([f"{window.overflow()} too wide"] if window.overflow() > 0 else [])]

@@ -54,6 +54,8 @@ SYSTEM = {
     "target": "load",
     "horizon": "1d",
     "step": "1h",
+    "ready": False,
+    "reason": HOSTILE,
     "contract": {"properties": {"load": {"type": "number", "description": HOSTILE}}, "required": ["load"]},
 }
 SCORES = {
@@ -94,7 +96,102 @@ VERSION = {
     "because": HOSTILE,
     "reason": HOSTILE,
     "decided_by": HOSTILE,
+    "decided_at": None,
 }
+
+
+AT = "2026-03-02T00:00:00Z"
+CARD = {"version": 1, "title": "load", "subtitle": HOSTILE, "markdown": HOSTILE}
+DETAIL = {**VERSION, "created_at": AT, "digest": "d", "pins": {"data_version": 3}, "params": {}, "history": []}
+COUNT = {"column": "load", "reason": HOSTILE, "rows": 1, "released": 0}
+APART_ROW = {"id": "q1", "known_at": AT, "row": HOSTILE, "reasons": [HOSTILE], "source": None, "state": "apart"}
+APART = {"system": "load", "apart": 1, "released": 0, "counts": [COUNT], "rows": [APART_ROW], "next": None}
+RULE = {
+    "column": "load",
+    "rule": "minimum",
+    "severity": "warn",
+    "passed": False,
+    "failed": 1,
+    "share": 0.1,
+    "message": HOSTILE,
+    "examples": [{"row": HOSTILE, "reason": HOSTILE}],
+}
+INGEST = {"created_at": AT, "rows": 9, "bad": 1, "good": 8, "pending": 0, "source": HOSTILE}
+VALIDATION = {
+    **INGEST,
+    "invalid_fraction": 0.1,
+    "max_invalid_fraction": 0.2,
+    "broken": True,
+    "why_broken": [HOSTILE],
+    "findings": [RULE],
+    "rules": [RULE],
+    "history": [INGEST, {**INGEST, "created_at": "2026-03-01T00:00:00Z"}],
+}
+DRIFT = {
+    "as_of": AT,
+    "since": AT,
+    "rows": 9,
+    "judged": True,
+    "drifted": True,
+    "share": 0.5,
+    "reason": HOSTILE,
+    "reference": {"model_version": 1, "rows": 9, "as_of": AT},
+    "features": [
+        {
+            "name": HOSTILE,
+            "role": "feature",
+            "statistic": "stability",
+            "value": 1.5,
+            "threshold": 0.2,
+            "drifted": True,
+            "importance": 0.5,
+            "reference": {"mean": 1.0, "missing": 0.0},
+            "current": {"mean": 2.0, "missing": 0.0},
+        }
+    ],
+    "segments": [],
+}
+LETTER = {"partition": 0, "offset": 4, "at": AT, "reason": HOSTILE, "source": "t", "key": None, "value": HOSTILE}
+STREAM = {
+    "reachable": True,
+    "says": "3 events wait",
+    "lag": 3,
+    "partitions": [{"partition": 0, "first": 0, "end": 9, "committed": 6, "lag": 3}],
+    "findings": [{"what": "topic", "status": "ok", "said": HOSTILE}],
+}
+LETTERS = {"rows": [LETTER], "kinds": [{"count": 1, "reason": HOSTILE, "newest": AT}], "next": None}
+TABLE = {"name": "raw", "rows": None, "ok": False, "problems": [HOSTILE]}
+GRAPH = {
+    "id": "p1",
+    "system": "load",
+    "role": "champion",
+    "nodes": [{"id": "source", "kind": "source", "title": "Source", "says": HOSTILE, "facts": {"uri": HOSTILE}}],
+    "edges": [],
+}
+EXPLAINED = {
+    "value": 2.0,
+    "target": "load",
+    "label": None,
+    "base": 1.0,
+    "base_means": HOSTILE,
+    "total": 2.0,
+    "scale": "load",
+    "mapping": "the total is the value",
+    "contributions": [{"feature": HOSTILE, "value": HOSTILE, "contribution": 1.0}],
+}
+FULL_RUN = {**RUN, "status": "failed", "seconds": 9.0, "steps": [{"name": "train", "seconds": 8.0, "rows": None}]}
+FAILURE = {"error": "StoreError", "message": HOSTILE, "where": HOSTILE, "hint": "read `it`"}
+REPORT = {
+    **FULL_RUN,
+    "failure": {**FAILURE, "raised_when": "`x`", "what_to_do": HOSTILE},
+    "pins": {"data_version": 3},
+    "metrics": {},
+    "ingested": 9,
+    "quarantined": 1,
+    "trained": False,
+    "warnings": [HOSTILE],
+}
+NEWEST = {"id": "p1", "created_at": AT, "key": json.dumps(list(KEYS.values())), "load": 2.0, "model_version": 1}
 
 
 def _answers() -> dict[str, Any]:
@@ -112,6 +209,19 @@ def _answers() -> dict[str, Any]:
         f"{path}/runs": {"runs": [RUN, {**RUN, "as_of": "2026-03-01T00:00:00Z"}], "next": None},
         f"{path}/models": {"models": [VERSION], "measure": "wape", "ranking": [2]},
         f"{path}/predictions": PREDICTIONS,
+        f"{path}/models/1": DETAIL,
+        f"{path}/models/1/card": CARD,
+        f"{path}/runs/r1": REPORT,
+        f"{path}/validation": VALIDATION,
+        f"{path}/quarantine": APART,
+        f"{path}/drift": DRIFT,
+        f"{path}/stream": STREAM,
+        f"{path}/dead-letters": LETTERS,
+        f"{path}/verify": {"ok": False, "tables": [TABLE]},
+        f"{path}/answers": {"rows": [NEWEST], "next": None},
+        "/v1/doctor": {"ok": True, "findings": STREAM["findings"]},
+        "/v1/predictions/p1/graph": GRAPH,
+        "/v1/predictions/p1/explain": EXPLAINED,
         f"{path}/observations": {"observations": [{"time": "2026-03-02T00:00:00Z", "value": 2.5}]},
     }
 
@@ -123,14 +233,14 @@ class Answers:
     Attributes:
         answers: By path.
         token: The one that it knows; empty: it is open.
-        trouble: What it does instead of answering, if anything.
+        trouble: What it does instead of answering; None where it answers.
         posted: Paths and bodies that were posted.
         asked: Paths that were asked for.
     """
 
     answers: dict[str, Any] = field(default_factory=_answers)
     token: str = "secret"
-    trouble: Callable[[httpx.Request], httpx.Response] | None = None
+    trouble: Callable[[httpx.Request], httpx.Response | None] | None = None
     posted: list[tuple[str, Any]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
@@ -140,8 +250,9 @@ class Answers:
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request.url.path)
-        if self.trouble is not None:
-            return self.trouble(request)
+        refused = None if self.trouble is None else self.trouble(request)
+        if refused is not None:
+            return refused
         if self.token and request.headers.get("authorization") != f"Bearer {self.token}":
             return httpx.Response(401, json={"title": "Unauthorized", "detail": "a known bearer token is needed"})
         if request.method == "POST":

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
 
 from headrace._version import __version__
@@ -57,9 +58,10 @@ class Rendering:
             "sign": words.sign,
             "ago": words.ago,
             "series_text": series_text,
+            "ticks": ticks,
             "values": lambda row: list(row.values()),
         }
-        self._environment.tests |= {"right": words.numeric, "timely": words.timely}
+        self._environment.tests |= {"right": words.numeric, "timely": words.timely, "long": words.long}
         self._environment.globals |= {
             "asset": assets.path,
             "version": __version__,
@@ -78,6 +80,18 @@ class Rendering:
         text = self._environment.get_template(template).render(context)
         digest = digest_of(text.encode())
         return text.replace(_SEEN, digest).encode(), digest
+
+
+def ticks(text: object) -> Markup:
+    """A text, escaped, whose parts between back ticks are code.
+
+    >>> ticks("see `a < b`")
+    Markup('see <code>a &lt; b</code>')
+    """
+    parts = [escape(part) for part in str(text).split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+    )
 
 
 def digest_of(body: bytes) -> str:

@@ -23,7 +23,9 @@ STATES = {
     "quarantine": "bad",
     "fail": "bad",
 }
+WORST_FIRST = ("bad", "warning", "unknown", "good")
 _SIGNS = {"good": "✓", "warning": "▲", "bad": "✕", "unknown": "?"}
+_LONG = 24
 _UNITS = ((86_400 * 365, "y"), (86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -119,6 +121,15 @@ def timely(value: object) -> bool:
     (True, False, False)
     """
     return isinstance(value, str) and len(value) >= 19 and value[10] in "T " and moment(value) is not None
+
+
+def long(value: object) -> bool:
+    """Whether a cell needs room, and may be broken anywhere.
+
+    >>> long("file:/data/2026/03/09/listings.jsonl"), long("north")
+    (True, False)
+    """
+    return isinstance(value, str | list | tuple | Mapping) and len(cell(value)) > _LONG
 
 
 def cell(value: object) -> str:

@@ -1,7 +1,9 @@
 """Pages without a browser, over an API that answers from memory."""
 
 import asyncio
+import functools
 import re
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -9,9 +11,11 @@ from tests.worlds.answers import HOSTILE, Answers
 
 from headrace.dashboard.app import HEADERS, Dashboard, owns
 from headrace.dashboard.options import DashboardOptions
+from headrace.dashboard.site import FIGURES, PAGES
 
 SERIES = {"series": '["a","b"]'}
-PATHS = ["/", "/systems/load", "/systems/load/series", "/systems/load/models", "/systems/load/runs"]
+NAMES = {"{name}": "load", "{version}": "1", "{run_id}": "r1", "{prediction_id}": "p1"}
+PATHS = [functools.reduce(lambda path, name: path.replace(name, NAMES[name]), NAMES, page.path) for page in PAGES]
 
 
 class Browser:
@@ -143,31 +147,67 @@ def test_a_chart_is_json_a_table_and_csv_without_formulas(browser):
     assert browser.get("/systems/load/figures/nothing.json").status_code == 404
 
 
-@pytest.mark.parametrize(
-    ("trouble", "status", "words"),
-    [
-        (lambda request: httpx.Response(500, text="oops"), 500, "internal server error"),
-        (lambda request: httpx.Response(200, text='{"half'), 502, "not understood"),
-        (lambda request: httpx.Response(200, json={"other": 1}), 500, "the page failed"),
-        (lambda request: httpx.Response(503, json={"error": "LedgerError", "detail": "locked"}), 503, "looks again"),
-    ],
-)
-def test_a_page_says_what_the_api_could_not(api, browser, trouble, status, words):
-    api.trouble = trouble
-    response = browser.get("/")
-    assert response.status_code == status
-    assert words in response.text.lower()
-    assert 'hx-trigger="every 3s"' in response.text
+def away(request):
+    raise httpx.ConnectError("refused", request=request)
+
+
+def slow(request):
+    raise httpx.ReadTimeout("nothing came", request=request)
+
+
+TROUBLES = {
+    "away": (away, 502, "cannot be reached"),
+    "slow": (slow, 502, "does not answer in time"),
+    "failing": (lambda request: httpx.Response(500, text="oops"), 500, "internal server error"),
+    "busy": (lambda request: httpx.Response(503, json={"title": "Busy", "detail": "too many wait"}), 503, "too many"),
+    "locked": (lambda request: httpx.Response(503, json={"error": "LedgerError", "detail": "locked"}), 503, "locked"),
+    "cut": (lambda request: httpx.Response(200, text='{"half'), 502, "not understood"),
+    "strange": (lambda request: httpx.Response(200, json={"other": 1}), 500, "the page failed"),
+}
+"""What the API can do instead of answering; the status of the page, and words of it."""
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_every_page_says_what_the_api_could_not_and_asks_again(api, browser, trouble):
+    does, status, words = TROUBLES[trouble]
+    api.trouble = does
+    for path in PATHS:
+        response = browser.get(path)
+        assert (path, response.status_code) == (path, status)
+        assert words in response.text.lower(), response.text
+        assert 'hx-trigger="every 3s"' in response.text
     api.trouble = None
-    assert browser.get("/").status_code == 200
+    assert [path for path in PATHS if browser.get(path).status_code != 200] == []
 
 
-def test_a_page_says_that_the_api_is_away(api, browser):
-    def away(request):
-        raise httpx.ConnectError("refused", request=request)
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_every_chart_says_what_the_api_could_not(api, browser, trouble):
+    does, status, _ = TROUBLES[trouble]
+    api.trouble = does
+    for figure in FIGURES:
+        response = browser.get(f"/systems/load/figures/{figure}.json", params=SERIES | {"with": SERIES["series"]})
+        assert response.status_code in (status, 404, 422), figure  # what is strange may say that there are no series
+        assert response.text.strip()
 
-    api.trouble = away
-    assert "cannot be reached" in browser.get("/").text
+
+@pytest.mark.parametrize("part", ["status", "models", "validation", "runs/r1", "stream", "verify", "answers"])
+def test_a_page_of_which_one_part_fails_says_so(api, browser, part):
+    api.trouble = lambda request: httpx.Response(500) if request.url.path.endswith(f"/{part}") else None
+    pages = {path: browser.get(path).status_code for path in PATHS}
+    assert 500 in pages.values(), "no page asks for it"
+    assert set(pages.values()) <= {200, 500}
+
+
+def test_every_page_asks_to_log_in_when_the_token_has_expired(api, browser):
+    api.token = "another"
+    for path in PATHS:
+        response = browser.get(path)
+        location = f"/login?{urlencode({'next': path})}"
+        assert (response.status_code, response.headers["location"]) == (303, location)
+        again = browser.get(path, headers={"hx-request": "true"})
+        assert (again.status_code, again.headers["hx-redirect"]) == (204, location)
+    assert browser.login("another", next=PATHS[-1]).headers["location"] == PATHS[-1]
+    assert browser.get(PATHS[-1]).status_code == 200
 
 
 def test_what_is_a_page_is_not_the_api():

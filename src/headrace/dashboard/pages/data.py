@@ -24,26 +24,44 @@ async def data(view: PageView) -> dict[str, Any]:
         optional(view, system_path(name, "validation"), run=view.asked("run") or None, limit=20),
         optional(view, system_path(name, "quarantine"), limit=_ROWS, **chosen),
     )
-    rules = (validation or {}).get("rules", [])
+    rules = [{**rule, "example": _example(rule)} for rule in (validation or {}).get("rules", [])]
+    head, schema = _schema(frame["declared"])
     return {
         **frame,
         "validation": validation,
         "rules": sorted(rules, key=lambda rule: (rule["passed"], rule["column"] or "")),
         "apart": apart,
+        "columns": _columns((apart or {}).get("rows", [])),
         "chosen": chosen,
-        "schema": _schema(frame["declared"]),
+        "schema_head": head,
+        "schema": schema,
         "may_release": view.may(name, "write"),
     }
 
 
-def _schema(declared: dict[str, Any]) -> list[list[str]]:
-    """Rows of the schema: column, type, what is allowed, whether it must be there, what it means."""
+def _example(rule: dict[str, Any]) -> Any:
+    """A row that broke a rule, or a value of it."""
+    example = next(iter(rule.get("examples") or ()), None)
+    return example.get("row", example) if isinstance(example, dict) else example
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    """Columns of rows set apart that say something: first why, then the row; ids are for programs."""
+    told = [name for name in (rows[0] if rows else ()) if any(row.get(name) is not None for row in rows)]
+    first = [name for name in ("reasons", "row") if name in told]
+    return [*first, *(name for name in told if name not in (*first, "id"))]
+
+
+def _schema(declared: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the schema: column, type, what is allowed, whether it must be there, what it means if said."""
     contract = declared["contract"]
     needed = set(contract.get("required") or ())
-    return [
+    rows = [
         [name, *_type(about), "yes" if name in needed else "no", str(about.get("description", ""))]
         for name, about in (contract.get("properties") or {}).items()
     ]
+    head = ["column", "type", "allowed", "must be there", "meaning"]
+    return (head, rows) if any(row[-1] for row in rows) else (head[:-1], [row[:-1] for row in rows])
 
 
 def _type(about: dict[str, Any]) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 from headrace.dashboard.pages.of_system import beside
 from headrace.dashboard.reading import ApiRefusal
 from headrace.dashboard.view import PageView, system_path
+from headrace.dashboard.words import WORST_FIRST, state
 
 
 async def health(view: PageView) -> dict[str, Any]:
@@ -22,7 +23,9 @@ async def health(view: PageView) -> dict[str, Any]:
 
 async def installation(view: PageView) -> dict[str, Any]:
     """What stands on the page of the installation."""
-    return {"checked": await _checked(view, "/v1/doctor")}
+    checked = await _checked(view, "/v1/doctor")
+    findings = sorted(checked.get("findings", ()), key=lambda finding: WORST_FIRST.index(state(finding["status"])))
+    return {"checked": {**checked, "findings": findings}}
 
 
 async def _checked(view: PageView, path: str, **params: Any) -> dict[str, Any]:

@@ -74,6 +74,7 @@ async def model(view: PageView) -> dict[str, Any]:
         "model": answer,
         "card": card,
         "importance": importance,
+        "pins": [pin for pin in answer["pins"].items() if pin[0] != "made_from"],
         "may_decide": view.may(name, "decide"),
     }
 

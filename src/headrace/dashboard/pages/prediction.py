@@ -10,9 +10,9 @@ from urllib.parse import quote
 from headrace.dashboard.reading import ApiRefusal
 from headrace.dashboard.view import PageView
 
-_WIDE, _HIGH, _GAP, _ROW = 196, 56, 60, 22
+_WIDE, _HIGH, _GAP, _ROW = 256, 56, 60, 22
 """Of the drawing: a box, and the room between two."""
-_LETTERS = 25
+_LETTERS = 34
 _SHOWN = 25
 
 
@@ -63,7 +63,7 @@ def drawn(nodes: Sequence[Mapping[str, Any]], edges: Sequence[Mapping[str, Any]]
     >>> two = drawn([{"id": "a", "title": "A", "says": ""}, {"id": "b", "title": "B", "says": ""}],
     ...             [{"source": "a", "target": "b", "says": ""}])
     >>> [box["x"] for box in two["boxes"]]
-    [4, 260]
+    [4, 320]
     """
     column = {node["id"]: 0 for node in nodes}
     for _ in nodes:

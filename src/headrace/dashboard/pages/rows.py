@@ -31,7 +31,10 @@ async def _with(
         beside(view, "rows"),
         view.api.get(system_path(name, "answers"), {"limit": _MET, "truth": "true"}),
     )
-    target, answers = frame["declared"]["target"], [_keyed(row, frame["declared"]) for row in newest["rows"]]
+    rows_shown = newest["rows"]
+    if answer is not None and answer["id"] not in {row["id"] for row in rows_shown}:
+        rows_shown = [_logged(answer, view), *rows_shown]  # reads are some seconds old
+    target, answers = frame["declared"]["target"], [_keyed(row, frame["declared"]) for row in rows_shown]
     met = [row for row in answers if row.get("actual") is not None]
     said = {str(error["loc"][-1]): str(error["msg"]) for error in errors if error.get("loc")}
     contributions = ((answer or {}).get("explanation") or {}).get("contributions") or []
@@ -57,6 +60,12 @@ async def _with(
     }
 
 
+def _logged(answer: Mapping[str, Any], view: PageView) -> dict[str, Any]:
+    """What was answered this moment, as it stands in the log."""
+    values = {name: value for name, value in answer.items() if not isinstance(value, dict | list) or name == "key"}
+    return {**values, "created_at": view.now.isoformat(), "door": "http"}
+
+
 def _keyed(row: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
     """An answer with its key columns by their names, where it has the key alone."""
     keys, values = declared.get("keys") or [], row.get("key")
@@ -67,7 +76,17 @@ def _keyed(row: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any
             values = [values]
     values = values if isinstance(values, list) else [values]
     named = dict(zip(keys, values, strict=True)) if row.get("key") is not None and len(values) == len(keys) else {}
-    return {**named, **{name: value for name, value in row.items() if name != "key"}}
+    return {**named, **{name: _parsed(value) for name, value in row.items() if name not in ("key", "members")}}
+
+
+def _parsed(value: Any) -> Any:
+    """Lists and objects are texts in tables."""
+    if not (isinstance(value, str) and value[:1] in ("[", "{")):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _columns(rows_shown: Sequence[Mapping[str, Any]]) -> list[str]:

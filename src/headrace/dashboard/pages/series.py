@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from headrace.dashboard.figures import Figure, FigureLine
 from headrace.dashboard.pages.of_system import beside, keys_of
-from headrace.dashboard.pages.system import SHARES
+from headrace.dashboard.pages.system import SHARES, measured_in
 from headrace.dashboard.reading import ApiRefusal
 from headrace.dashboard.view import PageView, series_of, series_text, system_path
 
@@ -60,8 +60,8 @@ async def compared(view: PageView, name: str) -> Figure:
             points.setdefault(row["time"], {"time": row["time"]})[f"series_{place}"] = row.get(measure)
     roles = ("ours", "naive", "naive", "naive", "truth")
     return Figure(
-        title=f"{measure.upper()} over time",
-        unit="per cent" if measure in SHARES else measure,
+        title=f"{measure.upper().replace('_', ' ')} over time",
+        unit=measured_in(measure, declared),
         x="time",
         lines=[
             FigureLine(f"series_{place}", ", ".join(keys.values()), role)

@@ -16,6 +16,7 @@ _CUTS = {"time": "time", "run": "made", "step": "ahead", "series": "", "version"
 """How errors can be cut, and the column of each in the answer."""
 _LABELS = {"time": "over time", "run": "by run", "step": "by step", "series": "by series", "version": "by version"}
 SHARES = ("wape", "mape", "coverage", "accuracy", "bias_share", "smape")
+_LIKE_THE_TARGET = ("mae", "rmse", "bias")
 _HOURS = 24 * 14
 """Observations that the chart of a forecast shows, back from the newest."""
 _MOST_TIMES, _MOST_SERIES, _MOST_POINTS = 500, 100, 1000
@@ -145,6 +146,18 @@ def unit_of(declared: Mapping[str, Any], column: str) -> str:
     return described.replace("`", "") if 0 < len(described) <= 60 else column
 
 
+def measured_in(measure: str, declared: Mapping[str, Any]) -> str:
+    """The unit of a measure; empty where it has none, such as log loss.
+
+    >>> declared = {"target": "load", "contract": {"properties": {"load": {"description": "in MW"}}}}
+    >>> measured_in("wape", declared), measured_in("rmse", declared), measured_in("log_loss", declared)
+    ('per cent', 'in MW', '')
+    """
+    if measure in SHARES:
+        return "per cent"
+    return unit_of(declared, declared["target"]) if measure.endswith(_LIKE_THE_TARGET) else ""
+
+
 async def error(view: PageView, name: str) -> Figure:
     """The measure of a system over time, by run, by step or by version, beside its baselines on the same pairs."""
     cut = view.asked("by", list(_CUTS), "time")
@@ -157,7 +170,7 @@ async def error(view: PageView, name: str) -> Figure:
     x = _CUTS[cut]
     measure = scores["measure"]
     is_share = measure in SHARES
-    lines = [FigureLine(measure, f"{name} ({measure.upper()})", "ours")]
+    lines = [FigureLine(measure, name, "ours")]
     lines += [
         FigureLine(f"{baseline}_{measure}", baseline.replace("_", " "), "naive") for baseline in scores["baselines"][:3]
     ]
@@ -166,8 +179,8 @@ async def error(view: PageView, name: str) -> Figure:
     rows = sorted(scores["rows"], key=lambda row: row[x])
     marks = _marks((why or {}).get("links", []), rows, x) if is_time else []
     return Figure(
-        title=f"{measure.upper()} {_LABELS[cut]}",
-        unit="per cent" if is_share else str(scores.get("unit") or unit_of(declared, declared["target"])),
+        title=f"{measure.upper().replace('_', ' ') if rows else 'Error'} {_LABELS[cut]}",
+        unit=measured_in(measure, declared),
         x=x,
         lines=lines,
         rows=rows,

@@ -33,6 +33,9 @@
     return step >= 86400 || text.slice(11) === "00:00" ? text.slice(5, 10) : text.slice(11);
   };
 
+  // A label that says the same as the one before it, within a second or a day, is left out.
+  const once = (labels) => labels.map((label, at) => (label === labels[at - 1] ? "" : label));
+
   // Lines across: the nominal one, and events.
   const across = (data) => (u) => {
     const { ctx, bbox } = u;
@@ -80,7 +83,7 @@
     const plot = figure.querySelector(".plot");
     plot.replaceChildren();
     let naive = 0;
-    const series = [{ value: (u, x) => (x === null ? "–" : data.over === "time" ? clock(x) : shown(x)), label: data.over === "time" ? "time, UTC" : data.name }];
+    const series = [{ value: (u, x) => (x === null ? "" : data.over === "time" ? clock(x) : shown(x)), label: data.over === "time" ? "time, UTC" : data.name }];
     const bands = [];
     const columns = [data.x];
     let lower = -1;
@@ -96,7 +99,7 @@
         dash: order >= 0 ? DASHES[order] : undefined,
         width: edge ? 1 : 2,
         points: { show: !edge && data.x.length < 40, size: 5 },
-        value: (u, value) => shown(value, data.share),
+        value: (u, value, at, place) => (place === null ? "" : shown(value, data.share)),
       });
     }
     const width = Math.max(200, plot.clientWidth);
@@ -119,7 +122,7 @@
           },
         },
         axes: [
-          { ...axis, values: data.over === "time" ? (u, ticks, axis, space, step) => ticks.map((x) => tick(x, step)) : undefined },
+          { ...axis, space: 64, values: data.over === "time" ? (u, ticks, axis, space, step) => once(ticks.map((x) => tick(x, step))) : undefined },
           { ...axis, size: 58, values: (u, ticks) => ticks.map((y) => brief(y, data.share)) },
         ],
         cursor: { y: false, points: { size: 7 } },
@@ -136,9 +139,11 @@
   const draw = (figure, data) => {
     const known = drawn.get(figure);
     if (known) known.chart.destroy();
-    figure.querySelector(".unit").textContent = data.unit ? `in ${data.unit}` : "";
+    const bare = !data.x.length;
+    figure.classList.toggle("bare", bare);
+    figure.querySelector(".unit").textContent = data.unit && !bare ? `in ${data.unit}` : "";
     figure.querySelector(".title").textContent = data.title;
-    if (!data.x.length) {
+    if (bare) {
       figure.querySelector(".plot").textContent = "Nothing to show yet.";
       drawn.delete(figure);
       figure.dataset.ready = "yes";

@@ -180,7 +180,8 @@ def _of_alerts(raised: dict[str, Any]) -> Iterable[Reason]:
         if count:
             newest = raised["newest"]
             says = f"{count} open {kind if count > 1 else kind[:-1]}"
-            yield {"state": state, "says": f"{says}: {newest['says']}" if newest["severity"] == kind[:-1] else says}
+            told = newest["says"].removeprefix(f"{kind[:-1]}: ")
+            yield {"state": state, "says": f"{says}: {told}" if newest["severity"] == kind[:-1] else says}
 
 
 def _of_runs(last: dict[str, Any] | None, due: dict[str, Any] | None) -> Iterable[Reason]:
