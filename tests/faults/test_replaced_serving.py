@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.effort import THOROUGH
 from tests.faults.test_serving import locked
 from tests.servers import (
     EVENTS,
@@ -84,7 +85,8 @@ def keys(home: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("system", "workers", "change"),
-    [("titanic", 1, moved), ("titanic", 2, restored), ("live_metrics", 1, emptied), ("live_metrics", 2, restored)],
+    [("titanic", 2, moved), ("live_metrics", 1, emptied)]
+    + [("titanic", 2, restored), ("live_metrics", 2, restored)] * THOROUGH,
 )
 def test_posts_are_refused_until_the_home_is_back(
     folder: Path, system: str, workers: int, change: Callable[[Path], None]

@@ -26,7 +26,7 @@ from headrace.sources.topics import Topics
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 SERIES = ("orders", "revenue", "cost_per_click", "requests", "taxi_trips", "metric_0005", "metric_0006", "metric_0007")
-KILLS = rounds(3, 10)
+KILLS = rounds(2, 10)
 
 
 @pytest.fixture(scope="module")

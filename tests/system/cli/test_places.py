@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from tests.commands import AS_OF, ENERGY, SMALL, energy, headrace, rows, write
+from tests.effort import THOROUGH
 from tests.servers import serving
 
 PLACES = ["my hömé 100%", "a%20b#c?d=e", "[ab]*{c}\n'\"\\"]
+if not THOROUGH:
+    PLACES = ["".join(PLACES)]
 
 
 @pytest.mark.parametrize("name", PLACES)
