@@ -274,6 +274,25 @@ class ReadSystem(TunedSystem):
         self._check_stored()
         return alerts(self.declaration, self.workspace.reading, as_of=moment, only_open=open)[::-1]
 
+    def unwatched(self, *, as_of: Time | None = None) -> dict[str, str]:
+        """The rules of `Monitoring` that could not tell anything when they looked last, each with the reason.
+
+        Args:
+            as_of: As it stood then. Default: by all that is known.
+
+        Raises:
+            NotFoundError: Nothing is stored of the system.
+            StoreError: The table of readings cannot be read.
+
+        >>> s.unwatched()
+        {}
+        """
+        from headrace.loop.alerts import unknown
+
+        moment = None if as_of is None else time_of(as_of, self.workspace.now(), "as_of")
+        self._check_stored()
+        return unknown(self.declaration, self.workspace.reading, as_of=moment)
+
     def why(self, *, as_of: Time | None = None) -> list[ChainLink]:
         """What was raised and closed, trained and decided, oldest first, in words.
 

@@ -22,6 +22,8 @@ def alerts(
 
     system = use.bound(name)
     console.print_alerts(system.name, system.alerts(as_of=as_of, open=only_open), as_json=use.json)
+    if not use.json:
+        console.print_unwatched(system.unwatched(as_of=as_of))
 
 
 @command

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headrace.console.output import print_json
@@ -44,6 +44,12 @@ def print_alerts(system: str, alerts: Sequence[Alert], *, as_json: bool) -> None
     first = ("raised_at", "severity", "rule", "scope", "value", "threshold", "closed_at", "actions", "id")
     count = sum(alert.is_open for alert in alerts)
     print_table(frame, TableStyle(f"{system}: alerts, newest first; {count} open", first, ("rule", "scope"), kept))
+
+
+def print_unwatched(reasons: Mapping[str, str]) -> None:
+    """A line for each rule that could not tell anything: that it raised nothing says nothing."""
+    for rule, reason in reasons.items():
+        terminal().print(f"not known  {rule}: {reason}", soft_wrap=True)
 
 
 def print_chain(system: str, links: Sequence[ChainLink], limit: int, *, as_json: bool) -> None:

@@ -9,8 +9,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from headrace.loop import actions
+from headrace.loop import readings as table_of_readings
 from headrace.loop.eras import reigns
+from headrace.loop.evaluate import policy_of
 from headrace.loop.folded import StandingAlerts, folded
+from headrace.loop.times import last_before, spacing
 
 if TYPE_CHECKING:
     from headrace.home import Home
@@ -35,6 +38,31 @@ def alerts(system: System, home: Home, *, as_of: datetime | None = None, only_op
     """
     known = folded_alerts(system, home, as_of=as_of).alerts
     return with_actions(system, home, [alert for alert in known if alert.is_open or not only_open], as_of)
+
+
+def unknown(system: System, home: Home, *, as_of: datetime | None = None) -> dict[str, str]:
+    """The rules that could not tell anything at the newest evaluation time, and why: no alert of theirs means nothing.
+
+    Args:
+        system: The declaration.
+        home: Where the readings are.
+        as_of: As it stood then, UTC; None: by all that is known.
+
+    Raises:
+        StoreError: The table cannot be read.
+    """
+    policy = policy_of(system)
+    marked = table_of_readings.mark(home, system.name, policy)
+    if marked is None:
+        return {}
+    last = marked[0] if as_of is None else min(marked[0], last_before(as_of, spacing(system)))
+    newest = table_of_readings.read(home, system.name, policy, as_of, since=last)
+    return {
+        reading.rule: str(reading.scopes[0].evidence["reason"])
+        for reading in newest
+        if reading.time == last and reading.level == "unknown" and reading.scopes
+        if "reason" in reading.scopes[0].evidence
+    }
 
 
 def with_actions(system: System, home: Home, known: Sequence[Alert], as_of: datetime | None = None) -> list[Alert]:

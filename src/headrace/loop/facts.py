@@ -215,7 +215,8 @@ class StoredMonitoringFacts:
         from headrace.loop.drift import IDENTITY, keep_drift, limits_of
 
         times = [time for time in self._times if opens_day(time, self._every)]
-        unmeasured = keep_drift(self._system, self._home, times).unmeasured
+        kept = keep_drift(self._system, self._home, times)
+        unmeasured, known_times = kept.unmeasured, set[datetime]()
         table = self._home.table(self._system.name, DRIFT)
         moment = pl.Datetime("us", "UTC")
         results = [pl.DataFrame(schema={"time": moment})]
@@ -232,8 +233,10 @@ class StoredMonitoringFacts:
                 moments, left_on="time", right_on="known_at", tolerance=self._every
             )
             known = there.select("time", known_at="moment").drop_nulls()
+            known_times = set(known["time"])
             results.append(known.join(rows.drop("time"), on="known_at", maintain_order="left"))
-        lacking = {time: reason for time, reason in unmeasured.items() if time not in measured}
+        lacking = {time: reason for time, reason in kept.unjudged.items() if time not in known_times}
+        lacking |= {time: reason for time, reason in unmeasured.items() if time not in measured}
         if lacking:
             pair = {"time": list(lacking), "reason": list(lacking.values())}
             results.append(pl.DataFrame(pair, schema_overrides={"time": moment}))

@@ -22,8 +22,10 @@ _VALUES = ("level", "value", "threshold", "support", "scopes")
 _TYPES = ("rule", "policy", "level", "scopes", "sources")
 
 
-def read(home: Home, system: str, policy: str, as_of: datetime | None = None) -> list[Reading]:
-    """The readings under a policy that are known at a time (None: all), oldest first.
+def read(
+    home: Home, system: str, policy: str, as_of: datetime | None = None, since: datetime | None = None
+) -> list[Reading]:
+    """The readings under a policy that are known at a time (None: all), from a time on (None: all), oldest first.
 
     Raises:
         StoreError: The table cannot be read.
@@ -31,7 +33,7 @@ def read(home: Home, system: str, policy: str, as_of: datetime | None = None) ->
     table = home.table(system, READINGS)
     if not table.exists():
         return []
-    frame = standing(home, system, policy, as_of)
+    frame = standing(home, system, policy, as_of, since)
     with intact(table.uri, "headrace verify --deep says which file is damaged"):
         return [_reading(row) for row in frame.iter_rows(named=True)]
 

@@ -13,7 +13,19 @@ import polars as pl
 import pytest
 
 import headrace as hr
-from headrace import Boosting, Column, Contract, DriftLimits, Linear, Monitoring, Regressor, Schedule, Source, System
+from headrace import (
+    Boosting,
+    Column,
+    Contract,
+    DriftLimits,
+    Linear,
+    Monitoring,
+    Regressor,
+    Schedule,
+    Source,
+    System,
+    console,
+)
 from headrace.errors import DeclarationError, NotFoundError, StoreError
 from headrace.features import col, ngrams
 from headrace.home import DRIFT, DRIFT_COUNTS
@@ -143,12 +155,20 @@ def test_a_column_that_vanished_is_missing_and_new_values_are_named(s: hr.BoundS
     assert all(found[name].drifted for name in ("age", "kind", "words"))
 
 
-def test_of_too_little_there_is_no_verdict(s: hr.BoundSystem, tmp_path: Path) -> None:
+def test_of_too_little_there_is_no_verdict(
+    s: hr.BoundSystem, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "nothing came" in (s.drift().reason or "")
     comes(s, BEGIN + DAY, rows(1000, 1, older=1e6))
     one = s.drift()
     assert (one.rows, one.drifted) == (1, False)
     assert "fewer than 30" in (one.reason or "")
+    evaluate(s.declaration, s.workspace.home, as_of=BEGIN + 2 * DAY)
+    reasons = s.unwatched()  # that no alert was raised means nothing then
+    assert reasons["drifted"] == "1 row came, fewer than 30"
+    assert (s.alerts(), s.unwatched(as_of=BEGIN - DAY)) == ([], {})
+    console.print_unwatched(reasons)
+    assert "not known  drifted: 1 row" in capsys.readouterr().out
     with pytest.raises(NotFoundError, match="no model then"):
         s.drift(as_of=BEGIN - DAY)
     with pytest.raises(NotFoundError, match="no model yet"):
@@ -215,7 +235,7 @@ def test_where_a_versions_files_are_gone_drift_is_unknown_and_says_why(
     assert "version 1 learnt from" in said.scopes[0].evidence["reason"]
     assert "drift of things is unknown: what version 1 learnt from" in caplog.text
     assert kept(again)[midnight + 4 * DAY].level == "unknown"  # nothing came since version 2, which is no failure
-    assert not kept(again)[midnight + 4 * DAY].scopes
+    assert "nothing came" in kept(again)[midnight + 4 * DAY].scopes[0].evidence["reason"]
     s.run(BEGIN + 4 * DAY)  # by what had been counted before
 
 

@@ -42,10 +42,12 @@ class KeptDrift:
     Attributes:
         rows: How many are new in the table ``drift``.
         unmeasured: Why nothing could be measured, by time (UTC).
+        unjudged: Why what was measured gave no verdict, by time (UTC).
     """
 
     rows: int = 0
     unmeasured: Mapping[datetime, str] = field(default_factory=dict)
+    unjudged: Mapping[datetime, str] = field(default_factory=dict)
 
 
 def limits_of(system: System) -> str:
@@ -116,7 +118,7 @@ def keep_drift(system: System, home: Home, times: Sequence[datetime]) -> KeptDri
     for time in times:
         if ordered and ordered[0].promoted <= time:
             groups.setdefault(reign_at(ordered, time).version, []).append(time)
-    measured, unmeasured = list[datetime](), dict[datetime, str]()
+    measured, unmeasured, unjudged = list[datetime](), dict[datetime, str](), dict[datetime, str]()
     for version, moments in groups.items():
         try:
             measure = Measure(system, home, home.registry.get(system.name, version))
@@ -131,8 +133,9 @@ def keep_drift(system: System, home: Home, times: Sequence[datetime]) -> KeptDri
         measured += moments
         for drift in results:
             rows += _kept(drift, limits_of(system))
+            unjudged |= {} if drift.reason is None else {drift.as_of: drift.reason}
     added = _write(home, system.name, [*rows, *_withdrawn(home, system, measured, rows)])
-    return KeptDrift(added, unmeasured)
+    return KeptDrift(added, unmeasured, unjudged)
 
 
 class Measure:
@@ -232,7 +235,7 @@ class Measure:
         if not rows:
             return f"nothing came since version {self._version.version} was trained, or within the window"
         if rows < self._limits.least:
-            return f"{rows:,} rows came, which are fewer than {self._limits.least:,}"
+            return f"{rows:,} row{'' if rows == 1 else 's'} came, fewer than {self._limits.least:,}"
         if span < self._span:
             return f"what came spans {span}, which is less than {self._span}"
         return None
