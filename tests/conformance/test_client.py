@@ -40,6 +40,7 @@ TOKENS = {
 OTHERS = re.compile(r"^/(v2|invocations|ping|version)|/invocations$")
 """Routes of other protocols, which have clients of their own."""
 SERIES = {"area": "DK1", "industry": "111"}
+SPAN = ("2026-03-02T00:00:00Z", "2026-03-02T12:00:00Z", "12h")
 ROW = passengers(1, first=700_000)[0]
 CHANGING = frozenset(
     ("overview", "status", "metrics_text", "doctor", "audit", "rollback", "promote", "reject", "release")
@@ -61,9 +62,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def known(served: Server) -> dict[str, str]:
-    """Ids of a prediction and of a run."""
-    with Client(served.url, token=READ) as client:
-        return {"prediction": client.answers("energy").rows[0]["id"], "run": client.runs("energy").runs[0].run_id}
+    """Ids of a prediction, of a run, and of a simulation that was cancelled."""
+    with Client(served.url, token=WRITE) as client:
+        simulation = client.simulate("energy", *SPAN, key="a").id
+        client.cancel_simulation("energy", simulation)
+        prediction, run = client.answers("energy").rows[0]["id"], client.runs("energy").runs[0].run_id
+    return {"prediction": prediction, "run": run, "simulation": simulation}
 
 
 def calls(ids: dict[str, str]) -> dict[str, Callable[[Any], Any]]:
@@ -72,6 +76,7 @@ def calls(ids: dict[str, str]) -> dict[str, Callable[[Any], Any]]:
     return {
         "get": lambda c: c.get("/v1/systems/energy/series", area="DK1"),
         "post": lambda c: c.post("/v1/systems/titanic/predict", ROW),
+        "delete": lambda c: c.delete("/v1/systems/energy/simulations/none"),
         "health": lambda c: c.health(),
         "ready": lambda c: c.ready(),
         "metrics_text": lambda c: c.metrics_text(),
@@ -115,6 +120,10 @@ def calls(ids: dict[str, str]) -> dict[str, Callable[[Any], Any]]:
         "reject": lambda c: c.reject("energy", 1),
         "rollback": lambda c: c.rollback("energy", reason="try"),
         "release": lambda c: c.release("energy", why="the contract is mended"),
+        "simulate": lambda c: c.simulate("energy", *SPAN, key="a"),
+        "simulations": lambda c: c.simulations("energy"),
+        "simulation": lambda c: c.simulation("energy", ids["simulation"]),
+        "cancel_simulation": lambda c: c.cancel_simulation("energy", ids["simulation"]),
         "doctor": lambda c: c.doctor(),
         "verify": lambda c: c.verify("energy"),
         "stream": lambda c: c.stream("energy"),
@@ -125,6 +134,7 @@ def calls(ids: dict[str, str]) -> dict[str, Callable[[Any], Any]]:
 
 
 FAILING: dict[str, type[HeadraceError]] = {
+    "delete": NotFoundError,
     "compare": NotFoundError,  # there is one version
     "reject": ConflictError,  # it is the champion
     "rollback": NotFoundError,

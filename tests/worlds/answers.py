@@ -194,6 +194,49 @@ REPORT = {
 NEWEST = {"id": "p1", "created_at": AT, "key": json.dumps(list(KEYS.values())), "load": 2.0, "model_version": 1}
 
 
+SIMULATION = {
+    "id": "s1",
+    "system": "load",
+    "by": HOSTILE,
+    "state": "done",
+    "created_at": "2026-03-02T00:00:00Z",
+    "started_at": "2026-03-02T00:00:01Z",
+    "ended_at": "2026-03-02T00:05:00Z",
+    "reason": None,
+    "start": "2026-02-01T00:00:00Z",
+    "end": "2026-03-01T00:00:00Z",
+    "every": "1d",
+    "policies": {HOSTILE: {}},
+    "beside": ["never"],
+    "names": [HOSTILE, "never again"],
+    "runs": 29,
+    "progress": {"stage": "never again: monitor", "count": 29, "total": 29},
+}
+
+
+def _tried(policy: str, error: float) -> dict[str, Any]:
+    """What one policy gave."""
+    act = {"action": "retune", "outcome": "promoted", "reason": HOSTILE}
+    alert = {"at": "2026-02-05T00:00:00Z", "severity": "alarm", "rule": HOSTILE, "scope": {"place": HOSTILE}}
+    times = [f"2026-02-{day:02}T00:00:00Z" for day in range(1, 11)]
+    training = {"at": times[4], "version": 2, "because": HOSTILE, "promoted": True, "reason": "=1+1", "cpu_seconds": 2}
+    return {
+        "policy": policy,
+        "runs": 29,
+        "failed": [],
+        "alerts": [{**alert, "value": 0.4, "threshold": 0.3, "closed_at": None, "actions": [act]}],
+        "retrainings": 1,
+        "retunings": 1,
+        "promotions": [{"at": times[4], "version": 2}],
+        "hindsight": {"alarms": 1, "precision": 1.0, "recall": None},
+        "trainings": [training],
+        "metrics": {"wape": error, "coverage": 0.9},
+        "baselines": {"naive_7d": {"wape": 0.04}, "naive_1d": {"wape": 0.09}},
+        "over_time": [{"time": time, "wape": error, "naive_7d_wape": 0.04, "naive_1d_wape": 0.09} for time in times],
+        "cpu_seconds": 12.5,
+    }
+
+
 def _answers() -> dict[str, Any]:
     names = ["read", "predict", "decide", "write"]
     path = "/v1/systems/load"
@@ -208,6 +251,8 @@ def _answers() -> dict[str, Any]:
         f"{path}/alerts": {"alerts": [ALERT]},
         f"{path}/runs": {"runs": [RUN, {**RUN, "as_of": "2026-03-01T00:00:00Z"}], "next": None},
         f"{path}/models": {"models": [VERSION], "measure": "wape", "ranking": [2]},
+        f"{path}/simulations": {"simulations": [SIMULATION], "next": None},
+        f"{path}/simulations/s1": SIMULATION | {"result": [_tried(HOSTILE, 0.05), _tried("never again", 0.06)]},
         f"{path}/predictions": PREDICTIONS,
         f"{path}/models/1": DETAIL,
         f"{path}/models/1/card": CARD,
@@ -236,6 +281,7 @@ class Answers:
         trouble: What it does instead of answering; None where it answers.
         posted: Paths and bodies that were posted.
         asked: Paths that were asked for.
+        keys: Those that posts had.
     """
 
     answers: dict[str, Any] = field(default_factory=_answers)
@@ -243,6 +289,7 @@ class Answers:
     trouble: Callable[[httpx.Request], httpx.Response | None] | None = None
     posted: list[tuple[str, Any]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
 
     def clients(self) -> Clients:
         """What the dashboard asks it by."""
@@ -257,7 +304,11 @@ class Answers:
             return httpx.Response(401, json={"title": "Unauthorized", "detail": "a known bearer token is needed"})
         if request.method == "POST":
             self.posted.append((request.url.path, json.loads(request.content) if request.content else None))
-            return httpx.Response(200, json={"version": 2})
+            self.keys.append(request.headers.get("idempotency-key"))
+            return httpx.Response(200, json={"version": 2, "id": "s1", "names": ["declared"]})
+        if request.method == "DELETE":
+            self.posted.append((request.url.path, None))
+            return httpx.Response(200, json={})
         found = self.answers.get(request.url.path)
         if found is None:
             return httpx.Response(404, json={"title": "Not Found", "detail": "there is no such thing"})

@@ -1,10 +1,11 @@
-"""What a server is handed of the rooms above it: what `doctor`, `verify` and the commands of streams say."""
+"""What a server is handed of the rooms above it: what `doctor`, `verify`, `simulate` and those of streams say."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from headrace.api.served_simulations import simulate, simulation
 from headrace.errors import NotFoundError, StreamError
 from headrace.serving.http.problem import outward
 from headrace.serving.http.reads.paging import page
@@ -21,7 +22,7 @@ _KAFKA = "kafka://"
 
 def tools() -> Tools:
     """All of them, as `headrace.serving.http.server.serve` takes them."""
-    return Tools(doctor, verify, stream, letters, resend)
+    return Tools(doctor, verify, stream, letters, resend, simulation, simulate)
 
 
 def doctor(place: ReadHome) -> dict[str, Any]:

@@ -470,6 +470,48 @@ class ReleasedRows(ApiAnswer, frozen=True, kw_only=True):
     version: int = 0
 
 
+class SimulationProgress(ApiAnswer, frozen=True, kw_only=True):
+    """What is being done, how many runs of that are done, and of how many."""
+
+    stage: str
+    count: int
+    total: int
+
+
+class SimulationBrief(ApiAnswer, frozen=True, kw_only=True):
+    """A simulation that somebody asked for; `names` are those of its policies, in the order in which they are tried."""
+
+    id: str
+    system: str
+    by: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    reason: str | None
+    start: datetime
+    end: datetime
+    every: str
+    policies: Mapping[str, Mapping[str, Any]]
+    beside: Sequence[str]
+    names: Sequence[str]
+    runs: int
+    progress: SimulationProgress
+
+
+class SimulationReport(SimulationBrief, frozen=True, kw_only=True):
+    """The same, with a document for each policy once it is done."""
+
+    result: Sequence[Mapping[str, Any]] | None
+
+
+class SimulationPage(ApiAnswer, frozen=True, kw_only=True):
+    """Simulations, those asked for last first."""
+
+    simulations: Sequence[SimulationBrief]
+    next: str | None = None
+
+
 class HealthFinding(ApiAnswer, frozen=True, kw_only=True):
     """One thing that was looked at, and what was found."""
 

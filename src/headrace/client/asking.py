@@ -45,7 +45,7 @@ class Ask(NamedTuple):
     """One request.
 
     Attributes:
-        method: ``GET`` or ``POST``.
+        method: ``GET``, ``POST`` or ``DELETE``.
         path: Below the address of the server.
         params: Of the query; those that are None are left out.
         body: What is posted, if anything.
@@ -80,16 +80,22 @@ def posting(path: str, body: Any = None, /, *, again: bool = False, **params: An
     return Ask("POST", path, query_of(params), given, again=again)
 
 
+def keyed(ask: Ask, key: str | None) -> Ask:
+    """A request with a key of its own, if it has one: sent twice, it is done once."""
+    return ask if key is None else ask._replace(headers={"idempotency-key": sendable(key)}, again=True)
+
+
 def query_of(params: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Parameters as text: times in UTC, truths as ``true``, lists several times, None left out."""
     pairs = []
     for name, value in params.items():
         values = value if isinstance(value, list | tuple) else [value]
-        pairs += [(name, _text(item)) for item in values if item is not None]
+        pairs += [(name, text_of(item)) for item in values if item is not None]
     return pairs
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A parameter as text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return iso(value) if isinstance(value, datetime) else str(value)

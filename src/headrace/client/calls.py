@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from headrace.client import answers as a
 from headrace.client import frames
-from headrace.client.asking import ARROW, Ask, chosen, of_system, part, posting, query_of, reading, sendable
+from headrace.client.asking import ARROW, Ask, chosen, keyed, of_system, part, posting, query_of, reading, text_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,9 +44,20 @@ class ClientCalls(ABC):
         """
         return self._ask(reading(path, **params), Any)
 
-    def post(self, path: str, body: Any = None, **params: Any) -> Any:
-        """Whatever a route answers to POST with a JSON body, as plain JSON. It is sent once."""
-        return self._ask(posting(path, body, **params), Any)
+    def post(self, path: str, body: Any = None, *, idempotency_key: str | None = None, **params: Any) -> Any:
+        """Whatever a route answers to POST with a JSON body, as plain JSON. It is sent once.
+
+        Args:
+            path: Below the address of the server.
+            body: What is JSON.
+            idempotency_key: Of routes that take one: with it, it may be tried again.
+            params: Of the query.
+        """
+        return self._ask(keyed(posting(path, body, **params), idempotency_key), Any)
+
+    def delete(self, path: str) -> Any:
+        """Whatever a route answers to DELETE, as plain JSON."""
+        return self._ask(Ask("DELETE", path), Any)
 
     # The server.
 
@@ -105,9 +117,8 @@ class ClientCalls(ABC):
         Raises:
             UsageError: The row has what JSON cannot carry, or the key cannot be one.
         """
-        headers = {} if key is None else {"idempotency-key": sendable(key)}
         ask = posting(of_system(system, "/predict"), frames.row_of(row), again=True, version=version)
-        return self._ask(ask._replace(headers=headers), dict[str, Any])
+        return self._ask(keyed(ask, key), dict[str, Any])
 
     def predict_rows(
         self, system: str, rows: Iterable[Mapping[str, Any]] | Any, *, batch: int = BATCH, version: int | None = None
@@ -468,6 +479,49 @@ class ClientCalls(ABC):
         body = chosen(ids=ids, reason=reason, column=column, source=source)
         body |= {} if why is None else {"why": why}
         return self._ask(posting(of_system(system, "/quarantine/release"), body), a.ReleasedRows)
+
+    # Policies over the past.
+
+    def simulate(
+        self,
+        system: str,
+        start: Time,
+        end: Time,
+        every: str,
+        *,
+        policies: Mapping[str, Mapping[str, Any]] | None = None,
+        beside: Sequence[str] = (),
+        key: str | None = None,
+    ) -> a.SimulationBrief:
+        """Have policies tried over the past; the server does one simulation after the other. Needs the scope ``write``.
+
+        Args:
+            system: Its name.
+            start: The first run sees what was known then.
+            end: No run is later.
+            every: From one run to the next, such as ``12h``.
+            policies: What each says by its name, ``{"often": {"schedule": {"train": "1d"}}}``; `schedule` and
+                `monitoring` alone. Default: the declared one.
+            beside: Calendars to hold against them: ``never``, ``7d``.
+            key: The same key and arguments again give the same simulation. Default: a new one each time.
+        """
+        times = {"start": text_of(start), "end": text_of(end), "every": every}
+        body = {**times, "policies": dict(policies or {}), "beside": list(beside)}
+        ask = posting(of_system(system, "/simulations"), body)
+        return self._ask(keyed(ask, key or uuid.uuid4().hex), a.SimulationBrief)
+
+    def simulations(self, system: str, *, limit: int = 100, cursor: str | None = None) -> a.SimulationPage:
+        """A page of the simulations that are kept, those asked for last first."""
+        return self._ask(reading(of_system(system, "/simulations"), limit=limit, cursor=cursor), a.SimulationPage)
+
+    def simulation(self, system: str, simulation: str) -> a.SimulationReport:
+        """One simulation: how far it is, and what came of it once it is done."""
+        return self._ask(reading(of_system(system, f"/simulations/{part(simulation)}")), a.SimulationReport)
+
+    def cancel_simulation(self, system: str, simulation: str) -> a.SimulationBrief:
+        """Cancel a simulation that waits or is being done. Needs the scope ``write``."""
+        ask = Ask("DELETE", of_system(system, f"/simulations/{part(simulation)}"))
+        return self._ask(ask, a.SimulationBrief)
 
     # Looking after it.
 

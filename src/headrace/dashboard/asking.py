@@ -61,10 +61,19 @@ class ClientApi:
         except HeadraceError as error:
             raise _refused(error) from error
 
-    async def post(self, path: str, body: Any = None, params: Mapping[str, Any] | None = None) -> Any:
+    async def post(
+        self, path: str, body: Any = None, params: Mapping[str, Any] | None = None, *, key: str | None = None
+    ) -> Any:
         """See `ViewerApi.post`."""
         try:
-            return await self._client.post(path, body, **(params or {}))
+            return await self._client.post(path, body, idempotency_key=key, **(params or {}))
+        except HeadraceError as error:
+            raise _refused(error) from error
+
+    async def delete(self, path: str) -> Any:
+        """See `ViewerApi.delete`."""
+        try:
+            return await self._client.delete(path)
         except HeadraceError as error:
             raise _refused(error) from error
 

@@ -21,8 +21,8 @@ class FigureLine:
     Attributes:
         name: Of the column in answers and CSV.
         label: For the legend.
-        role: ``ours``, ``truth``, ``naive``; ``lower`` and ``upper`` are the edges of an area; ``hidden`` is in the
-            table alone.
+        role: ``ours``, ``other`` beside it, ``truth``, ``naive``; ``lower`` and ``upper`` are the edges of an area;
+            ``hidden`` is in the table alone.
     """
 
     name: str

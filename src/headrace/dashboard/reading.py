@@ -22,8 +22,24 @@ class ViewerApi(Protocol):
         """
         ...
 
-    async def post(self, path: str, body: Any = None, params: Mapping[str, Any] | None = None) -> Any:
+    async def post(
+        self, path: str, body: Any = None, params: Mapping[str, Any] | None = None, *, key: str | None = None
+    ) -> Any:
         """The JSON answer of a writing route, asked once.
+
+        Args:
+            path: Of the route.
+            body: What is JSON.
+            params: The query.
+            key: Of a route that takes one: asked with it again, nothing more is done.
+
+        Raises:
+            ApiRefusal: As `get`.
+        """
+        ...
+
+    async def delete(self, path: str) -> Any:
+        """The JSON answer of a route that ends something.
 
         Raises:
             ApiRefusal: As `get`.

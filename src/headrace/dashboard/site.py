@@ -14,6 +14,8 @@ from headrace.dashboard.pages import (
     rows,
     runs,
     series,
+    simulate,
+    simulated,
     stream,
     system,
 )
@@ -24,6 +26,8 @@ PAGES: tuple[PageRoute, ...] = (
     PageRoute("/systems/{name}", "system.html", system.system),
     PageRoute("/systems/{name}/models", "models.html", models.models),
     PageRoute("/systems/{name}/models/{version}", "model.html", models.model),
+    PageRoute("/systems/{name}/simulate", "simulate.html", simulate.simulate),
+    PageRoute("/systems/{name}/simulate/{simulation_id}", "simulated.html", simulated.simulated),
     PageRoute("/systems/{name}/data", "data.html", data.data),
     PageRoute("/systems/{name}/runs", "runs.html", runs.runs),
     PageRoute("/systems/{name}/runs/{run_id}", "run.html", runs.run),
@@ -42,6 +46,9 @@ FIGURES: Mapping[str, Draw] = {
     "ingests": data.ingests,
     "series": series.compared,
     "calibration": rows.calibration,
+    "simulated_error": simulated.error,
+    "simulated_alerts": simulated.alerts,
+    "simulated_trainings": simulated.trainings,
 }
 WRITES: tuple[WriteRoute, ...] = (
     WriteRoute("/systems/{name}/models/{version}/promote", models.promote),
@@ -50,4 +57,6 @@ WRITES: tuple[WriteRoute, ...] = (
     WriteRoute("/systems/{name}/quarantine/release", data.release),
     WriteRoute("/systems/{name}/dead-letters/resend", stream.resend),
     WriteRoute("/systems/{name}/rows", rows.predict),
+    WriteRoute("/systems/{name}/simulate", simulate.start),
+    WriteRoute("/systems/{name}/simulate/{simulation_id}/cancel", simulate.cancel),
 )

@@ -16,6 +16,9 @@ STATES = {
     "pending": "warning",
     "stopped": "warning",
     "absent": "unknown",
+    "queued": "unknown",
+    "running": "unknown",
+    "cancelled": "unknown",
     "bad": "bad",
     "alarm": "bad",
     "failed": "bad",
@@ -26,6 +29,7 @@ STATES = {
 WORST_FIRST = ("bad", "warning", "unknown", "good")
 _SIGNS = {"good": "✓", "warning": "▲", "bad": "✕", "unknown": "?"}
 _LONG = 24
+_OWN_SIGNS = {"queued": "…", "running": "▶", "cancelled": "■"}
 _UNITS = ((86_400 * 365, "y"), (86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -152,7 +156,7 @@ def state(value: object) -> str:
 
 def sign(value: object) -> str:
     """The sign that a state has beside its colour."""
-    return _SIGNS[state(value)]
+    return _OWN_SIGNS.get(str(value)) or _SIGNS[state(value)]
 
 
 def numeric(value: Any) -> bool:

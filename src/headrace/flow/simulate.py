@@ -90,6 +90,25 @@ def simulate(home: Home, request: SimulateRequest) -> list[Simulated]:
     return _SimulationRun(home, request).execute()
 
 
+def refuse_policies(policies: Sequence[Policy]) -> None:
+    """Refuse what cannot be simulated side by side.
+
+    Raises:
+        UsageError: The system makes no runs of the past, or policies read facts differently than the first one.
+    """
+    first, *more = policies
+    task = task_of(first.system)
+    if task.past is None:
+        message = f"{first.system.name} {task.action}, it has no runs of the past to make"
+        raise UsageError(message, where="simulate", hint="headrace evaluate scores rows that it has not seen")
+    for policy in more:
+        changed = differing(first.system.made_from, {"made_from": policy.system.made_from})
+        parts = [part for part in changed if part.startswith(_READ)]
+        if parts:
+            message = f"the policy {policy.name} reads facts in another way ({', '.join(parts)})"
+            raise UsageError(message, where="compare", hint="try it with --set in a simulation of its own")
+
+
 class _SimulationRun:
     def __init__(self, home: Home, request: SimulateRequest) -> None:
         self._home, self._request = home, request
@@ -99,7 +118,7 @@ class _SimulationRun:
 
     def execute(self) -> list[Simulated]:
         first, *more = self._request.policies
-        _refuse(first.system, more)
+        refuse_policies(self._request.policies)
         keep = self._request.keep
         _refuse_filled(keep)
         with _place() as root:
@@ -218,19 +237,6 @@ def _unwatched(system: System) -> System:
             "schedule": system.schedule.model_copy(update={"retrain": ()}),
         }
     )
-
-
-def _refuse(system: System, policies: Sequence[Policy]) -> None:
-    task = task_of(system)
-    if task.past is None:
-        message = f"{system.name} {task.action}, it has no runs of the past to make"
-        raise UsageError(message, where="simulate", hint="headrace evaluate scores rows that it has not seen")
-    for policy in policies:
-        changed = differing(system.made_from, {"made_from": policy.system.made_from})
-        parts = [part for part in changed if part.startswith(_READ)]
-        if parts:
-            message = f"the policy {policy.name} reads facts in another way ({', '.join(parts)})"
-            raise UsageError(message, where="compare", hint="try it with --set in a simulation of its own")
 
 
 def _nothing(system: System, home: Home, done: Backfilled) -> NotEnoughDataError:

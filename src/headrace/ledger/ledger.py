@@ -17,6 +17,7 @@ from headrace.ledger.notices import Notices
 from headrace.ledger.owned import Owned
 from headrace.ledger.records import DAMAGED_HINT, Entry, LedgerIdentity, entry_of, is_sound, row_of
 from headrace.ledger.shadows import Shadows
+from headrace.ledger.simulations import SimulationQueue
 from headrace.ledger.tables import events, pins, predictions, traces
 from headrace.lineage import digest_of
 
@@ -43,6 +44,7 @@ class Ledger:
         self._database = database
         self.shadows, self.owned, self.notices = Shadows(database), Owned(database), Notices(database)
         self.audit, self.latencies = Audit(database), Latencies(database)
+        self.simulations = SimulationQueue(database)
         self._pinned: set[str] = set()
         self._last: dict[str, tuple[str, str]] = {}  # of each system, key and id of an entry that is durable
         self._states: dict[str, object] = {}  # of each system, the state in which that was found

@@ -17,6 +17,7 @@ from headrace.ledger.tables import (
     pins,
     predictions,
     shadows,
+    simulations,
     traces,
 )
 
@@ -74,7 +75,7 @@ class Owned:
             own = {n for t in both for n in connection.scalars(select(t.c.pins).where(t.c.system == system).distinct())}
             connection.execute(delete(traces).where(traces.c.prediction.in_(ids.union(shadow_ids))))
             counts = {}
-            for table in (events, shadows, followers, notices, latencies, predictions):
+            for table in (events, shadows, followers, notices, latencies, simulations, predictions):
                 counts[table.name] = connection.execute(delete(table).where(table.c.system == system)).rowcount
             pinned = select(predictions.c.pins).union(select(shadows.c.pins))
             digests = sorted(own)  # no others: a server of another system may have pinned, and not answered yet
@@ -98,7 +99,7 @@ class Owned:
             if old and new:
                 raise UsageError(f"the ledger has rows of {new_name!r}", where=new_name, hint="choose another name")
             self._resealed(connection, system, new_name)
-            for table in (events, shadows, followers, notices, latencies, audit):
+            for table in (events, shadows, followers, notices, latencies, simulations, audit):
                 connection.execute(update(table).where(table.c.system == system).values(system=new_name))
 
         self._database.write(work)

@@ -182,4 +182,27 @@ latencies = Table(
     Column("counts", Text, nullable=False),
 )
 
+simulations = Table(
+    "simulations",
+    metadata,
+    # What people wanted to try on the past, over HTTP: the queue of it, what is being done, and what came of it.
+    Column("id", Text, primary_key=True),
+    Column("system", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("request", JSON, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("ended_at", Instant),
+    # When whoever does it last said that it is alive.
+    Column("beat_at", Instant),
+    Column("stage", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("reason", Text),
+    # JSON, compressed.
+    Column("result", LargeBinary),
+    Index("simulations_system", "system", "created_at"),
+)
+
 COLUMNS = tuple(column.name for column in predictions.columns if column.name != "sequence")

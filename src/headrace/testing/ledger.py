@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from headrace.ledger.latencies import LatencyWindow
 from headrace.ledger.ledger import Standing
 from headrace.ledger.notices import Notice
 from headrace.ledger.shadows import Shadow
+from headrace.ledger.simulations import GONE, KEPT, LARGEST, SILENT, WAITING, QueuedSimulation
 
 NOW = datetime(2026, 3, 2, 12, 30, 15, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -42,6 +44,11 @@ def entry(ledger: Ledger, key: str, row: str = "a", **other: Any) -> Entry:
 def notice(alert: str, event: str, channel: str = "mail") -> Notice:
     """Something to be told."""
     return Notice("energy", alert, event, channel, NOW, "MAPE is 0.4")
+
+
+def simulation(name: str, minute: int) -> QueuedSimulation:
+    """Something to be tried on the past."""
+    return QueuedSimulation(name, "energy", "anna", {"every": "1d"}, "queued", NOW + minute * MINUTE)
 
 
 def keys(ledger: Ledger, system: str = "titanic", after: int = 0) -> list[str]:
@@ -215,6 +222,49 @@ class LedgerSuite:
         ]
         ledger.owned.forget("power")
         assert ledger.latencies.read("power", NOW, NOW + MINUTE) == []
+
+    def test_simulations_are_done_one_at_a_time_and_none_for_ever(self, ledger: Ledger, uri: str) -> None:
+        queue, systems = ledger.simulations, ["energy"]
+        first, second = (simulation(f"s{n}", n) for n in (1, 2))
+        assert queue.put(first) == queue.put(first) == first
+        assert queue.put(second) == second
+        claimed = queue.claim(NOW, systems)
+        assert claimed is not None
+        assert (claimed.id, claimed.state, claimed.request) == ("s1", "running", {"every": "1d"})
+        reopened = Ledger.open(uri)  # another server
+        assert reopened.simulations.claim(NOW, systems) is None
+        assert queue.beat("s1", NOW)
+        queue.progress("s1", "predict", 3, 7)
+        lost = NOW + SILENT + MINUTE
+        (_, seen), (_, later) = queue.newest("energy", NOW), queue.newest("energy", lost)
+        assert (seen.state, seen.stage, seen.count) == ("running", "predict", 3)
+        assert (later.state, later.reason) == ("failed", GONE)
+        assert reopened.simulations.claim(lost, ["titanic"]) is None
+        taken = reopened.simulations.claim(lost, systems)
+        assert taken is not None
+        assert taken.id == "s2"
+        assert not queue.beat("s1", lost)  # by one that was slow: it is over
+        assert not queue.settle("s1", lost, result=b"{}")
+        assert reopened.simulations.settle("s2", lost, result=b'{"a": 1}')
+        assert (queue.result("energy", "s2"), queue.result("energy", "s1")) == (b'{"a": 1}', None)
+        over = queue.cancel("energy", "s2", lost, "anna")
+        assert over is not None
+        assert over.state == "done"
+        assert queue.cancel("titanic", "s2", lost, "anna") is None
+        reopened.close()
+
+    def test_few_simulations_wait_and_few_are_kept(self, ledger: Ledger) -> None:
+        queue = ledger.simulations
+        for number in range(KEPT + WAITING):
+            assert queue.put(simulation(f"s{number}", number)) is not None
+            cancelled = queue.cancel("energy", f"s{number}", NOW, "anna")
+            assert cancelled is not None
+            assert (cancelled.state, cancelled.reason) == ("cancelled", "by anna")
+        assert len(queue.newest("energy", NOW)) == KEPT
+        waiting = [queue.put(simulation(f"w{number}", 100 + number)) for number in range(WAITING + 1)]
+        assert [each is None for each in waiting] == [False] * WAITING + [True]
+        with pytest.raises(UsageError, match="MiB"):
+            queue.settle("w0", NOW, result=random.Random(0).randbytes(LARGEST + 2**16))
 
     def test_opened_by_many_at_once(self, uri: str) -> None:
         with ThreadPoolExecutor(8) as pool:

@@ -30,6 +30,7 @@ TABS = (
     Tab("series", "Series", series=True),
     Tab("rows", "Rows", series=False),
     Tab("models", "Models"),
+    Tab("simulate", "Simulate", series=True),
     Tab("data", "Data"),
     Tab("drift", "Drift"),
     Tab("runs", "Runs"),

@@ -5,6 +5,8 @@
   const drawn = new Map();
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const NAIVE = ["naive-0", "naive-1", "naive-2"];
+  const BORDERS = ["dashed", "dotted", "double"];
+  const OTHER = ["naive-0", "naive-1", "naive-2"];
   const DASHES = [[6, 4], [2, 3], [8, 3, 2, 3]];
 
   const shown = (value, share) => {
@@ -83,9 +85,19 @@
     const plot = figure.querySelector(".plot");
     plot.replaceChildren();
     let naive = 0;
+    let other = 0;
+    // One of several of our own is solid; where there are such, baselines are grey, and dashed as always.
+    const many = data.lines.some((line) => line.role === "other");
+    const paint = (line, order, edge) => {
+      if (edge) return color("band");
+      if (line.role === "other") return color(OTHER[other++ % OTHER.length]);
+      if (order >= 0) return many ? color("muted") : color(NAIVE[order]);
+      return color(line.role);
+    };
     const series = [{ value: (u, x) => (x === null ? "" : data.over === "time" ? clock(x) : shown(x)), label: data.over === "time" ? "time, UTC" : data.name }];
     const bands = [];
     const columns = [data.x];
+    const borders = ["solid"];
     let lower = -1;
     for (const line of data.lines) {
       const at = columns.push(line.y) - 1;
@@ -93,12 +105,13 @@
       if (line.role === "lower") lower = at;
       if (line.role === "upper" && lower > 0) bands.push({ series: [at, lower], fill: color("band") });
       const order = line.role === "naive" ? naive++ % NAIVE.length : -1;
+      borders.push(order >= 0 ? BORDERS[order] : "solid");
       series.push({
         label: line.label,
-        stroke: edge ? color("band") : order >= 0 ? color(NAIVE[order]) : color(line.role),
+        stroke: paint(line, order, edge),
         dash: order >= 0 ? DASHES[order] : undefined,
-        width: edge ? 1 : 2,
-        points: { show: !edge && data.x.length < 40, size: 5 },
+        width: edge || (many && order >= 0) ? 1 : 2,
+        points: { show: !edge && !(many && order >= 0) && data.x.length < 40, size: 5 },
         value: (u, value, at, place) => (place === null ? "" : shown(value, data.share)),
       });
     }
@@ -126,7 +139,7 @@
           { ...axis, size: 58, values: (u, ticks) => ticks.map((y) => brief(y, data.share)) },
         ],
         cursor: { y: false, points: { size: 7 } },
-        legend: { live: true },
+        legend: { live: true, markers: { dash: (u, place) => borders[place] } },
         series,
         bands,
         hooks: { draw: [across(data)] },

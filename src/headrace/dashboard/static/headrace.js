@@ -60,9 +60,12 @@
     const part = event.detail.elt;
     if (part.id === "live" && isBusy(part)) event.preventDefault();
   });
-  // A page that could not be shown comes back whole, with its charts, as soon as there is an answer.
+  // A page that could not be shown, or whose work is over, comes back whole, with its charts.
   document.addEventListener("htmx:beforeSwap", (event) => {
-    if (!event.detail.target.querySelector(".refused[data-again]") || event.detail.xhr.status !== 200) return;
+    const { target, xhr } = event.detail;
+    const isBack = target.querySelector(".refused[data-again]");
+    const isOver = target.querySelector("[data-under-way]") && !xhr.responseText.includes("data-under-way");
+    if (!(isBack || isOver) || xhr.status !== 200) return;
     event.detail.shouldSwap = false;
     location.reload();
   });

@@ -49,6 +49,7 @@ from headrace.serving.http.refusals import of_http_exception, of_problem, of_tro
 from headrace.serving.http.responses import problem_response
 from headrace.serving.http.routes import ReadRoutes
 from headrace.serving.http.served import ServedSystem
+from headrace.serving.http.simulations import SimulationRoutes
 from headrace.serving.http.spans import SILENT, Spans
 from headrace.serving.http.telemetry import AccessLog, Telemetry, headers_of, request_id_of, traced
 from headrace.serving.http.throttle import Throttle
@@ -174,6 +175,7 @@ class Application:
         routers += [deciding.router(), speaking.router()]
         if self._tools is not None:
             routers.append(WatchRoutes(asker, self._reads, changes, self._tools).router())
+            routers.append(SimulationRoutes(asker, self._home, self._reads, changes, self._tools).router())
         for router in routers:
             api.include_router(router, dependencies=[Depends(refuse_unknown)])
         api.add_exception_handler(Problem, of_problem)

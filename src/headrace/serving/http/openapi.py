@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.serving.http.openapi_explaining import explained
-from headrace.serving.http.openapi_names import operation_id, prefixes, route_name, tag_of, tags
+from headrace.serving.http.openapi_names import named, operation_id, prefixes, route_name, tag_of, tags
 from headrace.serving.http.openapi_posting import posted, spoken
 from headrace.serving.http.schemas import PARTS, PROTOCOLS
 from headrace.serving.http.served import ServedSystem
@@ -59,7 +59,7 @@ def _paths(
             route = route_name(path.removeprefix(_GENERIC + "/"))
             if each.task.has_series or route not in _OF_SERIES:
                 paths[path.replace("{name}", name)] = {
-                    method: _reading(operation, route, each) for method, operation in item.items()
+                    method: _reading(operation, named(route, method, item), each) for method, operation in item.items()
                 }
         routes = posted(each, names[name], limit)
         row = next(iter(routes[1])) if routes is not None and not each.task.has_series else None

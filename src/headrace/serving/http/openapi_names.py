@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 SERVER, SYSTEMS, INFERENCE, MLFLOW = "server", "systems", "inference", "mlflow"
@@ -32,6 +32,15 @@ def route_name(path: str) -> str:
         if not part.startswith("{")
     ]
     return re.sub(r"\W", "_", "_".join(words))
+
+
+def named(route: str, method: str, methods: Collection[str]) -> str:
+    """A route by its name, with the method where it has several and this one changes something.
+
+    >>> named("simulations", "post", ("get", "post")), named("rollback", "post", ("post",))
+    ('post_simulations', 'rollback')
+    """
+    return f"{method}_{route}" if len(methods) > 1 and method != "get" else route
 
 
 def operation_id(path: str, method: str) -> str:

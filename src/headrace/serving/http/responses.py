@@ -10,9 +10,9 @@ from fastapi import Response
 from headrace.serving.http.problem import MEDIA_TYPE, Problem
 
 
-def json_response(data: Any) -> Response:
+def json_response(data: Any, status: int = 200) -> Response:
     """Data as JSON."""
-    return Response(msgspec.json.encode(data), media_type="application/json")
+    return Response(msgspec.json.encode(data), status, media_type="application/json")
 
 
 def problem_response(problem: Problem, body: bytes = b"") -> Response:

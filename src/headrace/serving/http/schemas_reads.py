@@ -59,6 +59,25 @@ ALERT: Mapping[str, Schema] = {
     "says": TEXT,
 }
 """What is told of an alert."""
+SIMULATION: Mapping[str, Schema] = {
+    "id": TEXT,
+    "system": TEXT,
+    "by": TEXT,
+    "state": {"enum": ["queued", "running", "done", "failed", "cancelled"]},
+    "created_at": TIME,
+    "started_at": maybe(TIME),
+    "ended_at": maybe(TIME),
+    "reason": maybe({"type": "string", "description": "Why it failed, or who cancelled it."}),
+    "start": TIME,
+    "end": TIME,
+    "every": TEXT,
+    "policies": ANYTHING,
+    "beside": rows(TEXT),
+    "names": rows({"type": "string", "description": "Of a policy, in the order in which they are tried."}),
+    "runs": WHOLE,
+    "progress": record(stage=TEXT, count=WHOLE, total=WHOLE),
+}
+"""What is told of a simulation."""
 _SKILL = maybe(
     {"type": "number", "description": "0.12 is 12 % better than the baseline on the same pairs; below 0 is worse."}
 )
@@ -273,6 +292,42 @@ READ_PARTS: dict[str, Schema] = {
         ),
         kinds=rows(record(count=WHOLE, reason=TEXT, newest=TIME)),
         next=_NEXT,
+    ),
+    "SimulationAsked": record(
+        ("policies", "beside"),
+        start=TIME,
+        end=TIME,
+        every={"type": "string", "description": "From one run to the next, such as `12h`.", "examples": ["12h"]},
+        policies={
+            "type": "object",
+            "description": "What each policy says by its name, as `config.yaml` does: `schedule`, `monitoring`. "
+            "None: the declared one.",
+            "additionalProperties": ANYTHING,
+            "examples": [{"often": {"schedule": {"train": "1d"}}}],
+        },
+        beside=rows({"type": "string", "description": "A calendar to hold against them: `never`, `7d`."})
+        | {"examples": [["never"]]},
+    ),
+    "SimulationBrief": record(**SIMULATION),
+    "Simulations": record(simulations=rows(_ref("SimulationBrief")), next=_NEXT),
+    "Simulation": record(
+        **SIMULATION,
+        result=maybe(
+            rows(
+                record(
+                    system=TEXT,
+                    policy=TEXT,
+                    runs=WHOLE,
+                    **dict.fromkeys(("retrainings", "retunings"), WHOLE),
+                    alerts=rows(ANYTHING),
+                    promotions=rows(ANYTHING),
+                    metrics=ANYTHING,
+                    baselines=ANYTHING,
+                    cpu_seconds=NUMBER,
+                )
+            )
+            | {"description": "A document for each policy, as of `headrace simulate --json`; null until it is done."}
+        ),
     ),
     "Resent": record(resent=WHOLE, expired=WHOLE, kept=WHOLE),
     "AuditTrail": record(

@@ -23,6 +23,7 @@ from headrace.serving.http.grpc.address import At
 from headrace.serving.http.options import Options
 from headrace.serving.http.reads.tools import NOTHING_ABOVE, Above
 from headrace.serving.http.shadowing import Keeper, ShadowJob, begin
+from headrace.serving.http.simulating import Simulator
 from headrace.serving.http.telemetry import LOGGING
 from headrace.settings import Settings
 from headrace.system import System
@@ -121,7 +122,7 @@ def serve(
             **tls,
         )
         sock = binding.bound()
-        keeper = _keeper(systems, home, settings, options, known)
+        keepers = _keepers(systems, home, options, known, above)
         try:
             on_start()
             if several:
@@ -130,22 +131,26 @@ def serve(
                 uvicorn.Server(config).run(sockets=[sock])
         finally:
             binding.clear()
-            if keeper is not None:
+            for keeper in keepers:
                 keeper.close()
 
 
-def _keeper(
-    systems: Sequence[System], home: Home, settings: Settings, options: Options, known: LedgerIdentity | None
-) -> Keeper | None:
-    """What has versions score beside, started; None where none is to."""
+def _keepers(
+    systems: Sequence[System], home: Home, options: Options, known: LedgerIdentity | None, above: Above
+) -> list[Keeper | Simulator]:
+    """What goes on beside the server, started: versions that score beside, and simulations."""
+    keepers: list[Keeper | Simulator] = []
+    handed = Handover.of(home.settings, *systems)
     shadows = {name: system.shadows for name, system in beside(options, systems).items() if system.shadows}
-    if not shadows:
-        return None
-    job = ShadowJob(Handover.of(settings, *systems), shadows, known)
-    begin(job, home)
-    keeper = Keeper(job)
-    keeper.start()
-    return keeper
+    if shadows:
+        job = ShadowJob(handed, shadows, known)
+        begin(job, home)
+        keepers.append(Keeper(job))
+    if above.tools is not None:
+        keepers.append(Simulator(handed, home, above.tools.simulate, known))
+    for keeper in keepers:
+        keeper.start()
+    return keepers
 
 
 def _known(systems: Sequence[System], home: Home) -> LedgerIdentity | None:

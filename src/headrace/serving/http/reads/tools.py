@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from headrace.serving.http.pages import PageMaker
 from headrace.serving.http.reads.reader import Read
@@ -18,6 +20,9 @@ class Tools:
         stream: How a system's stream is; takes `name`.
         letters: Events that a stream set apart; takes `name late everything reason limit cursor`.
         resend: Sends them again; takes `name places reason late values`.
+        simulation: What is to be simulated, checked; takes `name request`, and returns the request with its `runs`.
+        simulate: Simulates it: given a `ReadHome`, the system's name, the request, and what is told the stage, how many
+            runs of it are done and of how many. It runs in a process of its own, and returns what can be JSON.
     """
 
     doctor: Read
@@ -25,6 +30,8 @@ class Tools:
     stream: Read
     letters: Read
     resend: Read
+    simulation: Read
+    simulate: Callable[..., Any]
 
 
 @dataclass(frozen=True)
