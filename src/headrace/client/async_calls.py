@@ -313,11 +313,11 @@ class AsyncClientCalls(ABC):
         limit: int = 1000,
         cursor: str | None = None,
     ) -> a.ScorePage:
-        """Metrics by ``time run step series version`` or a key, beside baselines, with the coverage.
+        """Metrics by ``time run step series version`` or a column, beside baselines, with the coverage.
 
         Args:
             system: Its name.
-            by: What by.
+            by: What by; a key of series; of rows any column of the contract: its values, or bands of its numbers.
             as_of: As they were known then.
             where: Keys of series to values: only these.
             limit: How many at most, up to 1,000.

@@ -22,6 +22,7 @@ from headrace.ledger import Entry
 from headrace.lineage import PINNED
 from headrace.reporting import write_report
 from headrace.settings import Settings
+from headrace.tasks import task_of
 from headrace.tasks.rows.monitoring import read_scores
 from headrace.tasks.rows.outputs.binary import BINS, Binary
 
@@ -73,6 +74,13 @@ def test_only_a_target_that_came_later_counts(tmp_path):
     }
     assert second.monitored.overall["accuracy"] == pytest.approx(1.0)
     assert second.monitored.overall["log_loss"] < 0.5
+    overall, segments = (task_of(SYSTEM).scores_by(home, by) for by in ("", "weight"))
+    assert segments.frame["weight"].to_list() == sorted(segments.frame["weight"], key=lambda band: "above" in band)
+    assert segments.frame.select("n", "expected").sum().row(0) == overall.frame.select("n", "expected").row(0)
+    scored_parts = segments.frame.filter(pl.col("n") > 0)
+    assert (scored_parts["accuracy"] * scored_parts["n"]).sum() == pytest.approx(4.0)
+    with pytest.raises(NotFoundError, match="by 'heads'"):
+        task_of(SYSTEM).scores_by(home, "heads")
 
 
 def scored(home, at, unknown, folder, flipped=()):

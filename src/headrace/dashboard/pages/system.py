@@ -15,6 +15,8 @@ from headrace.dashboard.words import moment
 _CUTS = {"time": "time", "run": "made", "step": "ahead", "series": "", "version": "model_version"}
 """How errors can be cut, and the column of each in the answer."""
 _LABELS = {"time": "over time", "run": "by run", "step": "by step", "series": "by series", "version": "by version"}
+_OF_ROWS = ("time", "version")
+"""How errors of rows can be cut, beside columns of the contract."""
 SHARES = ("wape", "mape", "coverage", "accuracy", "bias_share", "smape")
 _LIKE_THE_TARGET = ("mae", "rmse", "bias")
 _HOURS = 24 * 14
@@ -40,8 +42,9 @@ async def system(view: PageView) -> dict[str, Any]:
     series_rows = (found or {}).get("rows", [])
     series = view.series(keys) or (series_rows[0]["keys"] if series_rows else None)
     as_of = view.asked("as_of")
-    cut, segments = _cut(view, keys)
-    scores = await _scores(view, name, cut) if cut in ("series", *segments) else None
+    segments = (keys if len(keys) > 1 else []) if frame["is_series"] else segments_of(frame["declared"])
+    cut = view.asked("by", [*(_LABELS if frame["is_series"] else _OF_ROWS), *segments], "time")
+    scores = await _segment_scores(view, name, cut) if cut in ("series", *segments) else None
     return {
         **frame,
         "alerts": (alerts or {}).get("alerts", []),
@@ -53,7 +56,8 @@ async def system(view: PageView) -> dict[str, Any]:
         "series_rows": series_rows,
         "series_total": (found or {}).get("total", 0),
         "cut": cut,
-        "cuts": {**_LABELS, **{key: f"by {key}" for key in segments}} if frame["is_series"] else _of_rows(),
+        "cuts": _cuts(segments) if frame["is_series"] else {name: _LABELS[name] for name in _OF_ROWS},
+        "segments": segments,
         "scores": scores,
         "columns": _columns(scores, cut, keys),
     }
@@ -63,14 +67,27 @@ async def _nothing() -> None:
     return None
 
 
-def _of_rows() -> dict[str, str]:
-    return {cut: _LABELS[cut] for cut in ("time", "version")}
+def _cuts(keys: list[str]) -> dict[str, str]:
+    """How errors of series can be cut, and what each is called."""
+    return {**_LABELS, **{key: f"by {key}" for key in keys}}
 
 
-def _cut(view: PageView, keys: list[str]) -> tuple[str, list[str]]:
-    """How the viewer wants errors cut, and the keys by each of which they can be."""
-    segments = keys if len(keys) > 1 else []
-    return view.asked("by", [*_CUTS, *segments], "time"), segments
+def segments_of(declared: Mapping[str, Any]) -> list[str]:
+    """Columns of rows by which errors can be cut: all of the contract but the keys and the target."""
+    left_out = {*keys_of(dict(declared)), declared["target"]}
+    return [name for name in declared["contract"].get("properties") or {} if name not in left_out]
+
+
+async def _segment_scores(view: PageView, name: str, cut: str) -> dict[str, Any]:
+    """Errors by segment; or why there are none by this one."""
+    try:
+        return await _scores(view, name, cut)
+    except ApiRefusal as refused:
+        if refused.status != 422:
+            raise
+        return {"measure": "error", "baselines": [], "rows": [], "nominal": None, "unit": None} | {
+            "trouble": f"{refused.detail}; {refused.hint}" if refused.hint else refused.detail
+        }
 
 
 async def _scores(view: PageView, name: str, cut: str) -> dict[str, Any]:
@@ -95,6 +112,8 @@ def _columns(scores: Mapping[str, Any] | None, cut: str, keys: list[str]) -> lis
     ]
     if any(row.get("coverage") is not None for row in scores["rows"]):
         columns.append(("coverage", "coverage", True))
+    if any(row.get("skill") is not None for row in scores["rows"]):
+        columns.append(("skill", "beside the best", True))
     return columns
 
 

@@ -98,7 +98,7 @@ def score(system: System, home: Home, *, as_of: datetime, data_version: int) -> 
         return 0, 0
     truth = truth_of(system, home, rows, as_of, data_version)
     early = rows.join(truth, on=list(system.keys), nulls_equal=True).filter(pl.col("learnt") <= pl.col("as_of"))
-    pairs = _pairs(system, output, rows, truth)
+    pairs = pairs_of(system, output, rows, truth)
     versions = {"data_version": data_version, "predictions_version": version}
     facts = output.scores(pairs).with_columns(**{name: pl.lit(n, pl.Int64) for name, n in versions.items()})
     group = [*GROUP, *output.within]
@@ -138,14 +138,29 @@ def truth_of(
     )
 
 
-def _pairs(system: System, output: Output, predictions: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
-    """Every prediction beside its truth, where that counts, as `Output.scores` takes them."""
+def pairs_of(
+    system: System,
+    output: Output,
+    predictions: pl.DataFrame,
+    truth: pl.DataFrame,
+    *,
+    group: pl.Expr | None = None,
+) -> pl.DataFrame:
+    """Every prediction beside its truth, where that counts, as `Output.scores` takes them.
+
+    Args:
+        system: The declaration.
+        output: Of its champion.
+        predictions: As they are stored.
+        truth: As `truth_of` gives it.
+        group: What sums are kept by. None: the day of the prediction.
+    """
     import polars as pl
 
     pairs = predictions.join(truth, on=list(system.keys), how="left", nulls_equal=True, maintain_order="left")
     counts = pl.col("learnt") > pl.col("as_of")
     return pairs.select(
-        pl.col("as_of").dt.truncate("1d").alias("time"),
+        (pl.col("as_of").dt.truncate("1d") if group is None else group).alias("time"),
         "model_version",
         pl.col(system.target).alias(LABEL),
         *output.beside,

@@ -27,7 +27,10 @@ from headrace.serving.http.reads.pool import ReadReply, Reads
 from headrace.serving.http.responses import json_response
 from headrace.tasks.schemas import TEXT
 
-By = Annotated[str, Query(max_length=80, description="`time run step series version`, or a key of the series.")]
+By = Annotated[
+    str,
+    Query(max_length=80, description="`time run step series version`, a key of series, or a column of rows."),
+]
 Order = Annotated[Literal["worst", "best", "name", "stale"], Query(description="Which come first.")]
 Text = Annotated[str, Query(max_length=200, description="Only series with this in their keys, whatever its case.")]
 Measure = Annotated[str | None, Query(max_length=80, description="By which metric. Default: the one that decides.")]
@@ -134,7 +137,7 @@ class BrowseRoutes:
         limit: Limit = 1000,
         cursor: Cursor = None,
     ) -> Response:
-        """How good predictions were by time, run, step, series or version, beside baselines, with the coverage."""
+        """How good predictions were by time, run, step, version or segment, beside baselines, with the coverage."""
         self._asker.may(request, name, with_keys=True)
         where = self._asker.where(request, name)
         options: dict[str, Any] = {"where": where, "as_of": moment_of(as_of), "limit": limit, "cursor": cursor}
