@@ -45,14 +45,7 @@ class AsyncClientCalls(ABC):
         return await self._ask(reading(path, **params), Any)
 
     async def post(self, path: str, body: Any = None, *, idempotency_key: str | None = None, **params: Any) -> Any:
-        """Whatever a route answers to POST with a JSON body, as plain JSON. It is sent once.
-
-        Args:
-            path: Below the address of the server.
-            body: What is JSON.
-            idempotency_key: Of routes that take one: with it, it may be tried again.
-            params: Of the query.
-        """
+        """Whatever a route answers to POST with a JSON body, as plain JSON. It is sent once; again with a key."""
         return await self._ask(keyed(posting(path, body, **params), idempotency_key), Any)
 
     async def delete(self, path: str) -> Any:
@@ -494,8 +487,6 @@ class AsyncClientCalls(ABC):
         body |= {} if why is None else {"why": why}
         return await self._ask(posting(of_system(system, "/quarantine/release"), body), a.ReleasedRows)
 
-    # Policies over the past.
-
     async def simulate(
         self,
         system: str,
@@ -514,14 +505,12 @@ class AsyncClientCalls(ABC):
             start: The first run sees what was known then.
             end: No run is later.
             every: From one run to the next, such as ``12h``.
-            policies: What each says by its name, ``{"often": {"schedule": {"train": "1d"}}}``; `schedule` and
-                `monitoring` alone. Default: the declared one.
+            policies: ``{"often": {"schedule": {"train": "1d"}}}``, also `monitoring`. Default: the declared one.
             beside: Calendars to hold against them: ``never``, ``7d``.
             key: The same key and arguments again give the same simulation. Default: a new one each time.
         """
         times = {"start": text_of(start), "end": text_of(end), "every": every}
-        body = {**times, "policies": dict(policies or {}), "beside": list(beside)}
-        ask = posting(of_system(system, "/simulations"), body)
+        ask = posting(of_system(system, "/simulations"), times | {"policies": policies or {}, "beside": list(beside)})
         return await self._ask(keyed(ask, key or uuid.uuid4().hex), a.SimulationBrief)
 
     async def simulations(self, system: str, *, limit: int = 100, cursor: str | None = None) -> a.SimulationPage:
@@ -534,8 +523,7 @@ class AsyncClientCalls(ABC):
 
     async def cancel_simulation(self, system: str, simulation: str) -> a.SimulationBrief:
         """Cancel a simulation that waits or is being done. Needs the scope ``write``."""
-        ask = Ask("DELETE", of_system(system, f"/simulations/{part(simulation)}"))
-        return await self._ask(ask, a.SimulationBrief)
+        return await self._ask(Ask("DELETE", of_system(system, f"/simulations/{part(simulation)}")), a.SimulationBrief)
 
     # Looking after it.
 
