@@ -14,7 +14,7 @@ from headrace.dashboard.options import DashboardOptions
 from headrace.dashboard.site import FIGURES, PAGES
 
 SERIES = {"series": '["a","b"]'}
-NAMES = {"{name}": "load", "{version}": "1", "{run_id}": "r1", "{prediction_id}": "p1"}
+NAMES = {"{name}": "load", "{version}": "1", "{run_id}": "r1", "{simulation_id}": "s1", "{prediction_id}": "p1"}
 PATHS = [functools.reduce(lambda path, name: path.replace(name, NAMES[name]), NAMES, page.path) for page in PAGES]
 
 
