@@ -3,7 +3,8 @@
 Numbers are read as they are, or by their logarithm where few are far larger than the others. A text that comes again
 and again is a category. One of many values is also read by the mean of the target and by how often it comes, since each
 has few rows; one that is written as a path, such as ``Men/Shoes``, by the parts above it. Texts of several words are
-read by their words, short ones by their spelling too.
+read by their words, short ones by their spelling too, and by a part that comes again and again, as the title of a name.
+An id that several rows share is read by what is known of these.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from headrace.errors import UsageError
+from headrace.scaffold.alike import by_strength, is_shared, kinds_within, of_key
 from headrace.scaffold.wording import names, quoted
 
 if TYPE_CHECKING:
@@ -42,6 +44,11 @@ _LEVELS = 2
 _FEWER = 3
 """So many times fewer different parts than values make a part worth reading."""
 _NEAR = 1e-6
+_NGRAMS = ("words", "spelling")
+"""Features of n-grams."""
+_WORDY = 2000
+"""Rows from which on trees read n-grams, too."""
+_WIDE = 90
 
 
 @dataclass
@@ -54,6 +61,7 @@ class RowReading:
         levels: Features from the broadest category to the narrowest, for a baseline of rules.
         by: A feature of few values that parts each of these.
         text: Whether n-grams are read.
+        rows: How many rows there are to learn from.
     """
 
     lines: dict[str, str] = field(default_factory=dict)
@@ -61,11 +69,12 @@ class RowReading:
     levels: list[str] = field(default_factory=list)
     by: list[str] = field(default_factory=list)
     text: bool = False
+    rows: int = 0
 
     @property
     def functions(self) -> set[str]:
         """What is to be imported from ``headrace.features``."""
-        known = ("col", "frequency", "hour", "ngrams", "target_mean", "weekday")
+        known = ("col", "frequency", "hour", "join", "ngrams", "target_mean", "weekday")
         return {name for name in known for line in self.lines.values() if re.search(rf"\b{name}\(", line)}
 
     def model(self, kind: str, *, classes: int) -> tuple[list[str], set[str]]:
@@ -77,8 +86,10 @@ class RowReading:
         """
         options, nouns = [], set[str]()
         if self.text:
-            members = ["Linear(C=0.8)", "Boosting(components=40)"] + ["Factorisation()"] * (classes <= 2)
-            options += [f"members=({', '.join(members)})", "repeats=1"]
+            trees = "Boosting(components=40)" if self.rows >= _WORDY else _without_texts(list(self.lines))
+            members = ["Linear(C=0.8)", trees] + ["Factorisation()"] * (classes <= 2)
+            listed = "".join(f"\n            {member}," for member in members) + "\n        "
+            options += [f"members=({listed if self.rows < _WORDY else ', '.join(members)})", "repeats=1"]
             nouns |= {member.partition("(")[0] for member in members}
         if kind == "Regressor" and self.levels:
             by = f", by={names(self.by)}" if self.by else ""
@@ -97,7 +108,8 @@ def read_features(outline: Outline, *, classes: int) -> RowReading:
     Raises:
         UsageError: Nothing is left to learn from.
     """
-    reading, ids, dates = RowReading(), [], []
+    reading = RowReading(rows=outline.values[outline.target].count())
+    ids, dates, shared = list[str](), list[str](), list[str]()
     leaks, titles, texts = _leaks(outline), list[str](), list[str]()
     for column in outline.columns:
         name, values = column.name, outline.values[column.name]
@@ -121,9 +133,10 @@ def read_features(outline: Outline, *, classes: int) -> RowReading:
             (titles if words <= _SHORT else texts).append(name)
             reading.text = True
         else:
-            ids.append(name)
+            (shared if classes <= 2 and is_shared(values) else ids).append(name)
     if reading.text:
         _texts(reading, outline, titles, texts)
+    _shared(reading, outline, shared)
     _say(outline, reading, leaks, dates, ids)
     if not reading.lines and not outline.time:
         hint = "every other column is constant, a time, or an id" + (", or makes the target" if leaks else "")
@@ -131,6 +144,17 @@ def read_features(outline: Outline, *, classes: int) -> RowReading:
     for name, text in (_clock(outline) if outline.time else {}).items():
         reading.lines[name] = text
     return reading
+
+
+def _without_texts(features: list[str]) -> str:
+    """Trees that read no n-grams: of few rows they make more of chance than of words."""
+    lines = [""]
+    for name in features:
+        if name not in _NGRAMS:
+            fits = len(lines[-1]) + len(quoted(name)) < _WIDE
+            lines = [*lines[:-1], f"{lines[-1]} {quoted(name)},"] if fits else [*lines, f" {quoted(name)},"]
+    inner = "".join(f"\n                   {line}" for line in lines)
+    return f"Boosting(\n                features=({inner}\n                )\n            )"
 
 
 def _category(reading: RowReading, column: Column, values: pl.Series, *, means: bool) -> None:
@@ -169,16 +193,37 @@ def _texts(reading: RowReading, outline: Outline, titles: list[str], texts: list
     """Words of all texts together, the spelling of the short ones, and how long each is."""
     order = [column.name for column in outline.columns]
     every = sorted((*titles, *texts), key=order.index)
-    reading.lines["words"] = f"ngrams({', '.join(map(quoted, every))}, words=(1, 2))"
+    reading.lines[_NGRAMS[0]] = f"ngrams({', '.join(map(quoted, every))}, words=(1, 2))"
     if titles:
         short = ", ".join(map(quoted, sorted(titles, key=order.index)))
-        reading.lines["spelling"] = f"ngrams({short}, words=None, characters=(2, 5))"
+        reading.lines[_NGRAMS[1]] = f"ngrams({short}, words=None, characters=(2, 5))"
     for name in every:
         column = outline.column(name)
         if column.type == "text":
             filled = '.fill("")' if column.nullable else ""
             reading.lines[f"{name}_length"] = f"col({quoted(name)}){filled}.length().log1p()"
+            if name in titles:
+                reading.lines |= kinds_within(name, outline.values[name])
     reading.used |= set(every)
+
+
+def _shared(reading: RowReading, outline: Outline, shared: list[str]) -> None:
+    """Ids that several rows have: what is known of these rows, and how many they are."""
+    if not shared:
+        return
+    kinds = {
+        name: values
+        for name, values in outline.values.items()
+        if reading.lines.get(name) == f"col({quoted(name)})" and not values.dtype.is_float()
+        if values.drop_nulls().n_unique() <= _KINDS
+    }
+    strongest = by_strength(kinds, outline.values[outline.target])
+    for name in shared:
+        reading.lines[f"of_{name}"] = of_key(name, strongest)
+        reading.lines[f"{name}_frequency"] = f"frequency(col({quoted(name)}))"
+        reading.used.add(name)
+    alike = f", those of the same {strongest[0]} by themselves" if strongest else ""
+    outline.say("shared", ", ".join(shared), f"several rows have the same: read by their {outline.target}{alike}")
 
 
 def _say(outline: Outline, reading: RowReading, leaks: list[str], dates: list[str], ids: list[str]) -> None:
@@ -187,7 +232,8 @@ def _say(outline: Outline, reading: RowReading, leaks: list[str], dates: list[st
         sizes = (f"{category} ({outline.values[category].n_unique():,})" for category in categories)
         outline.say("categories", ", ".join(sizes), "texts that come again and again")
     if reading.text:
-        texts = [c.name for c in outline.columns if c.name in reading.used and c.type == "text"]
+        read = reading.lines.get(_NGRAMS[0], "")
+        texts = [c.name for c in outline.columns if c.type == "text" and quoted(c.name) in read]
         outline.say("texts", ", ".join(texts), "read by their words, and by their spelling where they are short")
     if leaks:
         outline.say("left out", ", ".join(leaks), f"together they are {outline.target}: nobody knows them before it")

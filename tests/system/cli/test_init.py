@@ -12,11 +12,13 @@ from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import polars as pl
 import pytest
 from tests.commands import headrace
 from tests.servers import SMALL, TITANIC
 
 import headrace as package
+from headrace.features import CompileTarget
 from headrace.loading import load_system
 
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
@@ -419,6 +421,34 @@ def test_texts_paths_and_many_values_are_read_by_learners_that_suit() -> None:
     assert 'Rules(levels=("kind_1", "kind_2", "kind"), by=("state",))' in text
     assert 'scale="log"' in text
     assert 'learn_from=col("price") > 0' in text
+
+
+def guests(count: int = 400) -> list[str]:
+    """Guests of parties: a name with a title, a ticket that a party shares, and who stayed."""
+    chance = random.Random(2)
+    lines = []
+    for n in range(count):
+        party, sex = n // 3, chance.choice(["f", "m"])
+        title, stays = {"f": "Miss", "m": "Mr"}[sex], int(chance.random() < (0.8 if party % 2 else 0.3))
+        lines.append(f'{n},"Family{chance.randrange(10**6)}, {title}. Robin Jo",T{party:04d}x,{sex},{n % 4},{stays}')
+    return ["id,name,ticket,sex,floor of the house,stays", *lines]
+
+
+def test_what_rows_share_and_what_stands_within_a_name_are_read() -> None:
+    text = made(guests(), "--target", "stays", "--keys", "id")
+    system = load_system("mine")
+    assert {"name_2", "of_ticket", "ticket_frequency"} <= set(system.features)
+    assert "towards=target_mean(join(col(" in text
+    assert all(len(line) <= 120 for line in text.splitlines())
+    assert system.model.members[1].features == tuple(n for n in system.features if n not in ("words", "spelling"))
+    frame = system.features.over(pl.read_csv("data.csv"), CompileTarget())
+    assert frame["name_2"].unique().sort().to_list() == ["Miss", "Mr"]
+
+
+def test_ids_that_nobody_shares_are_left_out() -> None:
+    lines = [f"{n},T{n}x,{n % 5},{n % 2}" for n in range(200)]
+    made(["id,ticket,size,late", *lines], "--target", "late", "--keys", "id")
+    assert set(load_system("mine").features) == {"size"}
 
 
 def test_several_classes_have_no_mean_and_no_factorisation() -> None:
