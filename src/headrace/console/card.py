@@ -58,5 +58,7 @@ def print_importance(system: str, importance: Importance, *, as_json: bool) -> N
     else:
         title = f"{system}: mean absolute contribution to the {importance.scale}, over {importance.rows:,} predictions"
         rows = [vars(one) for one in importance.features]
-        style = TableStyle(title, ("feature", "share", "gain", "contribution"), ("feature",), rows=len(rows))
-        print_table(pl.DataFrame(rows, infer_schema_length=None), style)
+        first = ("feature", "share", "gain", "permutation", "contribution")
+        frame = pl.DataFrame(rows, infer_schema_length=None)
+        frame = frame.select(column for column in frame if column.null_count() < frame.height)  # such as without trees
+        print_table(frame, TableStyle(title, first, ("feature",), rows=len(rows)))

@@ -2,7 +2,8 @@
 
 A contribution is the SHAP value that LightGBM gives for its own trees, or what `headrace.models.explaining` says of
 another model; its mean absolute value is over rows that are evenly taken. The gain is the share of what all splits of
-the members' trees gain, by the members' weights. Both are made at the training and kept beside the version's card.
+the members' trees gain, by the members' weights. The permutation is by how much the loss grows where a feature's values
+are shuffled among rows of the training (Breiman 2001). All are made at the training and kept beside the version's card.
 """
 
 from __future__ import annotations
@@ -34,12 +35,14 @@ class FeatureImportance:
         contribution: The mean absolute contribution, on the scale of `Importance`.
         share: Its share in the sum over all features, from 0 to 1.
         gain: Its share in the gain of all splits, from 0 to 1; None where the model has no trees.
+        permutation: By how much the loss grows where its values are shuffled; None where that was not tried.
     """
 
     feature: str
     contribution: float
     share: float
     gain: float | None = None
+    permutation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,16 +63,27 @@ class Importance:
 
     @classmethod
     def of(
-        cls, contributions: Mapping[str, float], rows: int, scale: str, gains: Mapping[str, float] | None = None
+        cls,
+        contributions: Mapping[str, float],
+        rows: int,
+        scale: str,
+        gains: Mapping[str, float] | None = None,
+        permuted: Mapping[str, float] | None = None,
     ) -> Importance:
-        """From mean absolute contributions, and the gains where there are trees.
+        """From mean absolute contributions, the gains where there are trees, and losses that grow.
 
         >>> [(one.feature, one.share) for one in Importance.of({"a": 1.0, "b": 3.0}, 10, "kWh").features]
         [('b', 0.75), ('a', 0.25)]
         """
         whole, gained = sum(contributions.values()) or 1.0, sum((gains or {}).values()) or 1.0
         features = [
-            FeatureImportance(name, value, value / whole, None if gains is None else gains.get(name, 0.0) / gained)
+            FeatureImportance(
+                name,
+                value,
+                value / whole,
+                None if gains is None else gains.get(name, 0.0) / gained,
+                None if permuted is None else permuted.get(name),
+            )
             for name, value in contributions.items()
         ]
         return cls(tuple(sorted(features, key=lambda one: (-one.contribution, one.feature))), rows, scale)
@@ -84,18 +98,18 @@ class Importance:
         if not self.features:
             text = f"Its model cannot tell: {self.reason}." if self.reason else "It reads no feature."
             return [ReportHeading(TITLE), ReportSentence(text)]
-        gained = any(one.gain is not None for one in self.features)
-        header = ("feature", "contribution", "share", *(("gain",) if gained else ()))
-        lines = [
-            (one.feature, one.contribution, one.share, *((one.gain,) if gained else ()))
-            for one in self.features[:_SHOWN]
-        ]
+        names = ["feature", "contribution", "share"]
+        names += [name for name in ("gain", "permutation") if any(getattr(o, name) is not None for o in self.features)]
+        lines = [tuple(getattr(one, name) for name in names) for one in self.features[:_SHOWN]]
         note = f"Mean absolute contribution to the {self.scale}, over {self.rows:,} predictions"
-        note += "; gain is the share in what all splits of the trees gain." if gained else "."
-        return [ReportTable(TITLE, header, lines, shares=("share", "gain")), ReportSentence(note, note=True)]
+        note += "; gain is the share in what all splits of the trees gain" if "gain" in names else ""
+        shuffled = "; permutation is by how much the loss grows where values are shuffled"
+        note += shuffled if "permutation" in names else ""
+        note += "."
+        return [ReportTable(TITLE, tuple(names), lines, shares=("share", "gain")), ReportSentence(note, note=True)]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready: ``features[{feature contribution share gain}] rows scale reason``."""
+        """JSON-ready: ``features[{feature contribution share gain permutation}] rows scale reason``."""
         return {**asdict(self), "features": [asdict(one) for one in self.features]}
 
     def save(self, folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.errors import HeadraceError
+from headrace.features.expression import CompileTarget
 from headrace.tasks.importance import Importance
 from headrace.tasks.rows.explained import RowExplainer
 from headrace.tasks.rows.fitting import RowFit, Rows
@@ -30,6 +31,8 @@ _LEAST = 10
 """Fewer rows than this are no part of their own."""
 _EXPLAINED = 100
 """Rows whose contributions are averaged."""
+_SHUFFLED = 200
+"""Rows among which the values of a feature are shuffled."""
 _SHARES = ("accuracy", "coverage", "wape", "share")
 
 
@@ -169,7 +172,26 @@ def importance(fitted: RowFit, rows: pl.DataFrame) -> Importance:
         for part in explanation.contributions:
             if part.kind != "step":
                 sums[part.feature] = sums.get(part.feature, 0.0) + abs(part.contribution) / len(explanations)
-    return Importance.of(sums, len(explanations), explanations[0].scale if explanations else "", _gains(fitted.model))
+    scale = explanations[0].scale if explanations else ""
+    return Importance.of(sums, len(explanations), scale, _gains(fitted.model), _permuted(fitted, rows))
+
+
+def _permuted(fitted: RowFit, rows: pl.DataFrame) -> dict[str, float] | None:
+    """By how much the loss grows where a feature's values are shuffled among some rows; None without a truth."""
+    model, output = fitted.model, fitted.output
+    known_rows = rows.drop_nulls(output.target) if output.target in rows.columns else rows.clear()
+    sample = known_rows.gather_every(max(known_rows.height // _SHUFFLED, 1)).head(_SHUFFLED)
+    if not sample.height:
+        return None
+    learnt = output.learnt(output.actual(sample[output.target]))
+    values = model.features.over(sample, CompileTarget(time=model.time))
+    before = output.loss(learnt, model.of_encoded(model.encoder.of_frame(values)))
+    random, growth = np.random.default_rng(0), dict[str, float]()
+    for name in model.encoder.names:
+        shuffled = values.with_columns(values[name].gather(random.permutation(sample.height)))
+        after = output.loss(learnt, model.of_encoded(model.encoder.of_frame(shuffled)))
+        growth[name] = float(after - before)
+    return growth
 
 
 def _gains(model: RowModel) -> dict[str, float] | None:
