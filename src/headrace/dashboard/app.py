@@ -66,13 +66,14 @@ class Dashboard:
     Args:
         clients: Ask the API; they know its address, or are in the same process.
         options: Of the dashboard.
+        docs: Where the documents of the API are; a path is one below the root.
     """
 
-    def __init__(self, clients: Clients, options: DashboardOptions) -> None:
+    def __init__(self, clients: Clients, options: DashboardOptions, docs: str = "/docs") -> None:
         self._clients, self._options = clients, options
         self._sessions = Sessions(options.key, options.session)
         self._assets = Assets()
-        self._rendering = Rendering(self._assets, options)
+        self._rendering = Rendering(self._assets, options, docs)
         routes = [
             Route("/assets/{digest}/{name:path}", self._assets.respond, methods=["GET"]),
             Route("/login", self._answered(self._login), methods=["GET", "POST"]),
@@ -145,7 +146,9 @@ class Dashboard:
             return RedirectResponse(address, 303)
         session = self._sessions.of(request) or self._sessions.begin()
         status = 502 if refused.status == 0 else refused.status
-        return await self._answer(request, session, "refused.html", {"refused": refused}, status)
+        # What was posted is not posted again by itself, and its address is no page.
+        context = {"refused": refused, "again": refused.passing and request.method in ("GET", "HEAD")}
+        return await self._answer(request, session, "refused.html", context, status)
 
     async def _missing(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

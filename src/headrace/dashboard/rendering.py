@@ -39,9 +39,10 @@ class Rendering:
     Args:
         assets: Where scripts and styles are.
         options: Of the dashboard.
+        docs: Where the documents of the API are; a path is one below the root.
     """
 
-    def __init__(self, assets: Assets, options: DashboardOptions) -> None:
+    def __init__(self, assets: Assets, options: DashboardOptions, docs: str = "/docs") -> None:
         self._environment = DataEnvironment(
             loader=PackageLoader("headrace.dashboard"),
             autoescape=True,
@@ -68,6 +69,7 @@ class Rendering:
             "refresh": options.refresh,
             "read_only": options.read_only,
             "seen": _SEEN,
+            "docs": docs,
         }
 
     def page(self, request: Request, template: str, context: Mapping[str, Any]) -> tuple[bytes, str]:

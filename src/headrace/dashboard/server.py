@@ -77,7 +77,7 @@ def serve(place: Place, options: DashboardOptions, on_start: Callable[[], None])
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     config = uvicorn.Config(
-        Dashboard(Clients(place.url), options),
+        Dashboard(Clients(place.url), options, f"{place.url.rstrip('/')}/docs"),
         host=place.host,
         port=place.port,
         root_path=place.root_path,

@@ -294,3 +294,30 @@ def test_a_column_may_be_called_as_a_method_of_python(api, browser):
         response = browser.get(f"/systems/load/{page}")
         assert response.status_code == 200
         assert "built-in" not in response.text
+
+
+@pytest.mark.parametrize(("docs", "link"), [("/docs", "/ml/docs"), ("http://api:8000/docs", "http://api:8000/docs")])
+def test_the_link_to_the_api_leads_to_its_server(api, docs, link):
+    api.token = ""
+    api.answers["/v1/access"] = {**api.answers["/v1/access"], "open": True}
+    browser = Browser(api, root="/ml")
+    browser.app = Dashboard(api.clients(), DashboardOptions(), docs)
+    assert f'<a href="{link}">API</a>' in browser.get("/").text
+
+
+def test_no_link_leads_where_a_browser_has_no_token_to_show(browser):
+    assert ">API</a>" not in browser.get("/").text
+
+
+def test_a_change_that_failed_is_not_asked_for_again_by_itself(api, browser):
+    form = {"form_token": browser.form_token("/systems/load/models")}
+
+    def locked(request):
+        known = api.answers.get(request.url.path)
+        return httpx.Response(503, json={"detail": "locked"}) if known is None else httpx.Response(200, json=known)
+
+    api.trouble = locked
+    response = browser.ask("POST", "/systems/load/models/2/promote", data=form)
+    assert response.status_code == 503
+    assert "Look whether it was done" in response.text
+    assert not re.search(r"hx-get|data-again", response.text)

@@ -62,6 +62,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("headrace.serving")
 _PREFIX, _SUFFIX = "/v1/systems/", "/predict"
+_AS_SAID = {"x-content-type-options": "nosniff"}
+"""A browser takes no answer for another type than it says."""
+_CSP = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+"""Of pages of the API itself: they have styles within, and no script."""
 _NOTED = 0.2
 """Seconds between two writes of the access log."""
 DRAIN = 10.0
@@ -207,7 +214,9 @@ class Application:
             _log.exception("request %s failed in an unforeseen way", request_id.decode())
             response = refusal(request, unforeseen())
         seconds = time.perf_counter() - began
-        response.headers["x-request-id"] = request_id.decode()
+        response.headers.update({"x-request-id": request_id.decode(), **_AS_SAID})
+        if response.headers.get("content-type", "").startswith("text/html"):
+            response.headers["content-security-policy"] = _CSP
         # One word for one thing on all routes: the hot one's is the system.
         route = getattr(request.scope.get("route"), "path", "unknown").replace("{name}", "{system}")
         self._telemetry.request(route, request.method, response.status_code, seconds)

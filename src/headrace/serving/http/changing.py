@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +28,8 @@ MAX_BODY = 2**16
 LONGEST = 500
 """Characters of a text of it."""
 DONE = "done"
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]").search
+"""Control characters, ends of lines, and what turns the direction of a text."""
 _log = logging.getLogger("headrace.serving")
 Check = Callable[[Any], bool]
 
@@ -34,6 +37,15 @@ Check = Callable[[Any], bool]
 def is_text(value: Any) -> bool:
     """Whether a value is a text of 1 to `LONGEST` characters."""
     return isinstance(value, str) and 0 < len(value.strip()) <= LONGEST
+
+
+def is_said(value: Any) -> bool:
+    """Whether a value is such a text that people wrote for the record, on one line: nothing in it steers a terminal.
+
+    >>> is_said("better on the last week"), is_said("fine\\x1b[2K"), is_said("a\\u202eb")
+    (True, False, False)
+    """
+    return is_text(value) and not _STEERING(value)
 
 
 def is_texts(value: Any) -> bool:

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from headrace.errors import ArtefactError, NotFoundError, UsageError
 from headrace.home import Home
 from headrace.serving.http.access import DECIDE, WRITE
-from headrace.serving.http.changing import Changes, is_text, is_texts
+from headrace.serving.http.changing import Changes, is_said, is_text, is_texts
 from headrace.serving.http.described import described_answer
 from headrace.serving.http.problem import Problem
 from headrace.serving.http.reads import changes as made
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from headrace.registry import ModelVersion
 
 Number = Annotated[int, Path(ge=1, le=2**31 - 1, description="The version.")]
-_SAID = {"by": is_text, "reason": is_text}
-_CHOSEN = dict.fromkeys(("ids", "reason", "column"), is_texts) | {"source": is_text, "why": is_text}
+_SAID = {"by": is_said, "reason": is_said}
+_CHOSEN = dict.fromkeys(("ids", "reason", "column"), is_texts) | {"source": is_text, "why": is_said}
 STATUSES = (400, 401, 403, 404, 408, 409, 413, 422, 503)
 
 

@@ -47,7 +47,7 @@ def page(document: Node, base: str) -> str:
     links = ", ".join(f'<a href="#{escape(name)}">{escape(name)}</a>' for name in groups)
     head = "<!doctype html><html lang=en><meta charset=utf-8>"
     head += "<meta name=viewport content='width=device-width,initial-scale=1'><link rel=icon href='data:,'>"
-    body = [f"<h1>{escape(title)}</h1><p class=sub>{links}. For programs: <a href=/openapi.json>/openapi.json</a></p>"]
+    body = [f"<h1>{escape(title)}</h1><p class=sub>{links}. For programs: <a href=openapi.json>/openapi.json</a></p>"]
     writer = _Writer(document, base, next((name for name in groups if name != _SERVER), "titanic"))
     for name, operations in groups.items():
         body.append(f'<h2 id="{escape(name)}">{escape(name)}</h2>')

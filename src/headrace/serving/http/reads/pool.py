@@ -115,6 +115,8 @@ class Reads:
     ) -> None:
         self._place = ReadHome(home, {system.name: system for system in systems})
         self._seconds, self._waiting, self._closed = seconds, 0, False
+        self._folder = home.path
+        self._was_there = self._folder.exists()
         self._handed, self._known, self._readers = Handover.of(home.settings, *systems), known, readers
         self._free: list[_ReaderProcess] = []
         self._made = 0
@@ -179,6 +181,7 @@ class Reads:
             raise busy("the server ends")
         if self._waiting >= WAITING:
             raise busy(f"{self._waiting} reads wait, no more may")
+        self._refuse_gone()
         began = time.monotonic()
         self._waiting += 1
         try:
@@ -199,6 +202,17 @@ class Reads:
         except (LateReadError, TimeoutError) as error:
             text = f"it takes longer than {self._seconds:g} s to read; ask for less, or raise --read-timeout"
             raise busy(text, 5) from error
+
+    def _refuse_gone(self) -> None:
+        """Refuse to read a home that was there before: what is in it would seem never to have been.
+
+        Raises:
+            Problem: 503.
+        """
+        there = self._folder.exists()
+        if self._was_there and not there:
+            raise busy("the folder of the home is gone; is its disk away?", 5)
+        self._was_there = there
 
     def _here(self, function: Read, arguments: Mapping[str, Any], seconds: float) -> ReadReply:
         return ReadReply(*body_of(function, self._place, arguments))
