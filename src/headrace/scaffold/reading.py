@@ -44,11 +44,6 @@ _LEVELS = 2
 _FEWER = 3
 """So many times fewer different parts than values make a part worth reading."""
 _NEAR = 1e-6
-_NGRAMS = ("words", "spelling")
-"""Features of n-grams."""
-_WORDY = 2000
-"""Rows from which on trees read n-grams, too."""
-_WIDE = 90
 
 
 @dataclass
@@ -61,7 +56,6 @@ class RowReading:
         levels: Features from the broadest category to the narrowest, for a baseline of rules.
         by: A feature of few values that parts each of these.
         text: Whether n-grams are read.
-        rows: How many rows there are to learn from.
     """
 
     lines: dict[str, str] = field(default_factory=dict)
@@ -69,7 +63,6 @@ class RowReading:
     levels: list[str] = field(default_factory=list)
     by: list[str] = field(default_factory=list)
     text: bool = False
-    rows: int = 0
 
     @property
     def functions(self) -> set[str]:
@@ -86,10 +79,8 @@ class RowReading:
         """
         options, nouns = [], set[str]()
         if self.text:
-            trees = "Boosting(components=40)" if self.rows >= _WORDY else _without_texts(list(self.lines))
-            members = ["Linear(C=0.8)", trees] + ["Factorisation()"] * (classes <= 2)
-            listed = "".join(f"\n            {member}," for member in members) + "\n        "
-            options += [f"members=({listed if self.rows < _WORDY else ', '.join(members)})", "repeats=1"]
+            members = ["Linear(C=0.8)", "Boosting(components=40)"] + ["Factorisation()"] * (classes <= 2)
+            options += [f"members=({', '.join(members)})", "repeats=1"]
             nouns |= {member.partition("(")[0] for member in members}
         if kind == "Regressor" and self.levels:
             by = f", by={names(self.by)}" if self.by else ""
@@ -108,7 +99,7 @@ def read_features(outline: Outline, *, classes: int) -> RowReading:
     Raises:
         UsageError: Nothing is left to learn from.
     """
-    reading = RowReading(rows=outline.values[outline.target].count())
+    reading = RowReading()
     ids, dates, shared = list[str](), list[str](), list[str]()
     leaks, titles, texts = _leaks(outline), list[str](), list[str]()
     for column in outline.columns:
@@ -144,17 +135,6 @@ def read_features(outline: Outline, *, classes: int) -> RowReading:
     for name, text in (_clock(outline) if outline.time else {}).items():
         reading.lines[name] = text
     return reading
-
-
-def _without_texts(features: list[str]) -> str:
-    """Trees that read no n-grams: of few rows they make more of chance than of words."""
-    lines = [""]
-    for name in features:
-        if name not in _NGRAMS:
-            fits = len(lines[-1]) + len(quoted(name)) < _WIDE
-            lines = [*lines[:-1], f"{lines[-1]} {quoted(name)},"] if fits else [*lines, f" {quoted(name)},"]
-    inner = "".join(f"\n                   {line}" for line in lines)
-    return f"Boosting(\n                features=({inner}\n                )\n            )"
 
 
 def _category(reading: RowReading, column: Column, values: pl.Series, *, means: bool) -> None:
@@ -193,10 +173,10 @@ def _texts(reading: RowReading, outline: Outline, titles: list[str], texts: list
     """Words of all texts together, the spelling of the short ones, and how long each is."""
     order = [column.name for column in outline.columns]
     every = sorted((*titles, *texts), key=order.index)
-    reading.lines[_NGRAMS[0]] = f"ngrams({', '.join(map(quoted, every))}, words=(1, 2))"
+    reading.lines["words"] = f"ngrams({', '.join(map(quoted, every))}, words=(1, 2))"
     if titles:
         short = ", ".join(map(quoted, sorted(titles, key=order.index)))
-        reading.lines[_NGRAMS[1]] = f"ngrams({short}, words=None, characters=(2, 5))"
+        reading.lines["spelling"] = f"ngrams({short}, words=None, characters=(2, 5))"
     for name in every:
         column = outline.column(name)
         if column.type == "text":
@@ -232,7 +212,7 @@ def _say(outline: Outline, reading: RowReading, leaks: list[str], dates: list[st
         sizes = (f"{category} ({outline.values[category].n_unique():,})" for category in categories)
         outline.say("categories", ", ".join(sizes), "texts that come again and again")
     if reading.text:
-        read = reading.lines.get(_NGRAMS[0], "")
+        read = reading.lines.get("words", "")
         texts = [c.name for c in outline.columns if c.type == "text" and quoted(c.name) in read]
         outline.say("texts", ", ".join(texts), "read by their words, and by their spelling where they are short")
     if leaks:

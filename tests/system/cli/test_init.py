@@ -440,7 +440,6 @@ def test_what_rows_share_and_what_stands_within_a_name_are_read() -> None:
     assert {"name_2", "of_ticket", "ticket_frequency"} <= set(system.features)
     assert "towards=target_mean(join(col(" in text
     assert all(len(line) <= 120 for line in text.splitlines())
-    assert system.model.members[1].features == tuple(n for n in system.features if n not in ("words", "spelling"))
     frame = system.features.over(pl.read_csv("data.csv"), CompileTarget())
     assert frame["name_2"].unique().sort().to_list() == ["Miss", "Mr"]
 
