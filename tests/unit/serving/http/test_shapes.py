@@ -33,6 +33,8 @@ PAIRS = {
     "Runs": answers.RunPage,
     "Scores": answers.ScorePage,
     "SeriesFound": answers.SeriesPage,
+    "Simulation": answers.SimulationReport,
+    "Simulations": answers.SimulationPage,
     "StreamState": answers.StreamReport,
     "System": answers.SystemBrief,
     "TraceGraph": answers.TraceGraph,
