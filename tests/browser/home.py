@@ -56,10 +56,17 @@ def browsed_template(base: Path) -> Path:
         ran("train", ENERGY, home, "--as-of", "2026-03-02T12:00:00Z")
         _drift(home, folder / "passengers.jsonl")
         _break(home, folder / "listings.jsonl")
-        shutil.copytree(LIVE, folder / "live_metrics", ignore=shutil.ignore_patterns("test_*", "__pycache__"))
-        (folder / "live_metrics" / "config.yaml").write_text(_HOURLY, encoding="utf-8")
+        hourly(folder)
 
     return template(base, "browsed", make)
+
+
+def hourly(folder: Path) -> Path:
+    """live_metrics with steps of an hour and a small model, in a folder of its own."""
+    system = folder / "live_metrics"
+    shutil.copytree(LIVE, system, ignore=shutil.ignore_patterns("test_*", "__pycache__"))
+    (system / "config.yaml").write_text(_HOURLY, encoding="utf-8")
+    return system
 
 
 def systems_of(folder: Path) -> tuple[str, ...]:

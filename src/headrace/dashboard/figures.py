@@ -96,9 +96,14 @@ class Figure:
         return file.getvalue()
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
-        """Header and rows for people."""
-        header = [self.x.replace("_", " "), *(line.label for line in self.lines)]
-        return header, [[row.get(self.x), *(row.get(line.name) for line in self.lines)] for row in self.rows]
+        """Header and rows for people, but for the ids of predictions."""
+        lines = [line for line in self.lines if line.name != "id"]
+        header = [self.x.replace("_", " "), *(line.label for line in lines)]
+        return header, [[row.get(self.x), *(row.get(line.name) for line in lines)] for row in self.rows]
+
+    def ids(self) -> list[str | None]:
+        """The prediction of each row; empty where rows are none."""
+        return [row.get("id") for row in self.rows] if any(line.name == "id" for line in self.lines) else []
 
 
 def plain(value: object) -> object:

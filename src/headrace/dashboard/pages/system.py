@@ -10,7 +10,7 @@ from headrace.dashboard.figures import Figure, FigureLine
 from headrace.dashboard.pages.of_system import beside, has_series, keys_of, optional
 from headrace.dashboard.reading import ApiRefusal
 from headrace.dashboard.view import PageView, system_path
-from headrace.dashboard.words import moment
+from headrace.dashboard.words import clock, moment
 
 _CUTS = {"time": "time", "run": "made", "step": "ahead", "series": "", "version": "model_version"}
 """How errors can be cut, and the column of each in the answer."""
@@ -155,7 +155,7 @@ async def forecast(view: PageView, name: str) -> Figure:
         ),
         rows=[points[time] for time in sorted(points)],
         marks=marks,
-        note=f"forecast as of {known}" if known else "no forecast was known then",
+        note=f"Forecast as of {clock(known)} UTC." if known else "No forecast was known then.",
     )
 
 

@@ -116,11 +116,12 @@
       });
     }
     const width = Math.max(200, plot.clientWidth);
-    const axis = { stroke: color("muted"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line") } };
+    const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 15;
+    const axis = { font: `${12 * scale}px system-ui, sans-serif`, stroke: color("muted"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line") } };
     return new uPlot(
       {
         width,
-        height: Number(figure.dataset.height),
+        height: Number(figure.dataset.height) * scale,
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
         scales: {
           x: { time: data.over === "time", ...(data.span ? { range: data.span } : {}) },
@@ -135,8 +136,8 @@
           },
         },
         axes: [
-          { ...axis, space: 64, values: data.over === "time" ? (u, ticks, axis, space, step) => once(ticks.map((x) => tick(x, step))) : undefined },
-          { ...axis, size: 58, values: (u, ticks) => ticks.map((y) => brief(y, data.share)) },
+          { ...axis, space: 64 * scale, size: 50 * scale, values: data.over === "time" ? (u, ticks, axis, space, step) => once(ticks.map((x) => tick(x, step))) : undefined },
+          { ...axis, space: 30 * scale, size: 58 * scale, values: (u, ticks) => ticks.map((y) => brief(y, data.share)) },
         ],
         cursor: { y: false, points: { size: 7 } },
         legend: { live: true, markers: { dash: (u, place) => borders[place] } },
