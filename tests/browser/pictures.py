@@ -42,6 +42,8 @@ ALSO = {
     "compared": "/systems/energy/models?first=2&second=1",
     "system_events": "/systems/live_metrics",
     "steps": "/systems/energy?by=step",
+    "segments_rows": "/systems/titanic?by=Pclass",
+    "simulations": "/systems/energy/simulate",
 }
 """Other states of these pages: for eyes alone."""
 TOUR = {

@@ -2,8 +2,8 @@
 
 import pytest
 from playwright.sync_api import expect
-from tests.browser.conftest import Window, shown
 from tests.browser.test_dashboard import WINDOWS
+from tests.browser.window import Window, shown
 from tests.worlds.answers import SIMULATION, Answers
 
 ONE = "/v1/systems/load/simulations/s1"
