@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from headrace.errors import HeadraceError
 from headrace.serving.http.problem import Problem, busy
@@ -40,7 +43,16 @@ def of_http_exception(request: Request, error: Exception) -> Response:
     """What the framework itself refuses."""
     assert isinstance(error, HTTPException)
     headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # the framework names those of one route of the path
+        headers = [(b"allow", ", ".join(_methods(request)).encode())]
     return refusal(request, Problem(error.status_code, str(error.detail), headers=headers))
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path of a request answers, as the OpenAPI document says."""
+    routes = [route for route in request.app.routes if isinstance(route, APIRoute) and route.include_in_schema]
+    matching = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
+    return sorted({method for route in matching for method in route.methods or ()})
 
 
 def of_validation_error(request: Request, error: Exception) -> Response:
