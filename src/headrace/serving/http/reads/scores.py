@@ -93,7 +93,7 @@ def series(
     table = _table(place, system, "series", {}, None)
     if measure is not None and table is not None and measure not in table.measures:
         raise NotFoundError(f"no measure {measure!r}", where="measure", hint=f"there are {', '.join(table.measures)}")
-    rows = _ordered(_joined(place, system, table, measure), order, more=_more(table, measure))
+    rows = _ranked(place, system, table, measure, order)
     needle = text.casefold()
     chosen = [
         row
@@ -108,6 +108,20 @@ def series(
         "rows": part,
         "next": following,
     }
+
+
+def _ranked(
+    place: ReadHome, system: System, table: ScoreTable | None, measure: str | None, order: str
+) -> list[dict[str, Any]]:
+    """All series in order: of many it takes a while, and stays the same until something is ingested or scored."""
+    sources = place.home.raw(system), place.home.table(system.name, METRICS)
+    versions = tuple(source.version() if source.exists() else None for source in sources)
+    return place.remembered(  # type: ignore[no-any-return]
+        system.name,
+        f"series {order} {measure}",
+        versions,
+        lambda: _ordered(_joined(place, system, table, measure), order, more=_more(table, measure)),
+    )
 
 
 def _more(table: ScoreTable | None, measure: str | None) -> bool:
