@@ -2,12 +2,13 @@
 
 from headrace import Column, Contract, Forecaster, Monitoring, Schedule, Source, System
 from headrace.features import seasonal_features
-from headrace.policy.monitoring import Coverage, Drifted, Quarantined, StaleSource, WorseThanBaseline
+from headrace.policy.monitoring import Coverage, Drifted, Quarantined, StaleSource, WorseThanBaseline, WorseThanHeldOut
 from headrace.sources import simulated
 from headrace.system import Stream
 
 SEASONS = ("24h",)
-RULES = (WorseThanBaseline(), Coverage(), Quarantined(), StaleSource(at_least="30m"), Drifted())
+JUMP = WorseThanHeldOut("wape", warn=2, alarm=3, window="3h", consecutive=1)
+RULES = (WorseThanBaseline(), Coverage(), Quarantined(), StaleSource(at_least="30m"), Drifted(), JUMP)
 
 system = System(
     name="live_metrics",

@@ -21,7 +21,7 @@ from headrace import (
 from headrace.contract import Forbids, LevelCount, MeanBand, Share, SpreadBand
 from headrace.features import col, join, ngrams, target_mean
 from headrace.policy import NewValues
-from headrace.policy.monitoring import ContractWarnings, WorseThanHeldOut, default_rules
+from headrace.policy.monitoring import ContractWarnings, Drifted, WorseThanHeldOut, default_rules
 from headrace.sources import simulated
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ def one_number(listings: pl.DataFrame) -> pl.DataFrame:
     test = "test_id" in listings.columns and "train_id" not in listings.columns
     return listings.with_columns(train_id=listings["test_id"].cast(int) + 10_000_000) if test else listings
 
+
+WORSE = WorseThanHeldOut("rmsle", warn=1.2, alarm=1.5, window="7d")
+MOVED = Drifted(name="prices moved", column="price", warn=None, alarm=0, consecutive=3)
 
 system = System(
     name="price_alchemy",
@@ -124,7 +127,7 @@ system = System(
     ),
     schedule=Schedule(predict="never", train="7d", retrain=(NewValues("category_name"), NewValues("brand_name"))),
     monitoring=Monitoring(
-        rules=(*default_rules(), ContractWarnings(), WorseThanHeldOut("rmsle", warn=1.2, alarm=1.5)),
+        rules=(*default_rules(), ContractWarnings(), WORSE, MOVED),
         on_alarm="retrain",
     ),
 )

@@ -18,6 +18,8 @@ class DriftLimits(Declared):
 
     Attributes:
         window: How far back from a time what is compared goes. None: ``Monitoring.window``.
+        recent: What came so lately is compared with a version that cannot have learnt it: of the same declaration the
+            newest that was promoted by then. None: three days, or three evaluation times where these are further apart.
         segments: Columns by whose values it is looked at apart, besides as a whole: of series keys, else any but the
             target.
         false_alarms: How often, at most, anything is called drift where nothing changed.
@@ -31,6 +33,7 @@ class DriftLimits(Declared):
     """
 
     window: Duration | None = None
+    recent: Duration | None = None
     segments: tuple[str, ...] = ()
     false_alarms: float = Field(default=0.01, gt=0, lt=1)
     least: int = Field(default=30, ge=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from headrace.policy.alerts import is_answer
 from headrace.registry.history import ModelVersion, VersionEvent, in_order
@@ -63,3 +63,14 @@ def reign_at(all_reigns: Sequence[Reign], time: datetime) -> Reign:
     A reading of that very time is about what was answered before it, and may be what another one is promoted for.
     """
     return next((reign for reign in reversed(all_reigns) if reign.promoted < time), all_reigns[0])
+
+
+def reference_at(all_reigns: Sequence[Reign], time: datetime, recent: timedelta) -> Reign:
+    """Whose training the data of a time are compared with: the newest version that was promoted so long ago.
+
+    What is recent it cannot have learnt. While no version of the present era is as old, it is the era's first.
+    """
+    place = all_reigns.index(reign_at(all_reigns, time))
+    while all_reigns[place].promoted > time - recent and all_reigns[place].since < all_reigns[place].promoted:
+        place -= 1
+    return all_reigns[place]

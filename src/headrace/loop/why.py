@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from headrace.lineage import iso
 from headrace.loop import actions
 from headrace.loop.alerts import alerts
+from headrace.loop.drift import recent_of
+from headrace.loop.eras import reference_at, reigns
 from headrace.policy.acting import of_each
+from headrace.policy.monitoring import Drifted
 from headrace.registry.history import in_order
 
 if TYPE_CHECKING:
@@ -63,8 +66,12 @@ def chain(system: System, home: Home, *, as_of: datetime | None = None) -> list[
     Raises:
         StoreError: A table cannot be read.
     """
-    links = [link for alert in alerts(system, home, as_of=as_of) for link in _of_alert(alert)]
     timeline = home.registry.timeline(system.name)
+    links = [
+        link
+        for alert in alerts(system, home, as_of=as_of)
+        for link in _of_alert(alert, _learnt(alert, system, timeline))
+    ]
     facts = [fact for fact in in_order(timeline.facts) if as_of is None or fact.as_of <= as_of]
     links += [_of_version(fact, timeline) for fact in facts]
     # The versions that came of an action say the rest; these say it of what was searched, failed, or was put off.
@@ -72,7 +79,19 @@ def chain(system: System, home: Home, *, as_of: datetime | None = None) -> list[
     return sorted(links, key=lambda link: link.time)  # stable: of one time alerts come before what they led to
 
 
-def _of_alert(alert: Alert) -> list[ChainLink]:
+def _learnt(alert: Alert, system: System, timeline: Timeline) -> str:
+    """Of drift that is over: which version learnt what had come, where it is compared with another one since then."""
+    drifts = any(rule.called == alert.rule and isinstance(rule, Drifted) for rule in system.monitoring.watched)
+    if not drifts or alert.closed_at is None:
+        return ""
+    ordered, recent = reigns(timeline), recent_of(system)
+    before, after = (reference_at(ordered, time, recent).version for time in (alert.raised_at, alert.closed_at))
+    return (
+        "" if before == after else f", as what comes is compared with what version {after} learnt, not version {before}"
+    )
+
+
+def _of_alert(alert: Alert, learnt: str) -> list[ChainLink]:
     links = []
     if alert.alarm_at != alert.raised_at:
         text = f"warning: {alert.rule}" if alert.severity == "alarm" else alert.line
@@ -81,7 +100,7 @@ def _of_alert(alert: Alert) -> list[ChainLink]:
         links.append(ChainLink(alert.alarm_at, "alarm", alert.line, alert.id))
     if alert.closed_at is not None:
         where = f" of {alert.where}" if alert.where else ""
-        links.append(ChainLink(alert.closed_at, "closed", f"{alert.rule}{where} is well again", alert.id))
+        links.append(ChainLink(alert.closed_at, "closed", f"{alert.rule}{where} is well again{learnt}", alert.id))
     return links
 
 

@@ -229,14 +229,31 @@ def test_where_a_versions_files_are_gone_drift_is_unknown_and_says_why(
     s.workspace.home.registry.drop_files(first)
     again = opened(s.workspace.path.parent, segments=())  # never counted so
     midnight = BEGIN.replace(hour=0)
-    evaluate(again.declaration, again.workspace.home, as_of=BEGIN + 4 * DAY)
+    evaluate(again.declaration, again.workspace.home, as_of=BEGIN + 6 * DAY)
     said = kept(again)[midnight + 2 * DAY]
     assert (said.level, len(said.scopes)) == ("unknown", 1)
     assert "version 1 learnt from" in said.scopes[0].evidence["reason"]
     assert "drift of things is unknown: what version 1 learnt from" in caplog.text
-    assert kept(again)[midnight + 4 * DAY].level == "unknown"  # nothing came since version 2, which is no failure
-    assert "nothing came" in kept(again)[midnight + 4 * DAY].scopes[0].evidence["reason"]
-    s.run(BEGIN + 4 * DAY)  # by what had been counted before
+    assert kept(again)[midnight + 6 * DAY].level == "unknown"  # nothing came since version 2, which is no failure
+    assert "nothing came" in kept(again)[midnight + 6 * DAY].scopes[0].evidence["reason"]
+    s.run(BEGIN + 6 * DAY)  # by what had been counted before
+
+
+def test_a_training_hides_no_shift_that_it_has_just_learnt(s: hr.BoundSystem) -> None:
+    comes(s, BEGIN + DAY, rows(1000, 300, older=6.0))
+    s.train(as_of=BEGIN + DAY)
+    assert s.models.champion is not None
+    assert s.models.champion.version == 2
+    comes(s, BEGIN + 2 * DAY, rows(2000, 300, older=6.0))
+    midnight = BEGIN.replace(hour=0)
+    evaluate(s.declaration, s.workspace.home, as_of=midnight + 5 * DAY)
+    levels = [kept(s)[midnight + number * DAY].level for number in (2, 3)]
+    assert levels == ["warning", "warning"]
+    (alert,) = s.alerts()
+    assert alert.raised_at == midnight + 3 * DAY
+    assert "price (target)" in alert.evidence["columns"]
+    beside = [s.drift(as_of=midnight + number * DAY).version for number in (2, 4, 5)]
+    assert beside == [1, 1, 2]  # in the end with what version 2 learnt, which is the shift
 
 
 def test_a_home_that_cannot_be_written_is_read(s: hr.BoundSystem, monkeypatch: pytest.MonkeyPatch) -> None:

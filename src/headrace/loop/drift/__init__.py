@@ -1,6 +1,6 @@
 """Drift: what a version learnt from and what came since, counted, kept by day, and compared."""
 
-from headrace.loop.drift.measure import IDENTITY, KeptDrift, drift_at, keep_drift, limits_of
+from headrace.loop.drift.measure import IDENTITY, KeptDrift, drift_at, keep_drift, limits_of, recent_of
 from headrace.loop.drift.result import Drift, DriftedSegment, EstimatedMetric, Performance, VariableDrift
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "drift_at",
     "keep_drift",
     "limits_of",
+    "recent_of",
 ]

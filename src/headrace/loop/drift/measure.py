@@ -1,4 +1,4 @@
-"""Drift at a time: who predicted then, what that version learnt from, and what came since."""
+"""Drift at a time: what the version learnt from that predicted before what is recent, and what came since."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from headrace.home import DRIFT, Home
 from headrace.lineage import digest_of
 from headrace.loop.drift.counts import Cell, Counted, DriftCounts, DriftReference, within
 from headrace.loop.drift.result import Drift, DriftedSegment, EstimatedMetric, Performance, VariableDrift
-from headrace.loop.eras import Reign, reign_at, reigns
+from headrace.loop.eras import Reign, reference_at, reign_at, reigns
+from headrace.loop.times import spacing
 from headrace.tasks import task_of
 from headrace.tasks.distributions import FEATURE, PREDICTION, TARGET, KnownBetween
 from headrace.tasks.watched import EstimateRequest
@@ -32,6 +33,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 IDENTITY = ("time", "role", "name", "segment", "limits")
 """Of the table ``drift``: ``limits`` is the digest of what counted as drift, see `limits_of`."""
 _ROLES = (FEATURE, TARGET, PREDICTION)
+_LOOKS = 3
+"""So often a rule sees all of what came since a shift before a version that learnt it is compared with."""
 _log = logging.getLogger("headrace.drift")
 
 
@@ -54,7 +57,14 @@ def limits_of(system: System) -> str:
     """Digest of what counts as drift: what was measured by other limits says nothing of these."""
     monitoring = system.monitoring
     window = monitoring.drift.window or monitoring.window
-    return digest_of({**monitoring.drift.model_dump(mode="json"), "window": window.total_seconds()})
+    spans = {"window": window.total_seconds(), "recent": recent_of(system).total_seconds()}
+    return digest_of({**monitoring.drift.model_dump(mode="json"), **spans})
+
+
+def recent_of(system: System) -> timedelta:
+    """How long ago a version must have been promoted to be compared with: as declared, or so that rules look thrice."""
+    declared = system.monitoring.drift.recent
+    return _LOOKS * max(_DAY, spacing(system)) if declared is None else declared
 
 
 def drift_at(system: System, home: Home, *, as_of: datetime | None = None) -> Drift:
@@ -76,10 +86,10 @@ def drift_at(system: System, home: Home, *, as_of: datetime | None = None) -> Dr
     if moment is None or not ordered or ordered[0].promoted > moment:
         message = "there is no model yet" if as_of is None else "there was no model then"
         raise NotFoundError(message, where=system.name, hint=f"headrace run {system.name}")
-    reign = reign_at(ordered, moment)
-    measure = Measure(system, home, home.registry.get(system.name, reign.version), lasting=False)
+    version = reference_at(ordered, moment, recent_of(system)).version
+    measure = Measure(system, home, home.registry.get(system.name, version), lasting=False)
     drift = next(measure.at([moment], before=moment + _MOMENT))
-    return replace(drift, performance=_performance(system, home, reign, moment))
+    return replace(drift, performance=_performance(system, home, reign_at(ordered, moment), moment))
 
 
 def _performance(system: System, home: Home, reign: Reign, moment: datetime) -> Performance | None:
@@ -114,10 +124,10 @@ def keep_drift(system: System, home: Home, times: Sequence[datetime]) -> KeptDri
     if not task_of(system).drifts:
         return KeptDrift()
     ordered, rows = reigns(home.registry.timeline(system.name)), list[dict[str, Any]]()
-    groups: dict[int, list[datetime]] = {}
+    groups, recent = dict[int, list[datetime]](), recent_of(system)
     for time in times:
         if ordered and ordered[0].promoted <= time:
-            groups.setdefault(reign_at(ordered, time).version, []).append(time)
+            groups.setdefault(reference_at(ordered, time, recent).version, []).append(time)
     measured, unmeasured, unjudged = list[datetime](), dict[datetime, str](), dict[datetime, str]()
     for version, moments in groups.items():
         try:
@@ -139,12 +149,12 @@ def keep_drift(system: System, home: Home, times: Sequence[datetime]) -> KeptDri
 
 
 class Measure:
-    """The drift of one version, at any times.
+    """The drift from what one version learnt, at any times.
 
     Args:
         system: The declaration.
         home: Where the tables are.
-        version: Who predicted.
+        version: What is compared with what it learnt from.
         lasting: Counts have to be kept; else they are where that is possible.
 
     Raises:

@@ -351,7 +351,9 @@ class Volume(MonitorRule):
 
 
 class Drifted(MonitorRule):
-    """Columns are distributed otherwise than in what the champion was trained on.
+    """Columns are distributed otherwise than in what a version was trained on that cannot have learnt what is recent.
+
+    Which version it is says `DriftLimits.recent`.
 
     Attributes:
         warn: So many drifted columns, and more, are a warning.
