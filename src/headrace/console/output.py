@@ -17,8 +17,9 @@ from headrace.lineage import iso
 
 
 def failed(error: HeadraceError, *, as_json: bool) -> None:
-    """An error on stderr, and as the JSON document where one was asked for."""
-    sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    """An error on stderr with what is noted beside it, and as the JSON document where one was asked for."""
+    lines = (f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ()))
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
     if as_json:
         print_json(error.as_dict())
 

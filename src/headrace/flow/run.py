@@ -28,7 +28,7 @@ __all__ = ["Result", "RunRequest", "run", "write_records"]
 def run(system: System, home: Home, request: RunRequest) -> Result:
     """Run the steps. Killed at any moment and run again, it ends as if it had not been killed.
 
-    What it did is kept in the store, also where it failed.
+    What it did is kept in the store, also where it failed. One that fails before it watches watches what is stored.
 
     Raises:
         UsageError: There is no such step.
@@ -64,6 +64,7 @@ def _run(context: RunContext, steps: Sequence[Step]) -> None:
         for step in steps:
             _do(context, step)
     except Exception as error:
+        _watch_all_the_same(context, steps[-1], error)
         result.seconds, result.error = time.perf_counter() - began, _described(error)
         _count_hooks(context)
         gone = _failed(context, error)
@@ -74,6 +75,27 @@ def _run(context: RunContext, steps: Sequence[Step]) -> None:
     _count_hooks(context)
     _refuse_gone(context)
     _record(context)
+
+
+def _watch_all_the_same(context: RunContext, last: Step, error: Exception) -> None:
+    """Let the rules look at what is stored where a run that was to watch failed before it did.
+
+    Readings follow from what was known at their times, so a run that comes later, or a backfill, makes the same ones.
+    What fails in this is noted beside the first error, which is the one to say.
+    """
+    result = context.result
+    if last.name != "monitor" or (result.steps and result.steps[-1]["name"] == "monitor"):
+        return
+    try:
+        if not context.is_gone and context.home.raw(context.system).version():
+            _do(context, last)
+    except Exception as second:  # noqa: BLE001  # said beside the first one
+        described = _described(second)
+        known = isinstance(second, HeadraceError)
+        result.warnings.append(f"nor could the system be watched: {_line(described) if known else described['error']}")
+        error.add_note(result.warnings[-1])
+    for line in result.watched.lines() if result.watched else ():
+        error.add_note(line)
 
 
 def _failed(context: RunContext, error: Exception) -> UsageError | None:
@@ -138,6 +160,7 @@ def write_records(system: System, home: Home, results: Sequence[Result], now: da
                 "error": None if result.error is None else _line(result.error),
                 **{name: pins.get(name) for name in ("data_version", "model_version", "config_digest")},
                 "predictions": None if result.frame is None else result.frame.height,
+                "watched": result.watched is not None,
                 "record": record,
             }
         )

@@ -129,12 +129,14 @@ def _fields(alert: Alert) -> dict[str, Any]:
 
 
 def _previous(system: System, home: Home, as_of: datetime) -> datetime | None:
-    """The time of the last run before one; None where there was none."""
+    """The time of the last run before one that predicted or watched; None where there was none."""
     import polars as pl
 
     table = home.table(system.name, RUNS)
     if not table.exists():
         return None
-    where = (pl.col("as_of") < pl.lit(as_of, pl.Datetime("us", "UTC"))) & pl.col("predictions").is_not_null()
+    told = pl.col("predictions").is_not_null()  # a backfill watches once, for all of its runs
+    told |= pl.col("watched") if "watched" in table.schema() else False
+    where = (pl.col("as_of") < pl.lit(as_of, pl.Datetime("us", "UTC"))) & told
     last: datetime | None = table.collect(table.scan(where=where).select(pl.col("as_of").max())).item()
     return last

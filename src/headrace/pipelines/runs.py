@@ -27,7 +27,7 @@ def write(home: Home, system: str, runs: Sequence[Mapping[str, Any]]) -> None:
 
     rows = [{**run, "record": json.dumps(run["record"], default=_text)} for run in runs]
     types: dict[str, Any] = dict.fromkeys(_TIMES, pl.Datetime("us", "UTC"))
-    types |= dict.fromkeys(_TEXTS, pl.String) | dict.fromkeys(_NUMBERS, pl.Int64)
+    types |= dict.fromkeys(_TEXTS, pl.String) | dict.fromkeys(_NUMBERS, pl.Int64) | {"watched": pl.Boolean}
     frame = pl.DataFrame(rows, schema_overrides=types)
     home.table(system, RUNS).append(frame, identity=["run_id"], compare=["record"], window="created_at")
 
