@@ -44,6 +44,9 @@ def print_alerts(system: str, alerts: Sequence[Alert], *, as_json: bool) -> None
     first = ("raised_at", "severity", "rule", "scope", "value", "threshold", "closed_at", "actions", "id")
     count = sum(alert.is_open for alert in alerts)
     print_table(frame, TableStyle(f"{system}: alerts, newest first; {count} open", first, ("rule", "scope"), kept))
+    newest = {alert.rule: alert for alert in reversed(alerts) if alert.is_open and alert.evidence.get("says")}
+    for alert in newest.values():
+        terminal().print(f"{alert.rule}: {alert.evidence['says']} ({alert.raised_at:%Y-%m-%d})", soft_wrap=True)
 
 
 def print_unwatched(reasons: Mapping[str, str]) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from headrace.loop.silences import SilenceRequest
     from headrace.registry import ModelVersion
     from headrace.system import System
 
@@ -191,6 +192,41 @@ class StoredMonitoringFacts:
     def freshness(self) -> pl.DataFrame:
         """The newest known time of a fact, and the longest usual pause between two of them."""
         return self._pauses("raw", "newest")
+
+    def silences(self, least: timedelta, ended: timedelta) -> pl.DataFrame:
+        """Series of which nothing became known while others went on; a span of evaluation times is read at once.
+
+        Raises:
+            UsageError: The system has no series.
+        """
+        import polars as pl
+
+        from headrace.loop.silences import SilenceRequest, silences
+
+        if not self._system.forecasts or self._system.time is None:
+            raise UsageError(f"{self._system.name} has no series", where="monitoring.rules", hint="leave out by=series")
+        request, frames, place = SilenceRequest(tuple(self._system.keys), least, ended), [], 0
+        while place < len(self._times):
+            until = self._times[place] + ended
+            times = [time for time in self._times[place : place + 1 + ended // self._every] if time < until]
+            frames.append(silences(self._stretches(times, request), times, request))
+            place += len(times)
+        return pl.concat(frames)
+
+    def _stretches(self, times: Sequence[datetime], request: SilenceRequest) -> pl.DataFrame:
+        """When observations became known that count at some times; what is known ahead is none."""
+        import polars as pl
+
+        from headrace.loop.silences import PAST, stretches, width_of
+
+        raw, utc, system = self._home.raw(self._system), pl.Datetime("us", "UTC"), self._system
+        since, until = pl.lit(times[0] - PAST * request.ended, utc), pl.lit(times[-1], utc)
+        where = (pl.col("known_at") > since) & (pl.col("known_at") <= until)
+        if system.target in raw.schema():
+            where &= pl.col(system.target).is_not_null()
+        observed = pl.col(str(system.time)).alias("_observed")
+        facts = raw.scan(where=where).select(*request.keys, "known_at", observed)
+        return raw.collect(stretches(facts, request.keys, width_of(request.least, self._every)))
 
     def predictions(self) -> pl.DataFrame:
         """Predictions that were made since the evaluation time before, and when the last one was."""

@@ -89,8 +89,9 @@ def _line(alert: Alert, event: str, moment: datetime) -> str:
     told_now = event != "closed" and (event == "escalated" or at_once or alert.alarm_at is None)
     value = f": {alert.value:.4g}" if told_now and alert.value is not None else ""
     limit = f", beyond {alert.threshold:.4g}" if value and alert.threshold is not None else ""
+    said = f": {inert(str(alert.evidence['says']))}" if value and alert.evidence.get("says") else ""
     since = f", raised {iso(alert.raised_at)}" if event != "raised" else ""
-    return f"{what[event]}: {alert.rule}{where}{value}{limit} ({iso(moment)}{since}) {alert.id}"
+    return f"{what[event]}: {alert.rule}{where}{value}{limit}{said and f': {said}'} ({iso(moment)}{since}) {alert.id}"
 
 
 def enqueue(system: System, home: Home, alerts: Sequence[Alert], as_of: datetime) -> int:

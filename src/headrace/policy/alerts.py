@@ -69,7 +69,8 @@ class Alert:
         value = "" if self.value is None else f" is {self.value:.4g}"
         low = self.value is not None and self.threshold is not None and self.value < self.threshold
         limit = "" if self.threshold is None else f", at {'least' if low else 'most'} {self.threshold:.4g}"
-        return f"{self.severity}: {self.rule}{where}{value}{limit}"
+        says = self.evidence.get("says")
+        return f"{self.severity}: {self.rule}{where}{value}{limit}" + (f": {says}" if says else "")
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: ``id severity rule scope value threshold raised_at closed_at says actions`` and more."""

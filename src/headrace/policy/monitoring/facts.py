@@ -97,6 +97,22 @@ class MonitoringFacts(Protocol):
         ``usual`` is the longest pause among the stretches before; null where there are too few to tell.
         """
 
+    def silences(self, least: timedelta, ended: timedelta) -> pl.DataFrame:
+        """The series that are silent while others go on: nothing of them became known for longer than `least`.
+
+        A series that has been silent for longer than `ended` has ended, and counts no more.
+
+        Returns:
+            ``time``, the key columns, ``known_at`` and ``_observed`` (UTC: when its newest observation became known,
+            and of when that is), ``_seconds`` (from then to the newest observation of all), ``_usual`` (seconds of its
+            longest usual pause, null where there is none), ``_pauses`` (how many usual ones), ``_alive`` (how many
+            series have not ended). A time with series of which none is silent has one row, in which the others are
+            null. The underscore keeps them apart from keys.
+
+        Raises:
+            UsageError: The system has no series.
+        """
+
     def predictions(self) -> pl.DataFrame:
         """Predictions that were made between an evaluation time and the one before: ``time predictions``.
 

@@ -38,8 +38,7 @@ class ScopedRule(MonitorRule):
     @field_validator("by", mode="before")
     @classmethod
     def _several(cls, value: Any) -> Any:
-        names = (value,) if isinstance(value, str) else tuple(value)
-        return () if names == (SYSTEM,) else names
+        return _columns(value)
 
     @property
     def scope_title(self) -> str:
@@ -285,20 +284,75 @@ class StaleSource(MonitorRule):
 
     The value is the present pause as a multiple of the longest of the last hundred pauses.
 
+    By series the pause of each lasts until the newest observation of any: of a source that is away as a whole tells the
+    rule without `by`. Usual are the pauses within half of `ended` before its last observation.
+
     Attributes:
         warn: Beyond this multiple there is a warning.
         alarm: Beyond this multiple there is an alarm.
         at_least: A shorter pause is none.
+        by: ``system``, or every ``series``.
+        ended: A series that is silent for longer has ended, and is told of no more.
+        pauses: A series of which fewer are known tells nothing.
+        most: So many silent series have an alert of their own; the others are counted.
+
+    >>> StaleSource(by="series").called
+    'stale source by series'
     """
 
     kind: Literal["stale_source"] = "stale_source"
     warn: float | None = 3.0
     alarm: float | None = 10.0
     at_least: Duration = timedelta(hours=6)
+    by: tuple[Literal["series"], ...] = ()
+    ended: Duration = timedelta(days=30)
+    pauses: int = Field(default=10, ge=1)
+    most: int = Field(default=100, ge=1)
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return _columns(value)
+
+    @property
+    def title(self) -> str:
+        """What it says, and by what."""
+        return f"stale source{' by series' if self.by else ''}"
+
+    def check(self, contract: Contract) -> None:
+        """A series ends after it is silent.
+
+        Raises:
+            DeclarationError: It would end before.
+        """
+        if self.by and self.ended <= 2 * self.at_least:
+            raise DeclarationError("must be longer than twice at_least", where="ended", hint='ended="30d"')
 
     def measure(self, facts: MonitoringFacts) -> pl.DataFrame:
-        """The pause at each time."""
-        return _pause(facts.freshness(), "newest", self.at_least)
+        """The pause at each time, or of each series that is silent."""
+        if not self.by:
+            return _pause(facts.freshness(), "newest", self.at_least)
+        return self._silent(facts.silences(self.at_least, self.ended))
+
+    def _silent(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Those that are silent the longest; where none is, one row says so."""
+        import polars as pl
+
+        keys = _scope(frame, "known_at", "_observed", "_seconds", "_usual", "_pauses", "_alive")
+        usual = pl.max_horizontal("_usual", pl.lit(self.at_least.total_seconds()))
+        judged = (pl.col("_pauses") >= self.pauses).fill_null(value=False)
+        frame = frame.with_columns(value=pl.when(judged).then(pl.col("_seconds") / usual).otherwise(0.0))
+        limits = [limit for limit in (self.warn, self.alarm) if limit is not None]
+        beyond = pl.col("value") > min(limits, default=float("inf"))
+        since = pl.col("_observed").filter(beyond).max().over("time").dt.strftime("%Y-%m-%d %H:%M")
+        frame = frame.with_columns(_silent=beyond.sum().over("time"), _since=since)
+        words = pl.format("{} of {} series have no observation since {}", "_silent", "_alive", "_since")
+        frame = frame.sort("time", beyond, "_seconds", *keys, descending=[False, True, True, *[False] * len(keys)])
+        place = pl.int_range(pl.len()).over("time")
+        rows = frame.filter((place < self.most) & ((pl.col("value") > 0) | (place == 0)))
+        measured = {"silent": "_silent", "series": "_alive", "seconds": "_seconds", "usual": "_usual"}
+        evidence = pl.struct(says=words, last=pl.col("_observed").dt.to_string("iso"), **measured)
+        return rows.select("time", *keys, "value", support="_alive", evidence=evidence.struct.json_encode())
 
 
 class NothingPredicted(MonitorRule):
@@ -436,6 +490,12 @@ class Anomalous(MonitorRule):
 def _with_metric(metric: object, fields: dict[str, Any]) -> dict[str, Any]:
     """Fields with a metric, where one was named: else the field's own check says that it is missing."""
     return fields if metric is None else {"metric": metric, **fields}
+
+
+def _columns(value: Any) -> Any:
+    """What a rule is by: one name or several; none stands for the system."""
+    names = (value,) if isinstance(value, str) else tuple(value)
+    return () if names == (SYSTEM,) else names
 
 
 def _scope(frame: pl.DataFrame, *others: str) -> list[str]:
