@@ -350,7 +350,7 @@ class StaleSource(MonitorRule):
         frame = frame.sort("time", beyond, "_seconds", *keys, descending=[False, True, True, *[False] * len(keys)])
         place = pl.int_range(pl.len()).over("time")
         rows = frame.filter((place < self.most) & ((pl.col("value") > 0) | (place == 0)))
-        measured = {"silent": "_silent", "series": "_alive", "seconds": "_seconds", "usual": "_usual"}
+        measured: dict[str, Any] = {"silent": "_silent", "series": "_alive", "seconds": "_seconds", "usual": "_usual"}
         evidence = pl.struct(says=words, last=pl.col("_observed").dt.to_string("iso"), **measured)
         return rows.select("time", *keys, "value", support="_alive", evidence=evidence.struct.json_encode())
 
