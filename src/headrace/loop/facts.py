@@ -203,7 +203,7 @@ class StoredMonitoringFacts:
 
         from headrace.loop.silences import SilenceRequest, silences
 
-        if not self._system.forecasts or self._system.time is None:
+        if task_of(self._system).past is None or self._system.time is None:
             raise UsageError(f"{self._system.name} has no series", where="monitoring.rules", hint="leave out by=series")
         request, frames, place = SilenceRequest(tuple(self._system.keys), least, ended), [], 0
         while place < len(self._times):
