@@ -99,8 +99,8 @@ class Stream:
         return {t.partition: t.offset for t in found.topic_partitions if t.offset >= 0}
 
     def ends(self, topic=TOPIC):
-        count = self.broker.partitions()[topic]
-        return self.broker.ends(topic, list(range(count)))
+        kafka.eventually(lambda: topic in self.broker.partitions())  # one that was made anew is told of a little later
+        return self.broker.ends(topic, list(range(self.broker.partitions()[topic])))
 
     def send(self, steps, series=SERIES, late=True):
         """The next steps of all series, of which some come late or twice."""

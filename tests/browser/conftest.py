@@ -1,4 +1,4 @@
-"""A real Chromium, and a home that is served to it: both once for all tests of a process."""
+"""A real Chromium, once for the tests of a file, and a home that is served to it, once for all of a process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.browser.window import chromium as started
 from tests.servers import Server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, its loop keeps other tests from having one
 def chromium() -> Iterator[Browser]:
     with started() as browser:
         yield browser

@@ -225,7 +225,10 @@ def test_rows_have_no_runs_of_the_past(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "value", ["[/closed] twice", "[red]gone[/red]", "\x1b[2J\x1b]0;title\x07", "a\nb\rforged \u202e"]
 )
-def test_what_came_with_data_is_shown_as_a_text(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_came_with_data_is_shown_as_a_text(
+    value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     frame = pl.DataFrame({"site": [value, "x" * 100_000]})
     print_table(frame, TableStyle(f"[/]{value}", ("site",)))
     terminal().print(f"warning  {value}")

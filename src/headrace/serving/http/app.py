@@ -185,6 +185,7 @@ class Application:
             routers.append(SimulationRoutes(asker, self._home, self._reads, changes, self._tools).router())
         for router in routers:
             api.include_router(router, dependencies=[Depends(refuse_unknown)])
+        api.state.routers = routers  # the application gives no list of what it included
         api.add_exception_handler(Problem, of_problem)
         for trouble in (HeadraceError, OSError):
             api.add_exception_handler(trouble, of_trouble)

@@ -49,8 +49,8 @@ def of_http_exception(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """What the path of a request answers, as the OpenAPI document says."""
-    routes = [route for route in request.app.routes if isinstance(route, APIRoute) and route.include_in_schema]
+    """What the path of a request answers."""
+    routes = [route for router in request.app.state.routers for route in router.routes if isinstance(route, APIRoute)]
     matching = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
     return sorted({method for route in matching for method in route.methods or ()})
 
