@@ -32,6 +32,8 @@ def serve(
     **given: str | None,
 ) -> None:
     """Answer over HTTP. Each option also HEADRACE_NAME, as HEADRACE_MAX_BODY."""
+    from tempfile import TemporaryDirectory
+
     from headrace import console
     from headrace.api.tools import tools
     from headrace.dashboard.options import DashboardOptions
@@ -54,8 +56,9 @@ def serve(
         started = {"address": binding.address, "docs": f"{binding.address}/docs", **grpc, "home": str(home.path)}
         console.print_started(started, standing(systems, home), as_json=use.json)
 
-    pages = None if no_pages else Pages(DashboardOptions(read_only=read_only))
-    serve(systems, home.settings, options, binding, on_start, Above(tools(), pages))
+    with TemporaryDirectory(prefix="headrace-sessions-") as folder:
+        pages = None if no_pages else Pages(DashboardOptions(read_only=read_only, folder=Path(folder)))
+        serve(systems, home.settings, options, binding, on_start, Above(tools(), pages))
 
 
 @command

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -20,12 +22,14 @@ from headrace.dashboard.asking import Clients
 from headrace.dashboard.assets import Assets
 from headrace.dashboard.figures import Figure
 from headrace.dashboard.forms import PostedForm, read_form
+from headrace.dashboard.live import LiveSessions
 from headrace.dashboard.options import DashboardOptions
 from headrace.dashboard.parts import PageRoute, WriteRoute
 from headrace.dashboard.reading import ApiRefusal
 from headrace.dashboard.rendering import Rendering
 from headrace.dashboard.session import Sessions, ViewerSession
 from headrace.dashboard.site import FIGURES, PAGES, WRITES
+from headrace.dashboard.tries import LoginTries
 from headrace.dashboard.view import PageView
 
 _Part = TypeVar("_Part", PageRoute, WriteRoute)
@@ -71,7 +75,11 @@ class Dashboard:
 
     def __init__(self, clients: Clients, options: DashboardOptions, docs: str = "/docs") -> None:
         self._clients, self._options = clients, options
-        self._sessions = Sessions(options.key, options.session)
+        folder = options.folder
+        if folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="headrace-sessions-")  # goes with the application
+            folder = Path(self._folder.name)
+        self._sessions, self._tries = Sessions(options.key, options.session, LiveSessions(folder)), LoginTries()
         self._assets = Assets()
         self._rendering = Rendering(self._assets, options, docs)
         routes = [
@@ -180,7 +188,7 @@ class Dashboard:
         if form is None or session is None:
             refused = ApiRefusal(403, "the form is too old", "nothing was changed", "open the page again, and repeat")
             return await self._refused(request, refused)
-        if self._options.read_only and write.changes:
+        if self._options.read_only:
             return await self._refused(request, ApiRefusal(403, "read-only", "nothing can be changed here"))
         view = await self._view(request)
         outcome = await write.do(view, form)
@@ -211,22 +219,42 @@ class Dashboard:
             said = "The form was too old. Try again."
             return await self._answer(request, session, "login.html", {"next": address, "said": said}, 403)
         token = form.first("token").strip()
-        try:
-            await self._clients.of(token).get("/v1/access")
-        except ApiRefusal as refused:
+        refused = await self._tried(request, token)
+        if refused is not None:
             said = "No such token is known." if refused.status == 401 else f"{refused.title}: {refused.detail}"
             status = 502 if refused.status == 0 else refused.status
-            return await self._answer(request, session, "login.html", {"next": address, "said": said}, status)
+            answer = await self._answer(request, session, "login.html", {"next": address, "said": said}, status)
+            answer.headers.update({"retry-after": refused.hint} if status == 429 else {})
+            return answer
+        self._sessions.end(session)  # it is another one from now on
         response = RedirectResponse(address, 303)
         self._sessions.keep(response, request, self._sessions.begin(token))
         return response
+
+    async def _tried(self, request: Request, token: str) -> ApiRefusal | None:
+        """Why nobody is logged in with a token; None where the API knows it. The log has it, without the token."""
+        address = request.client.host[:64] if request.client is not None else "this machine"
+        wait = self._tries.begin(address)
+        if wait:
+            return ApiRefusal(429, "Too many log-ins failed", f"try again in {wait} seconds", str(wait))
+        try:
+            await self._clients.check(token)
+        except ApiRefusal as refused:
+            if refused.status != 401:
+                self._tries.forgive(address)
+            _log.warning("a log-in from %r was refused: %d %s", address, refused.status, refused.title)
+            return refused
+        self._tries.forgive(address)
+        _log.info("a log-in from %r", address)
+        return None
 
     async def _logout(self, request: Request) -> Response:
         session = self._sessions.of(request)
         root = str(request.scope.get("root_path", "")).rstrip("/")
         response = RedirectResponse(f"{root}/login", 303)
-        if await self._trusted(request, session) is not None:
-            self._sessions.end(response, request)
+        if await self._trusted(request, session) is not None and session is not None:
+            self._sessions.end(session)
+            self._sessions.forget(response, request)
         return response
 
 

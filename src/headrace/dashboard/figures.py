@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.dashboard.words import moment
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a spreadsheet take a text for a formula."""
+_FORMULA = "=+-@\u2212"
+"""With what a formula begins, of any width; the last one is the minus of mathematics."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Figure:
     def csv(self) -> str:
         """All rows, as spreadsheets read them; no text of the data can become a formula."""
         file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file)  # its ends of lines have it quote a text that holds one of their characters
         writer.writerow([plain(name) for name in (self.x, *(line.name for line in self.lines))])
         for row in self.rows:
             writer.writerow([plain(row.get(name)) for name in (self.x, *(line.name for line in self.lines))])
@@ -115,8 +116,18 @@ def plain(value: object) -> object:
     if value is None:
         return ""
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
+        return f"'{value}" if _computed(value) else value
     return value
+
+
+def _computed(text: str) -> bool:
+    """Whether a spreadsheet may take a text for a formula: also one behind blanks, or what nobody sees."""
+    for character in text:
+        if character in "\t\r\n" or unicodedata.normalize("NFKC", character)[0] in _FORMULA:
+            return True
+        if not character.isspace() and unicodedata.category(character) not in ("Cc", "Cf"):
+            return False
+    return False
 
 
 def _seconds(value: object) -> float | None:

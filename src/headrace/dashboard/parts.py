@@ -48,14 +48,12 @@ class WriteOutcome:
 
 @dataclass(frozen=True)
 class WriteRoute:
-    """What a form does.
+    """What a form does; read-only mode refuses it.
 
     Attributes:
         path: Where it is posted to.
         do: Asks the API, once.
-        changes: Whether something is changed, which read-only mode refuses.
     """
 
     path: str
     do: Callable[[PageView, PostedForm], Awaitable[WriteOutcome]]
-    changes: bool = True

@@ -15,6 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context
 from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from types import TracebackType
@@ -73,10 +74,12 @@ class LocalProcess:
 
     def __init__(self, process: BaseProcess, answers: Connection) -> None:
         self._process, self._answers = process, answers
+        self._packed = b""
 
     @property
     def alive(self) -> bool:
         """Whether it still runs."""
+        self._read()
         return self._process.is_alive()
 
     @property
@@ -86,10 +89,8 @@ class LocalProcess:
 
     def result(self) -> Any | None:
         """What its entry returned; None where it ended without."""
-        try:
-            return self._answers.recv() if self._answers.poll() else None
-        except EOFError:
-            return None
+        self._read()
+        return pickle.loads(self._packed) if self._packed else None  # noqa: S301  # by the process that was started here
 
     def stop(self) -> None:
         """Ask it to end (SIGTERM)."""
@@ -101,7 +102,17 @@ class LocalProcess:
 
     def wait(self, seconds: float) -> None:
         """Return when it has ended, or after so many seconds."""
-        self._process.join(seconds)
+        until = time.monotonic() + seconds
+        if not self._packed:
+            wait_for([self._process.sentinel, self._answers], seconds)
+            self._read()
+        self._process.join(max(until - time.monotonic(), 0))
+
+    def _read(self) -> None:
+        """Take what its entry returned as soon as it comes: more than the pipe holds keeps it from ending."""
+        with contextlib.suppress(EOFError, OSError):  # it ended without, or in the middle of saying it
+            if not self._packed and self._answers.poll():
+                self._packed = self._answers.recv_bytes()
 
 
 def _live(entry: Entry, handed: Any, number: int, parent: int, answers: Connection) -> None:

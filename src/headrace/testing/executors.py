@@ -12,7 +12,16 @@ import pytest
 
 from headrace.errors import HeadraceError, UsageError
 from headrace.executors import Executor, Running
-from headrace.testing.tasks import dies, doubled, ends_at_once, killed, process_of, refuse, works_until_told
+from headrace.testing.tasks import (
+    dies,
+    doubled,
+    ends_at_once,
+    killed,
+    process_of,
+    refuse,
+    returns_much,
+    works_until_told,
+)
 
 PATIENCE = 60.0
 """Seconds that a process has to start or to end."""
@@ -104,6 +113,17 @@ class ExecutorSuite:
         running = executor.start(ends_at_once, 40, 2)
         running.wait(PATIENCE)
         assert (running.alive, running.code, running.result()) == (False, 0, 42)
+
+    def test_a_worker_may_say_much_at_its_end(self, executor: Executor) -> None:
+        size = 4 * 2**20
+        running = executor.start(returns_much, size, 0)
+        running.wait(PATIENCE)
+        assert (running.alive, running.code) == (False, 0)
+        assert running.result() == b"x" * size
+        running, until = executor.start(returns_much, size, 0), time.monotonic() + PATIENCE
+        while running.alive and time.monotonic() < until:  # as one who waits for several does
+            time.sleep(0.05)
+        assert (running.code, len(running.result() or b"")) == (0, size)
 
     def test_a_worker_that_dies_says_nothing(self, executor: Executor) -> None:
         running = executor.start(dies, None, 0)

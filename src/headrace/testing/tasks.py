@@ -45,6 +45,11 @@ def ends_at_once(handed: int, number: int, stop: threading.Event) -> int:
     return handed + number
 
 
+def returns_much(handed: int, number: int, stop: threading.Event) -> bytes:
+    """Ends by itself, with more than a pipe holds."""
+    return b"x" * handed
+
+
 def dies(handed: object, number: int, stop: threading.Event) -> None:
     """Dies without a word."""
     os._exit(3)
