@@ -32,3 +32,14 @@ def test_variables_of_one_name_are_told_apart_by_their_role():
     assert json.loads(measured["evidence"][0])["columns"] == (
         'consumption, consumption (predicted), consumption (predicted) {"area": "DK1"}, consumption (target)'
     )
+
+
+def test_a_column_that_is_not_measured_is_told_and_one_that_is_has_no_reason():
+    row = {"time": NOW, "role": "feature", "name": "load", "segment": "", "drifted": True, "matters": True}
+    facts = SimpleNamespace(drift=lambda: pl.DataFrame([row]))
+    measured = Drifted(column="laod").measure(facts)
+    assert measured["value"].to_list() == [None]
+    assert json.loads(measured["evidence"][0]) == {"reason": "drift of 'laod' is not measured; it is of load"}
+    measured = Drifted(column="load").measure(facts)
+    assert measured["value"].to_list() == [1.0]
+    assert json.loads(measured["evidence"][0])["columns"] == "load"

@@ -434,9 +434,10 @@ class Drifted(MonitorRule):
         reasons = self._reasons(frame)
         if "drifted" not in frame.columns:
             return reasons
-        frame = frame.filter(pl.col("drifted").is_not_null())
         if self.column is not None:
+            reasons = pl.concat([reasons, self._unmeasured(frame)])
             frame = frame.filter(pl.col("name") == self.column)
+        frame = frame.filter(pl.col("drifted").is_not_null())
         # A target is called as its prediction, and may be as a feature; of a segment there are rows where it drifted.
         roles = {"feature": "", "target": " (target)", "prediction": " (predicted)"}
         role = pl.col("role").replace_strict(roles)
@@ -447,6 +448,18 @@ class Drifted(MonitorRule):
         count = drifted.cast(pl.Int64).sum().cast(pl.Float64)
         frame = frame.group_by("time", maintain_order=True).agg(value=count, columns=names)
         return pl.concat([frame.select("time", "value", evidence=pl.struct("columns").struct.json_encode()), reasons])
+
+    def _unmeasured(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Times at which other columns were measured, but not the one that the rule is about."""
+        import polars as pl
+
+        measured = frame.filter(pl.col("name").is_not_null())
+        names = sorted(measured["name"].unique())
+        times = measured.select("time").unique(maintain_order=True)
+        times = times.join(measured.filter(pl.col("name") == self.column), on="time", how="anti")
+        reason = f"drift of {self.column!r} is not measured; it is of {', '.join(names[:10])}"
+        evidence = pl.struct(reason=pl.lit(reason)).struct.json_encode()
+        return times.select("time", value=pl.lit(None, pl.Float64), evidence=evidence)
 
     def _reasons(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Times at which nothing could be measured, and why."""
