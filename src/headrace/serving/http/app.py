@@ -178,14 +178,15 @@ class Application:
         deciding = DecideRoutes(self.served, self._home, changes, self._reads)
         self._wire.closing.extend((explaining.close, self._predict.both.turns.close))
         speaking = Speaking(self.served, access, front.told)
-        routers = [front.router(), reading.router(), browsing.router(), explaining.router()]
-        routers += [deciding.router(), speaking.router()]
+        public = [front.router(), speaking.router()]  # of which some are open to all
+        closed = [reading.router(), browsing.router(), explaining.router(), deciding.router()]
         if self._tools is not None:
-            routers.append(WatchRoutes(asker, self._reads, changes, self._tools).router())
-            routers.append(SimulationRoutes(asker, self._home, self._reads, changes, self._tools).router())
-        for router in routers:
-            api.include_router(router, dependencies=[Depends(refuse_unknown)])
-        api.state.routers = routers  # the application gives no list of what it included
+            closed.append(WatchRoutes(asker, self._reads, changes, self._tools).router())
+            closed.append(SimulationRoutes(asker, self._home, self._reads, changes, self._tools).router())
+        for routers, before in ((public, []), (closed, [Depends(asker.known)])):
+            for router in routers:
+                api.include_router(router, dependencies=[*before, Depends(refuse_unknown)])
+        api.state.routers = [*public, *closed]  # the application gives no list of what it included
         api.add_exception_handler(Problem, of_problem)
         for trouble in (HeadraceError, OSError):
             api.add_exception_handler(trouble, of_trouble)

@@ -83,6 +83,19 @@ def test_tokens_allow_what_they_name(guarded: Server, token: str | None, predict
     )
 
 
+def test_who_has_no_token_learns_of_no_parameter(guarded: Server) -> None:
+    paths = guarded.get("/openapi.json", headers=bearer("shop")).json()["paths"]
+    routes = [(method, path) for path, methods in paths.items() if path.startswith("/v1/") for method in methods]
+    assert len(routes) >= 40
+    with guarded.client() as client:
+        answers = {
+            (method, path): client.request(method, path, params={"limit": "x", "as_of": "never", "nothing": "1"})
+            for method, path in routes
+        }
+    assert {route: answer.status_code for route, answer in answers.items() if answer.status_code != 401} == {}
+    assert {answer.headers["www-authenticate"] for answer in answers.values()} == {"Bearer"}
+
+
 def test_the_document_asks_for_the_token(guarded: Server, titanic: Server) -> None:
     document = guarded.get("/openapi.json", headers=bearer("shop")).json()
     assert document["paths"][PREDICT]["post"]["security"] == [{"token": []}]

@@ -48,6 +48,14 @@ class Asker:
     def __init__(self, served: Mapping[str, ServedSystem], access: Access) -> None:
         self.served, self.access = served, access
 
+    async def known(self, request: Request) -> None:
+        """Called before every route that is not open to all, and before what is wrong with a request is said.
+
+        Raises:
+            Problem: 401 without a known token.
+        """
+        self.access.sees(authorization_of(request), "")
+
     def may(self, request: Request, name: str, *, with_keys: bool = False, repeated: Sequence[str] = ()) -> str:
         """The name of a system, if the request may read it, and has no parameter but the route's.
 
