@@ -295,7 +295,7 @@ def _do(packed: bytes) -> Any:
 def _died(statuses: Iterable[int | None]) -> HeadraceError:
     """The error of a pool whose process ended by itself; the others were then told to end (SIGTERM)."""
     again = "repeating goes on from where it was"
-    first = next((statuse for statuse in statuses if statuse not in (None, 0, -signal.SIGTERM)), None)
+    first = next((status for status in statuses if status not in (None, 0, -signal.SIGTERM)), None)
     if first == -signal.SIGKILL:
         hint = f"out of memory? try fewer --workers; {again}"
         return HeadraceError("a worker process was killed (SIGKILL)", hint=hint)
