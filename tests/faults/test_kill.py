@@ -42,7 +42,10 @@ def contents(home, name, drop=("run_id", "created_at", "_version", "data_version
     table = Home(Settings(home=home)).table("energy", name)
     if not table.exists():
         return pl.DataFrame()
-    frame = table.collect(table.scan()).drop(drop, strict=False)
+    frame = table.collect(table.scan())
+    if name == "metrics":  # a mark says how far scoring came, once more for each time that it went on from there
+        frame = frame.filter(pl.col("scope") != "mark")
+    frame = frame.drop(drop, strict=False)
     return frame.sort([c for c in frame.columns if not isinstance(frame.schema[c], pl.List)])
 
 

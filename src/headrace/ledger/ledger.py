@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -276,6 +276,16 @@ class Ledger:
         """
         return self._database.read(lambda connection: _after(connection, system, after, limit))
 
+    def parts(self, system: str, *, after: int = 0, limit: int = 10_000) -> Iterator[list[Numbered]]:
+        """What `read` gives, part by part, up to the entry that is the last one when the first part is asked for.
+
+        Entries that are logged meanwhile are left to the next reader: under load there would be no end.
+        """
+        until = self.last(system)
+        while entries := self._database.read(partial(_after, system=system, after=after, limit=limit, until=until)):
+            yield entries
+            after = entries[-1][0]
+
     def newest(
         self,
         system: str,
@@ -368,9 +378,12 @@ class Ledger:
         return self._database.read(lambda connection: connection.execute(query).mappings().all())
 
 
-def _after(connection: Connection, system: str, after: int, limit: int | None) -> list[Numbered]:
+def _after(
+    connection: Connection, system: str, after: int, limit: int | None, until: int | None = None
+) -> list[Numbered]:
     number = predictions.c.sequence
     query = select(number, *_ENTRY).where(predictions.c.system == system, number > after)
+    query = query if until is None else query.where(number <= until)
     return _numbered(connection, query.order_by(number).limit(limit))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Row, Select, func, insert, select, update
@@ -116,8 +116,19 @@ class Shadows:
 
     def read(self, system: str, version: int, *, after: int = 0, limit: int = 10_000) -> list[Beside]:
         """What a version said, in the order of what was answered, from behind a sequence number."""
-        query = _beside().where(shadows.c.system == system, shadows.c.model_version == version, shadows.c.of > after)
-        return self._all(query.order_by(shadows.c.of).limit(limit), _of_row)
+        return self._all(_said_by(system, version, after, limit), _of_row)
+
+    def parts(
+        self, system: str, follower: Follower, *, after: int = 0, until: int | None = None, limit: int = 10_000
+    ) -> Iterator[list[Beside]]:
+        """What `read` gives, part by part, up to where the follower was, and to a sequence number where one is given.
+
+        What it says meanwhile is left to the next reader: under load there would be no end.
+        """
+        last = follower.position if until is None else min(follower.position, until)
+        while part := self._all(_said_by(system, follower.model_version, after, limit, last), _of_row):
+            yield part
+            after = part[-1][0].of
 
     def get(self, shadow_id: str) -> tuple[Shadow, Entry, dict[str, Any]] | None:
         """What was said, by its id: with the answer that it stands beside, and its own pins record."""
@@ -127,6 +138,12 @@ class Shadows:
 
     def _all(self, query: Select[Any], make: Callable[[Row[Any]], T]) -> list[T]:
         return self._database.read(lambda connection: [make(row) for row in connection.execute(query)])
+
+
+def _said_by(system: str, version: int, after: int, limit: int, until: int | None = None) -> Select[Any]:
+    query = _beside().where(shadows.c.system == system, shadows.c.model_version == version, shadows.c.of > after)
+    query = query if until is None else query.where(shadows.c.of <= until)
+    return query.order_by(shadows.c.of).limit(limit)
 
 
 def _follower(connection: Connection, system: str, version: int) -> Follower | None:

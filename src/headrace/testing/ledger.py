@@ -132,6 +132,15 @@ class LedgerSuite:
             last = page[-1][0]
         assert results == list("abcdef")
 
+    def test_reading_in_parts_ends_though_more_is_logged(self, ledger: Ledger) -> None:
+        for key in "abcde":
+            ledger.write([entry(ledger, key), entry(ledger, key, system="energy")])
+        pages = []
+        for page in ledger.parts("titanic", limit=2):
+            pages.append([e.key for _, e in page])
+            ledger.write([entry(ledger, f"while reading {len(pages)}/{i}") for i in range(3)])
+        assert pages == [["a", "b"], ["c", "d"], ["e"]]
+
     def test_a_reader_misses_nothing_while_many_write(self, ledger: Ledger) -> None:
         results: list[str] = []
         last, finished = 0, threading.Event()

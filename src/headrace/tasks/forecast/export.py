@@ -33,7 +33,8 @@ def export(
     predictions of versions that scored beside.
 
     Every answer is computed again from the tables on the way: `differing` counts those that are not equal. Events are
-    facts whatever the contract's rules over a batch say: each was found good when it came.
+    facts whatever the contract's rules over a batch say: each was found good when it came. What is logged while it
+    runs is left to the next export.
 
     Raises:
         LedgerError: The ledger cannot be read.
@@ -41,10 +42,11 @@ def export(
     """
     shape.check(system, home)
     count = added = 0
-    after, stored = exported(system.name, home), StoredAnswers(system, home)
-    begin, last_number = after, home.ledger.last(system.name)
+    stored = StoredAnswers(system, home)
+    begin = after = exported(system.name, home)
+    last_number = home.ledger.last(system.name)
     on_progress("export", 0, last_number - begin)
-    while entries := home.ledger.read(system.name, after=after, limit=_CHUNK):
+    for entries in home.ledger.parts(system.name, after=begin, limit=_CHUNK):
         added += _facts(system, home, [entry for _, entry in entries])
         for start in range(0, len(entries), _ANSWERS):
             part = entries[start : start + _ANSWERS]

@@ -34,14 +34,11 @@ def export_shadows(system: System, home: Home, until: int) -> dict[str, int]:
     stored = StoredAnswers(system, home, SHADOWS, {ROLE: pl.String, SHADOW_OF: pl.String, SEQUENCE: pl.Int64})
     for follower, _ in home.ledger.shadows.followers(system.name):
         after = exported_of(system, home, follower.model_version)
-        while shadows := home.ledger.shadows.read(system.name, follower.model_version, after=after, limit=_PART):
-            after = shadows[-1][0].of
-            part = [(shadow, entry, json.loads(shadow.answer)) for shadow, entry in shadows if shadow.of <= until]
+        for shadows in home.ledger.shadows.parts(system.name, follower, after=after, until=until, limit=_PART):
+            part = [(shadow, entry, json.loads(shadow.answer)) for shadow, entry in shadows]
             stored.add(
                 (answer | {ROLE: SHADOW, SHADOW_OF: entry.id, SEQUENCE: shadow.of}, entry.created_at)
                 for shadow, entry, answer in part
                 if "predictions" in answer
             )
-            if len(part) < len(shadows):
-                break
     return stored.counts

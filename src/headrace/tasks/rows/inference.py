@@ -151,7 +151,8 @@ def export(
     """Copy what the ledger logged since the last export to the predictions table, each entry once.
 
     The table remembers how far it got: each row carries its place in the log. Killed at any moment and repeated, it
-    copies nothing twice, because an id is stored once. So many entries as `limit` says are in memory at once.
+    copies nothing twice, because an id is stored once. So many entries as `limit` says are in memory at once. What is
+    logged while it runs is left to the next export.
 
     Returns:
         How many rows were added.
@@ -159,17 +160,17 @@ def export(
     shape.check(system, home)
     if not home.has_ledger:
         return 0
-    added, after = 0, _exported(system, home) if after is None else after
-    begin, last = after, home.ledger.last(system.name)
+    added, begin = 0, _exported(system, home) if after is None else after
+    last = home.ledger.last(system.name)
     on_progress("export", 0, last - begin)
-    while entries := home.ledger.read(system.name, after=after, limit=limit):
-        after = entries[-1][0]
+    for entries in home.ledger.parts(system.name, after=begin, limit=limit):
+        number = entries[-1][0]
         frame = logged(system, home, entries)
         # First, so that what says how far the export got never says more than is there.
         logged_features.store(system, home, frame)
         table = home.table(system.name, PREDICTIONS)
         added += table.append(frame, identity=["id"], compare=answer_columns(system, home), window="as_of").added
-        on_progress("export", after - begin, max(after, last) - begin)
+        on_progress("export", number - begin, max(number, last) - begin)
     return added
 
 
@@ -283,10 +284,9 @@ def read(
                 *(name for name in types if name != ROLE or name in columns), "_version"
             )
         )
-    after = _exported(system, home)
-    while home.has_ledger and (entries := home.ledger.read(system.name, after=after)):
-        after = entries[-1][0]
-        parts.append(logged(system, home, entries))
+    if home.has_ledger:
+        logs = home.ledger.parts(system.name, after=_exported(system, home))
+        parts += [logged(system, home, entries) for entries in logs]
     if not parts:
         raise NotFoundError("no predictions yet", where=system.name, hint=first_steps(system, home))
     frame = pl.concat(parts, how="diagonal_relaxed")

@@ -42,13 +42,13 @@ def export(
     added, compared = 0, answer_columns(system, home)
     for follower, _ in home.ledger.shadows.followers(system.name):
         number = follower.model_version
-        after, begin = (exported_of(system, home, number),) * 2
-        while shadows := home.ledger.shadows.read(system.name, number, after=after, limit=limit):
+        begin = exported_of(system, home, number)
+        for shadows in home.ledger.shadows.parts(system.name, follower, after=begin, limit=limit):
             after = shadows[-1][0].of
             frame = logged(system, home, shadows)
             table = home.table(system.name, SHADOWS)
             added += table.append(frame, identity=["id"], compare=compared, window="as_of").added
-            on_progress(f"export version {number}", after - begin, max(follower.position, after) - begin)
+            on_progress(f"export version {number}", after - begin, follower.position - begin)
     return added
 
 
@@ -131,8 +131,7 @@ def read(
     followers = home.ledger.shadows.followers(system.name) if home.has_ledger else []
     for follower, _ in followers:
         after = exported_of(system, home, follower.model_version)
-        while shadows := home.ledger.shadows.read(system.name, follower.model_version, after=after):
-            after = shadows[-1][0].of
+        for shadows in home.ledger.shadows.parts(system.name, follower, after=after):
             parts.append(logged(system, home, shadows).select(names))
     if not parts:
         raise none_yet(system.name, SHADOW, "")
