@@ -64,7 +64,13 @@ def examine(home: Home, bootstrap: str | None = None) -> list[dict[str, str]]:
     findings += [_native(), _variables(), _folder(home), _store(home), _online(home), _ledger(home), _tracking(home)]
     findings += _beside(home)
     systems, broken = _declared()
-    findings += [_tokens(home), *_systems(home, systems, broken), *_runs(home), *_streams(home, systems, bootstrap)]
+    findings += [
+        _tokens(home),
+        *_systems(home, systems, broken),
+        *_runs(home),
+        *_untold(home),
+        *_streams(home, systems, bootstrap),
+    ]
     git = shutil.which("git")
     findings.append(_found("git", "ok" if git else "warning", git or "absent: predictions carry no code revision"))
     return findings
@@ -219,6 +225,18 @@ def _runs(home: Home) -> list[dict[str, str]]:
     except HeadraceError as error:
         return [_found("last runs", "failed", str(error))]
     return [_found(f"last run of {system}", "warning", text) for system, text in lines]
+
+
+def _untold(home: Home) -> list[dict[str, str]]:
+    """Messages about alerts that nobody got. A ledger that is away is told by its own finding."""
+    from headrace.loop.notify import given_up
+
+    try:
+        systems = home.ledger.owned.systems() if _ledger(home)["status"] == "ok" and home.has_ledger else ()
+        lines = [(system, line) for system in systems for line in given_up(system, home)]
+    except HeadraceError as error:
+        return [_found("messages about alerts", "failed", str(error))]
+    return [_found(f"messages of {system}", "warning", line) for system, line in lines]
 
 
 def _tokens(home: Home) -> dict[str, str]:

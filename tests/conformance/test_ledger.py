@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, text
 from headrace.errors import ConfigError, KeyConflictError, LedgerError
 from headrace.ledger import Ledger
 from headrace.testing import LedgerSuite
-from headrace.testing.ledger import PINS, entry
+from headrace.testing.ledger import NOW, PINS, entry, notice
 
 WRITE = st.tuples(st.sampled_from("st"), st.sampled_from("abcdé\x01 \"'"), st.sampled_from("xyz"))
 WRITES = st.lists(st.lists(WRITE, max_size=9), max_size=6)
@@ -29,6 +29,16 @@ class Databases(LedgerSuite):
         engine.dispose()
         with pytest.raises(LedgerError, match="99"):
             Ledger.open(uri)
+
+    def test_a_ledger_of_an_earlier_headrace_gets_the_columns_that_it_lacks(self, ledger: Ledger, uri: str) -> None:
+        ledger.notices.put([notice("a1", "raised")])
+        engine = create_engine(uri)
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE notices DROP COLUMN given_up_at"))
+        engine.dispose()
+        reopened = Ledger.open(uri)
+        assert reopened.notices.give_up("energy", [], NOW) == [("mail", 1, NOW)]
+        reopened.close()
 
     @given(WRITES)
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors])

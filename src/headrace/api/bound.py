@@ -145,7 +145,8 @@ class BoundSystem(DecidedSystem):
             trial: Send a message to each channel instead that says that it is a trial.
 
         Returns:
-            For each channel ``channel sent waiting reason``: what was sent, in one message, and what waits on, and why.
+            For each channel ``channel sent waiting reason given_up``: what was sent, in one message, and what waits
+            on, and why; and what is sent no more, as `monitoring.notify` no longer names the channel.
 
         Raises:
             UsageError: No channel is declared.
@@ -156,7 +157,7 @@ class BoundSystem(DecidedSystem):
         headrace.errors.UsageError: monitoring.notify: no channel is declared
         ...
         """
-        from headrace.loop.notify import deliver, rehearse
+        from headrace.loop.notify import deliver, give_up, rehearse
 
         if not self.declaration.monitoring.notify:
             hint = 'name variables that hold addresses: Monitoring(notify=("OPS_WEBHOOK",))'
@@ -164,7 +165,8 @@ class BoundSystem(DecidedSystem):
         if trial:
             return [delivery.as_dict() for delivery in rehearse(self.declaration)]
         home, now = self.workspace.home, self.workspace.now()
-        return [delivery.as_dict() for delivery in deliver(self.name, home, now=now, force=True)]
+        lost = give_up(self.declaration, home, now=now)
+        return [delivery.as_dict() for delivery in (*lost, *deliver(self.name, home, now=now, force=True))]
 
     def evaluate(
         self,

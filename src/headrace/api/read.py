@@ -293,6 +293,19 @@ class ReadSystem(TunedSystem):
         self._check_stored()
         return unknown(self.declaration, self.workspace.reading, as_of=moment)
 
+    def untold(self) -> list[str]:
+        """Messages about alerts that were given up, a line for each channel that `Monitoring.notify` no longer names.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+
+        >>> s.untold()
+        []
+        """
+        from headrace.loop.notify import given_up
+
+        return given_up(self.name, self.workspace.reading)
+
     def why(self, *, as_of: Time | None = None) -> list[ChainLink]:
         """What was raised and closed, trained and decided, oldest first, in words.
 

@@ -24,6 +24,7 @@ def alerts(
     console.print_alerts(system.name, system.alerts(as_of=as_of, open=only_open), as_json=use.json)
     if not use.json:
         console.print_unwatched(system.unwatched(as_of=as_of))
+        console.print_untold(system.untold())
 
 
 @command
@@ -66,7 +67,8 @@ def notify(
     else:
         for d in deliveries:
             waits = f", {d['waiting']} waiting: {d['reason']}" if d["waiting"] else ""
-            sys.stdout.write(f"{d['channel']}: {d['sent']} sent{waits}\n")
+            lost = f", {d['given_up']} given up: {d['reason']}" if d["given_up"] else ""
+            sys.stdout.write(f"{d['channel']}: {d['sent']} sent{waits}{lost}\n")
         sys.stdout.write("" if deliveries else "nothing waits\n")
     if any(delivery["waiting"] for delivery in deliveries):
         raise typer.Exit(1)

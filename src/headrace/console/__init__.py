@@ -1,6 +1,6 @@
 """What people see: tables and progress on stderr or stdout, JSON for programs."""
 
-from headrace.console.alerts import print_alerts, print_chain, print_unwatched
+from headrace.console.alerts import print_alerts, print_chain, print_untold, print_unwatched
 from headrace.console.card import print_card, print_importance
 from headrace.console.comparison import print_comparison, print_evidence
 from headrace.console.drift import print_drift
@@ -56,6 +56,7 @@ __all__ = [
     "print_skew",
     "print_started",
     "print_tree",
+    "print_untold",
     "print_unwatched",
     "print_validation",
     "print_verified",

@@ -55,6 +55,12 @@ def print_unwatched(reasons: Mapping[str, str]) -> None:
         terminal().print(f"not known  {rule}: {reason}", soft_wrap=True)
 
 
+def print_untold(lines: Sequence[str]) -> None:
+    """A line for each channel whose messages nobody got."""
+    for line in lines:
+        terminal().print(f"not told  {line}", soft_wrap=True)
+
+
 def print_chain(system: str, links: Sequence[ChainLink], limit: int, *, as_json: bool) -> None:
     """A line for each thing that happened; the newest ones where there are more than `limit`."""
     shown = links[-limit:]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import Connection, insert, inspect, make_url, select, text, update
+from sqlalchemy import Column, Connection, insert, inspect, make_url, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -75,7 +75,7 @@ class Database:
 
         def work(connection: Connection) -> str | None:
             names = set(inspect(connection).get_table_names())
-            if not names >= set(tables.metadata.tables) or not self._is_known(connection) or _lacks_seal(connection):
+            if not names >= set(tables.metadata.tables) or not self._is_known(connection) or _lacking(connection):
                 return None
             identity: str | None = connection.scalar(select(tables.identity.c.id))
             return identity
@@ -84,8 +84,9 @@ class Database:
 
     def _make(self, connection: Connection) -> None:
         tables.metadata.create_all(connection)
-        if _lacks_seal(connection):  # made by an earlier headrace, which goes on writing to it without
-            connection.execute(text("ALTER TABLE predictions ADD COLUMN seal BIGINT"))
+        for column in _lacking(connection):  # made by an earlier headrace, which goes on writing to it without
+            type_name = column.type.compile(connection.dialect)
+            connection.execute(text(f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {type_name}"))
         if not self._is_known(connection):
             connection.execute(insert(tables.version).values(version=tables.FORMAT))
         if connection.scalar(select(tables.identity.c.id)) is None:
@@ -265,8 +266,10 @@ class Database:
         )
 
 
-def _lacks_seal(connection: Connection) -> bool:
-    return "seal" not in {column["name"] for column in inspect(connection).get_columns("predictions")}
+def _lacking(connection: Connection) -> list[Column[object]]:
+    """Columns that tables of an earlier headrace lack; all of them may be empty."""
+    later, inspector = (tables.predictions.c.seal, tables.notices.c.given_up_at), inspect(connection)
+    return [c for c in later if c.name not in {known["name"] for known in inspector.get_columns(c.table.name)}]
 
 
 def _parsed(uri: str) -> URL:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, Select, and_, case, func, insert, or_, select, tuple_, update
 
 from headrace.ledger.database import Database
 from headrace.ledger.tables import notices
@@ -25,7 +25,7 @@ class Notice(NamedTuple):
     Attributes:
         system: Name of the system.
         alert: Id of the alert that it is about.
-        event: What happened to it: ``raised``, ``escalated``, ``closed``.
+        event: What happened to it: ``raised``, ``escalated``, ``closed``, ``withdrawn``; later ones are numbered.
         channel: The name of the channel; never its address.
         time: When that happened, UTC.
         text: What is told, in one line.
@@ -58,6 +58,40 @@ class WaitingNotices(NamedTuple):
     messages: int
     tries: int
     reason: str | None
+
+
+class GivenUpNotices(NamedTuple):
+    """What was not told, as its channel was taken out.
+
+    Attributes:
+        channel: The channel that it waited for.
+        messages: How many.
+        time: When the last of them was given up, by the clock, UTC.
+    """
+
+    channel: str
+    messages: int
+    time: datetime
+
+
+class ReportedAlert(NamedTuple):
+    """What is stored of one alert on one channel, told or still waiting, but not given up.
+
+    Attributes:
+        alert: Its id.
+        channel: The channel.
+        raised: How often it was raised.
+        ended: How often it was closed or withdrawn.
+        time: Of the last of these events, UTC.
+        text: What was told first.
+    """
+
+    alert: str
+    channel: str
+    raised: int
+    ended: int
+    time: datetime
+    text: str
 
 
 class Notices:
@@ -144,6 +178,53 @@ class Notices:
         """Give claimed messages back untried."""
         self._database.write(lambda connection: _change(connection, messages, {"claimed_until": None}))
 
+    def give_up(self, system: str, channels: Sequence[str], now: datetime) -> list[GivenUpNotices]:
+        """Let go of what waits for any other channel than these, in one durable transaction; what was let go.
+
+        One that is being sent meanwhile counts as sent once its channel has taken it.
+
+        Args:
+            system: Name of the system.
+            channels: Those that it still has.
+            now: The clock's time, UTC.
+        """
+        removed = and_(_waits(system), notices.c.channel.not_in(channels))
+
+        def work(connection: Connection) -> list[GivenUpNotices]:
+            query = select(notices.c.channel, func.count()).where(removed).group_by(notices.c.channel)
+            ordered = query.order_by(notices.c.channel)
+            lost = [GivenUpNotices(channel, count, now) for channel, count in connection.execute(ordered)]
+            if lost:
+                connection.execute(update(notices).where(removed).values(given_up_at=now))
+            return lost
+
+        return self._database.write(work) if {row.channel for row in self.waiting(system)} - set(channels) else []
+
+    def given_up(self, system: str) -> list[GivenUpNotices]:
+        """What was not told, by channel."""
+        counts = func.count(), func.max(notices.c.given_up_at, type_=notices.c.given_up_at.type)
+        lost = and_(notices.c.system == system, notices.c.sent_at.is_(None), notices.c.given_up_at.is_not(None))
+        query = select(notices.c.channel, *counts).where(lost).group_by(notices.c.channel).order_by(notices.c.channel)
+        return self._database.read(lambda connection: [GivenUpNotices(*row) for row in connection.execute(query)])
+
+    def reported(self, system: str, channels: Sequence[str], alerts: Sequence[str] = ()) -> list[ReportedAlert]:
+        """What stands of alerts on channels by what was put for them, given up aside: those raised and not ended.
+
+        Args:
+            system: Name of the system.
+            channels: Their names.
+            alerts: These too, by their ids, though they ended.
+        """
+
+        def work(connection: Connection) -> list[ReportedAlert]:
+            found = {ReportedAlert(*row) for row in connection.execute(_reported(system, channels))}
+            for first in range(0, len(alerts), _AT_ONCE):
+                query = _reported(system, channels, alerts[first : first + _AT_ONCE])
+                found |= {ReportedAlert(*row) for row in connection.execute(query)}
+            return sorted(found, key=lambda report: (report.alert, report.channel))
+
+        return self._database.read(work) if channels else []
+
     def waiting(self, system: str) -> list[WaitingNotices]:
         """What waits, by channel."""
 
@@ -167,9 +248,25 @@ class Notices:
 
 
 def _waits(system: str, channel: str | None = None) -> Any:
-    """Whether a row is of a system, and of a channel, and was not sent."""
-    own = and_(notices.c.system == system, notices.c.sent_at.is_(None))
+    """Whether a row is of a system, and of a channel, and is still to be sent."""
+    own = and_(notices.c.system == system, notices.c.sent_at.is_(None), notices.c.given_up_at.is_(None))
     return own if channel is None else and_(own, notices.c.channel == channel)
+
+
+def _reported(system: str, channels: Sequence[str], alerts: Sequence[str] | None = None) -> Select[Any]:
+    """Alerts on channels with what happened to them: of some, or of those that were raised more often than ended."""
+    is_raised, is_first = notices.c.event.startswith("raised"), notices.c.event == "raised"
+    is_end = or_(notices.c.event.startswith("closed"), notices.c.event.startswith("withdrawn"))
+    raised, ended = (func.sum(case((which, 1), else_=0)) for which in (is_raised, is_end))
+    time = func.max(case((or_(is_raised, is_end), notices.c.time)), type_=notices.c.time.type)
+    text = func.max(case((is_first, notices.c.text)))
+    stands = or_(notices.c.sent_at.is_not(None), notices.c.given_up_at.is_(None))
+    condition = and_(notices.c.system == system, notices.c.channel.in_(channels), stands)
+    query = select(notices.c.alert, notices.c.channel, raised, ended, time, text).where(condition)
+    if alerts is not None:
+        query = query.where(notices.c.alert.in_(alerts))
+    query = query.group_by(notices.c.alert, notices.c.channel).having(text.is_not(None))
+    return query if alerts is not None else query.having(raised > ended)
 
 
 def _known(connection: Connection, messages: Sequence[Notice]) -> set[tuple[str, str, str, str]]:

@@ -153,6 +153,8 @@ notices = Table(
     Column("due", Instant),
     Column("claimed_until", Instant),
     Column("sent_at", Instant),
+    # By the clock: nobody sends it any more, as its channel was taken out.
+    Column("given_up_at", Instant),
 )
 
 audit = Table(

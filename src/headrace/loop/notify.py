@@ -11,6 +11,7 @@ from headrace.errors import LedgerError
 from headrace.legible import inert
 from headrace.lineage import iso
 from headrace.loop.channels import AlertMessage, Kind, Send, addresses_of, by_apprise, mark_of, send_to, time_up
+from headrace.loop.corrections import corrections
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -26,6 +27,8 @@ LONGEST = timedelta(hours=1)
 """A message that failed is due again after 1, 2, 4 ... minutes, and this at most."""
 CLAIM = timedelta(minutes=10)
 """So long a message is nobody else's, once it is claimed."""
+NO_MORE = "monitoring.notify names it no more"
+"""Why what waits for a channel is given up."""
 LINES = 40
 """So many lines of one message; what is left out is counted."""
 
@@ -39,12 +42,14 @@ class Delivery:
         sent: How many alerts' messages it has taken, all in one.
         waiting: How many wait for the next time.
         reason: Why; None where none waits.
+        given_up: How many are sent no more, as the system no longer names the channel.
     """
 
     channel: str
     sent: int
     waiting: int
     reason: str | None = None
+    given_up: int = 0
 
     def as_dict(self) -> dict[str, object]:
         """JSON-ready."""
@@ -85,8 +90,9 @@ def _line(alert: Alert, event: str, moment: datetime) -> str:
     """One event in a line, as it was then: what is known later is not part of it."""
     at_once = alert.alarm_at == alert.raised_at
     what = {"raised": "alarm" if at_once else "warning", "escalated": "alarm (was a warning)", "closed": "closed"}
+    what["again"] = f"{alert.severity} after all"
     where = f" of {inert(alert.where)}" if alert.where else ""
-    told_now = event != "closed" and (event == "escalated" or at_once or alert.alarm_at is None)
+    told_now = event != "closed" and (event != "raised" or at_once or alert.alarm_at is None)
     value = f": {alert.value:.4g}" if told_now and alert.value is not None else ""
     limit = f", beyond {alert.threshold:.4g}" if value and alert.threshold is not None else ""
     said = f": {inert(str(alert.evidence['says']))}" if value and alert.evidence.get("says") else ""
@@ -97,12 +103,62 @@ def _line(alert: Alert, event: str, moment: datetime) -> str:
 def enqueue(system: System, home: Home, alerts: Sequence[Alert], as_of: datetime) -> int:
     """Keep what is to be told of alerts in the ledger; returns how much of it is new. Repeating it adds nothing.
 
+    What was told and stands no more, or stands again, is told too.
+
     Raises:
         LedgerError: The ledger cannot be written.
     """
-    notices = news(system.name, alerts, system.monitoring.notify, as_of)
-    known = home.ledger.notices.known(notices) if notices else set()  # mostly all of them: then nothing is written
-    return home.ledger.notices.put([notice for notice in notices if notice.key not in known])
+    channels, stored = system.monitoring.notify, home.ledger.notices
+    notices = news(system.name, alerts, channels, as_of)
+    known = stored.known(notices) if notices else set()  # mostly all of them: then nothing is written
+    count = stored.put([notice for notice in notices if notice.key not in known])
+    standing = {alert.id: alert for alert in alerts}
+    reports = stored.reported(system.name, channels, [alert.id for alert in alerts if alert.is_open])
+    return count + stored.put(
+        [
+            notice if alert is None else notice._replace(text=_line(alert, _again(notice.event), notice.time))
+            for notice, alert in corrections(system.name, standing, reports, as_of)
+        ]
+    )
+
+
+def _again(event: str) -> str:
+    """How a line of a correction says what happened."""
+    return "closed" if event.startswith("closed") else "again"
+
+
+def give_up(system: System, home: Home, *, now: datetime) -> list[Delivery]:
+    """Let go of what waits for channels that the system no longer names: the ledger keeps that, and it is never sent.
+
+    Args:
+        system: The declaration.
+        home: Where the ledger is.
+        now: The clock's time, UTC.
+
+    Returns:
+        A delivery for each such channel, with nothing sent and nothing waiting.
+
+    Raises:
+        LedgerError: The ledger cannot be read or written.
+    """
+    if not home.has_ledger:
+        return []
+    lost = home.ledger.notices.give_up(system.name, system.monitoring.notify, now)
+    return [Delivery(row.channel, 0, 0, NO_MORE, row.messages) for row in lost]
+
+
+def given_up(system: str, home: Home) -> list[str]:
+    """What was never told as its channel was taken out, in a line for each channel.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    if not home.has_ledger:
+        return []
+    return [
+        f"{_messages(row.messages)} for {row.channel}, the last at {iso(row.time)}: {NO_MORE}"
+        for row in home.ledger.notices.given_up(system)
+    ]
 
 
 def deliver(system: str, home: Home, *, now: datetime, force: bool = False, send: Send | None = None) -> list[Delivery]:
@@ -178,10 +234,10 @@ def message(system: str, notices: Sequence[Notice]) -> tuple[str, str, Kind]:
     >>> message("energy", [one])
     ('energy: 1 alarm', 'alarm: coverage: 0.4', 'failure')
     """
-    counts = {"alarm": 0, "warning": 0, "closed": 0}
+    counts = {"alarm": 0, "warning": 0, "closed": 0, "withdrawn": 0}
     for notice in notices:
         counts[next(word for word in counts if notice.text.startswith(word))] += 1
-    words = {"alarm": "alarm", "warning": "warning", "closed": "alert closed"}
+    words = {"alarm": "alarm", "warning": "warning", "closed": "alert closed", "withdrawn": "alert withdrawn"}
     parts = [f"{count} {_plural(words[name], count)}" for name, count in counts.items() if count]
     lines = [notice.text for notice in notices[:LINES]]
     lines += [f"and {len(notices) - LINES} more: headrace alerts {system}"] if len(notices) > LINES else []
@@ -209,6 +265,10 @@ def _waits(delivery: Delivery) -> str:
     return "1 message about an alert waits" if delivery.waiting == 1 else f"{delivery.waiting} messages wait"
 
 
+def _messages(count: int) -> str:
+    return "1 message was given up" if count == 1 else f"{count} messages were given up"
+
+
 def _plural(word: str, count: int) -> str:
     first, _, rest = word.partition(" ")
     return word if count == 1 else f"{first}s {rest}".strip()
@@ -228,11 +288,14 @@ def notify(
         as_of: The run's time, UTC.
         now: The clock's time, UTC.
     """
-    if not system.monitoring.notify or home.settings.rehearsal:
+    if home.settings.rehearsal:
         return []
     try:
+        warnings = [f"{_messages(d.given_up)} for {d.channel}: {d.reason}" for d in give_up(system, home, now=now)]
+        if not system.monitoring.notify:
+            return warnings
         enqueue(system, home, alerts(), as_of)
-        return [
+        return warnings + [
             f"{_waits(d)} for {d.channel}: {d.reason or 'another process sends them'}"
             for d in deliver(system.name, home, now=now)
             if d.waiting

@@ -177,11 +177,11 @@ class LedgerSuite:
         assert ledger.pin({"a": 2}) != digest
 
     def test_a_message_waits_until_it_is_sent_and_is_sent_once(self, ledger: Ledger, uri: str) -> None:
-        told = [notice("a1", "raised"), notice("a1", "raised", "pager"), notice("a2", "raised")]
-        assert ledger.notices.put(told) == 3
-        assert ledger.notices.put([told[0]._replace(text="otherwise"), notice("a1", "closed")]) == 1
+        messages = [notice("a1", "raised"), notice("a1", "raised", "pager"), notice("a2", "raised")]
+        assert ledger.notices.put(messages) == 3
+        assert ledger.notices.put([messages[0]._replace(text="otherwise"), notice("a1", "closed")]) == 1
         (first, second, third), minute = ledger.notices.claim("energy", "mail", now=NOW, until=NOW + MINUTE), MINUTE
-        assert {first.key, second.key, third.key} == {told[0].key, told[2].key, notice("a1", "closed").key}
+        assert {first.key, second.key, third.key} == {messages[0].key, messages[2].key, notice("a1", "closed").key}
         assert first.text == "MAPE is 0.4"
         reopened = Ledger.open(uri)  # another process, at the same time
         assert reopened.notices.claim("energy", "mail", now=NOW, until=NOW + minute) == []
@@ -207,6 +207,54 @@ class LedgerSuite:
         with ThreadPoolExecutor(4) as pool:
             claimed = [found for part in pool.map(claim, range(8)) for found in part]
         assert sorted(found.alert for found in claimed) == sorted(f"a{n}" for n in range(40))
+
+    def test_an_address_that_took_a_message_is_kept_once_and_is_no_message_that_waits(self, ledger: Ledger) -> None:
+        addresses = [notice(f"a{n}", "raised", "mail 0a1b2c3d") for n in range(2)]
+        ledger.notices.taken(addresses[:1], NOW)
+        ledger.notices.taken(addresses, NOW + MINUTE)
+        assert ledger.notices.known(addresses) == {address.key for address in addresses}
+        assert ledger.notices.waiting("energy") == []
+        assert ledger.notices.claim("energy", addresses[0].channel, now=NOW, until=NOW + MINUTE, force=True) == []
+        assert dict(ledger.notices.read("energy")) == {addresses[0]: NOW, addresses[1]: NOW + MINUTE}
+
+    def test_a_message_put_off_by_a_clock_that_has_gone_back_is_due(self, ledger: Ledger) -> None:
+        ledger.notices.put([notice("a1", "raised"), notice("a2", "raised")])
+        first, second = ledger.notices.claim("energy", "mail", now=NOW, until=NOW + MINUTE)
+        ledger.notices.failed([first], "it is away", NOW + 60 * MINUTE)
+        ledger.notices.failed([second], "it is away", NOW + 9000 * MINUTE)
+        now, until, latest = (NOW + minutes * MINUTE for minutes in (1, 2, 61))
+        assert ledger.notices.claim("energy", "mail", now=now, until=until) == []
+        assert ledger.notices.claim("energy", "mail", now=now, until=until, latest=latest) == [second]
+
+    def test_what_waits_for_a_channel_that_is_no_more_is_given_up_for_good(self, ledger: Ledger, uri: str) -> None:
+        messages = [notice("a1", "raised"), notice("a2", "raised"), notice("a1", "raised", "pager")]
+        ledger.notices.put(messages)
+        (sent, sending) = ledger.notices.claim("energy", "mail", now=NOW, until=NOW + MINUTE)
+        ledger.notices.sent([sent], NOW)
+        assert ledger.notices.give_up("energy", ["mail", "pager"], NOW) == []
+        assert ledger.notices.give_up("energy", ["pager"], NOW) == [("mail", 1, NOW)]
+        reopened = Ledger.open(uri)
+        assert reopened.notices.give_up("energy", ["pager"], NOW + MINUTE) == []
+        assert reopened.notices.given_up("energy") == [("mail", 1, NOW)]
+        assert reopened.notices.waiting("energy") == [("pager", 1, 0, None)]
+        assert reopened.notices.put(messages) == 0
+        assert reopened.notices.claim("energy", "mail", now=NOW, until=NOW + MINUTE, force=True) == []
+        ledger.notices.sent([sending], NOW)  # by one that was at it
+        assert reopened.notices.given_up("energy") == []
+        reopened.close()
+
+    def test_what_stands_of_an_alert_by_what_was_put(self, ledger: Ledger) -> None:
+        closed = [notice("a2", "raised"), notice("a2", "closed")._replace(time=NOW + MINUTE)]
+        ledger.notices.put(
+            [notice("a1", "raised"), notice("a1", "escalated"), *closed, notice("a3", "raised", "pager")]
+        )
+        stands = ("a1", "mail", 1, 0, NOW, "MAPE is 0.4")
+        assert ledger.notices.reported("energy", ["mail"]) == [stands]
+        both = [stands, ("a2", "mail", 1, 1, NOW + MINUTE, "MAPE is 0.4")]
+        assert ledger.notices.reported("energy", ["mail"], ["a1", "a2", "a9"]) == both
+        ledger.notices.give_up("energy", ["mail"], NOW)
+        assert ledger.notices.reported("energy", ["mail", "pager"]) == [stands]
+        assert ledger.notices.reported("energy", []) == []
 
     def test_messages_go_with_their_system(self, ledger: Ledger) -> None:
         ledger.notices.put([notice("a1", "raised"), notice("a1", "raised")._replace(system="titanic")])
@@ -261,6 +309,20 @@ class LedgerSuite:
         assert over.state == "done"
         assert queue.cancel("titanic", "s2", lost, "anna") is None
         reopened.close()
+
+    def test_many_claim_at_once_and_one_has_the_simulation_asked_for_first(self, ledger: Ledger) -> None:
+        queue = ledger.simulations
+        for name, minute in (("s2", 2), ("s1", 1)):
+            queue.put(simulation(name, minute))
+        assert queue.claim(NOW, ["titanic"]) is None
+        with ThreadPoolExecutor(4) as pool:
+            claimed = [found for found in pool.map(lambda _: queue.claim(NOW, ["energy"]), range(8)) if found]
+        assert [found.id for found in claimed] == ["s1"]
+        assert [seen.state for seen in queue.newest("energy", NOW)] == ["queued", "running"]
+        assert queue.settle("s1", NOW, reason="it failed")
+        following = queue.claim(NOW, ["titanic", "energy"])
+        assert following is not None
+        assert following.id == "s2"
 
     def test_few_simulations_wait_and_few_are_kept(self, ledger: Ledger) -> None:
         queue = ledger.simulations

@@ -3,18 +3,22 @@
 import json
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from headrace.doctor import examine
 from headrace.home import Home
 from headrace.ledger.notices import Notice
 from headrace.loading import load_system
 from headrace.loop import channels
 from headrace.loop import notify as telling
-from headrace.loop.notify import deliver, enqueue, message, news, notify, rehearse
+from headrace.loop.notify import deliver, enqueue, given_up, message, news, notify, rehearse
 from headrace.policy.alerts import Alert
 from headrace.settings import Settings
 
@@ -157,7 +161,8 @@ def test_a_death_after_sending_repeats_the_message_and_loses_none(home, system, 
 
 
 def test_what_is_not_set_up_is_said(home, system, channel, monkeypatch):
-    assert rehearse(system)[0].as_dict() == {"channel": "OPS_WEBHOOK", "sent": 1, "waiting": 0, "reason": None}
+    tried = {"channel": "OPS_WEBHOOK", "sent": 1, "waiting": 0, "reason": None, "given_up": 0}
+    assert rehearse(system)[0].as_dict() == tried
     assert channel.taken[0][1]["message"] == "A trial: alerts of shifted come here."
     monkeypatch.setenv("OPS_WEBHOOK", "nonsense")
     assert rehearse(system)[0].reason == "an address in it is none that Apprise knows"
@@ -212,3 +217,63 @@ def test_a_clock_that_goes_back_holds_no_message(home, system, channel):
     home.ledger.notices.claim("shifted", "OPS_WEBHOOK", now=NOW + 401 * DAY, until=NOW + 401 * DAY + telling.CLAIM)
     channel.down = False
     assert deliver("shifted", home, now=NOW)[0].sent == 2
+
+
+def test_what_waits_for_a_channel_that_was_taken_out_is_given_up_and_said(home, system, channel):
+    channel.down = True
+    notify(system, home, lambda: [alert("a"), alert("b")], as_of=NOW, now=NOW)
+    channel.down = False
+    silent = load_system(str(SHIFTED))
+    (warning,) = notify(silent, home, list, as_of=NOW, now=NOW + HOUR)
+    assert warning == "2 messages were given up for OPS_WEBHOOK: monitoring.notify names it no more"
+    assert notify(silent, home, list, as_of=NOW, now=NOW + DAY) == []
+    assert given_up("shifted", home)[0].startswith(
+        "2 messages were given up for OPS_WEBHOOK, the last at 2026-03-10T13"
+    )
+    assert notify(system, home, lambda: [alert("a")], as_of=NOW, now=NOW + DAY) == []  # it is named again
+    assert channel.taken == []
+    (finding,) = (finding for finding in examine(home) if finding["what"] == "messages of shifted")
+    assert finding == {"what": "messages of shifted", "status": "warning", "said": given_up("shifted", home)[0]}
+
+
+def test_who_was_told_of_an_alert_that_was_never_raised_is_told_that_once(home, system, channel):
+    tell = partial(notify, system, home)
+    tell(lambda: [alert("a")], as_of=NOW, now=NOW)
+
+    class Killed(BaseException):
+        """As kill -9 would: what was to be sent is kept, and is not sent."""
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(telling, "deliver", Mock(side_effect=Killed))
+        with pytest.raises(Killed):
+            tell(list, as_of=NOW + DAY, now=NOW + DAY)
+    for day in (1, 2, 3):
+        assert tell(list, as_of=NOW + day * DAY, now=NOW + day * DAY) == []
+    assert [body["title"] for _, body in channel.taken] == ["shifted: 1 warning", "shifted: 1 alert withdrawn"]
+    text = channel.taken[-1][1]["message"]
+    assert "told was: warning: threshold wape of series s1: 0.25, beyond 0.2" in text
+    assert text.endswith("alert-a")
+    tell(lambda: [alert("a")], as_of=NOW + 4 * DAY, now=NOW + 4 * DAY)  # and back
+    tell(list, as_of=NOW + 5 * DAY, now=NOW + 5 * DAY)
+    last = [body["message"].split(":")[0] for _, body in channel.taken[2:]]
+    assert last == ["warning after all", "withdrawn"]
+
+
+def test_who_was_told_of_an_alert_that_was_closed_long_ago_is_told_that(home, system, channel):
+    old, late = alert("a", NOW - 20 * DAY), NOW + HOUR
+    notify(system, home, lambda: [old], as_of=NOW, now=NOW)
+    closed = replace(old, closed_at=NOW - 10 * DAY)
+    for _ in range(2):
+        notify(system, home, lambda: [closed], as_of=late, now=late)
+    assert [body["title"] for _, body in channel.taken] == ["shifted: 1 warning", "shifted: 1 alert closed"]
+    notify(system, home, lambda: [old], as_of=late, now=late)
+    notify(system, home, lambda: [closed], as_of=late, now=late)
+    assert [body["message"].split(":")[0] for _, body in channel.taken[2:]] == ["warning after all", "closed"]
+
+
+def test_a_run_as_of_an_earlier_time_withdraws_nothing_that_was_raised_since(home, system, channel):
+    notify(system, home, lambda: [alert("a")], as_of=NOW, now=NOW)
+    notify(system, home, list, as_of=NOW - DAY, now=NOW)
+    notify(system, home, lambda: [alert("a", closed_at=NOW + DAY)], as_of=NOW + DAY, now=NOW)
+    notify(system, home, lambda: [alert("a")], as_of=NOW, now=NOW)
+    assert len(channel.taken) == 2
