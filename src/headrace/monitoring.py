@@ -16,6 +16,7 @@ from headrace.errors import DeclarationError
 from headrace.lineage import digest_of
 from headrace.policy.monitoring.base import MEASURED, MONITOR_RULES, Action, MonitorRule
 from headrace.policy.monitoring.defaults import default_rules
+from headrace.policy.monitoring.rules import Drifted, StaleSource
 
 if TYPE_CHECKING:
     from headrace.contract import Contract
@@ -94,6 +95,9 @@ class Monitoring(Declared):
         contract: Contract,
         scopes: Collection[str] | None = None,
         metrics: Collection[str] | None = None,
+        drifting: Collection[str] | None = None,
+        *,
+        has_series: bool = True,
     ) -> None:
         """Refuse rules that cannot watch a system, or cannot be told apart.
 
@@ -101,6 +105,8 @@ class Monitoring(Declared):
             contract: Of the system.
             scopes: Columns by which errors of its predictions are kept; None: any of the contract.
             metrics: What is measured of its predictions; None: that is not known before there are some.
+            drifting: What drift is measured of; None: that is not known before there is a version.
+            has_series: Whether it has series.
 
         Raises:
             DeclarationError: Names the field.
@@ -119,6 +125,8 @@ class Monitoring(Declared):
                 _check_scope(getattr(rule, "by", ()), scopes)
                 _check_names(getattr(rule, "by", ()), scopes or (), getattr(rule, "metric", None))
                 _check_metric(getattr(rule, "metric", None) if rule.of_scores else None, metrics)
+                _check_column(rule, drifting)
+                _check_series(rule, has_series=has_series)
             except DeclarationError as error:
                 path = ".".join(filter(None, (where, error.where)))
                 raise DeclarationError(error.message, where=path, hint=error.hint) from error
@@ -194,6 +202,21 @@ def _check_metric(metric: str | None, metrics: Collection[str] | None) -> None:
     if metric is not None and metrics is not None and metric not in metrics:
         hint = f"there are {', '.join(metrics)}"
         raise DeclarationError(f"there is no metric {metric!r}", where="metric", hint=hint)
+
+
+def _check_column(rule: MonitorRule, drifting: Collection[str] | None) -> None:
+    """A rule about the drift of one column names one of which drift is measured."""
+    column = rule.column if isinstance(rule, Drifted) else None
+    if column is not None and drifting is not None and column not in drifting:
+        hint = f"one of {', '.join(drifting)}"
+        raise DeclarationError(f"drift of {column!r} is not measured", where="column", hint=hint)
+
+
+def _check_series(rule: MonitorRule, *, has_series: bool) -> None:
+    """Only a system of series can have a silent one."""
+    if isinstance(rule, StaleSource) and rule.by and not has_series:
+        hint = "leave out by: then it watches the source as a whole; Volume(), or a rule of your own, counts rows"
+        raise DeclarationError("a system of rows has no series", where="by", hint=hint)
 
 
 def watched(monitoring: object, step: timedelta) -> dict[str, Monitoring]:

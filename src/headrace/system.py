@@ -361,7 +361,8 @@ class System(DeclaredSystem):
         self._check_model()
         self._check_retrain()
         scopes = self.keys if self.forecasts and self.task is None else None
-        self.monitoring.check(self.contract, scopes, self._measured())
+        has_series = self.forecasts or self.task is not None
+        self.monitoring.check(self.contract, scopes, self._measured(), self._drifting(), has_series=has_series)
         beside = [name for name in self.contract.names if name != self.target]
         self.monitoring.drift.check(self.keys if self.forecasts else beside)
         self._set_apart()
@@ -381,6 +382,14 @@ class System(DeclaredSystem):
         if None in measured:
             return None
         return tuple(dict.fromkeys(name for names in measured for name in names or ()))
+
+    def _drifting(self) -> tuple[str, ...] | None:
+        """What drift is measured of: features and the target; None where a task of your own says that."""
+        if self.task is not None:
+            return None
+        features = self.features.at_origin() if self.forecasts else self.features
+        names = [name for name, item in features.items() if not self.forecasts or item.columns()]
+        return tuple(dict.fromkeys([*names, self.target]))
 
     def _check_retrain(self) -> None:
         if self.schedule.cooldown < timedelta():

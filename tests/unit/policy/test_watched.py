@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.worlds.flow import system_of
 from headrace import Column, Contract, Monitoring
 from headrace.config import override
 from headrace.errors import ConfigError, DeclarationError
+from headrace.loading import load_system
 from headrace.policy.monitoring import Coverage, Threshold
 
 MAPE = {"kind": "threshold", "metric": "mape", "warn": 0.2, "alarm": 0.3, "by": "series"}
@@ -54,6 +56,29 @@ def test_what_cannot_be_a_rule_is_named(rules: Any, where: str, message: str) ->
         with_rules(rules)
     assert message in str(told.value)
     assert (told.value.where or "").startswith(where)
+
+
+@pytest.mark.parametrize(
+    ("rule", "where", "message"),
+    [
+        ({"kind": "drifted", "column": "Agge"}, "column", "'Agge' is not measured"),
+        ({"kind": "stale_source", "by": "series"}, "by", "rows has no series"),
+    ],
+)
+def test_a_system_of_rows_refuses_what_it_does_not_have(rule: dict[str, Any], where: str, message: str) -> None:
+    titanic = load_system(str(Path(__file__).parents[3] / "systems" / "titanic"))
+    with pytest.raises((ConfigError, DeclarationError), match=message) as refused:
+        override(titanic, {"monitoring": {"rules": [rule]}})
+    assert refused.value.where == f"monitoring.rules[0].{where}"
+    measured = {"kind": "drifted", "column": titanic.target}
+    assert override(titanic, {"monitoring": {"rules": [measured, {"kind": "stale_source"}]}}).monitoring.rules
+
+
+def test_drift_of_a_column_is_of_what_an_origin_has() -> None:
+    with pytest.raises((ConfigError, DeclarationError), match="'laod' is not measured") as refused:
+        with_rules([{"kind": "drifted", "column": "laod"}])
+    assert system_of().target in str(refused.value.hint)
+    assert with_rules([{"kind": "drifted", "column": system_of().target}]).rules is not None
 
 
 @pytest.mark.parametrize(
