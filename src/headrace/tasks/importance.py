@@ -3,7 +3,8 @@
 A contribution is the SHAP value that LightGBM gives for its own trees, or what `headrace.models.explaining` says of
 another model; its mean absolute value is over rows that are evenly taken. The gain is the share of what all splits of
 the members' trees gain, by the members' weights. The permutation is by how much the loss grows where a feature's values
-are shuffled among rows of the training (Breiman 2001). All are made at the training and kept beside the version's card.
+are shuffled (Breiman 2001): among rows of the training, or among forecasts of the time held back, of which the loss is
+WAPE. All are made at the training and kept beside the version's card.
 """
 
 from __future__ import annotations

@@ -16,8 +16,7 @@ from headrace.tasks.sections import ReportCurve, ReportHeading, ReportSentence, 
 
 if TYPE_CHECKING:
     from headrace.features.arrays import History
-    from headrace.models.backtest import Backtest
-    from headrace.models.fitted import FittedSeries
+    from headrace.models.backtest import Backtest, Fit
     from headrace.models.forecast import ForecastModel
 
 _STEPS = 12
@@ -106,17 +105,19 @@ def _by_series(scored: Backtest, judged: Any, history: History) -> list[Section]
     return [table, *([ReportSentence(f"{more:,} other series are not shown.", note=True)] if more > 0 else [])]
 
 
-def importance(model: FittedSeries, history: History, *, workers: int) -> Importance:
+def importance(fit: Fit, history: History, *, workers: int) -> Importance:
     """How much each feature matters, from what the newest forecasts of some series are made of, evenly taken.
 
     Args:
-        model: The fit.
+        fit: The fit, with its twin: what shuffling costs is told by what came true after the twin was fitted.
         history: The series, up to the origin.
         workers: Threads; no number depends on them.
     """
     from headrace.models.forecast import ForecastModel
     from headrace.models.forecast_parts import forecast_parts
+    from headrace.models.forecast_permuted import permuted_growth
 
+    model, twin = fit.model, fit.measured
     if not isinstance(model, ForecastModel):
         return Importance(reason=f"a {type(model).__name__} gives forecasts alone")
     if not model.taught:
@@ -128,7 +129,10 @@ def importance(model: FittedSeries, history: History, *, workers: int) -> Import
     except HeadraceError as error:  # one that cannot tell keeps its card
         return Importance(reason=error.message)
     sizes = {name: float(np.nanmean(np.abs(added))) for name, added in parts.features.items()}
-    return Importance.of(sizes, parts.base.size, model.frame.target, _gains(model))
+    growth = None
+    if isinstance(twin, ForecastModel) and twin.taught:
+        growth = permuted_growth(twin, history, fit.scores, threads=workers)
+    return Importance.of(sizes, parts.base.size, model.frame.target, _gains(model), growth)
 
 
 def _gains(model: ForecastModel) -> dict[str, float]:

@@ -181,7 +181,7 @@ def train(
         data_version=data_version,
         began=began,
         because=because,
-        importance=importance(fitted.fit.model, fitted.history, workers=home.workers),
+        importance=importance(fitted.fit, fitted.history, workers=home.workers),
     )
 
 
