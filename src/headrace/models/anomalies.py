@@ -24,6 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -201,29 +202,30 @@ class AnomalyWatch:
         """
         if not observed.row.size:
             return Judgement(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, dtype=bool))
-        rows, begin, series = _groups(observed.row)
+        rows, parts = _groups(observed.row)
         state = states[rows]
-        residual = self._residuals(state, observed, begin, series)
-        degree = self._degrees(state, observed, residual, begin, series)
-        record = self._records(state, observed, degree, begin, series)
-        anomaly = self._anomalies(state, observed, record, begin, series)
-        state["last"] = observed.time[_ends(begin, observed.row.size)]
+        residual = self._residuals(state, observed, parts)
+        degree = self._degrees(state, observed, residual, parts)
+        record = self._records(state, observed, degree, parts)
+        anomaly = self._anomalies(state, observed, record, parts)
+        state["last"] = observed.time[parts.end]
         states[rows] = state
         return Judgement(residual, degree, anomaly)
 
-    def _residuals(self, state: States, observed: WatchedValues, begin: Ints, series: Ints) -> Ints:
+    def _residuals(self, state: States, observed: WatchedValues, parts: _SeriesParts) -> Ints:
         """Distances in usual half widths; today's and the days' widths move on."""
+        begin, end, lane = parts.begin, parts.end, parts.lane
         half = (observed.upper - observed.lower) / 2
         day, last = observed.time // self.day, state["last"] // self.day
-        cell, (first, number) = _cells(series, day)
+        cell, (first, number) = _cells(parts.series, day)
         # The days of every series as one row: those before its first, then all that pass.
         base = day[begin] - WIDTHS
-        span = int((day[_ends(begin, day.size)] - base).max()) + 1
+        span = int((day[end] - base).max()) + 1
         means = np.full((begin.size, span), np.nan)
         before = base[:, None] + np.arange(WIDTHS)
         known = (before < last[:, None]) & (before >= last[:, None] - WIDTHS)
-        means[:, :WIDTHS] = np.where(known, np.take_along_axis(state["widths"], before % WIDTHS, axis=1), np.nan)
-        row = series[first]
+        means[:, :WIDTHS] = np.where(known, state["widths"][lane, before % WIDTHS], np.nan)
+        row = parts.series[first]
         goes_on = number == last[row]
         # The day that the state left off in, where it is over.
         over = np.flatnonzero((last > NEVER // self.day) & (last < day[begin]) & (last >= base))
@@ -236,67 +238,61 @@ class AnomalyWatch:
         error = observed.actual - observed.value
         with np.errstate(divide="ignore", invalid="ignore"):
             residual = np.where(error == 0, 0.0, error / usual)
-        self._keep_widths(state, means, base, _ends(begin, day.size), day)
-        newest = np.searchsorted(row, np.arange(begin.size), side="right") - 1
+        number = day[end][:, None] - np.arange(1, WIDTHS + 1)  # of the days before the newest, which goes on
+        widths = np.empty(number.shape)
+        widths[lane, number % WIDTHS] = means[lane, number - base[:, None]]
+        state["widths"] = widths
+        newest = cell[end]
         state["sum"], state["count"] = sums[newest], counts[newest]
         whole: Ints = np.rint(np.clip(residual, -LARGEST, LARGEST) * UNIT).astype(np.int64)
         return whole
 
-    def _keep_widths(self, state: States, means: Array, base: Ints, ends: Ints, day: Ints) -> None:
-        """Means of the days before the newest; that one goes on."""
-        number = day[ends][:, None] - np.arange(1, WIDTHS + 1)
-        newest_means = np.take_along_axis(means, number - base[:, None], axis=1)
-        widths = np.empty_like(newest_means)
-        np.put_along_axis(widths, number % WIDTHS, newest_means, axis=1)
-        state["widths"] = widths
-
-    def _degrees(self, state: States, observed: WatchedValues, residual: Ints, begin: Ints, series: Ints) -> Ints:
+    def _degrees(self, state: States, observed: WatchedValues, residual: Ints, parts: _SeriesParts) -> Ints:
         """Degrees of residuals, with those before them; the newest are kept."""
+        begin, end = parts.begin, parts.end
         before = MEAN - 1
         clipped = np.clip(residual, -int(CLIPPED * UNIT), int(CLIPPED * UNIT))
-        place = np.arange(residual.size) + (series + 1) * before
+        place = np.arange(residual.size) + (parts.series + 1) * before
         line = np.zeros(residual.size + begin.size * before, dtype=np.int64)
         line[place] = clipped
         heads = (begin + np.arange(begin.size) * before)[:, None] + np.arange(before)
         line[heads] = state["recent"]
-        previous = np.r_[0, observed.time[:-1]]
+        previous = _one_before(observed.time, 0)
         previous[begin] = state["last"]
         is_new = observed.time - previous > self.gap
         starts = np.where(is_new, place, -1)
         starts[begin] = np.where(is_new[begin], place[begin], heads[:, 0])
         start = np.maximum.accumulate(starts)
-        total = np.zeros(residual.size, dtype=np.int64)
-        for back in range(MEAN):
-            total += np.where(place - back >= start, line[place - back], 0)
-        ends = _ends(begin, residual.size)
-        newest = place[ends][:, None] - np.arange(before - 1, -1, -1)
-        state["recent"] = np.where(newest >= start[ends][:, None], line[newest], 0)
+        window = place[:, None] - np.arange(MEAN)
+        total = np.where(window >= start[:, None], line[window], 0).sum(axis=1)
+        newest = place[end][:, None] - np.arange(before - 1, -1, -1)
+        state["recent"] = np.where(newest >= start[end][:, None], line[newest], 0)
         degree: Ints = np.rint(np.abs(residual) / NEAR + np.abs(total) * (CHANCE / MEAN)).astype(np.int64)
         return degree
 
-    def _records(
-        self, state: States, observed: WatchedValues, degree: Ints, begin: Ints, series: Ints
-    ) -> NDArray[np.bool_]:
+    def _records(self, state: States, observed: WatchedValues, degree: Ints, parts: _SeriesParts) -> NDArray[np.bool_]:
         """Which degrees are above all that are remembered; these are remembered as well."""
         size, memory = self.memory + 1, self.memory
         bucket, last = observed.time // self.bucket, state["last"] // self.bucket
-        cell, (first, numbers) = _cells(series, bucket)
+        begin, lane, newest = parts.begin, parts.lane, bucket[parts.end]
+        cell, (first, numbers) = _cells(parts.series, bucket)
         base = bucket[begin] - memory
-        span = int((bucket[_ends(begin, bucket.size)] - base).max()) + 1
+        span = int((newest - base).max()) + 1
         highest = np.full((begin.size, span), -1, dtype=np.int64)
         number = base[:, None] + np.arange(size)
         stored = (number <= last[:, None]) & (number > last[:, None] - size)
-        highest[:, :size] = np.where(stored, np.take_along_axis(state["highest"], number % size, axis=1), -1)
-        row, column = series[first], numbers - base[series[first]]
+        highest[:, :size] = np.where(stored, state["highest"][lane, number % size], -1)
+        row = parts.series[first]
+        column = numbers - base[row]
         largest = np.maximum.reduceat(degree, first)
         stood = highest[row, column]
         bar, known, cap = self._bars(highest, row, column, largest)
         running = np.minimum(_running(cell, degree), cap[cell])
         running = np.maximum(running, stood[cell])
         limit = self._margins[known][cell] * np.maximum(running, bar[cell])
-        number = bucket[_ends(begin, bucket.size)][:, None] - np.arange(size)
+        number = newest[:, None] - np.arange(size)
         rings = np.full(state["highest"].shape, -1, dtype=np.int64)
-        np.put_along_axis(rings, number % size, np.take_along_axis(highest, number - base[:, None], axis=1), axis=1)
+        rings[lane, number % size] = highest[lane, number - base[:, None]]
         state["highest"] = rings
         is_record: NDArray[np.bool_] = (degree > limit) & (degree > FLOOR * UNIT)
         return is_record
@@ -308,8 +304,8 @@ class AnomalyWatch:
         """
         bar, known, cap = (np.empty(row.size, dtype=np.int64) for _ in range(3))
         order = np.argsort(column, kind="stable")
-        bounds = np.flatnonzero(np.r_[True, np.diff(column[order]) > 0, True])
-        for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        bounds = [*np.flatnonzero(_changes(column[order])).tolist(), row.size]
+        for begin, end in pairwise(bounds):
             now = order[begin:end]
             rows, place = row[now], int(column[order[begin]])
             before = highest[rows, max(place - self.memory, 0) : place]
@@ -320,37 +316,64 @@ class AnomalyWatch:
         return bar, known, cap
 
     def _anomalies(
-        self, state: States, observed: WatchedValues, record: NDArray[np.bool_], begin: Ints, series: Ints
+        self, state: States, observed: WatchedValues, record: NDArray[np.bool_], parts: _SeriesParts
     ) -> NDArray[np.bool_]:
         """Records without one in the day before."""
+        begin, end, series = parts.begin, parts.end, parts.series
         place = np.arange(record.size)
         newest = np.maximum.accumulate(np.where(record, place, -1))
-        before = np.r_[-1, newest[:-1]]
+        before = _one_before(newest, -1)
         within = before >= begin[series]
         time = np.where(within, observed.time[np.maximum(before, 0)], state["record"][series])
-        ends = _ends(begin, record.size)
-        known = newest[ends] >= begin
-        state["record"] = np.where(known, observed.time[np.maximum(newest[ends], 0)], state["record"])
+        last = newest[end]
+        state["record"] = np.where(last >= begin, observed.time[np.maximum(last, 0)], state["record"])
         is_anomaly: NDArray[np.bool_] = record & (observed.time - time >= self.day)
         return is_anomaly
 
 
-def _groups(row: Ints) -> tuple[Ints, Ints, Ints]:
-    """The different ones of ascending numbers, where each begins, and which each element is of."""
-    begins = np.r_[True, row[1:] != row[:-1]]
+class _SeriesParts(NamedTuple):
+    """Where the values of each series lie among those of all.
+
+    Attributes:
+        begin: The first element of each series.
+        end: The last one.
+        series: Which series each element is of.
+        lane: The numbers of the series as a column: for a place of each in arrays with a row for every series.
+    """
+
+    begin: Ints
+    end: Ints
+    series: Ints
+    lane: Ints
+
+
+def _groups(row: Ints) -> tuple[Ints, _SeriesParts]:
+    """The different ones of ascending numbers, and where each lies."""
+    begins = _changes(row)
     begin = np.flatnonzero(begins)
-    return row[begin], begin, np.cumsum(begins) - 1
+    end = np.empty_like(begin)
+    end[:-1], end[-1] = begin[1:] - 1, row.size - 1
+    return row[begin], _SeriesParts(begin, end, np.cumsum(begins) - 1, np.arange(begin.size)[:, None])
 
 
-def _ends(begin: Ints, size: int) -> Ints:
-    """The last element of each group."""
-    last: Ints = np.r_[begin[1:], size] - 1
-    return last
+def _changes(numbers: Ints) -> NDArray[np.bool_]:
+    """Which elements differ from the one before; the first does."""
+    is_other = np.empty(numbers.size, dtype=bool)
+    is_other[:1] = True
+    np.not_equal(numbers[1:], numbers[:-1], out=is_other[1:])
+    return is_other
+
+
+def _one_before(numbers: Ints, first: int) -> Ints:
+    """The element before each; one number before the first. (`np.r_` takes twenty times as long.)"""
+    before = np.empty_like(numbers)
+    before[:1], before[1:] = first, numbers[:-1]
+    return before
 
 
 def _cells(series: Ints, number: Ints) -> tuple[Ints, tuple[Ints, Ints]]:
     """Which stretch of one series and number each element is in; the first element of each stretch, and its number."""
-    begins = np.r_[True, (series[1:] != series[:-1]) | (number[1:] != number[:-1])]
+    begins = _changes(series) | _changes(number)
     first = np.flatnonzero(begins)
     return np.cumsum(begins) - 1, (first, number[first])
 
@@ -367,12 +390,12 @@ def _usual(means: Array, row: Ints, column: Ints) -> Array:
     days = np.sort(means[row[:, None], column[:, None] - np.arange(1, WIDTHS + 1)], axis=1)
     known = (~np.isnan(days)).sum(axis=1)
     place = np.minimum(3 * known // 4, np.maximum(known - 1, 0))
-    return np.asarray(np.take_along_axis(days, place[:, None], axis=1)[:, 0])
+    return np.asarray(days[np.arange(row.size), place], dtype=np.float64)
 
 
 def _running(cell: Ints, degree: Ints) -> Ints:
     """The highest before each element in its stretch; -1 for the first."""
     codes = (cell << 32) + degree + 1
     highest = np.maximum.accumulate(codes)
-    before = np.r_[0, highest[:-1]]
+    before = _one_before(highest, 0)
     return np.where(before >> 32 == cell, (before & 0xFFFFFFFF) - 1, -1)
