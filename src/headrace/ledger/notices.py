@@ -217,11 +217,11 @@ class Notices:
         """
 
         def work(connection: Connection) -> list[ReportedAlert]:
-            found = {ReportedAlert(*row) for row in connection.execute(_reported(system, channels))}
+            reports = {ReportedAlert(*row) for row in connection.execute(_reported(system, channels))}
             for first in range(0, len(alerts), _AT_ONCE):
                 query = _reported(system, channels, alerts[first : first + _AT_ONCE])
-                found |= {ReportedAlert(*row) for row in connection.execute(query)}
-            return sorted(found, key=lambda report: (report.alert, report.channel))
+                reports |= {ReportedAlert(*row) for row in connection.execute(query)}
+            return sorted(reports, key=lambda report: (report.alert, report.channel))
 
         return self._database.read(work) if channels else []
 
@@ -249,15 +249,15 @@ class Notices:
 
 def _waits(system: str, channel: str | None = None) -> Any:
     """Whether a row is of a system, and of a channel, and is still to be sent."""
-    own = and_(notices.c.system == system, notices.c.sent_at.is_(None), notices.c.given_up_at.is_(None))
-    return own if channel is None else and_(own, notices.c.channel == channel)
+    waits = and_(notices.c.system == system, notices.c.sent_at.is_(None), notices.c.given_up_at.is_(None))
+    return waits if channel is None else and_(waits, notices.c.channel == channel)
 
 
 def _reported(system: str, channels: Sequence[str], alerts: Sequence[str] | None = None) -> Select[Any]:
     """Alerts on channels with what happened to them: of some, or of those that were raised more often than ended."""
     is_raised, is_first = notices.c.event.startswith("raised"), notices.c.event == "raised"
     is_end = or_(notices.c.event.startswith("closed"), notices.c.event.startswith("withdrawn"))
-    raised, ended = (func.sum(case((which, 1), else_=0)) for which in (is_raised, is_end))
+    raised, ended = (func.sum(case((event, 1), else_=0)) for event in (is_raised, is_end))
     time = func.max(case((or_(is_raised, is_end), notices.c.time)), type_=notices.c.time.type)
     text = func.max(case((is_first, notices.c.text)))
     stands = or_(notices.c.sent_at.is_not(None), notices.c.given_up_at.is_(None))

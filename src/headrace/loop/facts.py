@@ -251,8 +251,8 @@ class StoredMonitoringFacts:
         from headrace.loop.drift import IDENTITY, keep_drift, limits_of
 
         times = [time for time in self._times if opens_day(time, self._every)]
-        kept = keep_drift(self._system, self._home, times)
-        unmeasured, known_times = kept.unmeasured, set[datetime]()
+        keeping = keep_drift(self._system, self._home, times)
+        unmeasured, known_times = keeping.unmeasured, set[datetime]()
         table = self._home.table(self._system.name, DRIFT)
         moment = pl.Datetime("us", "UTC")
         results = [pl.DataFrame(schema={"time": moment})]
@@ -265,13 +265,13 @@ class StoredMonitoringFacts:
             moments = rows.select("known_at").unique().sort("known_at").with_columns(moment="known_at")
             lacking_times = [t for t in unmeasured if t not in measured]
             wanted_times = self._frame().filter(pl.col("time").is_in(times) & ~pl.col("time").is_in(lacking_times))
-            there = wanted_times.sort("time").join_asof(
+            joined = wanted_times.sort("time").join_asof(
                 moments, left_on="time", right_on="known_at", tolerance=self._every
             )
-            known = there.select("time", known_at="moment").drop_nulls()
+            known = joined.select("time", known_at="moment").drop_nulls()
             known_times = set(known["time"])
             results.append(known.join(rows.drop("time"), on="known_at", maintain_order="left"))
-        lacking = {time: reason for time, reason in kept.unjudged.items() if time not in known_times}
+        lacking = {time: reason for time, reason in keeping.unjudged.items() if time not in known_times}
         lacking |= {time: reason for time, reason in unmeasured.items() if time not in measured}
         if lacking:
             pair = {"time": list(lacking), "reason": list(lacking.values())}
@@ -349,10 +349,10 @@ class StoredMonitoringFacts:
             where = moment < last if name == PREDICTIONS else moment <= last
             if since is not None:
                 where &= moment >= first if name == PREDICTIONS else moment > first
-            each = pl.len()
+            count = pl.len()
             if name == PREDICTIONS and task_of(self._system).past is None:
-                each = pl.col("id").n_unique()
-            lazy = table.scan(where=where).group_by(moment.alias("moment")).agg(n=each.cast(pl.Int64))
+                count = pl.col("id").n_unique()
+            lazy = table.scan(where=where).group_by(moment.alias("moment")).agg(n=count.cast(pl.Int64))
             frame = table.collect(lazy).sort("moment")
         totals = np.concatenate([[0], np.cumsum(frame["n"].to_numpy())])
         return KnownMoments(frame["moment"], totals, since, "left" if name == PREDICTIONS else "right")
@@ -360,7 +360,7 @@ class StoredMonitoringFacts:
     def _count(self, name: str, span: timedelta, back: timedelta = timedelta()) -> NDArray[np.int64]:
         """How many facts of a table became known within a span before each time, or that long before it."""
         known = self._moments(name, self._times[0] - back - span)
-        ends, begins = ([time - gone for time in self._times] for gone in (back, back + span))
+        ends, begins = ([time - offset for time in self._times] for offset in (back, back + span))
         return known.totals[known.places(ends)] - known.totals[known.places(begins)]
 
     def _pauses(self, table: str, name: str) -> pl.DataFrame:

@@ -89,15 +89,15 @@ def _events(alert: Alert) -> Iterator[tuple[str, datetime]]:
 def _line(alert: Alert, event: str, moment: datetime) -> str:
     """One event in a line, as it was then: what is known later is not part of it."""
     at_once = alert.alarm_at == alert.raised_at
-    what = {"raised": "alarm" if at_once else "warning", "escalated": "alarm (was a warning)", "closed": "closed"}
-    what["again"] = f"{alert.severity} after all"
+    words = {"raised": "alarm" if at_once else "warning", "escalated": "alarm (was a warning)", "closed": "closed"}
+    words["again"] = f"{alert.severity} after all"
     where = f" of {inert(alert.where)}" if alert.where else ""
     told_now = event != "closed" and (event != "raised" or at_once or alert.alarm_at is None)
     value = f": {alert.value:.4g}" if told_now and alert.value is not None else ""
     limit = f", beyond {alert.threshold:.4g}" if value and alert.threshold is not None else ""
-    said = f": {inert(str(alert.evidence['says']))}" if value and alert.evidence.get("says") else ""
+    evidence = f": {inert(str(alert.evidence['says']))}" if value and alert.evidence.get("says") else ""
     since = f", raised {iso(alert.raised_at)}" if event != "raised" else ""
-    return f"{what[event]}: {alert.rule}{where}{value}{limit}{said and f': {said}'} ({iso(moment)}{since}) {alert.id}"
+    return f"{words[event]}: {alert.rule}{where}{value}{limit}{evidence} ({iso(moment)}{since}) {alert.id}"
 
 
 def enqueue(system: System, home: Home, alerts: Sequence[Alert], as_of: datetime) -> int:

@@ -135,8 +135,8 @@ def _previous(system: System, home: Home, as_of: datetime) -> datetime | None:
     table = home.table(system.name, RUNS)
     if not table.exists():
         return None
-    told = pl.col("predictions").is_not_null()  # a backfill watches once, for all of its runs
-    told |= pl.col("watched") if "watched" in table.schema() else False
-    where = (pl.col("as_of") < pl.lit(as_of, pl.Datetime("us", "UTC"))) & told
+    watched = pl.col("predictions").is_not_null()  # a backfill watches once, for all of its runs
+    watched |= pl.col("watched") if "watched" in table.schema() else False
+    where = (pl.col("as_of") < pl.lit(as_of, pl.Datetime("us", "UTC"))) & watched
     last: datetime | None = table.collect(table.scan(where=where).select(pl.col("as_of").max())).item()
     return last

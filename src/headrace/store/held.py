@@ -74,8 +74,8 @@ class HeldTable(Table):
     def schema(self) -> dict[str, pl.DataType]:
         """Column types, those of held rows included."""
         types = super().schema()
-        for each in self.held:
-            types = dict(each.rows.schema) | types
+        for append in self.held:
+            types = dict(append.rows.schema) | types
         return types
 
     def append(  # type: ignore[override]  # what is held brings its own known times
@@ -122,7 +122,7 @@ class HeldTable(Table):
             stored = super().scan(version=newest, as_of=as_of, between=between)
         if version is not None and version > self.version():
             raise NotFoundError(f"there is no version {version}", where=self.uri, hint=f"newest: {self.version()}")
-        lazy = pl.concat([each.rows.lazy() for each in self.held], how="diagonal_relaxed")
+        lazy = pl.concat([append.rows.lazy() for append in self.held], how="diagonal_relaxed")
         if version is not None:
             lazy = lazy.filter(pl.col("_version") <= version)
         if as_of is not None:
@@ -139,18 +139,18 @@ class HeldTable(Table):
         """
         import polars as pl
 
-        for each in appends:
+        for append in appends:
             last = self.held[-1] if self.held else None
-            told = (each.identity, each.compare, each.window)
-            if last is not None and told == (last.identity, last.compare, last.window):
+            options = (append.identity, append.compare, append.window)
+            if last is not None and options == (last.identity, last.compare, last.window):
                 self.held.pop()
-                rows = [last.rows, each.rows.with_columns(pl.lit(last.version, pl.Int64).alias("_version"))]
+                rows = [last.rows, append.rows.with_columns(pl.lit(last.version, pl.Int64).alias("_version"))]
                 joined = pl.concat(rows, how="diagonal_relaxed")
-                self.held.append(replace(last, rows=joined.sort(each.window, "known_at", maintain_order=True)))
+                self.held.append(replace(last, rows=joined.sort(append.window, "known_at", maintain_order=True)))
                 continue
             version = self.version() + 1
-            rows_then = each.rows.with_columns(pl.lit(version, pl.Int64).alias("_version"))
-            self.held.append(replace(each, rows=rows_then, version=version))
+            rows_then = append.rows.with_columns(pl.lit(version, pl.Int64).alias("_version"))
+            self.held.append(replace(append, rows=rows_then, version=version))
 
     def release(self, where: pl.Expr | None = None) -> bool:
         """Append what is held to the table beneath, and hold nothing any more.
@@ -166,14 +166,14 @@ class HeldTable(Table):
         """
         expected = True
         while self.held:
-            each = self.held[0]
-            rows = each.rows.drop("_version")
+            append = self.held[0]
+            rows = append.rows.drop("_version")
             rows = rows if where is None else rows.filter(where)
-            told: dict[str, Any] = {"identity": each.identity, "window": each.window}
-            if not self._follow(rows, each.version, **told):  # somebody else wrote: what is new is looked for
-                self.beneath.append(rows, compare=each.compare, **told)
+            options: dict[str, Any] = {"identity": append.identity, "window": append.window}
+            if not self._follow(rows, append.version, **options):  # somebody else wrote: what is new is looked for
+                self.beneath.append(rows, compare=append.compare, **options)
                 expected = False
-            expected &= rows.height == each.rows.height
+            expected &= rows.height == append.rows.height
             self.held.pop(0)
         self._snapshot = None
         return expected

@@ -95,6 +95,11 @@ def test_what_is_told_of_an_alert_and_of_what_is_long_past():
     assert news("shifted", [escalated], [], NOW) == []
 
 
+def test_what_a_rule_says_is_told_after_the_limit():
+    (told,) = news("shifted", [alert("a", evidence={"says": "2 of 3 series are silent"})], ["OPS"], NOW)
+    assert "0.25, beyond 0.2: 2 of 3 series are silent (2026" in told.text
+
+
 def test_many_alerts_are_one_message_with_the_rest_counted():
     many = [Notice("shifted", f"alert-{n}", "raised", "OPS", NOW, f"warning: {n}") for n in range(50)]
     title, text, kind = message("shifted", [*many, many[0]._replace(event="closed", text="closed: 0")])
