@@ -75,7 +75,10 @@ def ours(before: pl.DataFrame, now: pl.DataFrame) -> dict[str, Any]:
     month = compared(layouts, reference, {name: counts.total() for name, counts in by_day.items()}, limits)
     assert month == found  # days add up
     seconds = {"seconds": ended - began, "again": ended - counted, "month": time.perf_counter() - start}
-    return seconds | {"found": dict(zip(layouts, found, strict=True))}
+    return seconds | {
+        "found": dict(zip(layouts, found, strict=True)),
+        "chances": chances(layouts, reference, current),
+    }
 
 
 def compared(
@@ -87,6 +90,15 @@ def compared(
     """The distances of every column, with their verdicts."""
     measured = [distances(layout, reference[name], current[name], limits) for name, layout in layouts.items()]
     return judged(measured, limits)
+
+
+def chances(
+    layouts: Mapping[str, BinLayout], reference: Mapping[str, BinCounts], current: Mapping[str, BinCounts]
+) -> dict[str, float]:
+    """The Kolmogorov-Smirnov p-values of numbers, before they are corrected for their number."""
+    limits = DriftLimits(**THRESHOLDS)
+    pairs = ((name, distances(layout, reference[name], current[name], limits)) for name, layout in layouts.items())
+    return {name: each.p_value for name, told in pairs for each in told if each.statistic == "wasserstein"}
 
 
 def table(result: Mapping[str, Any], peer: Mapping[str, Any] | None, rows: int) -> str:
@@ -102,11 +114,12 @@ def table(result: Mapping[str, Any], peer: Mapping[str, Any] | None, rows: int) 
         factor = "" if whole is None else f"{whole / result[name]:,.0f} x less"
         lines.append(f"| headrace, {what} | {result[name]:,.3f} | {factor} |")
     text = f"{rows:,} rows x {NUMBERS + CATEGORIES} columns on each side.\n\n" + "\n".join(lines)
-    return text if peer is None else text + "\n\n" + verdicts(result["found"], peer["scores"])
+    return text if peer is None else text + "\n\n" + verdicts(result, peer["scores"])
 
 
-def verdicts(found: Mapping[str, Sequence[Any]], scores: Sequence[Mapping[str, Any]]) -> str:
+def verdicts(result: Mapping[str, Any], scores: Sequence[Mapping[str, Any]]) -> str:
     """How many verdicts are the same, by method, and how far scores lie apart at most."""
+    found: Mapping[str, Sequence[Any]] = result["found"]
     theirs = {(each["column"], each["method"]): float(each["score"]) for each in scores}
     lines = ["| method | columns | same verdict | largest difference of scores |", "|---|---:|---:|---:|"]
     for name, method in METHODS.items():
@@ -120,6 +133,9 @@ def verdicts(found: Mapping[str, Sequence[Any]], scores: Sequence[Mapping[str, A
         same = sum((a >= limit) == (b >= limit) for a, b in pairs)
         apart = max(abs(a - b) for a, b in pairs)
         lines.append(f"| {name} | {len(pairs)} | {same} | {apart:.4f} |")
+    pairs = [(chance, theirs[name, "ks"]) for name, chance in result["chances"].items()]
+    same, apart = sum((a < 0.05) == (b < 0.05) for a, b in pairs), max(abs(a - b) for a, b in pairs)
+    lines.append(f"| Kolmogorov-Smirnov, p < .05 | {len(pairs)} | {same} | {apart:.4f} |")
     return "\n".join(lines)
 
 
