@@ -29,8 +29,8 @@ from headrace.dashboard.reading import ApiRefusal
 from headrace.dashboard.rendering import Rendering
 from headrace.dashboard.session import Sessions, ViewerSession
 from headrace.dashboard.site import FIGURES, PAGES, WRITES
-from headrace.dashboard.tries import LoginTries
 from headrace.dashboard.view import PageView
+from headrace.tries import TokenTries
 
 _Part = TypeVar("_Part", PageRoute, WriteRoute)
 _log = logging.getLogger("headrace.dashboard")
@@ -79,7 +79,7 @@ class Dashboard:
         if folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="headrace-sessions-")  # goes with the application
             folder = Path(self._folder.name)
-        self._sessions, self._tries = Sessions(options.key, options.session, LiveSessions(folder)), LoginTries()
+        self._sessions, self._tries = Sessions(options.key, options.session, LiveSessions(folder)), TokenTries()
         self._assets = Assets()
         self._rendering = Rendering(self._assets, options, docs)
         routes = [

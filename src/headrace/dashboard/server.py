@@ -11,13 +11,14 @@ from typing import Annotated, NoReturn
 
 import httpx
 from pydantic import Field
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headrace.dashboard.app import Dashboard, owns
 from headrace.dashboard.asking import Clients
 from headrace.dashboard.options import DashboardOptions
 from headrace.declaration import Declared
 from headrace.errors import UsageError
+from headrace.tries import INSIDE
 
 _Rooted = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~/-]*[A-Za-z0-9._~-])?$")]
 
@@ -57,7 +58,11 @@ class Pages:
 
     def over(self, api: ASGIApp) -> ASGIApp:
         """The application; it asks the API in the same process."""
-        transport = httpx.ASGITransport(api, raise_app_exceptions=False)
+
+        async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+            await api({**scope, "extensions": {INSIDE: {}}}, receive, send)
+
+        transport = httpx.ASGITransport(inside, raise_app_exceptions=False)
         return Dashboard(Clients("http://headrace", transport), self.options)
 
 

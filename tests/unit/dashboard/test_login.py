@@ -12,9 +12,11 @@ from tests.worlds.answers import Answers
 
 from headrace.dashboard.asking import Clients
 from headrace.dashboard.live import LiveSessions
+from headrace.dashboard.options import DashboardOptions
 from headrace.dashboard.reading import ApiRefusal
+from headrace.dashboard.server import Pages
 from headrace.dashboard.site import WRITES
-from headrace.dashboard.tries import LoginTries
+from headrace.tries import INSIDE, TokenTries
 
 
 @pytest.fixture
@@ -104,9 +106,23 @@ def test_log_ins_that_succeed_are_not_counted(api, caplog):
     assert "secret" not in caplog.text
 
 
+def test_pages_in_the_server_ask_its_api_as_itself():
+    """There the address would be the server's own, of all viewers together."""
+    scopes = []
+
+    async def told(scope, receive, send):
+        scopes.append(scope)
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    with pytest.raises(ApiRefusal):
+        asyncio.run(Pages(DashboardOptions()).over(told)._clients.check("wrong"))
+    assert [INSIDE in scope["extensions"] for scope in scopes] == [True]
+
+
 def test_tries_are_bounded_by_address_and_in_all():
     now = 0.0
-    tries = LoginTries(lambda: now)
+    tries = TokenTries(lambda: now)
     assert [tries.begin("10.0.0.1") for _ in range(11)] == [0] * 10 + [30]
     assert tries.begin("10.0.0.2") == 0
     now = 30.0

@@ -30,6 +30,7 @@ from headrace.serving.http.deciding import DecideRoutes
 from headrace.serving.http.explaining import ExplainRoutes
 from headrace.serving.http.front import Front
 from headrace.serving.http.grpc.address import At
+from headrace.serving.http.guessing import WrongTokens
 from headrace.serving.http.keeping import Keeping
 from headrace.serving.http.openapi import document
 from headrace.serving.http.options import Options
@@ -113,7 +114,8 @@ class Application:
         for served in self.served.values():
             served.kept = self._keeping.trouble
         opened = self._keeping.add
-        self._predict = PredictRoute(self.served, options, access, self._telemetry, self._log, opened)
+        self._wrong = WrongTokens()
+        self._predict = PredictRoute(self.served, options, access, self._telemetry, self._log, opened, self._wrong)
         self._grpc, self._access = grpc, access
         tracer = tracing.tracer()
         if tracer is not None:
@@ -187,6 +189,7 @@ class Application:
             for router in routers:
                 api.include_router(router, dependencies=[*before, Depends(refuse_unknown)])
         api.state.routers = [*public, *closed]  # the application gives no list of what it included
+        api.state.wrong = self._wrong
         api.add_exception_handler(Problem, of_problem)
         for trouble in (HeadraceError, OSError):
             api.add_exception_handler(trouble, of_trouble)
@@ -277,7 +280,7 @@ class Application:
             return None
         from headrace.serving.http.grpc.door import GrpcDoor
 
-        door = GrpcDoor(self.served, self._access, self._predict, self._throttle, self._options)
+        door = GrpcDoor(self.served, self._access, self._wrong, self._predict, self._throttle, self._options)
         await door.open(self._grpc)
         return door
 

@@ -20,6 +20,7 @@ PROBLEMS = {
     413: "Too large.",
     415: "Not of a media type that can be read, or compressed.",
     422: "Not as it should be; `errors` says where.",
+    429: "Too many requests of this token, or wrong tokens; `Retry-After` says when to try again.",
     503: "Not ready, or too busy; try again later.",
 }
 CSV_TYPE, ARROW_TYPE = "text/csv", "application/vnd.apache.arrow.stream"
@@ -41,9 +42,10 @@ def described_answer(schema: str | None, problems: Sequence[int]) -> dict[int | 
 
     Args:
         schema: Name of the schema of what it answers with 200; None for plain text.
-        problems: Other statuses that it may answer with; with 406 it answers with tables too.
+        problems: Other statuses that it may answer with; with 406 it answers with tables too, with 401 also 429.
     """
     answer: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
     if schema is not None:
         answer = {"application/json": {"schema": part(schema)}, **(TABLES if 406 in problems else {})}
-    return {200: {"description": "Done.", "content": answer}, **{code: problem(code) for code in problems}}
+    codes = sorted({*problems, 429} if 401 in problems else problems)
+    return {200: {"description": "Done.", "content": answer}, **{code: problem(code) for code in codes}}

@@ -30,6 +30,7 @@ from headrace.serving.http.champion import Champion
 from headrace.serving.http.deadline import Deadlines
 from headrace.serving.http.events import EventRoute, Opened
 from headrace.serving.http.form import Form
+from headrace.serving.http.guessing import WrongTokens
 from headrace.serving.http.many import entries_of, key_texts, no_features, together
 from headrace.serving.http.options import Options
 from headrace.serving.http.packing import packed_by, unpacked
@@ -90,8 +91,9 @@ class PredictRoute:
         telemetry: Telemetry,
         log: AccessLog | None,
         opened: Opened,
+        wrong: WrongTokens,
     ) -> None:
-        self._served, self._options, self._access = served, options, access
+        self._served, self._options, self._access, self._wrong = served, options, access, wrong
         self._telemetry, self._log = telemetry, log
         self.writer: LedgerWriter | None = None
         self.spans: Spans | None = None
@@ -306,6 +308,7 @@ class PredictRoute:
 
     def _refuse(self, call: Call, error: Exception) -> None:
         if isinstance(error, Problem):
+            error = self._wrong.judged(error, call.headers.get(b"authorization", b""), call.client)
             known = call.name if call.name in self._served else "unknown"
             self._telemetry.refused.labels(known, error.reason).inc(error.rows)
             # Its frames refer to it in a circle, which would keep the call until the collector comes.

@@ -29,7 +29,7 @@ def refusal(request: Request, problem: Problem) -> Response:
 def of_problem(request: Request, error: Exception) -> Response:
     """A problem that a handler raised."""
     assert isinstance(error, Problem)
-    return refusal(request, error)
+    return refusal(request, request.app.state.wrong.of_request(error, request.scope))
 
 
 def of_trouble(request: Request, error: Exception) -> Response:

@@ -23,6 +23,7 @@ from headrace.serving.http import direct
 from headrace.serving.http.access import Access
 from headrace.serving.http.call import Answer, Call
 from headrace.serving.http.direct import Exchange
+from headrace.serving.http.guessing import WrongTokens
 from headrace.serving.http.options import Options
 from headrace.serving.http.predict import PredictRoute
 from headrace.serving.http.telemetry import Telemetry
@@ -185,7 +186,9 @@ def test_a_turn_takes_what_comes_while_it_comes() -> None:
     happened: list[str] = []
 
     async def main() -> None:
-        route = PredictRoute({}, Options(), Access({}), Telemetry(CollectorRegistry()), None, lambda log: None)
+        route = PredictRoute(
+            {}, Options(), Access({}), Telemetry(CollectorRegistry()), None, lambda log: None, WrongTokens()
+        )
 
         def come() -> None:
             happened.append("come")

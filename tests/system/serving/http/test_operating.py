@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -38,8 +39,14 @@ def guarded(titanic_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield server
 
 
+NUMBERS = count()
+
+
 def bearer(token: str | None) -> dict[str, str]:
-    return {} if token is None else {"authorization": f"Bearer {token}"}
+    if token is None or token in TOKENS:
+        return {} if token is None else {"authorization": f"Bearer {token}"}
+    number = next(NUMBERS)  # from elsewhere each time: an address may not try many wrong ones
+    return {"authorization": f"Bearer {token}", "x-forwarded-for": f"10.0.{number // 250}.{number % 250}"}
 
 
 @pytest.mark.parametrize(

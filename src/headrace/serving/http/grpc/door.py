@@ -15,6 +15,7 @@ from headrace.serving.http.access import READ, Access
 from headrace.serving.http.grpc.address import At
 from headrace.serving.http.grpc.messages import SERVICE, classes
 from headrace.serving.http.grpc.translating import answered, posted
+from headrace.serving.http.guessing import WrongTokens
 from headrace.serving.http.options import Options
 from headrace.serving.http.predict import PredictRoute
 from headrace.serving.http.problem import Problem
@@ -44,6 +45,7 @@ class GrpcDoor:
     Args:
         served: Systems by name.
         access: Who may read.
+        wrong: Counts wrong tokens.
         predict: The hot route.
         throttle: What a token may ask.
         options: Limits.
@@ -53,12 +55,13 @@ class GrpcDoor:
         self,
         served: Mapping[str, ServedSystem],
         access: Access,
+        wrong: WrongTokens,
         predict: PredictRoute,
         throttle: Throttle,
         options: Options,
     ) -> None:
         self._served, self._access, self._predict, self._options = served, access, predict, options
-        self._throttle = throttle
+        self._throttle, self._wrong = throttle, wrong
         self._of = classes()
         self._server: Any = None
 
@@ -178,7 +181,11 @@ class GrpcDoor:
         return answered(self._of["ModelInferResponse"](), rest["body"], length)
 
     def _find(self, request: Any, context: Any) -> ServedSystem:
-        self._access.check(_metadata(context).get("authorization", b""), request.name, READ)
+        authorization = _metadata(context).get("authorization", b"")
+        try:
+            self._access.check(authorization, request.name, READ)
+        except Problem as problem:
+            raise self._wrong.judged(problem, authorization, _client(context.peer())) from problem
         served = self._served.get(request.name)
         if served is None:
             raise Problem(404, f"no system {request.name[:80]!r} is served here")

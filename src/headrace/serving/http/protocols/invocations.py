@@ -17,7 +17,7 @@ PATH = "/invocations"
 _PREFIX, _SUFFIX = "/v1/systems/", "/invocations"
 _WAYS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "RESOURCE_DOES_NOT_EXIST", 409: "RESOURCE_CONFLICT"}
-_CODES |= {500: "INTERNAL_ERROR", 503: "TEMPORARILY_UNAVAILABLE"}
+_CODES |= {429: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR", 503: "TEMPORARILY_UNAVAILABLE"}
 
 Json = Any
 

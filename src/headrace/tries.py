@@ -1,4 +1,4 @@
-"""How often tokens may be tried at the log-in: by one address, and by all together."""
+"""How often wrong tokens may be tried, at the log-in or at the API: by one address, and by all together."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
+INSIDE = "headrace.inside"
+"""The ASGI extension of a request that the process makes itself, for a viewer whose log-ins are counted already."""
 ADDRESSES = 1024
 """Addresses that are remembered, those that failed last."""
+LONGEST = 64
+"""Characters of an address that are looked at."""
 
 
 @dataclass
@@ -27,8 +31,8 @@ class Bucket:
         return max(0.0, (self.spent + 1 - self.most) * self.seconds)
 
 
-class LoginTries:
-    """Counts log-ins that fail, in one process.
+class TokenTries:
+    """Counts tries of tokens that fail, in one process.
 
     Args:
         clock: Seconds that only grow.
@@ -64,7 +68,7 @@ class LoginTries:
 
 
 def _network(address: str) -> str:
-    """What one client has of addresses: a whole network of version 6.
+    """What one client has of addresses: a whole network of version 6. Of other texts the rest is cut off.
 
     >>> _network("10.0.0.7"), _network("2001:db8::7")
     ('10.0.0.7', '2001:db8::/64')
@@ -72,5 +76,5 @@ def _network(address: str) -> str:
     try:
         version = ip_address(address.partition("%")[0]).version
     except ValueError:  # a socket of this machine has none
-        return address
+        return address[:LONGEST]
     return address if version == 4 else str(ip_network(f"{address.partition('%')[0]}/64", strict=False))
