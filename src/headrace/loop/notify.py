@@ -11,7 +11,6 @@ from headrace.errors import LedgerError
 from headrace.legible import inert
 from headrace.lineage import iso
 from headrace.loop.channels import AlertMessage, Kind, Send, addresses_of, by_apprise, mark_of, send_to, time_up
-from headrace.loop.corrections import corrections
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -108,6 +107,8 @@ def enqueue(system: System, home: Home, alerts: Sequence[Alert], as_of: datetime
     Raises:
         LedgerError: The ledger cannot be written.
     """
+    from headrace.loop.corrections import corrections
+
     channels, stored = system.monitoring.notify, home.ledger.notices
     notices = news(system.name, alerts, channels, as_of)
     known = stored.known(notices) if notices else set()  # mostly all of them: then nothing is written
